@@ -1,0 +1,56 @@
+"""megavid: video object detection in PyTorch.
+
+>>> import megavid
+>>> detector = megavid.load_detector("mega_r101", weights="MEGA_R_101.pth")
+>>> for result in megavid.detect_video(detector, "clip.mp4", score_threshold=0.5):
+...     print(result.index, result.detections.boxes)
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from megavid.convert.load import load_detector, shipped_configs
+    from megavid.core.detections import Detections
+    from megavid.core.errors import InputError
+    from megavid.core.frames import Frame, FrameResult
+    from megavid.video.detect import detect_video
+    from megavid.video.reader import open_input
+    from megavid.video.session import VideoSession
+
+__all__ = [
+    "Detections",
+    "Frame",
+    "FrameResult",
+    "InputError",
+    "VideoSession",
+    "detect_video",
+    "load_detector",
+    "open_input",
+    "shipped_configs",
+]
+
+_HOMES = {
+    "Detections": "core.detections",
+    "Frame": "core.frames",
+    "FrameResult": "core.frames",
+    "InputError": "core.errors",
+    "VideoSession": "video.session",
+    "detect_video": "video.detect",
+    "load_detector": "convert.load",
+    "open_input": "video.reader",
+    "shipped_configs": "convert.load",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Importing torch takes seconds; `megavid --help` shouldn't.
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"megavid.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'megavid' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,100 @@
+"""`megavid detect`: annotated pictures and predictions of a video."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from megavid.core.errors import InputError
+
+if TYPE_CHECKING:
+    from megavid.engine.detect import DetectSummary
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detect:
+    """Detect the objects in a video.
+
+    Writes annotated.mp4 (or frames/) and predictions.parquet, a row a box, to the output folder.
+    Any value of the model's configuration can be set by its path: --method.window 6
+    """
+
+    input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
+    """A video file, an image folder, a pattern such as "frames/*.png", a camera index or a stream address."""
+    weights: Path
+    """Weights: megavid's .safetensors, or a checkpoint of the original release."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Output folder."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
+    """A shipped configuration's name or a YAML file; by default what the weights say."""
+    score_threshold: float = 0.5
+    """Lowest score of the detections to draw and save."""
+    classes: Annotated[str | None, tyro.conf.arg(metavar="NAME,NAME")] = None
+    """Names of the classes to draw and save, separated by commas; by default all."""
+    every: int = 1
+    """Detect in every n-th frame only."""
+    save_frames: bool = False
+    """Write annotated frames as images instead of a video."""
+    fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
+    """Frames a second of a folder of images; 25 by default."""
+    causal: bool = False
+    """Detect without look-ahead, for live streams that can't wait."""
+    seed: int = 0
+    """Of the choice of global frames."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the network computes in."""
+    batch_size: int = 1
+    """Frames that go through the network together."""
+
+    def run(self, overrides: Mapping[str, str]) -> int:
+        """Do it; the exit code."""
+        import torch
+
+        from megavid.convert.load import load_detector
+        from megavid.convert.weights import file_sha256
+        from megavid.core.config import parse_overrides
+        from megavid.engine.detect import DetectOptions, detect_to_folder
+        from megavid.engine.outputs import check_output_folder
+        from megavid.video.reader import open_input
+
+        options = DetectOptions(
+            score_threshold=self.score_threshold,
+            classes=[name.strip() for name in self.classes.split(",")] if self.classes else (),
+            every=self.every,
+            save_frames=self.save_frames,
+            causal=self.causal,
+            seed=self.seed,
+            dtype=getattr(torch, self.dtype),
+            batch_size=self.batch_size,
+        )
+        with open_input(self.input, fps=self.fps) as video:
+            check_output_folder(self.output, save_frames=self.save_frames)
+            detector = load_detector(
+                self.model, weights=self.weights, device=self.device, overrides=parse_overrides(overrides)
+            )
+            made_with = {"weights": self.weights.name, "weights_sha256": file_sha256(self.weights)}
+            summary = detect_to_folder(detector, video, self.output, options, metadata=made_with)
+        report(summary)
+        return 0 if summary.complete else 130
+
+
+def report(summary: DetectSummary) -> None:
+    """Say what was done and where it is."""
+    if not summary.complete:
+        print("megavid: interrupted", file=sys.stderr)
+    print(f"{summary.frames} frames, {summary.detections} detections")
+    for path in summary.paths:
+        print(f"  {path}")
+
+
+def refuse_overrides(overrides: Mapping[str, Any], command: str) -> None:
+    """For commands without a configuration to set."""
+    if overrides:
+        raise InputError(f"--{next(iter(overrides))}: megavid {command} has no such option")

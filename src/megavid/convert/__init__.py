@@ -1,0 +1,1 @@
+"""Weights in and out: the original release's checkpoints, megavid's own files, ready detectors."""

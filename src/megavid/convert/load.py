@@ -1,0 +1,162 @@
+"""From a name, a YAML file or a weight file to a detector that is ready to run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megavid.convert.weights import Weights, load_state, read_weights, write_weights
+from megavid.core.config import read_yaml, with_overrides
+from megavid.core.errors import InputError
+from megavid.detection.detector import DetectorConfig, VideoDetector
+from megavid.methods import build_detector, detector_config
+
+_CONFIGS = resources.files("megavid") / "configs"
+
+
+def shipped_configs() -> list[str]:
+    """Names of the configurations that come with the package."""
+    names = (Path(entry.name) for entry in _CONFIGS.iterdir())
+    return sorted(name.stem for name in names if name.suffix == ".yaml")
+
+
+def load_detector(
+    config: str | os.PathLike[str] | None = None,
+    *,
+    weights: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
+    min_size: int | None = None,
+    max_size: int | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> VideoDetector[Any, Any]:
+    """A detector, ready for inference.
+
+    Args:
+        config: A shipped configuration's name (`shipped_configs`), a YAML file, or None when the weights
+            carry their configuration or their names and shapes tell it.
+        weights: megavid's `.safetensors`, or a checkpoint of the original release as it is. None gives
+            random, untrained weights.
+        device: "auto" takes the first of cuda, mps and cpu that is there.
+        min_size, max_size: The network's input size, pixels (`InputConfig`); None leaves the configured.
+        overrides: Other values of the configuration by dotted path, such as {"method.window": 6}.
+
+    Raises:
+        InputError: A file, a key or a value is wrong, or weights and configuration don't fit each other.
+
+    Example:
+        >>> detector = load_detector("mega_r101", weights="MEGA_R_101.pth", device="cpu")
+    """
+    place = find_device(device)
+    read = None if weights is None else read_weights(Path(weights))
+    data, origin = _config_data(config, read)
+    sizes = {"input.min_size": min_size, "input.max_size": max_size}
+    changes = {path: value for path, value in sizes.items() if value is not None} | dict(overrides or {})
+    typed = detector_config(with_overrides(data, changes), origin=origin)
+    detector = build_detector(typed)
+    if read is not None:
+        _check_match(typed, read, origin)
+        load_state(detector, read.state, origin=str(read.path))
+    return detector.to(place)
+
+
+def convert_weights(
+    source: Path, target: Path, *, config: str | os.PathLike[str] | None = None
+) -> DetectorConfig[Any]:
+    """Write weights once as `.safetensors` with their configuration.
+
+    Args:
+        source: What `load_detector` reads.
+        target: A path that ends in `.safetensors`; it appears whole or not at all.
+        config: As in `load_detector`.
+
+    Raises:
+        InputError: As `load_detector`; or the target has another suffix or can't be written.
+    """
+    if target.suffix != ".safetensors":
+        raise InputError(f"{target}: expected a file name that ends in .safetensors")
+    read = read_weights(source)
+    data, origin = _config_data(config, read)
+    typed = detector_config(data, origin=origin)
+    _check_match(typed, read, origin)
+    load_state(build_detector(typed), read.state, origin=str(source))
+    write_weights(
+        target, read.state, config=typed.model_dump(mode="json"), source=source, licence=read.licence
+    )
+    return typed
+
+
+def find_device(device: str | torch.device) -> torch.device:
+    """The device of a name; "auto" is the first of cuda, mps and cpu that is there.
+
+    Raises:
+        InputError: There is no such device here.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if device == "auto":
+        return torch.device(next(name for name, present in there.items() if present))
+    try:
+        found = torch.device(device)
+    except RuntimeError as error:
+        raise InputError(f"device: expected auto, cpu, cuda or mps, got {device!r}") from error
+    if not there.get(found.type, False):
+        present = ", ".join(name for name, is_there in there.items() if is_there)
+        raise InputError(f"device: {found.type!r} is not available here; there is {present}")
+    return found
+
+
+def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
+    """The values of a shipped configuration or a YAML file, and its name for messages.
+
+    Raises:
+        InputError: There is no such configuration.
+    """
+    name = os.fspath(config)
+    if name in shipped_configs():
+        with resources.as_file(_CONFIGS / f"{name}.yaml") as path:
+            return read_yaml(path), name
+    if not Path(name).is_file():
+        raise InputError(
+            f"{name}: no such configuration; expected a YAML file or one of {', '.join(shipped_configs())}"
+        )
+    return read_yaml(Path(name)), name
+
+
+def _config_data(
+    config: str | os.PathLike[str] | None, weights: Weights | None
+) -> tuple[dict[str, Any], str]:
+    if config is not None:
+        return read_config(config)
+    if weights is None:
+        raise InputError(f"expected a configuration, one of {', '.join(shipped_configs())}, or weights")
+    if weights.config is not None:
+        return weights.config, str(weights.path)
+    told = weights.told
+    data, _ = read_config(f"{told['method.name']}_r{told['backbone.depth']}")
+    names = data["classes"]
+    if weights.num_classes != len(names):
+        # The names of a fine-tuned checkpoint's classes are nowhere in it.
+        names = [f"class_{i + 1}" for i in range(weights.num_classes)]
+    return with_overrides(data, {**told, "classes": names}), str(weights.path)
+
+
+def _check_match(config: DetectorConfig[Any], weights: Weights, origin: str) -> None:
+    """What can be said in plain words before single tensors are compared."""
+    told = {
+        "method": (weights.told["method.name"], config.method.name),
+        "backbone.depth": (weights.told["backbone.depth"], config.backbone.depth),
+        "number of classes": (weights.num_classes, len(config.classes)),
+    }
+    for key, (theirs, ours) in told.items():
+        if theirs != ours:
+            raise InputError(f"{weights.path}: its {key} is {theirs}, but {origin} has {ours}")
+    names = weights.config["classes"] if weights.config else list(config.classes)
+    for theirs, ours in zip(names, config.classes, strict=True):
+        if theirs != ours:
+            raise InputError(
+                f"{weights.path}: one of its classes is {theirs!r}, which {origin} calls {ours!r}"
+            )

@@ -1,0 +1,159 @@
+"""Weight files: reading the original's `.pth` safely, reading and writing megavid's `.safetensors`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from megavid.convert import official
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+
+OFFICIAL_LICENCE = (
+    "Converted from a checkpoint of the original MEGA release, whose terms (non-commercial) may carry over."
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A weight file.
+
+    Attributes:
+        path: Where it was read from.
+        state: Tensors under megavid's names.
+        config: The configuration it carries, as nested values; None in an official checkpoint.
+        told: What is known of its configuration, by dotted path: "method.name", "backbone.depth" and,
+            for an official checkpoint, all else that its shapes tell.
+        num_classes: Number of classes, background excluded.
+        licence: Note on the terms of the weights.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    config: dict[str, Any] | None
+    told: dict[str, Any]
+    num_classes: int
+    licence: str
+
+
+def read_weights(path: Path) -> Weights:
+    """A `.safetensors` file of megavid's, or a checkpoint of the original release.
+
+    A checkpoint is read with `weights_only=True`: nothing in it is executed.
+
+    Raises:
+        InputError: There is no such file, or it is broken, unsafe or something else.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such weight file")
+    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+
+
+def write_weights(
+    path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any], source: Path, licence: str
+) -> None:
+    """A `.safetensors` file with its configuration, class names, source and licence note as metadata.
+
+    Args:
+        path: Appears whole or not at all.
+        state: Tensors under megavid's names.
+        config: Nested values of a `DetectorConfig`.
+        source: The file that the weights came from; its name and SHA-256 are recorded.
+        licence: Note on the terms of the weights.
+    """
+    metadata = {
+        "format": "megavid",
+        "config": json.dumps(config),
+        "class_names": json.dumps(config["classes"]),
+        "source": source.name,
+        "source_sha256": file_sha256(source),
+        "licence": licence,
+    }
+    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    with atomic_path(path) as aside:
+        safetensors.torch.save_file(tensors, aside, metadata)
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_state(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
+    """Put a state dict into a model; both must have the same names and shapes.
+
+    Raises:
+        InputError: Names the tensors that are missing, unexpected or of another shape.
+    """
+    wanted = model.state_dict()
+    problems = []
+    if missing := sorted(wanted.keys() - state.keys()):
+        problems.append(f"{len(missing)} missing ({_some(missing)})")
+    if unexpected := sorted(state.keys() - wanted.keys()):
+        problems.append(f"{len(unexpected)} unexpected ({_some(unexpected)})")
+    shapes = [
+        f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].shape != wanted[name].shape
+    ]
+    if shapes:
+        problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    if problems:
+        raise InputError(f"{origin}: the weights don't fit the configuration: tensors {'; '.join(problems)}")
+    model.load_state_dict(dict(state))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError) as error:
+        raise InputError(f"{path}: no readable safetensors file: {error}") from error
+    if "config" not in metadata:
+        raise InputError(f"{path}: has no megavid configuration in its metadata")
+    try:
+        config = json.loads(metadata["config"])
+        told = {"method.name": config["method"]["name"], "backbone.depth": config["backbone"]["depth"]}
+        num_classes = len(config["classes"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{path}: the configuration in its metadata is broken: {error!r}") from error
+    return Weights(path, state, config, told, num_classes, metadata.get("licence", ""))
+
+
+def _read_checkpoint(path: Path) -> Weights:
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    # Bytes that are no checkpoint make the unpickler fail in any of a dozen ways.
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
+        raise InputError(
+            f"{path}: expected a PyTorch checkpoint of tensors only, and can't read it as one: {reason}"
+        ) from error
+    state = data.get("model", data) if isinstance(data, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+        raise InputError(f'{path}: expected {{"model": {{name: tensor}}}}, as the original release publishes')
+    if not official.is_official(state):
+        raise InputError(f"{path}: its tensors are not named as in the original release's checkpoints")
+    state = official.without_wrapper(state)
+    try:
+        told = official.official_settings(state)
+        num_classes = official.official_num_classes(state)
+        renamed = official.from_official(state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Weights(path, renamed, None, told, num_classes, OFFICIAL_LICENCE)

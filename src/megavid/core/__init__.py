@@ -1,0 +1,1 @@
+"""Values that every layer speaks in: boxes, detections, frames, reference plans, configuration."""

@@ -1,0 +1,79 @@
+"""The boxes found in one frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+if TYPE_CHECKING:
+    import supervision
+
+
+@dataclass(frozen=True, eq=False)
+class Detections:
+    """Boxes of one frame with their scores and labels, highest score first as detectors give them.
+
+    Attributes:
+        boxes: (N, 4) float32, x1 y1 x2 y2, half-open, in pixels of the original frame.
+        scores: (N,) float32 in [0, 1].
+        labels: (N,) int64, indexes into `class_names`; background has none.
+        class_names: Names of all classes the detector knows.
+
+    Example:
+        >>> confident = detections[detections.scores > 0.5]
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    class_names: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        n = len(self.boxes)
+        if self.boxes.shape != (n, 4) or self.scores.shape != (n,) or self.labels.shape != (n,):
+            raise ValueError(
+                "expected boxes (N, 4), scores (N,), labels (N,), got "
+                f"{tuple(self.boxes.shape)}, {tuple(self.scores.shape)}, {tuple(self.labels.shape)}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.boxes)
+
+    def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Detections:
+        """The selected rows, all fields alike. `index`: a number, a slice, numbers, or a mask (N,)."""
+        if isinstance(index, int):
+            if not -len(self) <= index < len(self):
+                raise IndexError(f"detection {index} of {len(self)}")
+            index = [index]
+        rows: slice | Tensor = index if isinstance(index, slice) else torch.as_tensor(index)
+        if isinstance(rows, Tensor) and rows.numel() == 0 and rows.dtype != torch.bool:
+            rows = rows.long()
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names)
+
+    def cpu(self) -> Detections:
+        """The same with all fields on the CPU."""
+        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.class_names)
+
+    def to_supervision(self) -> supervision.Detections:
+        """The same as `supervision.Detections`, with `data["class_name"]` when names are known.
+
+        Raises:
+            ImportError: supervision is not installed (`pip install "megavid[viz]"`).
+        """
+        try:
+            import supervision
+        except ImportError as error:
+            raise ImportError('to_supervision() needs supervision: pip install "megavid[viz]"') from error
+        labels = self.labels.cpu().numpy()
+        data: dict[str, NDArray[np.generic] | list[str]] = {}
+        if self.class_names:
+            data["class_name"] = [self.class_names[label] for label in labels]
+        return supervision.Detections(
+            xyxy=self.boxes.cpu().numpy(), confidence=self.scores.cpu().numpy(), class_id=labels, data=data
+        )

@@ -1,0 +1,57 @@
+"""The interface of a backbone: a map of stride 16 for the RPN, and a deeper one of the same size for RoIs."""
+
+from __future__ import annotations
+
+from typing import Literal, cast
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from megavid.core.config import Config
+from megavid.nn.resnet import DilatedStage5, ResNetTrunk
+
+
+class BackboneConfig(Config):
+    """A ResNet in the C4 arrangement with a dilated conv5.
+
+    Attributes:
+        depth: 18, 34, 50 or 101.
+        width: Channels of the first convolution; 64 as published.
+        reduce_channels: Channels that a 1x1 convolution brings conv5 down to (256 in the original's R-50
+            models), or null to pool from all of them (R-101).
+    """
+
+    depth: Literal[18, 34, 50, 101]
+    width: int = Field(ge=8)
+    reduce_channels: int | None = Field(ge=1)
+
+
+class Backbone(nn.Module):
+    """Trunk (conv1 .. conv4), conv5 and the optional reduction.
+
+    Attributes:
+        stride: Input pixels a cell of either map.
+        c4_channels: Channels of the trunk's map, C4 below.
+        c5_channels: Channels of the map that RoIs are pooled from, C5 below.
+    """
+
+    stride = 16
+
+    def __init__(self, config: BackboneConfig) -> None:
+        super().__init__()
+        self.trunk = ResNetTrunk(depth=config.depth, width=config.width)
+        self.stage5 = DilatedStage5(depth=config.depth, width=config.width)
+        channels = self.stage5.out_channels
+        self.reduce = nn.Conv2d(channels, config.reduce_channels, 1) if config.reduce_channels else None
+        self.c4_channels = self.trunk.out_channels
+        self.c5_channels = config.reduce_channels or channels
+
+    def c4(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, C4, ceil(H / 16), ceil(W / 16))."""
+        return cast(Tensor, self.trunk(images))
+
+    def c5(self, c4: Tensor) -> Tensor:
+        """(B, C4, h, w) -> (B, C5, h, w)."""
+        x = self.stage5(c4)
+        return cast(Tensor, x if self.reduce is None else F.relu(self.reduce(x)))

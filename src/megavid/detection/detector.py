@@ -1,0 +1,179 @@
+"""What every video object detector is: the interface between a method and everything that runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import ClassVar, Generic, TypeVar
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor, nn
+
+from megavid.core.config import Config
+from megavid.core.frames import Image
+from megavid.core.sampling import ReferencePlan
+from megavid.detection.backbone import Backbone, BackboneConfig
+from megavid.detection.preprocess import InputConfig, network_input
+from megavid.detection.roi_head import HeadConfig, Prediction, Predictor, pool_rois
+from megavid.detection.rpn import RPN, Proposals, RPNConfig
+
+
+class MethodConfig(Config):
+    """Base of a method's own settings.
+
+    Attributes:
+        name: The method's name in `METHODS`.
+        hidden: Width of the RoI features, D.
+    """
+
+    name: str
+    hidden: int = Field(ge=1)
+
+
+MethodConfigT = TypeVar("MethodConfigT", bound=MethodConfig)
+
+
+class DetectorConfig(Config, Generic[MethodConfigT]):
+    """Everything that makes a detector what it is, but for its weights.
+
+    Attributes:
+        classes: Names of the classes, background excluded.
+        input: Size and normalisation of the network's input.
+        backbone: Trunk and conv5.
+        rpn: Anchors and proposals.
+        head: RoI pooling and the choice of detections.
+        method: The method's own settings.
+    """
+
+    classes: tuple[str, ...] = Field(strict=False, min_length=1)
+    input: InputConfig
+    backbone: BackboneConfig
+    rpn: RPNConfig
+    head: HeadConfig
+    method: MethodConfigT
+
+    @field_validator("classes")
+    @classmethod
+    def _names_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        twice = sorted({name for name in classes if classes.count(name) > 1})
+        if twice:
+            raise ValueError(f"should name each class once, but has {', '.join(twice)} more than once")
+        return classes
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFeatures:
+    """Base of what a method keeps of a frame: a frozen dataclass with tensors in it, computed once.
+
+    Attributes:
+        image_size: (height, width) of the network's input.
+    """
+
+    image_size: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensors take, bytes."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return sum(v.nbytes for v in values if isinstance(v, Tensor))
+
+
+FeaturesT = TypeVar("FeaturesT", bound=FrameFeatures)
+MemoryT = TypeVar("MemoryT")
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Generic[FeaturesT]):
+    """The frames a method looks at to detect a key frame.
+
+    Attributes:
+        step: How many frames of this video were key frames before.
+        key: The key frame.
+        local: The local window, oldest first, the key frame among them; it has all the places of the
+            reference plan, so near the ends of the video a frame stands in it several times.
+        global_frames: The global frames.
+    """
+
+    step: int
+    key: FeaturesT
+    local: Sequence[FeaturesT]
+    global_frames: Sequence[FeaturesT]
+
+
+class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
+    """A network that detects the objects of a key frame with the help of other frames.
+
+    It holds weights and nothing else: what is remembered of a video is a value that goes through
+    `detect`, so one detector serves many videos at a time. A method implements `plan`, `encode`,
+    `initial_memory` and `detect`.
+
+    Args:
+        config: What to build.
+    """
+
+    config_type: ClassVar[type[MethodConfig]]
+    """Type of the method's own settings."""
+
+    def __init__(self, config: DetectorConfig[MethodConfigT]) -> None:
+        super().__init__()
+        self.config: DetectorConfig[MethodConfigT] = config
+        self.backbone = Backbone(config.backbone)
+        self.rpn = RPN(config.rpn, channels=self.backbone.c4_channels, stride=self.backbone.stride)
+        self.predictor = Predictor(features=config.method.hidden, classes=len(config.classes))
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of labels; background has no label."""
+        return self.config.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.predictor.scores.weight.device
+
+    @property
+    def pooled_features(self) -> int:
+        """Length of a pooled RoI, C5 * pool_size^2."""
+        return self.backbone.c5_channels * self.config.head.pool_size**2
+
+    def network_input(self, image: Image) -> Tensor:
+        """An RGB uint8 (H, W, 3) frame as the network's input (3, h, w), on the CPU."""
+        return network_input(image, self.config.input)
+
+    def propose(self, c4: Tensor, image_size: tuple[int, int]) -> tuple[list[Proposals], Tensor]:
+        """Proposals on a trunk's map and what is pooled for them.
+
+        Args:
+            c4: (B, C4, h, w).
+            image_size: (height, width) of the network's input.
+
+        Returns:
+            Proposals of each image, and their pooled features (sum of proposals, `pooled_features`).
+        """
+        proposals = self.rpn(c4, image_size)
+        pooled = pool_rois(
+            self.backbone.c5(c4),
+            [p.boxes for p in proposals],
+            pool_size=self.config.head.pool_size,
+            stride=self.backbone.stride,
+        )
+        return proposals, pooled
+
+    @property
+    @abstractmethod
+    def plan(self) -> ReferencePlan:
+        """The frames that `detect` needs."""
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> list[FeaturesT]:
+        """All that depends on single frames: (B, 3, h, w) network inputs -> features of each."""
+
+    @abstractmethod
+    def initial_memory(self) -> MemoryT:
+        """What is remembered before a video's first frame."""
+
+    @abstractmethod
+    def detect(self, window: Window[FeaturesT], memory: MemoryT) -> tuple[Prediction, MemoryT]:
+        """Predictions for the key frame's proposals, and what is remembered for the next key frame."""

@@ -1,0 +1,92 @@
+"""Region proposal network (Ren et al., NeurIPS 2015, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torchvision.ops import nms
+
+from megavid.core import boxes as box_ops
+from megavid.core.config import Config
+from megavid.detection.anchors import cell_anchors, grid_anchors
+
+
+class RPNConfig(Config):
+    """Anchors and the choice of proposals.
+
+    Attributes:
+        anchor_sizes: Square roots of the anchors' areas, input pixels.
+        anchor_ratios: Height / width of anchors.
+        candidates: Best-scored anchors that go into non-maximum suppression.
+        proposals: Boxes kept of them.
+        nms_threshold: IoU above which the lower-scored box goes.
+    """
+
+    anchor_sizes: tuple[int, ...] = Field(strict=False, min_length=1)
+    anchor_ratios: tuple[float, ...] = Field(strict=False, min_length=1)
+    candidates: int = Field(ge=1)
+    proposals: int = Field(ge=1)
+    nms_threshold: float = Field(gt=0, le=1)
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Proposals of one image, best first.
+
+    Attributes:
+        boxes: (P, 4) float32, half-open, input pixels.
+        objectness: (P,) float32 in [0, 1].
+    """
+
+    boxes: Tensor
+    objectness: Tensor
+
+
+class RPN(nn.Module):
+    """Scores and moves anchors over a feature map.
+
+    Args:
+        config: Anchors and numbers.
+        channels: Channels of the map.
+        stride: Input pixels a cell.
+    """
+
+    cell: Tensor
+
+    def __init__(self, config: RPNConfig, *, channels: int, stride: int) -> None:
+        super().__init__()
+        self.config = config
+        self.stride = stride
+        cell = cell_anchors(stride=stride, sizes=config.anchor_sizes, ratios=config.anchor_ratios)
+        self.register_buffer("cell", cell, persistent=False)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness = nn.Conv2d(channels, len(cell), 1)
+        self.deltas = nn.Conv2d(channels, 4 * len(cell), 1)
+
+    def forward(self, c4: Tensor, image_size: tuple[int, int]) -> list[Proposals]:
+        """Proposals of each image.
+
+        Args:
+            c4: (B, C, h, w) features.
+            image_size: (height, width) of the network's input.
+        """
+        x = F.relu(self.conv(c4))
+        objectness, deltas = self.objectness(x), self.deltas(x)
+        anchors = grid_anchors(self.cell, stride=self.stride, height=c4.shape[2], width=c4.shape[3])
+        logits_BN = objectness.float().permute(0, 2, 3, 1).flatten(1)
+        deltas_BN4 = deltas.float().permute(0, 2, 3, 1).reshape(len(c4), -1, 4)
+        return [
+            self._select(logits, moves, anchors, image_size)
+            for logits, moves in zip(logits_BN, deltas_BN4, strict=True)
+        ]
+
+    def _select(self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Proposals:
+        config = self.config
+        scores, best = logits.sigmoid().topk(min(config.candidates, len(logits)))
+        boxes = box_ops.decode(deltas[best], anchors[best], (1.0, 1.0, 1.0, 1.0))[:, 0]
+        boxes = box_ops.clip(boxes, *size)
+        kept = nms(boxes, scores, config.nms_threshold)[: config.proposals]
+        return Proposals(boxes[kept], scores[kept])

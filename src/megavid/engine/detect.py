@@ -1,0 +1,223 @@
+"""Detecting in a video and writing what was found: reading, computing and writing overlap."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+from torch import Tensor
+
+from megavid.core.errors import InputError
+from megavid.core.frames import Frame, FrameResult
+from megavid.detection.detector import VideoDetector
+from megavid.engine.interrupt import stop_request
+from megavid.engine.outputs import DetectionOutputs
+from megavid.engine.overlap import InBackground, prefetch
+from megavid.video.detect import run_session
+from megavid.video.reader import ImageFolder, LiveStream, VideoFile
+from megavid.video.session import VideoSession
+from megavid.video.stride import EveryNth
+
+logger = logging.getLogger(__name__)
+
+_QUEUE = 8  # frames read ahead, and frames that wait to be written
+
+
+@dataclass(frozen=True, kw_only=True)
+class DetectOptions:
+    """How to detect in a video and what to write.
+
+    Attributes:
+        score_threshold: Lowest score, exclusive, of detections drawn and saved; None for the configured.
+        classes: Names of the classes to draw and save; none for all.
+        every: Detect in every n-th frame only.
+        save_frames: Write annotated frames as images instead of a video.
+        batch_size: Frames that go through the network together.
+        causal, dtype, seed: See `VideoSession`.
+    """
+
+    score_threshold: float | None = None
+    classes: Sequence[str] = ()
+    every: int = 1
+    save_frames: bool = False
+    batch_size: int = 1
+    causal: bool = False
+    dtype: torch.dtype = torch.float32
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("every", "batch_size"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+
+
+@dataclass(frozen=True)
+class DetectSummary:
+    """What a detection run did.
+
+    Attributes:
+        paths: The outputs.
+        frames: Frames detected in.
+        detections: Boxes found.
+        complete: Whether the video was done to its end.
+    """
+
+    paths: list[Path]
+    frames: int
+    detections: int
+    complete: bool
+
+
+def detect_to_folder(
+    detector: VideoDetector[Any, Any],
+    video: VideoFile | ImageFolder | LiveStream,
+    folder: Path,
+    options: DetectOptions,
+    *,
+    metadata: Mapping[str, Any],
+) -> DetectSummary:
+    """Detect in a video; write annotated pictures and predictions.
+
+    Ctrl-C and SIGTERM end a live stream in good order. They, and errors, break off a video: what was done
+    by then is kept under names with "partial" in them.
+
+    Args:
+        detector: What `load_detector` gives.
+        video: What `open_input` gives.
+        folder: Where `annotated.mp4` (or `frames/`) and `predictions.parquet` are put.
+        metadata: More for the predictions file to say of the run, as JSON values.
+
+    Raises:
+        InputError: An option doesn't fit, the video turns out to be broken, or outputs can't be written.
+    """
+    wanted = _labels(options.classes, detector.class_names)
+    whole = None if isinstance(video, LiveStream) else EveryNth(video, options.every)
+    session = VideoSession(
+        detector,
+        source=whole,
+        causal=options.causal,
+        seed=options.seed,
+        score_threshold=options.score_threshold,
+        dtype=options.dtype,
+    )
+    outputs = DetectionOutputs(
+        folder,
+        video=video.name,
+        rate=video.rate / options.every,
+        width=video.width,
+        height=video.height,
+        save_frames=options.save_frames,
+        metadata={"config": detector.config.model_dump(mode="json"), "every": options.every, **metadata},
+    )
+    files = [path.name for path in video.paths] if isinstance(video, ImageFolder) else None
+
+    def write(frame: Frame, result: FrameResult) -> None:
+        outputs.write(frame.image, _only(result, wanted), files[frame.index] if files else None)
+
+    frames = whole or (frame for frame in video if frame.index % options.every == 0)
+    try:
+        complete = _detect_all(session, frames, write, name=video.name, batch_size=options.batch_size)
+    except BaseException:
+        _keep_partial(outputs)
+        raise
+    if isinstance(video, VideoFile) and video.lost:
+        logger.warning("%s: %d frames are lost: the file is broken there", video.path, video.lost)
+    return DetectSummary(outputs.finish(complete=complete), outputs.frames, outputs.detections, complete)
+
+
+class _StoppedError(Exception):
+    """The user asked to stop."""
+
+
+def _detect_all(
+    session: VideoSession[Any, Any],
+    frames: EveryNth | Iterable[Frame],
+    write: Callable[[Frame, FrameResult], None],
+    *,
+    name: str,
+    batch_size: int,
+) -> bool:
+    """Every frame through the session and, with its result, to `write`; whether that was all of them."""
+    waiting: deque[Frame] = deque()
+    total = len(frames) if isinstance(frames, EveryNth) else None
+
+    def read() -> Iterator[Frame]:
+        with closing(prefetch(frames, ahead=_QUEUE)) as ahead:
+            for frame in ahead:
+                if stop.is_set():
+                    if total is None:
+                        return  # that's how a live stream ends
+                    raise _StoppedError
+                waiting.append(frame)
+                yield frame
+
+    with stop_request() as stop, InBackground(behind=_QUEUE) as background, _progress() as progress:
+        task = progress.add_task(name, total=total)
+        try:
+            for result in run_session(session, read(), batch_size=batch_size):
+                background.submit(write, waiting.popleft(), result)
+                progress.advance(task)
+        except _StoppedError:
+            return False
+    return True
+
+
+def _keep_partial(outputs: DetectionOutputs) -> None:
+    try:
+        kept = outputs.finish(complete=False)
+    except InputError as error:  # of less interest than what went wrong before
+        logger.warning("what was done could not be kept: %s", error)
+    else:
+        if kept:
+            logger.warning("%d frames done so far are kept: %s", outputs.frames, ", ".join(map(str, kept)))
+
+
+def _labels(classes: Sequence[str], class_names: tuple[str, ...]) -> Tensor | None:
+    """The labels of class names; None for all classes."""
+    for name in classes:
+        if name not in class_names:
+            raise InputError(f"classes: {name!r} is not one of the detector's: {', '.join(class_names)}")
+    return torch.tensor([class_names.index(name) for name in classes]) if classes else None
+
+
+def _only(result: FrameResult, labels: Tensor | None) -> FrameResult:
+    if labels is None:
+        return result
+    found = result.detections
+    return FrameResult(result.index, result.time, found[torch.isin(found.labels, labels)])
+
+
+class _Speed(ProgressColumn):
+    """Frames a second."""
+
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:.1f} frames/s", style="progress.data.speed")
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Speed(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    )

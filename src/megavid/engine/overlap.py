@@ -1,0 +1,57 @@
+"""Reading ahead and writing behind on other threads."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+
+def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
+    """The items, taken from their iterator by another thread, up to `ahead` of them early.
+
+    What the iterator raises is raised here, after the items before it.
+    """
+    iterator = iter(items)
+    end: Any = object()
+    pool = ThreadPoolExecutor(1, "prefetch")
+    try:
+        waiting = deque(pool.submit(next, iterator, end) for _ in range(ahead))
+        while (item := waiting.popleft().result()) is not end:
+            waiting.append(pool.submit(next, iterator, end))
+            yield item
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+class InBackground:
+    """Calls made in order on another thread, at most `behind` of them waiting.
+
+    What a call raises is raised by a later `submit` or at the end of the `with` block.
+    """
+
+    def __init__(self, *, behind: int) -> None:
+        self._pool = ThreadPoolExecutor(1, "background")
+        self._behind = behind
+        self._waiting: deque[Future[None]] = deque()
+
+    def submit(self, call: Callable[..., None], /, *args: Any) -> None:
+        """Do `call(*args)` after those before it; wait while too many are waiting."""
+        self._waiting.append(self._pool.submit(call, *args))
+        while len(self._waiting) > self._behind:
+            self._waiting.popleft().result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True)
+        if error is None:
+            for call in self._waiting:
+                call.result()

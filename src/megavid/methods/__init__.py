@@ -1,0 +1,41 @@
+"""The detectors, a file each. To add one: its file, a line in `METHODS`, a YAML in `configs`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from megavid.core.config import validate
+from megavid.core.errors import InputError
+from megavid.detection.detector import DetectorConfig, VideoDetector
+from megavid.methods.mega import Mega
+from megavid.methods.single_frame import SingleFrame
+
+METHODS: dict[str, type[VideoDetector[Any, Any]]] = {
+    "single_frame": SingleFrame,
+    "mega": Mega,
+}
+
+
+def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[Any]:
+    """Nested values, as a YAML file has them, as a typed configuration.
+
+    Args:
+        origin: Where the values came from, for messages.
+
+    Raises:
+        InputError: An unknown method or key, or a value of the wrong type, named by its path.
+    """
+    method = data.get("method")
+    name = method.get("name") if isinstance(method, Mapping) else None
+    if name not in METHODS:
+        raise InputError(f"{origin}: method.name: expected one of {', '.join(METHODS)}, got {name!r}")
+    # The settings' type depends on the method, which a static type can't say.
+    model: Any = DetectorConfig[METHODS[name].config_type]  # type: ignore[misc]
+    config: DetectorConfig[Any] = validate(model, data, origin=origin)
+    return config
+
+
+def build_detector(config: DetectorConfig[Any]) -> VideoDetector[Any, Any]:
+    """The detector of a configuration, with random weights, for inference."""
+    return METHODS[config.method.name](config).eval()

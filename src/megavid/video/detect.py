@@ -1,0 +1,93 @@
+"""Detecting in a whole video with one call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any, cast
+
+import torch
+
+from megavid.core.errors import InputError
+from megavid.core.frames import Frame, FrameResult, FrameSource, Image
+from megavid.detection.detector import VideoDetector
+from megavid.video.reader import ImageFolder, LiveStream, VideoFile, open_input
+from megavid.video.session import VideoSession
+
+
+def detect_video(
+    detector: VideoDetector[Any, Any],
+    video: str | os.PathLike[str] | FrameSource | Iterable[Image | Frame],
+    *,
+    score_threshold: float | None = None,
+    causal: bool = False,
+    global_order: Sequence[int] | None = None,
+    seed: int = 0,
+    official_quirks: bool = False,
+    dtype: torch.dtype = torch.float32,
+    batch_size: int = 1,
+    fps: float | None = None,
+) -> Iterator[FrameResult]:
+    """The detections of every frame of a video, in frame order, as they become ready.
+
+    Args:
+        detector: What `load_detector` gives.
+        video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8
+            (H, W, 3) arrays. What has a length and can be indexed is seen as a whole: global frames
+            come from all of it. An iterator, a camera or a stream is taken as it comes.
+        batch_size: Frames that go through the network together.
+        fps: Frames a second, where the frames come without times: images and arrays, 25 by default.
+        score_threshold, causal, global_order, seed, official_quirks, dtype: See `VideoSession`.
+
+    Raises:
+        InputError: The video can't be read, or an option doesn't fit.
+
+    Example:
+        >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):
+        ...     print(result.index, result.time, result.detections.boxes)
+    """
+    if batch_size < 1:
+        raise InputError(f"batch_size: expected at least 1, got {batch_size}")
+    opened = open_input(video, fps=fps) if isinstance(video, str | os.PathLike) else None
+    frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
+    is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
+    session = VideoSession(
+        detector,
+        source=cast(FrameSource, frames) if is_whole else None,
+        causal=causal,
+        global_order=global_order,
+        seed=seed,
+        score_threshold=score_threshold,
+        official_quirks=official_quirks,
+        dtype=dtype,
+        fps=fps,
+    )
+    return _results(session, frames, opened, batch_size=batch_size)
+
+
+def _results(
+    session: VideoSession[Any, Any],
+    frames: FrameSource | Iterable[Image | Frame],
+    opened: VideoFile | ImageFolder | LiveStream | None,
+    *,
+    batch_size: int,
+) -> Iterator[FrameResult]:
+    with opened or nullcontext():
+        # A list of arrays is iterated, something that can only be indexed is indexed.
+        in_order = frames if isinstance(frames, Iterable) else (frames[i] for i in range(len(frames)))
+        yield from run_session(session, in_order, batch_size=batch_size)
+
+
+def run_session(
+    session: VideoSession[Any, Any], frames: Iterable[Image | Frame], *, batch_size: int
+) -> Iterator[FrameResult]:
+    """All results of a new session, `batch_size` frames at a time."""
+    batch: list[Image | Frame] = []
+    for frame in frames:
+        batch.append(frame)
+        if len(batch) == batch_size:
+            yield from session.push_batch(batch)
+            batch = []
+    yield from session.push_batch(batch)
+    yield from session.flush()

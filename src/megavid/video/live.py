@@ -1,0 +1,122 @@
+"""Cameras and network streams: frames as they come."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+from itertools import chain
+from typing import Self
+
+import av
+from av.video.frame import VideoFrame
+
+from megavid.core.errors import InputError
+from megavid.core.frames import Frame
+from megavid.video.decode import (
+    decode,
+    frame_rate,
+    open_container,
+    read_packets,
+    reason,
+    to_image,
+    video_stream,
+)
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT = 10.0
+"""Seconds to wait for a stream to open, and later for each packet."""
+
+
+class LiveStream:
+    """A camera or a network stream; it can be read once, in order, and has no length.
+
+    Iteration ends where the stream ends or breaks off; breaking off is logged as a warning.
+
+    Args:
+        address: The number of a camera ("0") or an address that FFmpeg knows ("rtsp://...").
+
+    Attributes:
+        name: The address.
+        rate: Frames a second that the stream declares, 25 if it declares none.
+        width: Width in pixels, as displayed.
+        height: Height in pixels, as displayed.
+
+    Raises:
+        InputError: It cannot be opened, does not answer in time, or sends no video. Also while reading,
+            when the size of the frames changes.
+    """
+
+    def __init__(self, address: str) -> None:
+        self.name = address
+        if address.isdecimal():
+            device, source, options = _camera(int(address))
+            self._container = open_container(
+                source, name=f"camera {address}", format=device, options=options, timeout=TIMEOUT
+            )
+        else:
+            self._container = open_container(address, name=address, timeout=TIMEOUT)
+        try:
+            stream = video_stream(self._container, name=address)
+            frames = decode(stream, read_packets(self._container, stream))
+            first = self._first(frames)
+        except BaseException:
+            self.close()
+            raise
+        self.rate = frame_rate(stream)
+        self.height, self.width = to_image(first).shape[:2]
+        self._start = first.pts
+        self._frames = enumerate(chain([first], frames))
+
+    def __iter__(self) -> Iterator[Frame]:
+        try:
+            for index, frame in self._frames:
+                yield self._frame(index, frame)
+        except av.FFmpegError as error:
+            logger.warning("%s: the stream broke off: %s", self.name, reason(error))
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._container.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _first(self, frames: Iterator[VideoFrame]) -> VideoFrame:
+        try:
+            first = next(frames, None)
+        except av.FFmpegError as error:
+            raise InputError(f"{self.name}: expected a video stream: {reason(error)}") from error
+        if first is None:
+            raise InputError(f"{self.name}: expected a video stream, not one frame of it can be decoded")
+        return first
+
+    def _frame(self, index: int, frame: VideoFrame) -> Frame:
+        image = to_image(frame)
+        height, width = image.shape[:2]
+        if (width, height) != (self.width, self.height):
+            raise InputError(
+                f"{self.name}: expected frames of one size, frame {index} is {width}x{height} "
+                f"after {self.width}x{self.height}"
+            )
+        if frame.pts is None or self._start is None or frame.time_base is None:
+            time = float(index / self.rate)
+        else:
+            time = float((frame.pts - self._start) * frame.time_base)
+        return Frame(index, time, image)
+
+
+def _camera(number: int) -> tuple[str, str, dict[str, str]]:
+    """FFmpeg's device, the camera's name there and the options it needs, on this system."""
+    if sys.platform == "darwin":
+        return "avfoundation", str(number), {"framerate": "30"}  # its default of 29.97 is refused by most
+    if sys.platform == "win32":
+        cameras = [d.name for d in av.enumerate_input_devices("dshow") if "video" in d.media_types]
+        if number >= len(cameras):
+            raise InputError(f"camera {number}: expected a number below {len(cameras)}, the cameras found")
+        return "dshow", f"video={cameras[number]}", {}
+    return "v4l2", f"/dev/video{number}", {}

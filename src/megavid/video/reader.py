@@ -1,0 +1,87 @@
+"""Open whatever holds a video."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+from fractions import Fraction
+from pathlib import Path
+
+from megavid.core.errors import InputError
+from megavid.video.decode import DEFAULT_RATE
+from megavid.video.files import VideoFile
+from megavid.video.folder import SUFFIXES, ImageFolder, image_files
+from megavid.video.live import LiveStream
+
+__all__ = ["ImageFolder", "LiveStream", "VideoFile", "open_input"]
+
+
+def open_input(
+    spec: str | os.PathLike[str], *, fps: float | None = None
+) -> VideoFile | ImageFolder | LiveStream:
+    """Open a video file, a folder of images, a camera or a stream.
+
+    Args:
+        spec: One of:
+            - a video file that FFmpeg reads;
+            - a folder of images (the images right in it, in natural order, other files ignored), a pattern
+              such as "clip/*.png" ("**" goes through folders), or one image;
+            - the number of a camera as a string ("0"; a folder of that name is "./0");
+            - the address of a stream (anything with "://").
+        fps: Frames a second of images, 25 by default. A video has a rate of its own.
+
+    Raises:
+        InputError: It does not exist or is none of these; the message names it.
+
+    Example:
+        >>> for frame in open_input("clip.mp4"):
+        ...     print(frame.index, frame.time, frame.image.shape)
+    """
+    if not os.fspath(spec):
+        raise InputError("expected a video, a folder of images, a camera or a stream, got an empty name")
+    if isinstance(spec, str) and (spec.isdecimal() or "://" in spec):
+        _refuse_fps(fps, spec)
+        return LiveStream(spec)
+    path = Path(spec)
+    images = _images(path)
+    if images is not None:
+        name = path.absolute().name if path.exists() else str(spec)
+        return ImageFolder(images, name=name, rate=_image_rate(fps))
+    _refuse_fps(fps, path)
+    return VideoFile(path)
+
+
+def _images(path: Path) -> list[Path] | None:
+    """The images that the path stands for; None if it is to be read as a video."""
+    accepted = ", ".join(SUFFIXES)
+    try:
+        if path.is_dir():
+            images = image_files(path.iterdir())
+            if not images:
+                raise InputError(f"{path}: no images in this folder; expected files ending in {accepted}")
+            return images
+        if path.exists():
+            return [path] if path.suffix.lower() in SUFFIXES else None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
+    if not glob.has_magic(str(path)):
+        raise InputError(f"{path}: no such file or folder")
+    images = image_files(Path(found) for found in glob.glob(str(path), recursive=True))  # noqa: PTH207
+    if not images:
+        raise InputError(f"{path}: no images match this pattern; expected files ending in {accepted}")
+    return images
+
+
+def _image_rate(fps: float | None) -> Fraction:
+    if fps is None:
+        return DEFAULT_RATE
+    if not (math.isfinite(fps) and fps > 0):
+        raise InputError(f"fps: expected a positive number, got {fps}")
+    rate = Fraction(fps).limit_denominator(1001)  # 29.97002997 is 30000/1001
+    return rate or Fraction(fps)
+
+
+def _refuse_fps(fps: float | None, spec: str | Path) -> None:
+    if fps is not None:
+        raise InputError(f"{spec}: has a frame rate of its own; fps is for images")

@@ -1,0 +1,91 @@
+"""Draw detections into frames."""
+
+from __future__ import annotations
+
+import colorsys
+import math
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from megavid.core.detections import Detections
+from megavid.core.frames import Image
+
+Color = tuple[int, int, int]
+Span = tuple[int, int, int, int]
+"""x1, y1, x2, y2 in whole pixels, half-open."""
+
+
+def draw_detections(image: Image, detections: Detections) -> Image:
+    """A copy of the frame with every box and its label, such as "dog 0.87"; the best lie on top.
+
+    A label always has the same colour. Lines and text grow with the frame. Boxes are drawn to their last
+    pixel inside, x2 - 1; what lies outside the frame is cut off, boxes entirely outside are left out.
+
+    Args:
+        image: RGB uint8 (H, W, 3); it is not changed.
+        detections: Boxes in pixels of this frame.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
+    canvas = Pillow.fromarray(image)
+    draw = ImageDraw.Draw(canvas)
+    short = min(image.shape[:2])
+    width = max(1, round(short / 240))
+    font = ImageFont.load_default(size=max(10, round(short / 36)))
+    visible: list[tuple[Span, Color, str]] = []
+    for row in detections.scores.argsort(stable=True).tolist():
+        span = _pixels(detections.boxes[row].tolist(), canvas.size)
+        if span is not None:
+            label = int(detections.labels[row])
+            name = detections.class_names[label] if detections.class_names else str(label)
+            visible.append((span, label_color(label), f"{name} {float(detections.scores[row]):.2f}"))
+    for (x1, y1, x2, y2), color, _ in visible:
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=color, width=width)
+    for span, color, text in visible:
+        _draw_label(draw, text, span, color=color, font=font, frame=canvas.size)
+    return np.array(canvas)
+
+
+def label_color(label: int) -> Color:
+    """RGB of a label: neighbours differ most, as golden-angle steps round the colour circle keep apart."""
+    hue = label * 0.61803398875 % 1
+    # The circle fills up after a dozen steps, so brightness changes too.
+    red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, (1.0, 0.7, 0.85, 0.55)[label % 4])
+    return round(red * 255), round(green * 255), round(blue * 255)
+
+
+def _pixels(box: list[float], frame: tuple[int, int]) -> Span | None:
+    """The box in whole pixels inside the frame, at least one each way; None if none of it is inside."""
+    width, height = frame
+    if not all(math.isfinite(value) for value in box):
+        return None
+    x1, y1 = max(0, round(box[0])), max(0, round(box[1]))
+    x2, y2 = min(width, max(round(box[2]), x1 + 1)), min(height, max(round(box[3]), y1 + 1))
+    outside = box[2] < 0 or box[3] < 0 or x1 >= width or y1 >= height
+    return None if outside else (x1, y1, x2, y2)
+
+
+def _draw_label(
+    draw: ImageDraw.ImageDraw,
+    text: str,
+    span: Span,
+    *,
+    color: Color,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
+    frame: tuple[int, int],
+) -> None:
+    """Text on a filled strip above the box; inside the box where there is no room above."""
+    x1, y1, _, _ = span
+    left, _, right, _ = draw.textbbox((0, 0), text, font=font)
+    bottom = draw.textbbox((0, 0), "Ag", font=font)[3]  # not this text's own, so that strips are alike
+    pad = max(1, round(bottom / 8))
+    wide, high = math.ceil(right - left) + 2 * pad, math.ceil(bottom) + 2 * pad
+    x = max(0, min(x1, frame[0] - wide))
+    y = y1 - high if y1 >= high else y1
+    y = max(0, min(y, frame[1] - high))
+    draw.rectangle((x, y, x + wide - 1, y + high - 1), fill=color)
+    luma = 0.299 * color[0] + 0.587 * color[1] + 0.114 * color[2]
+    draw.text((x + pad - left, y + pad), text, fill="black" if luma > 128 else "white", font=font)

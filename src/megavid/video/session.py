@@ -1,0 +1,230 @@
+"""One video on its way through a detector, frame by frame."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Generic
+
+import torch
+
+from megavid.core import boxes as box_ops
+from megavid.core.detections import Detections
+from megavid.core.errors import InputError
+from megavid.core.frames import Frame, FrameResult, FrameSource, Image, check_image
+from megavid.core.sampling import Reservoir, global_indexes, global_order, window_indexes
+from megavid.detection.detector import FeaturesT, MemoryT, VideoDetector, Window
+from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections
+from megavid.video.decode import DEFAULT_RATE
+from megavid.video.store import FrameStore
+
+
+class VideoSession(Generic[FeaturesT, MemoryT]):
+    """A video that is pushed frame by frame, with all that is remembered of it.
+
+    The session owns the state and the detector none, so several sessions of one detector run side by
+    side. Results come as soon as the frames they look ahead to have been pushed: `look_ahead` frames late.
+    Every frame is encoded once, unless the store of encoded frames has had to drop it.
+
+    Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
+    sample), or with `source` from the whole video in a seeded random order, as in the papers.
+
+    Args:
+        detector: What `load_detector` gives.
+        source: The whole video for random access, the same frames that will be pushed.
+        causal: Detect without look-ahead.
+        global_order: Frame numbers in the order in which they become global frames, instead of a seeded
+            one. Needs `source`.
+        seed: Of the choice of global frames.
+        score_threshold: Lowest score of a detection, exclusive; None for the configured one.
+        official_quirks: Reproduce the original release's defect at the start of a video: the image of the
+            first frame of the global order stands in for frame 0. Needs `source` where the method has
+            global frames.
+        dtype: What the network computes in; boxes and scores are always computed in float32.
+        fps: Frames a second, for the times of frames pushed as plain arrays; 25 by default.
+        store_bytes: Memory for encoded frames that may be needed again as global frames.
+
+    Attributes:
+        look_ahead: Frames by which results are late.
+
+    Example:
+        >>> session = VideoSession(detector)
+        >>> for frame in frames:
+        ...     for result in session.push(frame):
+        ...         print(result.index, len(result.detections))
+        >>> rest = session.flush()
+    """
+
+    def __init__(
+        self,
+        detector: VideoDetector[FeaturesT, MemoryT],
+        *,
+        source: FrameSource | None = None,
+        causal: bool = False,
+        global_order: Sequence[int] | None = None,
+        seed: int = 0,
+        score_threshold: float | None = None,
+        official_quirks: bool = False,
+        dtype: torch.dtype = torch.float32,
+        fps: float | None = None,
+        store_bytes: int = 256 << 20,
+    ) -> None:
+        self._detector = detector
+        self._head = _with_threshold(detector.config.head, score_threshold)
+        self._plan = detector.plan.causal() if causal else detector.plan
+        self.look_ahead = self._plan.future
+        self._source = source
+        self._order = self._global_order(global_order, seed)
+        self._quirks = official_quirks and self._plan.global_frames > 0
+        if self._quirks and self._order is None:
+            raise InputError("official_quirks: needs source, the whole video, for random access")
+        self._reservoir = Reservoir(size=self._plan.global_frames, seed=seed)
+        self._dtype = dtype
+        self._fps = fps or float(DEFAULT_RATE)
+        self._memory = detector.initial_memory()
+        self._store: FrameStore[FeaturesT] = FrameStore(budget=store_bytes if self._order else 0)
+        self._frame_size: tuple[int, int] | None = None
+        self._waiting: deque[tuple[int, float]] = deque()  # number and time of frames to be detected
+        self._local: dict[int, FeaturesT] = {}  # the window's frames
+        self._global: dict[int, FeaturesT] = {}  # the global frames
+        self._pushed = 0
+        self._steps = 0
+        self._finished = False
+
+    def push(self, frame: Image | Frame) -> list[FrameResult]:
+        """Give the session the video's next frame.
+
+        Args:
+            frame: RGB uint8 (H, W, 3), or a `Frame` with its own number and time.
+
+        Returns:
+            What has become ready, in frame order: no result or one.
+
+        Raises:
+            InputError: The frame is no RGB image or has another size than those before it.
+        """
+        return self.push_batch([frame])
+
+    @torch.inference_mode()
+    def push_batch(self, frames: Sequence[Image | Frame]) -> list[FrameResult]:
+        """The same as pushing one by one, but the frames go through the network together."""
+        if self._finished:
+            raise ValueError("the session was flushed; a new video needs a new VideoSession")
+        batch = [self._checked(frame, place) for place, frame in enumerate(frames, self._pushed)]
+        images = {self._pushed + i: frame.image for i, frame in enumerate(batch)}
+        encoded = self._encode_missing(images)
+        results = []
+        for place, frame in zip(images, batch, strict=True):
+            self._local[place] = self._stand_in() if self._quirks and place == 0 else encoded[place]
+            self._waiting.append((frame.index, frame.time))
+            self._pushed += 1
+            self._sample_global(place)
+            if self._pushed > self._steps + self._plan.future:
+                results.append(self._detect())
+        return results
+
+    @torch.inference_mode()
+    def flush(self) -> list[FrameResult]:
+        """The video is over: the results still to come. Nothing can be pushed afterwards."""
+        self._finished = True
+        return [self._detect() for _ in range(len(self._waiting))]
+
+    def _global_order(self, given: Sequence[int] | None, seed: int) -> list[int] | None:
+        """The order of global frames; None where they are sampled from what was pushed, or not used."""
+        if given is not None and self._source is None:
+            raise InputError("global_order: needs source, the whole video, for random access")
+        if self._source is None or self._plan.global_frames == 0:
+            return None
+        if given is None:
+            return global_order(len(self._source), seed) or None
+        length = len(self._source)
+        if not given:
+            raise InputError("global_order: expected at least one frame number, got none")
+        if bad := [i for i in given if not 0 <= i < length]:
+            raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {bad[0]}")
+        return [int(i) for i in given]
+
+    def _checked(self, frame: Image | Frame, place: int) -> Frame:
+        if not isinstance(frame, Frame):
+            frame = Frame(index=place, time=place / self._fps, image=frame)
+        size = check_image(frame.image, name=f"frame {frame.index}").shape[:2]
+        self._frame_size = self._frame_size or size
+        if size != self._frame_size:
+            raise InputError(
+                f"frame {frame.index}: expected the size of the frames before it, "
+                f"{self._frame_size[1]}x{self._frame_size[0]}, got {size[1]}x{size[0]}"
+            )
+        return frame
+
+    def _encode_missing(self, images: dict[int, Image]) -> dict[int, FeaturesT]:
+        """Features of frames by their place; those not in the store go through the network together."""
+        found = {place: self._store.get(place) for place in images}
+        missing = [place for place, features in found.items() if features is None]
+        if missing:
+            inputs = torch.stack([self._detector.network_input(images[place]) for place in missing])
+            with self._autocast():
+                encoded = self._detector.encode(inputs.to(self._detector.device))
+            for place, features in zip(missing, encoded, strict=True):
+                found[place] = features
+                self._store.put(place, features)
+        return {place: features for place, features in found.items() if features is not None}
+
+    def _of_source(self, place: int) -> FeaturesT:
+        """Features of any frame of the whole video."""
+        assert self._source is not None
+        stored = self._store.get(place)
+        return stored or self._encode_missing({place: check_image(self._source[place])})[place]
+
+    def _stand_in(self) -> FeaturesT:
+        """The original release's defect: what it takes for frame 0 (`official_quirks`)."""
+        assert self._order is not None
+        return self._of_source(self._order[0])
+
+    def _sample_global(self, place: int) -> None:
+        """Offer a pushed frame as a global one, where there is no whole video to take them from."""
+        if self._order is None and self._plan.global_frames > 0:
+            self._reservoir.push(place)
+            known = self._global | {place: self._local[place]}
+            self._global = {i: known[i] for i in self._reservoir.indexes}
+
+    def _global_frames(self) -> list[FeaturesT]:
+        """The global frames of the next key frame."""
+        if self._order is None:
+            return list(self._global.values())
+        places = global_indexes(self._order, self._steps, self._plan.global_frames)
+        self._global = {i: self._global[i] if i in self._global else self._of_source(i) for i in places}
+        return [self._global[i] for i in places]
+
+    def _detect(self) -> FrameResult:
+        """The next key frame's result."""
+        key = self._steps
+        window = Window(
+            step=key,
+            key=self._local[key],
+            local=[self._local[i] for i in window_indexes(self._plan, key, self._pushed)],
+            global_frames=self._global_frames(),
+        )
+        with self._autocast():
+            prediction, self._memory = self._detector.detect(window, self._memory)
+        self._steps += 1
+        self._local = {i: f for i, f in self._local.items() if i >= self._steps - self._plan.past}
+        index, time = self._waiting.popleft()
+        return FrameResult(index, time, self._detections(prediction))
+
+    def _detections(self, prediction: Prediction) -> Detections:
+        assert self._frame_size is not None
+        found = choose_detections(prediction, self._head, self._detector.class_names)
+        boxes = box_ops.rescale(found.boxes, from_size=prediction.image_size, to_size=self._frame_size)
+        return Detections(boxes, found.scores, found.labels, found.class_names).cpu()
+
+    def _autocast(self) -> torch.autocast:
+        device = self._detector.device.type
+        return torch.autocast(device, dtype=self._dtype, enabled=self._dtype != torch.float32)
+
+
+def _with_threshold(head: HeadConfig, score_threshold: float | None) -> HeadConfig:
+    if score_threshold is None:
+        return head
+    if not 0 <= score_threshold < 1:
+        raise InputError(f"score_threshold: expected a number from 0 to below 1, got {score_threshold}")
+    return head.model_copy(update={"score_threshold": score_threshold})

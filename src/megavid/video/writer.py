@@ -1,0 +1,152 @@
+"""Write frames to an MP4 file."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+import av
+import numpy as np
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.stream import VideoStream
+
+from megavid.core.errors import InputError
+from megavid.core.frames import Image, check_image
+from megavid.video.decode import reason
+
+MIN_TICKS = 90_000
+"""Times are kept to at least this part of a second: the clock of MPEG."""
+
+MAX_TICKS = 2**31 - 1
+"""The most that an MP4 file can express."""
+
+
+class VideoWriter:
+    """H.264 in MP4 as every player reads it: yuv420p, BT.709, the index at the front.
+
+    Frames keep their true times, so a variable frame rate stays one. 4:2:0 has one colour sample per two
+    pixels, so an odd width or height is made even by repeating the last column or row.
+
+    Args:
+        path: The file to write. It is written in place: see `megavid.core.files.atomic_path`.
+        rate: Frames a second, the average where it varies; multiples of 1 / rate are exact times.
+        width: Width of the frames in pixels.
+        height: Height of the frames in pixels.
+
+    Raises:
+        InputError: The file cannot be written, or H.264 does not take this size. Also while writing.
+
+    Example:
+        >>> with VideoWriter(Path("out.mp4"), rate=Fraction(25), width=640, height=480) as writer:
+        ...     for frame in reader:
+        ...         writer.write(frame.image, frame.time)
+    """
+
+    def __init__(self, path: Path, *, rate: Fraction, width: int, height: int) -> None:
+        if rate <= 0 or width <= 0 or height <= 0:
+            raise InputError(f"{path}: expected a positive rate and size, got {rate}, {width}x{height}")
+        rate = rate.limit_denominator(10_000)
+        self.path = path
+        self._size = (height, width)
+        ticks = min(rate.numerator * math.ceil(MIN_TICKS / rate.numerator), MAX_TICKS)
+        self._tick = Fraction(1, ticks)
+        self._period = max(1, round(ticks / rate))
+        self._shift = 0
+        self._last: int | None = None
+        self._open = True
+        try:
+            # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
+            self._container = av.open(
+                f"file:{path}", mode="w", format="mp4", options={"movflags": "+faststart"}
+            )
+            self._stream = self._add_stream(rate)
+            self._container.start_encoding()
+        except (av.FFmpegError, OSError) as error:
+            raise self._failed(error, f"{width}x{height} at {rate} frames a second") from error
+
+    def write(self, image: Image, time: float) -> None:
+        """Append a frame.
+
+        Args:
+            image: RGB uint8 (H, W, 3) of the writer's size; it may be changed afterwards.
+            time: Seconds at which it is to be shown. A time that is not after the one before (a stream that
+                started over) continues one frame period later, and so do the times that follow it.
+
+        Raises:
+            InputError: The image is of another size, or the disk is full.
+        """
+        image = check_image(image, name=str(self.path))
+        if image.shape[:2] != self._size:
+            (height, width), (h, w) = self._size, image.shape[:2]
+            raise InputError(f"{self.path}: expected frames of {width}x{height} pixels, got {w}x{h}")
+        height, width = self._size
+        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        frame = VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24").reformat(
+            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        )
+        frame.pts, frame.time_base = self._stamp(time), self._tick
+        self._encode(frame)
+
+    def close(self) -> None:
+        """Finish the file; what was written so far can be read then.
+
+        Raises:
+            InputError: The disk is full.
+        """
+        if not self._open:
+            return
+        self._encode(None)
+        self._open = False
+        try:
+            self._container.close()
+        except (av.FFmpegError, OSError) as error:
+            raise self._failed(error) from error
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _add_stream(self, rate: Fraction) -> VideoStream:
+        height, width = self._size
+        options = {"preset": "veryfast", "crf": "20"}
+        stream = self._container.add_stream("libx264", rate=rate, options=options)
+        stream.width, stream.height = width + width % 2, height + height % 2
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = self._tick
+        stream.color_range = ColorRange.MPEG
+        stream.colorspace = Colorspace.ITU709
+        stream.color_primaries = ColorPrimaries.BT709
+        stream.color_trc = ColorTrc.BT709
+        return stream
+
+    def _stamp(self, time: float) -> int:
+        stamp = round(time / self._tick) + self._shift
+        if self._last is not None and stamp <= self._last:
+            self._shift += self._last + self._period - stamp
+            stamp = self._last + self._period
+        self._last = stamp
+        return stamp
+
+    def _encode(self, frame: VideoFrame | None) -> None:
+        try:
+            self._mux(self._stream.encode(frame))
+        except (av.FFmpegError, OSError) as error:
+            raise self._failed(error) from error
+
+    def _mux(self, packets: Sequence[Packet[VideoStream]]) -> None:
+        for packet in packets:
+            packet.duration = self._period  # the last frame's; those before last until the next one
+            self._container.mux(packet)
+
+    def _failed(self, error: av.FFmpegError | OSError, what: str = "") -> InputError:
+        """The error to raise; nothing more is written."""
+        self._open = False
+        words = reason(error) if isinstance(error, av.FFmpegError) else error.strerror
+        return InputError(f"{self.path}: cannot be written{what and f' ({what})'}: {words}")

@@ -1,0 +1,79 @@
+"""Fixtures that more than one folder of tests uses."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megavid.convert.load import load_detector, read_config
+from megavid.core.frames import Image
+from megavid.data.synthesize import render_clip
+from megavid.detection.detector import VideoDetector
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+TINY: dict[str, Any] = {
+    "classes": ["disc", "ring", "square"],
+    "input.min_size": 64,
+    "input.max_size": 96,
+    "backbone.depth": 18,
+    "backbone.width": 8,
+    "backbone.reduce_channels": 16,
+    "rpn.anchor_sizes": [16, 32],
+    "rpn.candidates": 200,
+    "rpn.proposals": 20,
+    "head.pool_size": 3,
+    "method.hidden": 32,
+}
+"""A configuration of any method that runs in milliseconds."""
+
+TINY_METHOD = {
+    "heads": 4,
+    "window": 3,
+    "memory": 4,
+    "global_frames": 3,
+    "reference_proposals": 8,
+    "distilled_proposals": 3,
+}
+"""Settings that only some methods have."""
+
+
+def tiny_overrides(method: str) -> dict[str, Any]:
+    settings, _ = read_config(f"{method}_r50")
+    own = {f"method.{key}": value for key, value in TINY_METHOD.items() if key in settings["method"]}
+    return TINY | own
+
+
+def build_tiny(method: str, **changes: Any) -> VideoDetector[Any, Any]:
+    """A tiny detector with random weights that are the same every time."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        detector = load_detector(f"{method}_r50", device="cpu", overrides=tiny_overrides(method) | changes)
+        for parameter in detector.predictor.parameters():
+            torch.nn.init.normal_(parameter, std=0.3)  # scores that differ
+    return detector
+
+
+@pytest.fixture
+def make_frames() -> Callable[[int], list[Image]]:
+    """`make_frames(n)`: the first n frames of a rendered 96x64 clip."""
+
+    def make(n: int) -> list[Image]:
+        return list(render_clip(seed=3, num_frames=n, height=64, width=96).images)
+
+    return make
+
+
+def require_shared(path: Path) -> Path:
+    """The path, or a skip where it is absent; a failure where MEGAVID_REQUIRE_SHARED is set."""
+    if not path.exists():
+        message = f"{path} is not there"
+        if os.environ.get("MEGAVID_REQUIRE_SHARED"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return path

@@ -1,0 +1,101 @@
+"""Configurations say what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megavid.convert.load import read_config, shipped_configs
+from megavid.core.config import parse_overrides, read_yaml, with_overrides
+from megavid.core.errors import InputError
+from megavid.methods import METHODS, detector_config
+
+
+def mega(**overrides: Any) -> Any:
+    data, origin = read_config("mega_r50")
+    return detector_config(with_overrides(data, overrides), origin=origin)
+
+
+@pytest.mark.parametrize("name", shipped_configs())
+def test_shipped_configurations_are_valid_and_named_by_what_they_are(name: str) -> None:
+    data, origin = read_config(name)
+    config = detector_config(data, origin=origin)
+    assert name == f"{config.method.name}_r{config.backbone.depth}"
+    assert len(config.classes) == 30
+    assert config.classes[0] == "airplane"
+    assert config.classes[-1] == "zebra"
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_has_both_published_sizes(method: str) -> None:
+    assert {f"{method}_r50", f"{method}_r101"} <= set(shipped_configs())
+
+
+def test_override_changes_one_value() -> None:
+    assert mega(**{"method.window": 6}).method.window == 6
+    assert mega().method.window == 12
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("method.windw", 6, "method.windw: unknown key"),
+        ("windw", 6, "windw: unknown key"),
+        ("method.window", "six", "method.window: .*integer, got 'six'"),
+        ("method.window", -1, "method.window: .*greater than or equal to 0, got -1"),
+        ("method.window", True, "method.window: .*integer"),
+        ("method.window.left", 3, "method.window.left: 'window' is a value"),
+        ("method.name", "megga", "method.name: expected one of .*mega.*, got 'megga'"),
+        ("method.heads", 7, "multiple of heads 7"),
+        ("method.distilled_proposals", 76, "should not exceed reference_proposals 75"),
+        ("backbone.depth", 52, "backbone.depth: .*50"),
+        ("input.mean", [1.0, 2.0], "input.mean"),
+        ("classes", ["cat", "dog", "cat"], "classes: .*cat more than once"),
+        ("classes", [], "classes"),
+        ("rpn", None, "rpn"),
+    ],
+)
+def test_mistakes_are_named_by_their_path(path: str, value: object, message: str) -> None:
+    with pytest.raises(InputError, match=message) as error:
+        mega(**{path: value})
+    assert "mega_r50" in str(error.value) or "is a value" in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_missing_key_is_named() -> None:
+    data, _ = read_config("mega_r50")
+    del data["rpn"]["proposals"]
+    with pytest.raises(InputError, match="here: rpn.proposals: missing"):
+        detector_config(data, origin="here")
+
+
+def test_unknown_configuration_names_those_there_are() -> None:
+    with pytest.raises(InputError, match="mega_r999: no such configuration; .*mega_r101"):
+        read_config("mega_r999")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a: [1", "no valid YAML"),
+        (b"- 1\n- 2", "expected a mapping"),
+        (b"\xff\xfe\x00", "can't be read"),
+        (b"", "expected a mapping"),
+    ],
+)
+def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"broken.yaml: {message}"):
+        read_yaml(path)
+
+
+def test_command_line_values_have_yaml_types() -> None:
+    parsed = parse_overrides({"a.b": "6", "a.c": "0.5", "a.d": "[1, 2]", "a.e": "null", "a.f": "word"})
+    assert parsed == {"a.b": 6, "a.c": 0.5, "a.d": [1, 2], "a.e": None, "a.f": "word"}
+    with pytest.raises(InputError, match="--a.b: expected a value"):
+        parse_overrides({"a.b": ""})
+    with pytest.raises(InputError, match="--a.b: expected a value in YAML"):
+        parse_overrides({"a.b": "[1"})

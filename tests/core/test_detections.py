@@ -1,0 +1,59 @@
+"""Slicing keeps fields together."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from megavid.core.detections import Detections
+
+
+@pytest.fixture
+def detections() -> Detections:
+    return Detections(
+        torch.arange(12.0).reshape(3, 4),
+        torch.tensor([0.9, 0.5, 0.1]),
+        torch.tensor([2, 0, 1]),
+        ("a", "b", "c"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("index", "rows"),
+    [
+        (slice(0, 2), [0, 1]),
+        (torch.tensor([True, False, True]), [0, 2]),
+        (torch.tensor([2, 0]), [2, 0]),
+        ([2, 0], [2, 0]),
+        ([], []),
+        (1, [1]),
+        (-1, [2]),
+    ],
+)
+def test_slicing(detections: Detections, index: slice, rows: list[int]) -> None:
+    chosen = detections[index]
+    assert len(chosen) == len(rows)
+    assert chosen.boxes[:, 0].tolist() == [4.0 * r for r in rows]
+    assert chosen.scores.tolist() == detections.scores[rows].tolist()
+    assert chosen.labels.tolist() == [[2, 0, 1][r] for r in rows]
+    assert chosen.class_names == ("a", "b", "c")
+
+
+def test_out_of_range(detections: Detections) -> None:
+    with pytest.raises(IndexError):
+        detections[3]
+
+
+def test_fields_of_different_lengths_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"scores \(N,\)"):
+        Detections(torch.zeros(2, 4), torch.zeros(3), torch.zeros(2, dtype=torch.long))
+
+
+@pytest.mark.filterwarnings("ignore:OpenCV")
+def test_to_supervision(detections: Detections) -> None:
+    converted = detections.to_supervision()
+    assert converted.xyxy.tolist() == detections.boxes.tolist()
+    assert converted.class_id is not None
+    assert converted.class_id.tolist() == [2, 0, 1]
+    assert list(converted.data["class_name"]) == ["c", "a", "b"]
+    assert len(detections[:0].to_supervision()) == 0

@@ -1,0 +1,225 @@
+"""What every method promises. A new method in `METHODS` is tested by being there."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from megavid import VideoSession, detect_video, load_detector
+from megavid.convert.weights import write_weights
+from megavid.core.frames import FrameResult, Image
+from megavid.detection.detector import VideoDetector
+from megavid.detection.rpn import Proposals
+from megavid.methods import METHODS
+from tests.conftest import build_tiny
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def detector(method: str) -> VideoDetector[Any, Any]:
+    return build_tiny(method)
+
+
+def push_all(session: VideoSession[Any, Any], frames: list[Image]) -> list[FrameResult]:
+    return list(chain.from_iterable(session.push(frame) for frame in frames)) + session.flush()
+
+
+def assert_same(results: list[FrameResult], expected: list[FrameResult]) -> None:
+    """Every number alike, to the last bit."""
+    assert [r.index for r in results] == [e.index for e in expected]
+    for result, other in zip(results, expected, strict=True):
+        for field in ("boxes", "scores", "labels"):
+            assert torch.equal(getattr(result.detections, field), getattr(other.detections, field)), field
+
+
+def share_close(
+    results: list[FrameResult], expected: list[FrameResult], *, pixels: float, score: float
+) -> float:
+    """The share of expected detections that have one of the same class so near among the results."""
+    close = []
+    for result, other in zip(results, expected, strict=True):
+        a, b = result.detections, other.detections
+        for i in range(len(b)):
+            near = (a.boxes - b.boxes[i]).abs().amax(1) < pixels
+            near &= (a.labels == b.labels[i]) & ((a.scores - b.scores[i]).abs() < score)
+            close.append(bool(near.any()))
+    return sum(close) / len(close)
+
+
+def lengths(detector: VideoDetector[Any, Any]) -> list[int]:
+    window = detector.plan.past + 1 + detector.plan.future
+    return sorted({1, 2, max(window - 1, 1), window, window + 1, 3 * window})
+
+
+def test_results_come_in_order_with_sound_fields(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    for n in lengths(detector):
+        frames = make_frames(n)
+        results = list(detect_video(detector, frames))
+        assert [r.index for r in results] == list(range(n))
+        assert [r.time for r in results] == [i / 25 for i in range(n)]
+        for result in results:
+            found = result.detections
+            assert len(found) > 0
+            assert found.boxes.dtype == found.scores.dtype == torch.float32
+            assert found.labels.dtype == torch.int64
+            assert found.class_names == ("disc", "ring", "square")
+            assert ((found.labels >= 0) & (found.labels < 3)).all()
+            assert (found.boxes[:, :2] >= 0).all()
+            assert (found.boxes[:, 2:] <= torch.tensor([96.0, 64.0]) + 1e-4).all()
+            assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_streaming_equals_offline(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    for n in lengths(detector):
+        frames = make_frames(n)
+        whole = push_all(VideoSession(detector, source=frames), frames)
+        assert_same(list(detect_video(detector, frames)), whole)
+        stream = push_all(VideoSession(detector), frames)
+        assert_same(list(detect_video(detector, iter(frames))), stream)
+
+
+def test_a_result_comes_as_soon_as_its_look_ahead_is_there(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    session = VideoSession(detector)
+    late = detector.plan.future
+    assert session.look_ahead == late
+    for i, frame in enumerate(make_frames(late + 3)):
+        assert [r.index for r in session.push(frame)] == ([i - late] if i >= late else [])
+    assert [r.index for r in session.flush()] == list(range(3, late + 3))
+
+
+def test_causal_results_are_immediate_and_blind_to_the_future(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(9)
+    causal = VideoSession(detector, causal=True)
+    results = [causal.push(frame) for frame in frames]
+    assert [[r.index for r in ready] for ready in results] == [[i] for i in range(9)]
+    assert causal.flush() == []
+    shorter = push_all(VideoSession(detector, causal=True), frames[:5])
+    assert_same(shorter, list(chain.from_iterable(results[:5])))
+
+
+def test_every_frame_is_encoded_once(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoded = []
+    encode = detector.encode
+
+    def counting(images: Tensor) -> list[Any]:
+        encoded.append(len(images))
+        return encode(images)
+
+    monkeypatch.setattr(detector, "encode", counting)
+    for n in lengths(detector):
+        frames = make_frames(n)
+        for session in (VideoSession(detector, source=frames), VideoSession(detector)):
+            encoded.clear()
+            push_all(session, frames)
+            assert sum(encoded) == n
+
+
+def test_frames_that_were_dropped_are_encoded_again(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(20)
+    small = VideoSession(detector, source=frames, store_bytes=0)
+    assert_same(push_all(small, frames), list(detect_video(detector, frames)))
+
+
+def test_sessions_do_not_affect_each_other(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(18)
+    one, two = frames[:9], frames[9:]
+    alone = [push_all(VideoSession(detector), video) for video in (one, two)]
+    sessions = [VideoSession(detector), VideoSession(detector)]
+    together: list[list[FrameResult]] = [[], []]
+    for pair in zip(one, two, strict=True):
+        for session, frame, results in zip(sessions, pair, together, strict=True):
+            results.extend(session.push(frame))
+    for session, results, expected in zip(sessions, together, alone, strict=True):
+        assert_same(results + session.flush(), expected)
+
+
+def test_inference_leaves_the_module_as_it_was(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    def attributes() -> dict[str, set[str]]:
+        return {name: set(vars(module)) for name, module in detector.named_modules()}
+
+    before, weights = attributes(), {k: v.clone() for k, v in detector.state_dict().items()}
+    list(detect_video(detector, make_frames(8)))
+    assert attributes() == before
+    for name, tensor in detector.state_dict().items():
+        assert torch.equal(tensor, weights[name]), name
+
+
+def test_batches_change_nothing_but_rounding(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(11)
+    singly = list(detect_video(detector, frames))
+    for batch_size in (2, 4, 16):
+        results = list(detect_video(detector, frames, batch_size=batch_size))
+        assert share_close(results, singly, pixels=0.05, score=1e-3) > 0.99
+
+
+@pytest.mark.parametrize("empty", ["every frame", "every other frame"])
+def test_frames_without_proposals(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, empty: str
+) -> None:
+    calls = []
+
+    def no_proposals(module: object, args: object, output: list[Proposals]) -> list[Proposals]:
+        calls.append(output)
+        if empty == "every other frame" and len(calls) % 2:
+            return output
+        return [Proposals(p.boxes[:0], p.objectness[:0]) for p in output]
+
+    with detector.rpn.register_forward_hook(no_proposals):
+        results = list(detect_video(detector, make_frames(9)))
+    assert len(results) == 9
+    counts = {len(r.detections) == 0 for r in results}
+    assert counts == ({True} if empty == "every frame" else {True, False})
+
+
+def test_weights_round_trip(
+    method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.bin"
+    source.write_bytes(b"where the weights came from")
+    path = tmp_path / "weights.safetensors"
+    config = detector.config.model_dump(mode="json")
+    write_weights(path, detector.state_dict(), config=config, source=source, licence="none")
+    again = load_detector(weights=path, device="cpu")
+    assert type(again) is type(detector) is METHODS[method]
+    assert again.config == detector.config
+    frames = make_frames(8)
+    assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_stays_close(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, dtype: torch.dtype
+) -> None:
+    frames = make_frames(9)
+    full = list(detect_video(detector, frames))
+    half = list(detect_video(detector, frames, dtype=dtype))
+    assert {r.detections.boxes.dtype for r in half} == {torch.float32}
+    assert share_close(half, full, pixels=2.0, score=0.05) > 0.9

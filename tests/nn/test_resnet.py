@@ -1,0 +1,35 @@
+"""Residual networks: shapes, strides and the frozen norm."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from megavid.nn.resnet import DEPTHS, Bottleneck, DilatedStage5, ResNetTrunk, frozen_norm
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_maps_have_stride_16(depth: int) -> None:
+    trunk, stage5 = ResNetTrunk(depth=depth, width=8), DilatedStage5(depth=depth, width=8)
+    c4 = trunk(torch.zeros(2, 3, 33, 50))
+    c5 = stage5(c4)
+    expansion = 1 if depth < 50 else 4
+    assert c4.shape == (2, 32 * expansion, 3, 4)
+    assert c5.shape == (2, 64 * expansion, 3, 4)
+    assert (trunk.out_channels, stage5.out_channels) == (c4.shape[1], c5.shape[1])
+
+
+def test_bottleneck_stride_is_in_the_first_convolution_and_stage5_is_dilated() -> None:
+    block = ResNetTrunk(depth=50, width=8).get_submodule("layer2.0")
+    assert isinstance(block, Bottleneck)
+    assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
+    stage5 = DilatedStage5(depth=50, width=8)
+    assert {block.conv2.dilation for block in stage5.layer4} == {(2, 2)}  # type: ignore[union-attr]
+
+
+def test_frozen_norm_has_no_epsilon() -> None:
+    norm = frozen_norm(1)
+    norm.weight[:], norm.bias[:], norm.running_mean[:], norm.running_var[:] = 3.0, 1.0, 2.0, 1e-4  # type: ignore[index, operator]
+    # 3 * (4 - 2) / 0.01 + 1
+    torch.testing.assert_close(norm(torch.full((1, 1, 1, 1), 4.0)).item(), 601.0, rtol=1e-5, atol=0)
+    assert not list(norm.parameters())

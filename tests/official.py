@@ -1,0 +1,82 @@
+"""Checkpoints as the original release publishes them: names and shapes, written down from its state dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from tests.parity.recipe import make_weights
+
+Shapes = dict[str, Sequence[int]]
+
+HEAD = "roi_heads.box.feature_extractor"
+BLOCKS = {50: (3, 4, 6, 3), 101: (3, 4, 23, 3)}
+
+
+def _norm(name: str, channels: int) -> Shapes:
+    return {f"{name}.{part}": [channels] for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def _layer(name: str, *shape: int) -> Shapes:
+    return {f"{name}.weight": shape, f"{name}.bias": shape[:1]}
+
+
+def _stage(name: str, blocks: int, channels: int, width: int) -> Shapes:
+    shapes: Shapes = {f"{name}.0.downsample.0.weight": [4 * width, channels, 1, 1]}
+    shapes |= _norm(f"{name}.0.downsample.1", 4 * width)
+    for i in range(blocks):
+        block = f"{name}.{i}"
+        shapes[f"{block}.conv1.weight"] = [width, channels if i == 0 else 4 * width, 1, 1]
+        shapes[f"{block}.conv2.weight"] = [width, width, 3, 3]
+        shapes[f"{block}.conv3.weight"] = [4 * width, width, 1, 1]
+        for norm, size in (("bn1", width), ("bn2", width), ("bn3", 4 * width)):
+            shapes |= _norm(f"{block}.{norm}", size)
+    return shapes
+
+
+def _relations(prefix: str, count: int, *, geometry: bool) -> Shapes:
+    shapes: Shapes = {}
+    for i in range(count):
+        shapes |= _layer(f"{HEAD}.{prefix}_Wqs.{i}", 1024, 1024)
+        shapes |= _layer(f"{HEAD}.{prefix}_Wks.{i}", 1024, 1024)
+        shapes |= _layer(f"{HEAD}.{prefix}_Wvs.{i}", 1024, 1024, 1, 1)
+        shapes[f"{HEAD}.{prefix}_us.{i}"] = [16, 1, 64]
+        if geometry:
+            shapes |= _layer(f"{HEAD}.{prefix}_Wgs.{i}", 16, 64, 1, 1)
+    return shapes
+
+
+def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
+    """Names and shapes of an official state dict, less computed buffers."""
+    shapes: Shapes = {"backbone.body.stem.conv1.weight": [64, 3, 7, 7]} | _norm("backbone.body.stem.bn1", 64)
+    channels = 64
+    for i, blocks in enumerate(BLOCKS[depth]):
+        stage = f"backbone.body.layer{i + 1}" if i < 3 else f"{HEAD}.head.layer4"
+        shapes |= _stage(stage, blocks, channels, 64 * 2**i)
+        channels = 256 * 2**i
+    shapes |= _layer("rpn.head.conv", 1024, 1024, 3, 3)
+    shapes |= _layer("rpn.head.cls_logits", 12, 1024, 1, 1) | _layer("rpn.head.bbox_pred", 48, 1024, 1, 1)
+    pooled = 2048 * 49
+    if depth == 50:
+        shapes |= _layer(f"{HEAD}.conv", 256, 2048, 1, 1)
+        pooled = 256 * 49
+    if method == "single_frame":
+        shapes |= _layer(f"{HEAD}.fc6", 1024, pooled) | _layer(f"{HEAD}.fc7", 1024, 1024)
+    if method == "mega":
+        for i in range(3):
+            shapes |= _layer(f"{HEAD}.l_fcs.{i}", 1024, pooled if i == 0 else 1024)
+        shapes |= _relations("l", 3, geometry=True)
+        shapes |= _relations("g", 1 if depth == 50 else 2, geometry=False)
+    shapes |= _layer("roi_heads.box.predictor.cls_score", classes + 1, 1024)
+    shapes |= _layer("roi_heads.box.predictor.bbox_pred", 4 * (classes + 1), 1024)
+    return shapes
+
+
+def write_official(path: Path, shapes: Shapes, *, salt: int = 1, prefix: str = "") -> Path:
+    """A checkpoint file in the original's form with made-up weights."""
+    weights = {prefix + name: torch.from_numpy(w) for name, w in make_weights(shapes, salt).items()}
+    weights[f"{prefix}rpn.anchor_generator.cell_anchors.0"] = torch.zeros(12, 4)
+    torch.save({"model": weights, "iteration": 120_000}, path)
+    return path

@@ -1,0 +1,132 @@
+"""Recorded cases of the original release: where they are, and how to compare with them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from megavid.core.detections import Detections
+from tests.conftest import SHARED
+from tests.parity.recipe import make_video
+
+OURS = Path(__file__).parent / "data"
+"""A few small cases that come with the project."""
+
+METHOD_NAMES = {"base": "single_frame"}
+"""The recordings' names of methods, where they are not ours."""
+
+TOLERANCE = {
+    "single_frame": (0.02, 2e-4),
+    "dff": (0.02, 2e-4),
+    "fgfa": (0.02, 2e-4),
+    "rdn_base": (0.15, 3e-3),
+    "rdn": (0.15, 3e-3),
+    "mega": (0.15, 3e-3),
+}
+"""By method: largest differences of coordinates (network-input pixels) and of scores."""
+
+MATCHED = 0.99
+"""The share of a frame's detections that must have a partner."""
+
+
+def reference_folder() -> Path:
+    """Where the recordings are."""
+    return Path(os.environ.get("MEGAVID_REFERENCE", SHARED / "reference"))
+
+
+@dataclass(frozen=True)
+class Case:
+    """A recorded run.
+
+    Attributes:
+        name: Of its files.
+        facts: Its JSON.
+        arrays: Its arrays.
+    """
+
+    name: str
+    facts: dict[str, Any]
+    arrays: dict[str, NDArray[Any]]
+
+    @property
+    def method(self) -> str:
+        return METHOD_NAMES.get(self.facts["method"], self.facts["method"])
+
+    @property
+    def depth(self) -> int:
+        return int(self.facts["backbone"].removeprefix("R"))
+
+    @property
+    def limits(self) -> dict[str, int]:
+        """min_size and max_size."""
+        given = dict(zip(self.facts["overrides"][::2], self.facts["overrides"][1::2], strict=True))
+        return {"min_size": given["INPUT.MIN_SIZE_TEST"], "max_size": given["INPUT.MAX_SIZE_TEST"]}
+
+    @property
+    def scale(self) -> NDArray[np.float32]:
+        """Original over network-input pixels, for x1 y1 x2 y2."""
+        shape = next(a for key, a in self.arrays.items() if key.endswith("input_shape"))
+        video = self.facts["video"]
+        return np.array([video["w"] / shape[-1], video["h"] / shape[-2]] * 2, np.float32)
+
+    def frames(self) -> list[NDArray[np.uint8]]:
+        """The case's video."""
+        video = self.facts["video"]
+        frames = make_video(video["seed"], video["n"], video["h"], video["w"])
+        assert hashlib.sha256(frames.tobytes()).hexdigest() == video["sha256"]
+        return list(frames)
+
+    def detections(self, frame: int) -> Detections:
+        """What was recorded of a frame, half-open, in pixels of the original frame."""
+        boxes = self.arrays[f"det_boxes_{frame:03d}"] * self.scale + np.array([0, 0, 1, 1], np.float32)
+        return Detections(
+            torch.from_numpy(boxes),
+            torch.from_numpy(self.arrays[f"det_scores_{frame:03d}"]),
+            torch.from_numpy(self.arrays[f"det_labels_{frame:03d}"].astype(np.int64) - 1),
+        )
+
+    def recorded_frames(self) -> list[int]:
+        return sorted(int(key[-3:]) for key in self.arrays if key.startswith("det_boxes_"))
+
+    def captured_frames(self) -> list[int]:
+        """Frames with intermediate tensors."""
+        return sorted(
+            int(key[1:4]) for key in self.arrays if key.endswith("_proposals") and "last" not in key
+        )
+
+
+def load_case(path: Path) -> Case:
+    """The case whose JSON file this is."""
+    with np.load(path.with_suffix(".npz")) as arrays:
+        return Case(path.stem, json.loads(path.read_text()), dict(arrays))
+
+
+def match(want: Detections, have: Detections, scale: NDArray[np.float32]) -> tuple[float, float, float]:
+    """Greedy one-to-one matching inside a class.
+
+    Returns:
+        Share matched of the larger set; largest differences of coordinates (network-input pixels) and of
+        scores among the matched.
+    """
+    boxes = have.boxes / torch.from_numpy(scale)
+    free = torch.ones(len(have), dtype=torch.bool)
+    coordinate = score = 0.0
+    pairs = 0
+    for i in range(len(want)):
+        distance = (boxes - want.boxes[i] / torch.from_numpy(scale)).abs().amax(1)
+        difference = (have.scores - want.scores[i]).abs()
+        cost = (distance + difference).where(free & (have.labels == want.labels[i]), torch.inf)
+        if len(cost) and cost.min() < 0.5:
+            j = int(cost.argmin())
+            free[j] = False
+            pairs += 1
+            coordinate, score = max(coordinate, float(distance[j])), max(score, float(difference[j]))
+    return pairs / max(len(want), len(have), 1), coordinate, score

@@ -1,0 +1,64 @@
+"""Imports only go down: the layers of the design hold."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parents[1] / "src" / "megavid"
+
+LAYERS = [
+    {"core"},
+    {"nn"},
+    {"detection"},
+    {"methods"},
+    {"video", "data", "evaluation", "convert"},
+    {"engine"},
+    {"cli"},
+]
+"""From the bottom; parts of one layer don't import each other."""
+
+MODEL_FREE = {"data", "evaluation"}
+"""May import `core` only."""
+
+
+def parts() -> list[str]:
+    return sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists())
+
+
+def imports(part: str) -> Iterator[tuple[Path, str]]:
+    """All parts of megavid that the files of a part import, at any depth of a file."""
+    for path in sorted((PACKAGE / part).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = []
+            if isinstance(node, ast.Import):
+                names = [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom):
+                assert node.level == 0, f"{path}: relative import"
+                names = [f"{node.module}.{alias.name}" for alias in node.names]
+            for name in names:
+                if name.startswith("megavid."):
+                    yield path, name.split(".")[1]
+
+
+def level(part: str) -> int:
+    return next(i for i, layer in enumerate(LAYERS) if part in layer)
+
+
+def test_every_part_has_a_layer() -> None:
+    assert set(parts()) == set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("part", parts())
+def test_imports_only_go_down(part: str) -> None:
+    for path, imported in imports(part):
+        assert imported == part or level(imported) < level(part), f"{path} imports {imported}"
+
+
+@pytest.mark.parametrize("part", sorted(MODEL_FREE))
+def test_data_and_evaluation_import_no_model(part: str) -> None:
+    for path, imported in imports(part):
+        assert imported in {part, "core"}, f"{path} imports {imported}"

@@ -1,0 +1,122 @@
+"""Boxes and labels in frames."""
+
+from __future__ import annotations
+
+import colorsys
+from itertools import combinations, pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from megavid.core.detections import Detections
+from megavid.core.frames import Image
+from megavid.video.render import draw_detections, label_color
+
+
+def detections(boxes: list[list[float]], labels: list[int] | None = None) -> Detections:
+    n = len(boxes)
+    return Detections(
+        boxes=torch.tensor(boxes).reshape(n, 4),
+        scores=torch.linspace(0.9, 0.5, n),
+        labels=torch.tensor(labels if labels is not None else [0] * n, dtype=torch.int64),
+        class_names=("dog", "cat", "giant panda"),
+    )
+
+
+def black(width: int, height: int) -> Image:
+    return np.zeros((height, width, 3), np.uint8)
+
+
+def is_color(image: Image, label: int) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+    return np.asarray((image == np.array(label_color(label))).all(axis=2))
+
+
+def test_box_is_half_open_and_the_image_unchanged() -> None:
+    image = black(200, 100)
+    drawn = draw_detections(image, detections([[50, 40, 150, 90]]))
+    assert not image.any()
+    box = is_color(drawn, 0)
+    box[:40] = False  # the label lies above
+    rows, columns = np.nonzero(box)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 89, 50, 149)
+    assert not drawn[42:88, 52:148].any()
+
+
+def test_nothing_to_draw_gives_an_equal_copy() -> None:
+    image = black(20, 10)
+    drawn = draw_detections(image, detections([]))
+    np.testing.assert_array_equal(drawn, image)
+    drawn[:] = 1
+    assert not image.any()
+
+
+def test_label_at_the_top_edge_stays_inside() -> None:
+    drawn = draw_detections(black(300, 200), detections([[250, 0, 300, 150]], [2]))
+    rows, columns = np.nonzero(drawn.any(axis=2))
+    assert (rows.min(), columns.max()) == (0, 299)
+    strip = drawn[:12, :].any(axis=2)
+    assert strip.any(axis=0).sum() > 60  # the whole text, wider than the box
+    above = draw_detections(black(300, 200), detections([[20, 100, 200, 150]]))
+    assert above[:100].any()
+
+
+def test_best_box_lies_on_top() -> None:
+    drawn = draw_detections(black(100, 100), detections([[10, 50, 90, 90], [10, 50, 90, 90]], [0, 1]))
+    assert is_color(drawn, 0)[89, 50]
+
+
+@pytest.mark.parametrize(
+    ("box", "visible"),
+    [
+        ([-50, -50, 30, 30], True),
+        ([90, 90, 500, 500], True),
+        ([-1e9, -1e9, 1e9, 1e9], True),
+        ([40, 40, 40, 40], True),
+        ([60, 60, 40, 40], True),
+        ([99.9, 99.9, 100, 100], False),
+        ([200, 200, 300, 300], False),
+        ([-30, -30, -10, -10], False),
+        ([float("nan"), 0, 10, 10], False),
+        ([0, 0, float("inf"), 10], False),
+    ],
+)
+def test_boxes_outside_or_degenerate(box: list[float], visible: bool) -> None:
+    drawn = draw_detections(black(100, 100), detections([box]))
+    assert drawn.shape == (100, 100, 3)
+    assert drawn.any() == visible
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (5, 3), (5000, 3000)])
+def test_any_frame_size(size: tuple[int, int]) -> None:
+    width, height = size
+    drawn = draw_detections(black(width, height), detections([[0, 0, width, height]]))
+    assert drawn.shape == (height, width, 3)
+    assert drawn.any()
+
+
+def test_lines_and_text_grow_with_the_frame() -> None:
+    def sizes(width: int, height: int) -> tuple[int, int]:
+        box = detections([[width / 4, height / 2, width / 2, height * 0.75]])
+        color = is_color(draw_detections(black(width, height), box), 0)
+        line = int(color[:, round(width * 0.45)].sum()) // 2
+        label = int(color[: height // 2].any(axis=1).sum())
+        return line, label
+
+    assert sizes(320, 240)[0] == 1
+    assert sizes(1280, 720)[0] == 3
+    assert sizes(1280, 720)[1] >= 18
+    assert sizes(5000, 3000)[1] >= 80
+
+
+def test_labels_without_names() -> None:
+    plain = Detections(torch.tensor([[5.0, 5, 50, 50]]), torch.tensor([0.5]), torch.tensor([17]))
+    assert draw_detections(black(100, 100), plain).any()
+
+
+def test_colours_are_stable_and_apart() -> None:
+    assert label_color(3) == label_color(3)
+    colors = [label_color(i) for i in range(30)]
+    assert min(sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in combinations(colors, 2)) > 25
+    hues = [colorsys.rgb_to_hsv(*color)[0] for color in colors]
+    assert all(0.1 < abs(a - b) < 0.9 for a, b in pairwise(hues))

@@ -1,0 +1,155 @@
+"""Sessions: what is refused, numbers and times, bounded storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from megavid import Frame, InputError, VideoSession, detect_video
+from megavid.core.frames import Image
+from megavid.detection.detector import FrameFeatures, VideoDetector
+from megavid.video.store import FrameStore
+from tests.conftest import build_tiny
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+@pytest.fixture(scope="module")
+def detector() -> VideoDetector[Any, Any]:
+    return build_tiny("single_frame")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        [[1, 2, 3]],
+    ],
+)
+def test_what_is_no_rgb_frame_is_refused(detector: VideoDetector[Any, Any], frame: Any) -> None:
+    with pytest.raises(InputError, match=r"frame 0: expected an RGB uint8 array"):
+        VideoSession(detector).push(frame)
+
+
+def test_a_change_of_size_is_refused(detector: VideoDetector[Any, Any]) -> None:
+    session = VideoSession(detector)
+    session.push(np.zeros((40, 60, 3), np.uint8))
+    with pytest.raises(InputError, match="frame 1: .*60x40, got 40x60"):
+        session.push(np.zeros((60, 40, 3), np.uint8))
+
+
+def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector[Any, Any]) -> None:
+    session = VideoSession(detector)
+    assert session.flush() == []
+    assert session.flush() == []
+    with pytest.raises(ValueError, match="flushed"):
+        session.push(np.zeros((40, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0, 7])
+def test_impossible_threshold_is_refused(detector: VideoDetector[Any, Any], threshold: float) -> None:
+    with pytest.raises(InputError, match=f"score_threshold: .* got {threshold}"):
+        VideoSession(detector, score_threshold=threshold)
+
+
+def test_threshold_leaves_the_better_ones(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    [everything] = detect_video(detector, make_frames(1))
+    scores = everything.detections.scores
+    threshold = float(scores.median())
+    [some] = detect_video(detector, make_frames(1), score_threshold=threshold)
+    assert some.detections.scores.tolist() == scores[scores > threshold].tolist()
+    assert 0 < len(some.detections) < len(everything.detections)
+
+
+def test_frames_keep_their_own_numbers_and_times(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = [Frame(10 + 3 * i, 0.5 * i, image) for i, image in enumerate(make_frames(3))]
+    results = list(detect_video(detector, iter(frames)))
+    assert [(r.index, r.time) for r in results] == [(10, 0.0), (13, 0.5), (16, 1.0)]
+
+
+def test_arrays_get_times_from_fps(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    assert [r.time for r in detect_video(detector, make_frames(3), fps=10)] == [0.0, 0.1, 0.2]
+
+
+def test_an_array_of_frames_is_a_whole_video(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(3)
+    from_array = list(detect_video(detector, np.stack(frames)))
+    from_list = list(detect_video(detector, frames))
+    for a, b in zip(from_array, from_list, strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+class OnlyIndexed:
+    """A video with nothing but len() and [i]."""
+
+    def __init__(self, frames: list[Image]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Image:
+        assert 0 <= index < len(self)
+        return self._frames[index]
+
+
+def test_a_source_needs_length_and_index_only(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    frames = make_frames(9)
+    results = list(detect_video(detector, OnlyIndexed(frames)))
+    for a, b in zip(results, detect_video(detector, frames), strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames) -> None:
+    detector = build_tiny("single_frame")
+    [frame] = make_frames(1)
+    large = np.ascontiguousarray(frame.repeat(3, 0).repeat(2, 1))  # 192x192 of a 96x64 frame
+    [found] = detect_video(detector, [large])
+    assert found.detections.boxes[:, 2:].max() > 150
+    assert found.detections.boxes[:, 2:].max() <= 192.001
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2), (3000, 5000)])
+def test_frames_of_any_size(detector: VideoDetector[Any, Any], size: tuple[int, int]) -> None:
+    [result] = detect_video(detector, [np.full((*size, 3), 128, np.uint8)])
+    assert torch.isfinite(result.detections.boxes).all()
+
+
+@dataclass(frozen=True, eq=False)
+class SomeFeatures(FrameFeatures):
+    values: Tensor
+
+
+def test_store_drops_the_least_recently_used() -> None:
+    store: FrameStore[SomeFeatures] = FrameStore(budget=300)
+    frames = [SomeFeatures((1, 1), torch.zeros(25)) for _ in range(4)]  # 100 bytes each
+    for i in range(3):
+        store.put(i, frames[i])
+    assert store.get(0) is frames[0]
+    store.put(3, frames[3])
+    assert [store.get(i) is not None for i in range(4)] == [True, False, True, True]
+
+
+def test_session_lets_go_of_frames_that_left_the_window(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    session = VideoSession(detector)
+    images = make_frames(40)
+    for frame in images:
+        session.push(frame)
+        assert len(session._local) <= 7
+        assert len(session._global) <= 3
+        assert len(session._waiting) <= 4

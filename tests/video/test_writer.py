@@ -1,0 +1,210 @@
+"""Writing videos, and putting files in place at once."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+from megavid.core.frames import Frame, Image
+from megavid.video.reader import VideoFile
+from megavid.video.writer import VideoWriter
+
+
+def grey(i: int, width: int = 64, height: int = 48) -> Image:
+    return np.full((height, width, 3), 7 * i % 252, np.uint8)
+
+
+def write(path: Path, times: list[float], *, rate: Fraction = Fraction(25)) -> list[Frame]:
+    with VideoWriter(path, rate=rate, width=64, height=48) as writer:
+        for i, time in enumerate(times):
+            writer.write(grey(i), time)
+    return list(VideoFile(path))
+
+
+@pytest.mark.parametrize(
+    "rate",
+    [
+        Fraction(25),
+        Fraction(30000, 1001),
+        Fraction(24000, 1001),
+        Fraction(15, 2),
+        Fraction(1, 3),
+        Fraction(2997, 100),
+        Fraction(240),
+    ],
+)
+def test_constant_rate_is_exact(tmp_path: Path, rate: Fraction) -> None:
+    path = tmp_path / "v.mp4"
+    frames = write(path, [float(i / rate) for i in range(30)], rate=rate)
+    assert VideoFile(path).rate == rate
+    assert [frame.time for frame in frames] == [float(i / rate) for i in range(30)]
+    assert [round(float(frame.image.mean()) / 7) for frame in frames] == list(range(30))
+
+
+def test_variable_rate_is_kept(tmp_path: Path) -> None:
+    times = [0, 0.04, 0.2, 0.201, 1.5, 7.25]
+    frames = write(tmp_path / "v.mp4", times)
+    np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-5)
+
+
+def test_times_that_do_not_rise_go_on_after_one_period(tmp_path: Path) -> None:
+    frames = write(tmp_path / "v.mp4", [5.0, 5.04, 5.04, 0.0, 0.5, 0.54])
+    np.testing.assert_allclose([f.time for f in frames], [0, 0.04, 0.08, 0.12, 0.62, 0.66], atol=1e-9)
+
+
+def test_players_can_read_it(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    write(path, [0.0, 0.04])
+    data = path.read_bytes()
+    assert data[4:8] == b"ftyp"
+    assert b"mp41" in data[:40]
+    assert data.find(b"moov") < data.find(b"mdat")
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.pix_fmt, stream.frames) == ("h264", "yuv420p", 2)
+
+
+def test_colours_survive(tmp_path: Path) -> None:
+    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [30, 90, 200]], np.uint8)
+    image = np.repeat(np.repeat(colours[None], 32, axis=0), 32, axis=1)
+    with VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=128, height=32) as writer:
+        writer.write(image, 0.0)
+    read = VideoFile(tmp_path / "v.mp4")[0].astype(int)
+    assert np.abs(read - image)[:, 16::32].max() <= 4
+
+
+@pytest.mark.parametrize(("width", "height"), [(1, 1), (2, 2), (33, 17), (5000, 3000)])
+def test_sizes_are_made_even(tmp_path: Path, width: int, height: int) -> None:
+    path = tmp_path / "v.mp4"
+    image = np.full((height, width, 3), 90, np.uint8)
+    image[-1], image[:, -1] = 200, 200
+    with VideoWriter(path, rate=Fraction(25), width=width, height=height) as writer:
+        writer.write(image, 0.0)
+    read = VideoFile(path)[0]
+    assert read.shape == (height + height % 2, width + width % 2, 3)
+    if width % 2:  # the added column and row repeat the last ones
+        assert np.abs(read[-2:].astype(int) - 200).max() < 20
+        assert np.abs(read[:, -2:].astype(int) - 200).max() < 20
+
+
+def test_close_twice_and_without_frames(tmp_path: Path) -> None:
+    writer = VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=64, height=48)
+    writer.write(grey(0), 0.0)
+    writer.close()
+    size = (tmp_path / "v.mp4").stat().st_size
+    writer.close()
+    assert (tmp_path / "v.mp4").stat().st_size == size
+    assert len(VideoFile(tmp_path / "v.mp4")) == 1
+    VideoWriter(tmp_path / "none.mp4", rate=Fraction(25), width=64, height=48).close()
+
+
+def test_what_was_written_before_an_error_can_be_read(tmp_path: Path) -> None:
+    def interrupted() -> None:
+        with VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=64, height=48) as writer:
+            writer.write(grey(0), 0.0)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert len(VideoFile(tmp_path / "v.mp4")) == 1
+
+
+def test_mistakes_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    with (
+        VideoWriter(path, rate=Fraction(25), width=64, height=48) as writer,
+        pytest.raises(InputError, match=r"v\.mp4: expected frames of 64x48 pixels, got 48x64"),
+    ):
+        writer.write(grey(0, 48, 64), 0.0)
+    with pytest.raises(InputError, match=r"nowhere.*No such file"):
+        VideoWriter(tmp_path / "nowhere" / "v.mp4", rate=Fraction(25), width=64, height=48)
+    with pytest.raises(InputError, match="positive"):
+        VideoWriter(path, rate=Fraction(0), width=64, height=48)
+    with pytest.raises(InputError, match=r"v\.mp4.*40000x48"):
+        VideoWriter(path, rate=Fraction(25), width=40000, height=48)
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from fractions import Fraction
+from pathlib import Path
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+from megavid.video.writer import VideoWriter
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+noise = np.random.default_rng(0)
+try:
+    with (
+        atomic_path(Path(sys.argv[1])) as path,
+        VideoWriter(path, rate=Fraction(25), width=64, height=48) as writer,
+    ):
+        for i in range(int(sys.argv[2])):
+            writer.write(noise.integers(0, 256, (48, 64, 3), np.uint8), i / 25)
+except InputError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no RLIMIT_FSIZE there")
+@pytest.mark.parametrize("count", [12, 200])  # full when closing, full when writing
+def test_full_disk(tmp_path: Path, count: int) -> None:
+    script = [sys.executable, "-c", FULL_DISK, str(tmp_path / "v.mp4"), str(count)]
+    done = subprocess.run(script, capture_output=True, text=True, check=True)
+    assert re.fullmatch(r".*/\.v\.\d+\.partial\.mp4: cannot be written: File too large\n", done.stdout)
+    assert done.stderr == ""
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_atomic_path_replaces_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.mp4"
+    path.write_text("old")
+    with atomic_path(path) as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".mp4")
+        assert temporary.name.startswith(".")
+        temporary.write_text("new")
+        assert path.read_text() == "old"
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def fail_inside(path: Path, error: BaseException) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_atomic_path_leaves_no_trace_of_failure(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    for error in (RuntimeError(), KeyboardInterrupt(), FileNotFoundError(2, "something else")):
+        with pytest.raises(type(error)):
+            fail_inside(path, error)
+    with pytest.raises(InputError, match=r"a\.txt: cannot be written: no space"):
+        fail_inside(path, OSError(28, "no space"))
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_path_names_the_place(tmp_path: Path) -> None:
+    with (
+        pytest.raises(InputError, match=r"nowhere.*No such file"),
+        atomic_path(tmp_path / "nowhere" / "a.txt"),
+    ):
+        pass
+    with pytest.raises(InputError, match="this is a folder"), atomic_path(tmp_path):
+        pass
+    if os.name == "posix" and os.geteuid() != 0:  # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(InputError, match="denied"), atomic_path(tmp_path / "locked" / "a.txt"):
+            pass
