@@ -81,7 +81,7 @@ def test_unknown_configuration_names_those_there_are() -> None:
     [
         (b"a: [1", "no valid YAML"),
         (b"- 1\n- 2", "expected a mapping"),
-        (b"\xff\xfe\x00", "can't be read"),
+        (b"\xff\xfe\x00", "cannot be read"),
         (b"", "expected a mapping"),
     ],
 )

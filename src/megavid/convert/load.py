@@ -75,7 +75,7 @@ def convert_weights(
         config: As in `load_detector`.
 
     Raises:
-        InputError: As `load_detector`; or the target has another suffix or can't be written.
+        InputError: As `load_detector`; or the target has another suffix or cannot be written.
     """
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -137,7 +138,9 @@ def _read_safetensors(path: Path) -> Weights:
 
 def _read_checkpoint(path: Path) -> Weights:
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of odd pickles, which the error says better
+            warnings.simplefilter("ignore")
+            data = torch.load(path, map_location="cpu", weights_only=True)
     # Bytes that are no checkpoint make the unpickler fail in any of a dozen ways.
     except Exception as error:
         reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__

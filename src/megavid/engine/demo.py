@@ -50,7 +50,7 @@ def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
         seed: Of the clip and the weights.
 
     Raises:
-        InputError: The folder can't be written to.
+        InputError: The folder cannot be written to.
     """
     check_output_folder(folder, save_frames=False)
     clip = render_clip(seed=seed, num_frames=_FRAMES, height=_HEIGHT, width=_WIDTH)

@@ -105,7 +105,7 @@ def detect_to_folder(
         metadata: More for the predictions file to say of the run, as JSON values.
 
     Raises:
-        InputError: An option doesn't fit, the video turns out to be broken, or outputs can't be written.
+        InputError: An option doesn't fit, the video turns out to be broken, or outputs cannot be written.
     """
     wanted = _labels(options.classes, detector.class_names)
     whole = None if isinstance(video, LiveStream) else EveryNth(video, options.every)

@@ -13,7 +13,7 @@ from types import FrameType
 def stop_request() -> Iterator[threading.Event]:
     """An event that Ctrl-C or SIGTERM sets instead of raising; a second Ctrl-C raises KeyboardInterrupt.
 
-    Outside the main thread, where signals can't be caught, nothing sets it.
+    Outside the main thread, where signals cannot be caught, nothing sets it.
     """
     stop = threading.Event()
 

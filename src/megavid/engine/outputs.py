@@ -35,7 +35,7 @@ class DetectionOutputs:
         metadata: What the predictions file says of the run, as JSON values.
 
     Raises:
-        InputError: The folder can't be written to, or annotated frames are in it already.
+        InputError: The folder cannot be written to, or annotated frames are in it already.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class DetectionOutputs:
         try:
             self._aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
         except OSError as error:
-            raise InputError(f"{folder}: can't be written to: {error.strerror}") from error
+            raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
         self._predictions = PredictionWriter(self._aside / PREDICTIONS, metadata=metadata)
         self._writer: VideoWriter | None = None
         if save_frames:
@@ -99,7 +99,7 @@ class DetectionOutputs:
             The outputs; none where not a frame was done.
 
         Raises:
-            InputError: They can't be written.
+            InputError: They cannot be written.
         """
         try:
             with ExitStack() as closing:
@@ -121,7 +121,7 @@ class DetectionOutputs:
                     target.rmdir()  # empty, as `check_output_folder` saw to
                 done.replace(target)
             except OSError as error:
-                raise InputError(f"{target}: can't be written: {error.strerror}") from error
+                raise InputError(f"{target}: cannot be written: {error.strerror}") from error
             published.append(target)
         return published
 
@@ -129,7 +129,7 @@ class DetectionOutputs:
         try:
             PIL.Image.fromarray(picture).save(path, quality=92)
         except OSError as error:
-            raise InputError(f"{path}: can't be written: {error}") from error
+            raise InputError(f"{path}: cannot be written: {error}") from error
 
 
 def check_output_folder(folder: Path, *, save_frames: bool) -> None:
@@ -143,7 +143,7 @@ def check_output_folder(folder: Path, *, save_frames: bool) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{folder}: can't be written to: {error.strerror}") from error
+        raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
     frames = folder / FRAMES
     if save_frames and frames.exists() and (not frames.is_dir() or any(frames.iterdir())):
         raise InputError(f"{frames}: is there already; remove it or choose another output folder")

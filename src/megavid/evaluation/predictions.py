@@ -50,7 +50,7 @@ class PredictionWriter:
         metadata: What holds for all rows, as JSON values; `close` adds to it.
 
     Raises:
-        InputError: The file can't be written. Also while writing.
+        InputError: The file cannot be written. Also while writing.
     """
 
     def __init__(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
@@ -114,7 +114,7 @@ class PredictionWriter:
         self._batches, self._rows = [], 0
 
     def _failed(self, error: OSError) -> InputError:
-        return InputError(f"{self._path}: can't be written: {error}")
+        return InputError(f"{self._path}: cannot be written: {error}")
 
 
 def _column(values: Any, field: pa.Field) -> pa.Array:

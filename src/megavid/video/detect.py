@@ -41,7 +41,7 @@ def detect_video(
         score_threshold, causal, global_order, seed, official_quirks, dtype: See `VideoSession`.
 
     Raises:
-        InputError: The video can't be read, or an option doesn't fit.
+        InputError: The video cannot be read, or an option doesn't fit.
 
     Example:
         >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):

@@ -1,0 +1,72 @@
+"""The command line as a whole."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megavid.cli import COMMANDS, main, split_overrides
+from tests.official import official_shapes, write_official
+
+
+@pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
+def test_help_does_not_import_torch(arguments: list[str]) -> None:
+    code = (
+        "import sys\nfrom megavid.cli import main\n"
+        f"try: main({arguments})\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "usage: megavid" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["detekt"], ["detect"], ["detect", "x"], ["detect", "x", "--nonsense"], ["convert", "a"]],
+)
+def test_wrong_usage_exits_with_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(arguments)
+    assert end.value.code == 2
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_options_with_a_dot_are_overrides() -> None:
+    rest, overrides = split_overrides(
+        [
+            "detect",
+            "--method.window",
+            "6",
+            "clip.mp4",
+            "--rpn.nms-threshold=0.6",
+            "--save-frames",
+            "--a.b",
+            "--c",
+        ]
+    )
+    assert rest == ["detect", "clip.mp4", "--save-frames", "--c"]
+    assert overrides == {"method.window": "6", "rpn.nms_threshold": "0.6", "a.b": ""}
+
+
+def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_official(tmp_path / "base.pth", official_shapes("single_frame", 50))
+    target = tmp_path / "base.safetensors"
+    assert main(["convert", str(source), str(target)]) == 0
+    assert "single_frame, ResNet-50, 30 classes" in capsys.readouterr().out
+    assert target.exists()
+    assert main(["convert", str(source), str(tmp_path / "base.bin")]) == 2
+    assert "ends in .safetensors" in capsys.readouterr().err
+    assert main(["convert", str(source), str(target), "--method.window", "3"]) == 2
+    assert "--method.window: megavid convert has no such option" in capsys.readouterr().err
+
+
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
+    output = capsys.readouterr().out
+    assert "untrained" in output
+    for model in ("single_frame_r50", "mega_r50"):
+        assert (tmp_path / "demo" / model / "annotated.mp4").stat().st_size > 10_000

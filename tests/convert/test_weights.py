@@ -1,0 +1,207 @@
+"""Weight files: what is read, what is refused, what a conversion records."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors
+import torch
+
+from megavid import InputError, detect_video, load_detector
+from megavid.convert.load import convert_weights, find_device
+from megavid.core.frames import Image
+from megavid.methods import METHODS
+from tests.conftest import build_tiny
+from tests.official import official_shapes, write_official
+
+MakeFrames = Callable[[int], list[Image]]
+
+SMALL_INPUT = {"min_size": 64, "max_size": 96}
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A single-frame R-50 checkpoint in the original's form."""
+    shapes = official_shapes("single_frame", 50)
+    return write_official(tmp_path_factory.mktemp("official") / "base.pth", shapes, prefix="module.")
+
+
+def boxes_of(detector: Any, frames: list[Image]) -> torch.Tensor:
+    return torch.cat([r.detections.boxes for r in detect_video(detector, frames)])
+
+
+def test_conversion_keeps_detections_and_records_what_it_is(
+    official: Path, tmp_path: Path, make_frames: MakeFrames
+) -> None:
+    target = tmp_path / "base.safetensors"
+    convert_weights(official, target)
+    with safetensors.safe_open(target, "pt") as file:
+        metadata = file.metadata()
+    config = json.loads(metadata["config"])
+    assert (config["method"]["name"], config["backbone"]["depth"]) == ("single_frame", 50)
+    assert json.loads(metadata["class_names"]) == config["classes"]
+    assert len(config["classes"]) == 30
+    assert metadata["source"] == "base.pth"
+    assert metadata["source_sha256"] == hashlib.sha256(official.read_bytes()).hexdigest()
+    assert "non-commercial" in metadata["licence"]
+    frames = make_frames(2)
+    before = load_detector(weights=official, device="cpu", **SMALL_INPUT)
+    after = load_detector(weights=target, device="cpu", **SMALL_INPUT)
+    assert after.config == before.config
+    assert torch.equal(boxes_of(before, frames), boxes_of(after, frames))
+    again = tmp_path / "again.safetensors"
+    convert_weights(target, again)  # a converted file converts too, with the same licence note
+    with safetensors.safe_open(again, "pt") as file:
+        assert file.metadata()["licence"] == metadata["licence"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("classes", [30, 4])
+def test_official_names_and_shapes_tell_the_configuration(method: str, classes: int, tmp_path: Path) -> None:
+    path = write_official(tmp_path / "official.pth", official_shapes(method, 50, classes=classes))
+    detector = load_detector(weights=path, device="cpu")
+    assert detector.config.method.name == method
+    assert detector.config.backbone.depth == 50
+    names = ("airplane", "antelope") if classes == 30 else ("class_1", "class_2")
+    assert detector.class_names[:2] == names
+    assert len(detector.class_names) == classes
+
+
+def test_wrong_model_for_the_weights(official: Path) -> None:
+    with pytest.raises(InputError, match="base.pth: its method is single_frame, but mega_r50 has mega"):
+        load_detector("mega_r50", weights=official)
+    with pytest.raises(InputError, match="base.pth: its backbone.depth is 50, but single_frame_r101 has 101"):
+        load_detector("single_frame_r101", weights=official)
+    with pytest.raises(InputError, match="its number of classes is 30, but single_frame_r50 has 2"):
+        load_detector("single_frame_r50", weights=official, overrides={"classes": ["cat", "dog"]})
+
+
+def test_single_tensors_that_do_not_fit_are_named(official: Path) -> None:
+    with pytest.raises(InputError, match=r"1 of another shape \(fcs.0.weight .*12544.*6400"):
+        load_detector("single_frame_r50", weights=official, overrides={"head.pool_size": 5})
+    with pytest.raises(InputError, match=r"2 unexpected \(backbone.reduce.bias, backbone.reduce.weight\)"):
+        load_detector("single_frame_r50", weights=official, overrides={"backbone.reduce_channels": None})
+
+
+def test_class_names_that_differ_are_not_mixed_up(official: Path, tmp_path: Path) -> None:
+    target = tmp_path / "base.safetensors"
+    convert_weights(official, target)
+    names = list(load_detector(weights=target).class_names)
+    names[3] = "motorbike"
+    with pytest.raises(InputError, match="one of its classes is 'bicycle', .* calls 'motorbike'"):
+        load_detector("single_frame_r50", weights=target, overrides={"classes": names})
+
+
+def test_missing_and_unknown_tensors_are_named(tmp_path: Path) -> None:
+    shapes = official_shapes("single_frame", 50)
+    del shapes["rpn.head.conv.bias"]
+    path = write_official(tmp_path / "lacking.pth", shapes)
+    with pytest.raises(InputError, match=r"lacking.pth: .*1 missing \(rpn.conv.bias\)"):
+        load_detector(weights=path)
+    path = write_official(tmp_path / "strange.pth", shapes | {"flownet.flow_conv1.weight": [2, 2]})
+    with pytest.raises(InputError, match="strange.pth: 'flownet.flow_conv1.weight' belongs to none"):
+        load_detector(weights=path)
+
+
+class Bomb:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = str(path)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (self.path,)
+
+
+def test_a_pickle_bomb_does_not_go_off(tmp_path: Path) -> None:
+    trace = tmp_path / "executed"
+    for name, write in {
+        "zip.pth": lambda path: torch.save({"model": Bomb(trace)}, path),
+        "legacy.pth": lambda path: path.write_bytes(pickle.dumps({"model": Bomb(trace)})),
+    }.items():
+        write(tmp_path / name)
+        with pytest.raises(InputError, match=f"{name}: expected a PyTorch checkpoint of tensors only"):
+            load_detector(weights=tmp_path / name)
+        assert not trace.exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("content", [b"", b"no weights at all", b"\x80\x02}q\x00.", bytes(1000)])
+def test_files_that_hold_no_weights(tmp_path: Path, suffix: str, content: bytes) -> None:
+    path = tmp_path / f"junk{suffix}"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"junk{suffix}: ") as error:
+        load_detector(weights=path)
+    assert "\n" not in str(error.value)
+
+
+def test_truncated_files_are_refused(official: Path, tmp_path: Path) -> None:
+    for fraction in (0.1, 0.5, 0.999):
+        path = tmp_path / "truncated.pth"
+        data = official.read_bytes()
+        path.write_bytes(data[: int(len(data) * fraction)])
+        with pytest.raises(InputError, match="truncated.pth: "):
+            load_detector(weights=path)
+    whole = tmp_path / "whole.safetensors"
+    convert_weights(official, whole)
+    path = tmp_path / "truncated.safetensors"
+    path.write_bytes(whole.read_bytes()[:-100])
+    with pytest.raises(InputError, match="truncated.safetensors: "):
+        load_detector(weights=path)
+
+
+def test_other_peoples_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "other.pth"
+    for content in ([1, 2], {"model": {"a": 1}}, {"model": {"conv.weight": torch.zeros(1)}}, {}):
+        torch.save(content, path)
+        with pytest.raises(InputError, match="other.pth: "):
+            load_detector(weights=path)
+    safe = tmp_path / "other.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(1)}, safe)
+    with pytest.raises(InputError, match="other.safetensors: has no megavid configuration"):
+        load_detector(weights=safe)
+
+
+def test_nothing_is_left_of_a_conversion_that_fails(official: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="its method is single_frame"):
+        convert_weights(official, tmp_path / "out.safetensors", config="mega_r50")
+    with pytest.raises(InputError, match="expected a file name that ends in .safetensors"):
+        convert_weights(official, tmp_path / "out.pth")
+    with pytest.raises(InputError, match="can"):
+        convert_weights(official, tmp_path / "missing" / "out.safetensors")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere.pth: no such weight file"):
+        load_detector(weights=tmp_path / "nowhere.pth")
+    with pytest.raises(InputError, match="expected a configuration, one of .*mega_r50"):
+        load_detector()
+
+
+@pytest.mark.parametrize("name", ["cud", "tpu", "", "cuda:x"])
+def test_unknown_device_is_named(name: str) -> None:
+    with pytest.raises(InputError, match="device: "):
+        find_device(name)
+
+
+def test_devices_that_are_there() -> None:
+    assert find_device("cpu") == torch.device("cpu")
+    assert find_device("auto").type in {"cuda", "mps", "cpu"}
+    if not torch.cuda.is_available():
+        with pytest.raises(InputError, match="device: 'cuda' is not available here; there is .*cpu"):
+            find_device("cuda")
+
+
+def test_input_sizes_can_be_given() -> None:
+    assert build_tiny("mega", **{"input.min_size": 80}).config.input.min_size == 80
+    detector = load_detector("single_frame_r50", device="cpu", min_size=80, max_size=90)
+    assert (detector.config.input.min_size, detector.config.input.max_size) == (80, 90)
+    assert not detector.training

@@ -1,0 +1,66 @@
+"""The predictions file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from megavid.core.detections import Detections
+from megavid.core.errors import InputError
+from megavid.core.frames import FrameResult
+from megavid.evaluation.predictions import METADATA_KEY, SCHEMA, PredictionWriter
+
+
+def result(index: int, count: int) -> FrameResult:
+    boxes = torch.tensor([[1.0, 2, 3, 4]]).repeat(count, 1) + index
+    scores = torch.linspace(0.9, 0.1, count)
+    return FrameResult(index, index / 10, Detections(boxes, scores, torch.arange(count) % 2, ("cat", "dog")))
+
+
+def test_rows_and_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    writer = PredictionWriter(path, metadata={"model": "m"})
+    writer.write("clip", result(0, 2), file="000.jpg")
+    writer.write("clip", result(1, 0), file="001.jpg")
+    writer.write("clip", result(2, 1))
+    writer.close(complete=True)
+    assert (writer.frames, writer.detections) == (3, 3)
+    table = pq.read_table(path)
+    assert table.schema.equals(SCHEMA)
+    rows = [tuple(row.values()) for row in table.drop_columns(["time", "score"]).to_pylist()]
+    assert rows == [
+        ("clip", 0, "000.jpg", 0, "cat", 1, 2, 3, 4),
+        ("clip", 0, "000.jpg", 1, "dog", 1, 2, 3, 4),
+        ("clip", 2, None, 0, "cat", 3, 4, 5, 6),
+    ]
+    assert table["time"].to_pylist() == [0.0, 0.0, 0.2]
+    assert table["score"].to_pylist() == pytest.approx([0.9, 0.1, 0.9])
+    metadata = json.loads(pq.read_metadata(path).metadata[METADATA_KEY.encode()])
+    assert metadata == {"model": "m", "complete": True, "frames": 3}
+
+
+def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megavid.evaluation.predictions._ROWS_AT_ONCE", 10)
+    path = tmp_path / "predictions.parquet"
+    writer = PredictionWriter(path, metadata={})
+    for i in range(9):
+        writer.write(f"clip{i % 2}", result(i, 4))
+    writer.close()
+    assert pq.read_metadata(path).num_row_groups == 3
+    assert pq.read_table(path)["video"].to_pylist()[:8] == ["clip0"] * 4 + ["clip1"] * 4
+
+
+def test_a_video_without_detections(tmp_path: Path) -> None:
+    writer = PredictionWriter(tmp_path / "p.parquet", metadata={})
+    writer.write("clip", result(0, 0))
+    writer.close()
+    assert pq.read_table(tmp_path / "p.parquet").num_rows == 0
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        PredictionWriter(tmp_path / "nowhere" / "p.parquet", metadata={})
