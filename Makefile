@@ -1,0 +1,24 @@
+# Each target makes .venv with everything it needs if it is missing.
+PYTHON ?= python3
+VENV := .venv/.installed
+
+.PHONY: demo test lint bench
+
+demo: $(VENV)
+	.venv/bin/megavid demo -o demo_output
+
+test: $(VENV)
+	.venv/bin/python -m pytest
+
+lint: $(VENV)
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/mypy
+
+bench: $(VENV)
+	.venv/bin/python -m benchmarks.speed
+
+$(VENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install -c constraints.txt -e ".[dev]"
+	touch $@

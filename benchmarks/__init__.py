@@ -1,0 +1,1 @@
+"""Measurements of speed; each compares things side by side in one run."""
