@@ -17,6 +17,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,13 +32,13 @@ MEASURED = 8
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 
 
+COLUMNS = ("model", "trunk s", "frame s", "trunks", "first s", "encodes", "peak MB")
+
+
 def main(models: list[str]) -> None:
-    print(
-        f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
-    )
-    print(
-        f"{'model':20} {'trunk s':>8} {'frame s':>8} {'trunks':>7} {'first s':>8} {'encodes':>8} {'peak MB':>8}"
-    )
+    machine = platform.processor() or platform.machine()
+    print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    print("{:20} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}".format(*COLUMNS))
     rows = [measure(model) for model in models]
     RESULTS.parent.mkdir(exist_ok=True)
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout
@@ -59,7 +60,7 @@ def measure(model: str) -> dict[str, Any]:
         if session.push(frame) and not first:
             first = time.perf_counter() - start
     encodes.clear()
-    seconds = [timed(lambda frame=frame: session.push(frame)) for frame in frames[warm_up:]]
+    seconds = [timed(partial(session.push, frame)) for frame in frames[warm_up:]]
     images = detector.network_input(frames[0])[None]
     with torch.inference_mode():
         trunk = min(timed(lambda: detector.backbone.c4(images)) for _ in range(5))
@@ -72,7 +73,7 @@ def measure(model: str) -> dict[str, Any]:
         "encodes_per_frame": sum(encodes) / MEASURED,
         "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
-    print("{:20} {:8.3f} {:8.3f} {:7.2f} {:8.1f} {:8.2f} {:8.0f}".format(*row.values()))
+    print("{:20} {:8.3f} {:8.3f} {:8.2f} {:8.1f} {:8.2f} {:8.0f}".format(*row.values()))
     return row
 
 

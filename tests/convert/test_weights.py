@@ -23,7 +23,7 @@ from tests.official import official_shapes, write_official
 
 MakeFrames = Callable[[int], list[Image]]
 
-SMALL_INPUT = {"min_size": 64, "max_size": 96}
+SMALL_INPUT: Any = {"min_size": 64, "max_size": 96}
 
 
 @pytest.fixture(scope="module")
@@ -122,11 +122,9 @@ class Bomb:
 
 def test_a_pickle_bomb_does_not_go_off(tmp_path: Path) -> None:
     trace = tmp_path / "executed"
-    for name, write in {
-        "zip.pth": lambda path: torch.save({"model": Bomb(trace)}, path),
-        "legacy.pth": lambda path: path.write_bytes(pickle.dumps({"model": Bomb(trace)})),
-    }.items():
-        write(tmp_path / name)
+    torch.save({"model": Bomb(trace)}, tmp_path / "zip.pth")
+    (tmp_path / "legacy.pth").write_bytes(pickle.dumps({"model": Bomb(trace)}))
+    for name in ("zip.pth", "legacy.pth"):
         with pytest.raises(InputError, match=f"{name}: expected a PyTorch checkpoint of tensors only"):
             load_detector(weights=tmp_path / name)
         assert not trace.exists()

@@ -45,7 +45,7 @@ def test_the_readers_error_comes_after_its_items() -> None:
         yield 2
         raise OSError("broken")
 
-    got = []
+    got: list[int] = []
     with pytest.raises(OSError, match="broken"):
         got.extend(prefetch(numbers(), ahead=5))
     items = prefetch(numbers(), ahead=5)

@@ -7,11 +7,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from megavid import InputError, VideoSession, detect_video
 from megavid.core.frames import Image
 from megavid.detection.detector import Window
-from megavid.methods.mega import Mega, MegaFeatures, RoIs
+from megavid.methods.mega import Mega, MegaFeatures
+from megavid.nn.relation import Relation
 from tests.conftest import TINY_METHOD, build_tiny
 
 MakeFrames = Callable[[int], list[Image]]
@@ -75,19 +77,21 @@ def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
     [full] = features_of(detector, images[:1])
     [few] = features_of(detector, images[1:2], proposals=2)
     [none] = features_of(detector, images[2:], proposals=0)
-    seen: list[RoIs] = []
+    seen: list[Tensor] = []
     relation = detector.local_relations[1]
+    assert isinstance(relation, Relation)
     bias = relation.geometry_bias
-    monkeypatch.setattr(
-        relation,
-        "geometry_bias",
-        lambda q, r: seen.append(RoIs(q, r)) or bias(q, r),  # type: ignore[func-returns-value]
-    )
+
+    def recording(queries: Tensor, references: Tensor) -> Tensor:
+        seen.append(references)
+        return bias(queries, references)
+
+    monkeypatch.setattr(relation, "geometry_bias", recording)
     window = Window(step=0, key=full, local=[few, none, full], global_frames=[full, none])
     prediction, memory = detector.detect(window, detector.initial_memory())
     assert len(prediction.logits) == len(full.proposals)
     expected = torch.cat([few.proposals[:2], full.proposals[:3]])  # the first three of each, or all
-    assert torch.equal(seen[0].boxes, expected)
+    assert torch.equal(seen[0], expected)
     assert [len(stage[0].boxes) for stage in memory.stages] == [2, 2, 2]
 
 

@@ -29,7 +29,8 @@ def test_bottleneck_stride_is_in_the_first_convolution_and_stage5_is_dilated() -
 
 def test_frozen_norm_has_no_epsilon() -> None:
     norm = frozen_norm(1)
-    norm.weight[:], norm.bias[:], norm.running_mean[:], norm.running_var[:] = 3.0, 1.0, 2.0, 1e-4  # type: ignore[index, operator]
+    values = {"weight": 3.0, "bias": 1.0, "running_mean": 2.0, "running_var": 1e-4}
+    norm.load_state_dict({name: torch.tensor([value]) for name, value in values.items()})
     # 3 * (4 - 2) / 0.01 + 1
     torch.testing.assert_close(norm(torch.full((1, 1, 1, 1), 4.0)).item(), 601.0, rtol=1e-5, atol=0)
     assert not list(norm.parameters())

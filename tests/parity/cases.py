@@ -58,14 +58,14 @@ class Case:
 
     @property
     def method(self) -> str:
-        return METHOD_NAMES.get(self.facts["method"], self.facts["method"])
+        return METHOD_NAMES.get(self.facts["method"], str(self.facts["method"]))
 
     @property
     def depth(self) -> int:
         return int(self.facts["backbone"].removeprefix("R"))
 
     @property
-    def limits(self) -> dict[str, int]:
+    def limits(self) -> dict[str, Any]:
         """min_size and max_size."""
         given = dict(zip(self.facts["overrides"][::2], self.facts["overrides"][1::2], strict=True))
         return {"min_size": given["INPUT.MIN_SIZE_TEST"], "max_size": given["INPUT.MAX_SIZE_TEST"]}

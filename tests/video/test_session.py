@@ -92,6 +92,11 @@ def test_an_array_of_frames_is_a_whole_video(
         assert torch.equal(a.detections.boxes, b.detections.boxes)
 
 
+def test_what_is_no_video_is_refused(detector: VideoDetector[Any, Any]) -> None:
+    with pytest.raises(InputError, match="video: expected a path or RGB frames, got int"):
+        detect_video(detector, 0)  # type: ignore[arg-type]
+
+
 class OnlyIndexed:
     """A video with nothing but len() and [i]."""
 

@@ -75,6 +75,10 @@ class PredictionWriter:
         """
         found = result.detections
         n = len(found)
+        self.frames += 1
+        self.detections += n
+        if n == 0:
+            return
         boxes = found.boxes.float().cpu().numpy()
         columns = [
             [video] * n,
@@ -89,8 +93,6 @@ class PredictionWriter:
         arrays = [_column(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
         self._rows += n
-        self.frames += 1
-        self.detections += n
         if self._rows >= _ROWS_AT_ONCE:
             self._flush()
 

@@ -52,6 +52,8 @@ def detect_video(
     opened = open_input(video, fps=fps) if isinstance(video, str | os.PathLike) else None
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
     is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
+    if not is_whole and not isinstance(frames, Iterable):
+        raise InputError(f"video: expected a path or RGB frames, got {type(video).__name__}")
     session = VideoSession(
         detector,
         source=cast(FrameSource, frames) if is_whole else None,
