@@ -1,105 +1,26 @@
-"""`megavid detect` as a user meets it: what comes out, and what is said when something is wrong."""
+"""`megavid detect`: what comes out."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
-import resource
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 import av
 import numpy as np
 import PIL.Image
-import pyarrow.parquet as pq
 import pytest
 
 from megavid import detect_video, load_detector
-from megavid.cli import main
-from megavid.convert.weights import write_weights
 from megavid.core.frames import Image
-from megavid.evaluation.predictions import METADATA_KEY
 from megavid.methods import METHODS
-from megavid.video.writer import VideoWriter
-from tests.conftest import build_tiny
+from tests.cli.helpers import error_of, predictions, read_video, write_video
+from tests.video.videos import make_video
 
 MakeFrames = Callable[[int], list[Image]]
 Run = Callable[..., int]
-
-
-@pytest.fixture(scope="module")
-def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Weights of a tiny detector of each method."""
-    folder = tmp_path_factory.mktemp("weights")
-    source = folder / "source"
-    source.touch()
-    for method in METHODS:
-        detector = build_tiny(method)
-        config = detector.config.model_dump(mode="json")
-        path = folder / f"{method}.safetensors"
-        write_weights(path, detector.state_dict(), config=config, source=source, licence="none")
-    return {method: folder / f"{method}.safetensors" for method in METHODS}
-
-
-@pytest.fixture
-def run(weights: dict[str, Path], tmp_path: Path) -> Run:
-    """`run(INPUT, ...)`: `megavid detect` into tmp_path/out with the tiny MEGA; the exit code."""
-
-    def detect(video: object, *arguments: str, method: str = "mega") -> int:
-        fixed = ["--weights", str(weights[method]), "-o", str(tmp_path / "out"), "--device", "cpu"]
-        return main(["detect", str(video), *fixed, *arguments])
-
-    return detect
-
-
-@pytest.fixture
-def folder(tmp_path: Path, make_frames: MakeFrames) -> Path:
-    """Nine 96x64 images whose numbers start at 7 and have a gap."""
-    path = tmp_path / "frames"
-    path.mkdir()
-    for number, image in zip([7, 8, 9, 10, 11, 20, 21, 100, 101], make_frames(9), strict=True):
-        PIL.Image.fromarray(image).save(path / f"img{number}.png")
-    return path
-
-
-def write_video(path: Path, frames: list[Image], rate: Fraction = Fraction(30000, 1001)) -> Path:
-    height, width = frames[0].shape[:2]
-    with VideoWriter(path, rate=rate, width=width, height=height) as writer:
-        for i, frame in enumerate(frames):
-            writer.write(frame, float(i / rate))
-    return path
-
-
-def read_video(path: Path) -> tuple[Fraction | None, list[tuple[int, int]]]:
-    """Average rate, and (height, width) of every frame."""
-    with av.open(str(path)) as container:
-        stream = container.streams.video[0]
-        assert stream.codec_context.name == "h264"
-        assert stream.codec_context.pix_fmt == "yuv420p"
-        return stream.average_rate, [(f.height, f.width) for f in container.decode(stream)]
-
-
-def predictions(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    metadata = pq.read_metadata(path).metadata
-    return pq.read_table(path).to_pylist(), json.loads(metadata[METADATA_KEY.encode()])
-
-
-def error_of(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a mistake gets, after the progress bar of a run that had begun."""
-    *progress, error = capsys.readouterr().err.strip().split("\n")
-    assert error.startswith("megavid: error: ")
-    assert all("frames/s" in line for line in progress)
-    return error
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -208,186 +129,59 @@ def test_configuration_is_set_by_path(
         assert re.search(message, error_of(capsys))
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        ["--every", "0"],
-        ["--batch-size", "0"],
-        ["--score-threshold", "1.5"],
-        ["--device", "tpu"],
-        ["--fps", "0"],
-    ],
-)
-def test_impossible_values_are_named(
-    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    assert run(folder, *arguments) == 2
-    assert arguments[0].strip("-").replace("-", "_") in error_of(capsys)
-    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
-
-
 @pytest.mark.parametrize("options", [["--batch-size", "4"], ["--dtype", "bfloat16"], ["--causal"]])
 def test_options_that_change_how_it_runs(run: Run, folder: Path, tmp_path: Path, options: list[str]) -> None:
     assert run(folder, *options) == 0
     assert predictions(tmp_path / "out" / "predictions.parquet")[1]["frames"] == 9
 
 
-def test_inputs_that_are_none(
-    run: Run, tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "empty").mkdir()
-    text = tmp_path / "text.mp4"
-    text.write_text("this is no video")
-    mixed = tmp_path / "mixed"
-    shutil.copytree(folder, mixed)
-    PIL.Image.new("RGB", (50, 60)).save(mixed / "img9.png")
-    for video, message in [
-        (tmp_path / "nowhere.mp4", "nowhere.mp4: no such file or folder"),
-        (tmp_path / "empty", "empty: no images"),
-        (text, "text.mp4: "),
-        (mixed, "img9.png"),
-        (tmp_path / "*.gif", r"*.gif: no images match"),
-        ("99", "camera 99"),
-    ]:
-        assert run(video) == 2
-        assert message in error_of(capsys)
-        assert not (tmp_path / "out").exists()
+@pytest.mark.parametrize("mode", ["L", "RGBA", "P", "1", "CMYK"])
+def test_images_of_any_mode(run: Run, folder: Path, tmp_path: Path, mode: str) -> None:
+    suffix = ".jpg" if mode == "CMYK" else ".png"
+    other = tmp_path / "other"
+    other.mkdir()
+    for path in folder.iterdir():
+        with PIL.Image.open(path) as image:
+            image.convert(mode).save((other / path.name).with_suffix(suffix))
+    assert run(other, method="single_frame") == 0
+    assert predictions(tmp_path / "out" / "predictions.parquet")[1]["frames"] == 9
 
 
-def test_wrong_weights(
-    folder: Path, tmp_path: Path, weights: dict[str, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
-    base = ["detect", str(folder), "-o", str(tmp_path / "out"), "--device", "cpu"]
-    assert main([*base, "--weights", str(tmp_path / "none.pth")]) == 2
-    assert "none.pth: no such weight file" in error_of(capsys)
-    assert main([*base, "--weights", str(weights["mega"]), "--model", "single_frame_r50"]) == 2
-    assert "its method is mega, but single_frame_r50 has single_frame" in error_of(capsys)
-    assert list((tmp_path / "out").iterdir()) == []
+def test_a_large_frame(run: Run, tmp_path: Path) -> None:
+    PIL.Image.new("RGB", (5000, 3000), "gray").save(tmp_path / "large.jpg")
+    assert run(tmp_path / "large.jpg") == 0
+    assert read_video(tmp_path / "out" / "annotated.mp4")[1] == [(3000, 5000)]
 
 
-def test_a_corrupt_image_in_the_middle_keeps_what_was_done(
-    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    damaged = folder / "img100.png"
-    damaged.write_bytes(damaged.read_bytes()[:3000])
-    # Without look-ahead and global frames, seven frames are done when the eighth turns out to be damaged.
-    assert run(folder, method="single_frame") == 2
-    assert "img100.png" in error_of(capsys)
-    out = tmp_path / "out"
-    assert sorted(p.name for p in out.iterdir()) == ["annotated.partial.mp4", "predictions.partial.parquet"]
-    _, metadata = predictions(out / "predictions.partial.parquet")
-    assert (metadata["frames"], metadata["complete"]) == (7, False)
-    assert len(read_video(out / "annotated.partial.mp4")[1]) == 7
-    # Once it is mended, a complete run leaves nothing partial behind.
-    shutil.copy(folder / "img101.png", damaged)
-    assert run(folder, method="single_frame") == 0
-    assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
+def test_images_of_one_name_stay_apart(run: Run, tmp_path: Path, make_frames: MakeFrames) -> None:
+    for name, image in zip(("a/0.jpg", "a/0.png", "b/0.png"), make_frames(3), strict=True):
+        (tmp_path / "clips" / name).parent.mkdir(parents=True, exist_ok=True)
+        PIL.Image.fromarray(image).save(tmp_path / "clips" / name)
+    assert run(tmp_path / "clips" / "*" / "*.*g", "--save-frames", "--score-threshold", "0") == 0
+    saved = sorted(p.name for p in (tmp_path / "out" / "frames").iterdir())
+    assert saved == ["000000_0.jpg", "000001_0.jpg", "000002_0.jpg"]
+    rows, _ = predictions(tmp_path / "out" / "predictions.parquet")
+    assert {row["file"] for row in rows} == {"a/0.jpg", "a/0.png", "b/0.png"}
 
 
-def test_a_truncated_video_is_done_as_far_as_it_goes(
-    run: Run, tmp_path: Path, make_frames: MakeFrames, caplog: pytest.LogCaptureFixture
-) -> None:
-    noise = np.random.default_rng(0).integers(0, 40, (30, 64, 96, 3))
-    frames = [(f // 2 + n).astype(np.uint8) for f, n in zip(make_frames(30), noise, strict=True)]
-    video = write_video(tmp_path / "clip.mp4", frames)
-    video.write_bytes(video.read_bytes()[: int(video.stat().st_size * 0.7)])
-    assert run(video) == 0
-    _, metadata = predictions(tmp_path / "out" / "predictions.parquet")
-    done = metadata["frames"]
-    assert 5 < done < 30
-    assert f"clip.mp4: {30 - done} frames are lost" in caplog.text
+def test_a_variable_frame_rate_stays_one(run: Run, tmp_path: Path) -> None:
+    times = [0, 40, 200, 240, 1000]
+    make_video(tmp_path / "vfr.mp4", 5, times=times)
+    assert run(tmp_path / "vfr.mp4", "--score-threshold", "0") == 0
+    with av.open(str(tmp_path / "out" / "annotated.mp4")) as container:
+        assert [f.time for f in container.decode(video=0)] == pytest.approx([t / 1000 for t in times])
+    rows, _ = predictions(tmp_path / "out" / "predictions.parquet")
+    assert sorted({row["time"] for row in rows}) == pytest.approx([t / 1000 for t in times])
 
 
-def test_an_output_place_that_cannot_be_written_to(
-    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "out").write_text("a file is in the way")
-    assert run(folder) == 2
-    assert "out: cannot be written to" in error_of(capsys)
+def test_slow_rates(run: Run, folder: Path, tmp_path: Path) -> None:
+    assert run(folder, "--every", "1000000", "--fps", "0.00001") == 0
+    assert predictions(tmp_path / "out" / "predictions.parquet")[1]["frames"] == 1
 
 
-def subprocess_arguments(video: object, out: Path, weights: Path) -> list[str]:
-    code = "import sys; from megavid.cli import main; sys.exit(main())"
-    return [
-        sys.executable,
-        "-c",
-        code,
-        "detect",
-        str(video),
-        "--weights",
-        str(weights),
-        "-o",
-        str(out),
-        "--device",
-        "cpu",
-    ]
-
-
-def test_a_full_disk(weights: dict[str, Path], folder: Path, tmp_path: Path) -> None:
-    def limit() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
-
-    signal_free = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"}
-    done = subprocess.run(
-        subprocess_arguments(folder, tmp_path / "out", weights["mega"]),
-        preexec_fn=limit, capture_output=True, text=True, env=signal_free, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    assert "megavid: error: " in done.stderr
-    assert "cannot be written" in done.stderr
-    assert not (tmp_path / "out" / "annotated.mp4").exists()
-
-
-def test_ctrl_c_keeps_what_was_done(
-    weights: dict[str, Path], tmp_path: Path, make_frames: MakeFrames
-) -> None:
-    video = write_video(tmp_path / "clip.mp4", make_frames(30) * 100)
-    out = tmp_path / "out"
-    process = subprocess.Popen(
-        subprocess_arguments(video, out, weights["mega"]), stderr=subprocess.PIPE, text=True
-    )
-    deadline = time.monotonic() + 120
-    while not list(out.glob(".unfinished-*/predictions.parquet")) and time.monotonic() < deadline:
-        time.sleep(0.1)
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
-    assert "interrupted" in errors
-    assert sorted(p.name for p in out.iterdir()) == ["annotated.partial.mp4", "predictions.partial.parquet"]
-    _, metadata = predictions(out / "predictions.partial.parquet")
-    assert 0 < metadata["frames"] < 3000
-    assert metadata["complete"] is False
-    assert len(read_video(out / "annotated.partial.mp4")[1]) == metadata["frames"]
-
-
-@pytest.fixture
-def stream(tmp_path: Path, make_frames: MakeFrames) -> Iterator[str]:
-    """The address of a stream of 12 frames."""
-    path = tmp_path / "clip.ts"
-    with av.open(str(path), "w", format="mpegts") as container:
-        output = container.add_stream("libx264", rate=25, options={"g": "5"})
-        output.width, output.height, output.pix_fmt = 96, 64, "yuv420p"
-        for image in make_frames(12):
-            container.mux(output.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(output.encode(None))
-    server = socket.create_server(("127.0.0.1", 0))
-
-    def serve() -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.sendall(path.read_bytes())
-
-    thread = threading.Thread(target=serve, daemon=True)
-    thread.start()
-    yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
-    server.close()
-
-
-def test_a_live_stream(run: Run, stream: str, tmp_path: Path) -> None:
-    assert run(stream) == 0
-    _, metadata = predictions(tmp_path / "out" / "predictions.parquet")
-    assert metadata["frames"] == 12
-    assert metadata["complete"] is True
+def test_names_that_are_no_text(run: Run, tmp_path: Path, make_frames: MakeFrames) -> None:
+    video = write_video(tmp_path / "clip.mp4", make_frames(2))
+    odd = video.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff [1].mp4"))
+    assert run(odd, "--score-threshold", "0") == 0
+    rows, _ = predictions(tmp_path / "out" / "predictions.parquet")
+    assert {row["video"] for row in rows} == {"? [1].mp4"}

@@ -56,6 +56,9 @@ def test_conversion_keeps_detections_and_records_what_it_is(
     after = load_detector(weights=target, device="cpu", **SMALL_INPUT)
     assert after.config == before.config
     assert torch.equal(boxes_of(before, frames), boxes_of(after, frames))
+    umask = os.umask(0)
+    os.umask(umask)
+    assert target.stat().st_mode & 0o777 == 0o666 & ~umask
     again = tmp_path / "again.safetensors"
     convert_weights(target, again)  # a converted file converts too, with the same licence note
     with safetensors.safe_open(again, "pt") as file:
@@ -157,7 +160,15 @@ def test_truncated_files_are_refused(official: Path, tmp_path: Path) -> None:
 
 def test_other_peoples_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "other.pth"
-    for content in ([1, 2], {"model": {"a": 1}}, {"model": {"conv.weight": torch.zeros(1)}}, {}):
+    stem = {"backbone.body.stem.conv1.weight": torch.tensor(1.0)}
+    for content in (
+        [1, 2],
+        {"model": {0: torch.zeros(1)}},
+        {"model": stem},
+        {"model": {"a": 1}},
+        {"model": {"conv.weight": torch.zeros(1)}},
+        {},
+    ):
         torch.save(content, path)
         with pytest.raises(InputError, match="other.pth: "):
             load_detector(weights=path)
@@ -203,3 +214,15 @@ def test_input_sizes_can_be_given() -> None:
     detector = load_detector("single_frame_r50", device="cpu", min_size=80, max_size=90)
     assert (detector.config.input.min_size, detector.config.input.max_size) == (80, 90)
     assert not detector.training
+
+
+def test_tensors_of_impossible_shapes_are_named(tmp_path: Path) -> None:
+    for name, shape in {
+        "roi_heads.box.predictor.cls_score.weight": [31],
+        "backbone.body.stem.conv1.weight": [],
+        "roi_heads.box.feature_extractor.conv.weight": [256],
+    }.items():
+        state = {n: torch.zeros(s) for n, s in official_shapes("single_frame", 50).items() if "fc6" not in n}
+        torch.save({"model": state | {name: torch.zeros(shape)}}, tmp_path / "odd.pth")
+        with pytest.raises(InputError, match=f"odd.pth: '{name}': expected . dimensions"):
+            load_detector(weights=tmp_path / "odd.pth")

@@ -80,6 +80,7 @@ def test_unknown_configuration_names_those_there_are() -> None:
     ("content", "message"),
     [
         (b"a: [1", "no valid YAML"),
+        (b"a: 2020-13-45", "no valid YAML"),
         (b"- 1\n- 2", "expected a mapping"),
         (b"\xff\xfe\x00", "cannot be read"),
         (b"", "expected a mapping"),
@@ -93,9 +94,12 @@ def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message
 
 
 def test_command_line_values_have_yaml_types() -> None:
-    parsed = parse_overrides({"a.b": "6", "a.c": "0.5", "a.d": "[1, 2]", "a.e": "null", "a.f": "word"})
-    assert parsed == {"a.b": 6, "a.c": 0.5, "a.d": [1, 2], "a.e": None, "a.f": "word"}
+    parsed = parse_overrides(
+        {"a.b": "6", "a.c": "0.5", "a.d": "[1, 2]", "a.e": "null", "a.f": "word", "a.g": "1e-3"}
+    )
+    assert parsed == {"a.g": 0.001, "a.b": 6, "a.c": 0.5, "a.d": [1, 2], "a.e": None, "a.f": "word"}
     with pytest.raises(InputError, match="--a.b: expected a value"):
         parse_overrides({"a.b": ""})
-    with pytest.raises(InputError, match="--a.b: expected a value in YAML"):
-        parse_overrides({"a.b": "[1"})
+    for wrong in ("[1", "2020-13-45"):
+        with pytest.raises(InputError, match="--a.b: expected a value in YAML"):
+            parse_overrides({"a.b": wrong})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
@@ -28,6 +29,8 @@ def detections() -> Detections:
         ([], []),
         (1, [1]),
         (-1, [2]),
+        (np.int64(1), [1]),
+        (torch.tensor(2), [2]),
     ],
 )
 def test_slicing(detections: Detections, index: slice, rows: list[int]) -> None:

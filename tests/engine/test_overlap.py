@@ -75,3 +75,21 @@ def test_a_calls_error_is_raised(calls: int) -> None:
 
     with pytest.raises(OSError, match="disk full"):
         submit_all()
+
+
+def test_no_call_is_made_after_one_that_failed() -> None:
+    done: list[int] = []
+
+    def call(i: int) -> None:
+        if i == 3:
+            raise OSError("disk full")
+        done.append(i)
+
+    def submit_all() -> None:
+        with InBackground(behind=20) as background:
+            for i in range(10):
+                background.submit(call, i)
+
+    with pytest.raises(OSError, match="disk full"):
+        submit_all()
+    assert done == [0, 1, 2]

@@ -45,12 +45,15 @@ def test_rows_and_metadata(tmp_path: Path) -> None:
 
 def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megavid.evaluation.predictions._ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("megavid.evaluation.predictions._BATCHES_AT_ONCE", 4)
     path = tmp_path / "predictions.parquet"
     writer = PredictionWriter(path, metadata={})
     for i in range(9):
-        writer.write(f"clip{i % 2}", result(i, 4))
+        writer.write(f"clip{i % 2}", result(i, 4))  # row groups of three frames, 12 rows
+    for i in range(8):
+        writer.write("clip1", result(i, 1))  # of four frames
     writer.close()
-    assert pq.read_metadata(path).num_row_groups == 3
+    assert pq.read_metadata(path).num_row_groups == 5
     assert pq.read_table(path)["video"].to_pylist()[:8] == ["clip0"] * 4 + ["clip1"] * 4
 
 

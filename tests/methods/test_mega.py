@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -70,6 +71,16 @@ def test_no_memory_when_configured_so(make_frames: MakeFrames) -> None:
 
 
 @torch.inference_mode()
+def test_memory_keeps_no_more_than_it_needs(detector: Mega, make_frames: MakeFrames) -> None:
+    frames = features_of(detector, make_frames(7))
+    window = Window(step=0, key=frames[3], local=frames, global_frames=[])
+    _, memory = detector.detect(window, detector.initial_memory())
+    for [rois] in memory.stages:
+        for tensor in (rois.features, rois.boxes):
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
+@torch.inference_mode()
 def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
     detector: Mega, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -103,6 +114,7 @@ def test_global_frames_matter_and_follow_the_order(detector: Mega, make_frames: 
 
     assert scores(seed=0) == scores(seed=0) != scores(seed=1)
     order = [5, 2, 9, 0, 1, 3, 4, 6, 7, 8, 10, 11]
+    assert scores(global_order=np.array(order)) == scores(global_order=order)
     assert scores(global_order=order) == scores(global_order=order) != scores(seed=0)
     # The first frame sees the first three of the order, whatever their order.
     swapped = [9, 5, 2, *order[3:]]

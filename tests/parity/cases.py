@@ -103,6 +103,12 @@ class Case:
         )
 
 
+def is_case(path: Path) -> bool:
+    """Whether a JSON file is that of a recorded run at test time."""
+    arrays = path.with_suffix(".npz")
+    return arrays.exists() and "det_boxes_000" in np.load(arrays).files
+
+
 def load_case(path: Path) -> Case:
     """The case whose JSON file this is."""
     with np.load(path.with_suffix(".npz")) as arrays:

@@ -14,6 +14,7 @@ from torch import Tensor
 from megavid import Frame, InputError, VideoSession, detect_video
 from megavid.core.frames import Image
 from megavid.detection.detector import FrameFeatures, VideoDetector
+from megavid.methods import METHODS
 from megavid.video.store import FrameStore
 from tests.conftest import build_tiny
 
@@ -158,3 +159,66 @@ def test_session_lets_go_of_frames_that_left_the_window(make_frames: MakeFrames)
         assert len(session._local) <= 7
         assert len(session._global) <= 3
         assert len(session._waiting) <= 4
+
+
+def test_a_whole_video_may_be_of_frames(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    images = make_frames(9)
+    frames = [Frame(i, i / 25, image) for i, image in enumerate(images)]
+    for a, b in zip(detect_video(detector, frames), detect_video(detector, images), strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    images = make_frames(14)
+    delivered = [Frame(i, i / 25, image) for i, image in enumerate(images) if i not in (3, 8)]
+    keeping = VideoSession(detector, source=images)
+    encoding_again = VideoSession(detector, source=images, store_bytes=0)
+    for frame in delivered:
+        for a, b in zip(keeping.push(frame), encoding_again.push(frame), strict=True):
+            assert a.index == b.index
+            assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_results_may_be_changed(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    [result] = detect_video(detector, make_frames(1))
+    result.detections.boxes.sub_(1)
+    assert result.detections.boxes.min() < 0
+
+
+@pytest.mark.parametrize(
+    ("indexes", "message"),
+    [([0, 0], "frame 0: expected a number above 0"), ([3, 1], "frame 1: .* above 3"), ([9], "9 frames only")],
+)
+def test_numbers_of_frames_fit_the_source(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, indexes: list[int], message: str
+) -> None:
+    images = make_frames(9)
+    session = VideoSession(detector, source=images)
+    with pytest.raises(InputError, match=message):
+        session.push_batch([Frame(i, 0.0, images[0]) for i in indexes])
+
+
+def test_a_source_of_another_size_is_refused(make_frames: MakeFrames) -> None:
+    session = VideoSession(build_tiny("mega"), source=[np.zeros((32, 32, 3), np.uint8)] * 9, causal=True)
+    with pytest.raises(InputError, match=r"source\[\d\]: expected the size of the frames before it, 96x64"):
+        session.push(make_frames(1)[0])
+
+
+@pytest.mark.parametrize("option", [{"fps": 0}, {"fps": -2}, {"seed": -1}])
+def test_impossible_options_are_refused(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, option: Any
+) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(option))}: "):
+        detect_video(detector, make_frames(1), **option)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", METHODS)
+def test_kept_features_own_their_memory(method: str, make_frames: MakeFrames) -> None:
+    detector = build_tiny(method)
+    images = torch.stack([detector.network_input(frame) for frame in make_frames(4)])
+    for features in detector.encode(images):
+        tensors = [v for v in vars(features).values() if isinstance(v, Tensor)]
+        assert sum(t.untyped_storage().nbytes() for t in tensors) <= 1.2 * features.nbytes

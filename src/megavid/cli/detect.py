@@ -43,7 +43,8 @@ class Detect:
     fps: Annotated[float | None, tyro.conf.arg(metavar="FLOAT")] = None
     """Frames a second of a folder of images; 25 by default."""
     causal: bool = False
-    """Detect without look-ahead, for live streams that can't wait."""
+    """Detect without look-ahead, for live streams that can't wait. Global frames of a file or folder still
+    come from all of it."""
     seed: int = 0
     """Of the choice of global frames."""
     device: str = "auto"
@@ -61,7 +62,6 @@ class Detect:
         from megavid.convert.weights import file_sha256
         from megavid.core.config import parse_overrides
         from megavid.engine.detect import DetectOptions, detect_to_folder
-        from megavid.engine.outputs import check_output_folder
         from megavid.video.reader import open_input
 
         options = DetectOptions(
@@ -75,7 +75,6 @@ class Detect:
             batch_size=self.batch_size,
         )
         with open_input(self.input, fps=self.fps) as video:
-            check_output_folder(self.output, save_frames=self.save_frames)
             detector = load_detector(
                 self.model, weights=self.weights, device=self.device, overrides=parse_overrides(overrides)
             )

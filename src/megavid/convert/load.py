@@ -103,9 +103,10 @@ def find_device(device: str | torch.device) -> torch.device:
         found = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"device: expected auto, cpu, cuda or mps, got {device!r}") from error
-    if not there.get(found.type, False):
+    number = found.index or 0
+    if not there.get(found.type, False) or (found.type == "cuda" and number >= torch.cuda.device_count()):
         present = ", ".join(name for name, is_there in there.items() if is_there)
-        raise InputError(f"device: {found.type!r} is not available here; there is {present}")
+        raise InputError(f"device: {str(device)!r} is not available here; there is {present}")
     return found
 
 
@@ -119,7 +120,7 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     if name in shipped_configs():
         with resources.as_file(_CONFIGS / f"{name}.yaml") as path:
             return read_yaml(path), name
-    if not Path(name).is_file():
+    if not os.path.isfile(name):  # noqa: PTH113 - False for names that are too long, too
         raise InputError(
             f"{name}: no such configuration; expected a YAML file or one of {', '.join(shipped_configs())}"
         )

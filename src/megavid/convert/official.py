@@ -97,24 +97,26 @@ def official_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     depth = next((d for d in (50, 101) if DEPTHS[d][2] == blocks), None)
     if depth is None:
         raise InputError(f"expected 6 (R-50) or 23 (R-101) blocks in backbone.body.layer3, found {blocks}")
-    reduce = state.get(_HEAD + "conv.weight")
+    reduce = _tensor(state, _HEAD + "conv.weight", 4) if _HEAD + "conv.weight" in state else None
     return {
         "backbone.depth": depth,
-        "backbone.width": len(_tensor(state, "backbone.body.stem.conv1.weight")),
-        "backbone.reduce_channels": None if reduce is None else len(reduce),
+        "backbone.width": len(_tensor(state, "backbone.body.stem.conv1.weight", 4)),
+        "backbone.reduce_channels": None if reduce is None else reduce.shape[0],
         "method.name": official_method(state),
-        "method.hidden": _tensor(state, _SCORES).shape[1],
+        "method.hidden": _tensor(state, _SCORES, 2).shape[1],
     }
 
 
 def official_num_classes(state: Mapping[str, Tensor]) -> int:
     """Number of classes of an official state dict (`without_wrapper`), background excluded."""
-    return len(_tensor(state, _SCORES)) - 1
+    return len(_tensor(state, _SCORES, 2)) - 1
 
 
-def _tensor(state: Mapping[str, Tensor], name: str) -> Tensor:
+def _tensor(state: Mapping[str, Tensor], name: str, dimensions: int) -> Tensor:
     if name not in state:
         raise InputError(f"{name!r} is missing")
+    if state[name].ndim != dimensions:
+        raise InputError(f"{name!r}: expected {dimensions} dimensions, got {tuple(state[name].shape)}")
     return state[name]
 
 

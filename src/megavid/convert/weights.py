@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def read_weights(path: Path) -> Weights:
     Raises:
         InputError: There is no such file, or it is broken, unsafe or something else.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # noqa: PTH113 - False for names that are too long, too
         raise InputError(f"{path}: no such weight file")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
 
@@ -81,7 +82,9 @@ def write_weights(
     }
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     with atomic_path(path) as aside:
+        mode = aside.stat().st_mode
         safetensors.torch.save_file(tensors, aside, metadata)
+        aside.chmod(mode)  # safetensors lets nobody else read it
 
 
 def file_sha256(path: Path) -> str:
@@ -148,7 +151,9 @@ def _read_checkpoint(path: Path) -> Weights:
             f"{path}: expected a PyTorch checkpoint of tensors only, and can't read it as one: {reason}"
         ) from error
     state = data.get("model", data) if isinstance(data, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
         raise InputError(f'{path}: expected {{"model": {{name: tensor}}}}, as the original release publishes')
     if not official.is_official(state):
         raise InputError(f"{path}: its tensors are not named as in the original release's checkpoints")

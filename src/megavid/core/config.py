@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,7 +34,7 @@ def read_yaml(path: Path) -> dict[str, Any]:
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         raise InputError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
@@ -58,20 +60,26 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
 
 
 def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
-    """Values given as text on a command line, read as YAML: {"method.window": "6"} has the number 6.
+    """Values given as text on a command line, read as JSON or YAML: {"method.window": "6"} has the number 6.
 
     Raises:
-        InputError: A value is missing or no YAML.
+        InputError: A value is missing or neither.
     """
     parsed = {}
     for path, text in overrides.items():
         if not text:
             raise InputError(f"--{path}: expected a value")
-        try:
-            parsed[path] = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise InputError(f"--{path}: expected a value in YAML, got {text!r}") from error
+        parsed[path] = _value(path, text)
     return parsed
+
+
+def _value(path: str, text: str) -> Any:
+    with suppress(ValueError):
+        return json.loads(text)  # YAML 1.1 takes 1e-3 for a word
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError) as error:
+        raise InputError(f"--{path}: expected a value in YAML, got {text!r}") from error
 
 
 def validate(model: type[ConfigT], data: Mapping[str, Any], *, origin: str) -> ConfigT:
@@ -96,4 +104,5 @@ def _problem(error: Any) -> str:
     if error["type"] == "missing":
         return f"{path}: missing"
     message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    return f"{path}: {message}, got {error['input']!r}"
+    given = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"
+    return f"{path}: {message}{given}"

@@ -47,13 +47,10 @@ class Detections:
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Detections:
         """The selected rows, all fields alike. `index`: a number, a slice, numbers, or a mask (N,)."""
-        if isinstance(index, int):
-            if not -len(self) <= index < len(self):
-                raise IndexError(f"detection {index} of {len(self)}")
-            index = [index]
-        rows: slice | Tensor = index if isinstance(index, slice) else torch.as_tensor(index)
-        if isinstance(rows, Tensor) and rows.numel() == 0 and rows.dtype != torch.bool:
-            rows = rows.long()
+        rows = index
+        if not isinstance(rows, slice):
+            rows = torch.atleast_1d(torch.as_tensor(rows))
+            rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list has floats
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names)
 
     def cpu(self) -> Detections:

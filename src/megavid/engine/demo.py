@@ -14,7 +14,7 @@ from megavid.core.files import atomic_path
 from megavid.data.synthesize import CLASSES, render_clip
 from megavid.detection.detector import VideoDetector
 from megavid.engine.detect import DetectOptions, DetectSummary, detect_to_folder
-from megavid.engine.outputs import check_output_folder
+from megavid.engine.outputs import make_output_folder
 from megavid.video.reader import open_input
 from megavid.video.writer import VideoWriter
 
@@ -52,7 +52,7 @@ def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
     Raises:
         InputError: The folder cannot be written to.
     """
-    check_output_folder(folder, save_frames=False)
+    make_output_folder(folder)
     clip = render_clip(seed=seed, num_frames=_FRAMES, height=_HEIGHT, width=_WIDTH)
     path = folder / "clip.mp4"
     with (

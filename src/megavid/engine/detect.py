@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
+import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +29,13 @@ from torch import Tensor
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult
 from megavid.detection.detector import VideoDetector
-from megavid.engine.interrupt import stop_request
-from megavid.engine.outputs import DetectionOutputs
+from megavid.engine.interrupt import stop_request, uninterrupted
+from megavid.engine.outputs import VIDEO, DetectionOutputs, partial_name
 from megavid.engine.overlap import InBackground, prefetch
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, LiveStream, VideoFile
 from megavid.video.session import VideoSession
-from megavid.video.stride import EveryNth
+from megavid.video.stride import EveryNth, every_nth
 
 logger = logging.getLogger(__name__)
 
@@ -108,6 +110,7 @@ def detect_to_folder(
         InputError: An option doesn't fit, the video turns out to be broken, or outputs cannot be written.
     """
     wanted = _labels(options.classes, detector.class_names)
+    _spare_input(video, folder)
     whole = None if isinstance(video, LiveStream) else EveryNth(video, options.every)
     session = VideoSession(
         detector,
@@ -117,6 +120,7 @@ def detect_to_folder(
         score_threshold=options.score_threshold,
         dtype=options.dtype,
     )
+    about = {"config": detector.config.model_dump(mode="json"), "every": options.every, **metadata}
     outputs = DetectionOutputs(
         folder,
         video=video.name,
@@ -124,22 +128,28 @@ def detect_to_folder(
         width=video.width,
         height=video.height,
         save_frames=options.save_frames,
-        metadata={"config": detector.config.model_dump(mode="json"), "every": options.every, **metadata},
+        metadata=about,
     )
-    files = [path.name for path in video.paths] if isinstance(video, ImageFolder) else None
+    files = _image_files(video)
+    images = _image_names(files)
 
     def write(frame: Frame, result: FrameResult) -> None:
-        outputs.write(frame.image, _only(result, wanted), files[frame.index] if files else None)
+        index = result.index * options.every
+        name, file = (images[index], files[index]) if files else (f"{index:06d}", None)
+        outputs.write(frame.image, _only(replace(result, index=index), wanted), name=name, file=file)
 
-    frames = whole or (frame for frame in video if frame.index % options.every == 0)
-    try:
-        complete = _detect_all(session, frames, write, name=video.name, batch_size=options.batch_size)
-    except BaseException:
-        _keep_partial(outputs)
-        raise
+    with stop_request() as stop:
+        frames = whole or every_nth(video, options.every)
+        try:
+            complete = _detect_all(session, frames, write, stop, name=video.name, batch=options.batch_size)
+        except BaseException:
+            _keep_partial(outputs)
+            raise
+        with uninterrupted():
+            paths = outputs.finish(complete=complete)
     if isinstance(video, VideoFile) and video.lost:
         logger.warning("%s: %d frames are lost: the file is broken there", video.path, video.lost)
-    return DetectSummary(outputs.finish(complete=complete), outputs.frames, outputs.detections, complete)
+    return DetectSummary(paths, outputs.frames, outputs.detections, complete)
 
 
 class _StoppedError(Exception):
@@ -150,9 +160,10 @@ def _detect_all(
     session: VideoSession[Any, Any],
     frames: EveryNth | Iterable[Frame],
     write: Callable[[Frame, FrameResult], None],
+    stop: threading.Event,
     *,
     name: str,
-    batch_size: int,
+    batch: int,
 ) -> bool:
     """Every frame through the session and, with its result, to `write`; whether that was all of them."""
     waiting: deque[Frame] = deque()
@@ -168,10 +179,10 @@ def _detect_all(
                 waiting.append(frame)
                 yield frame
 
-    with stop_request() as stop, InBackground(behind=_QUEUE) as background, _progress() as progress:
+    with InBackground(behind=_QUEUE) as background, _progress() as progress:
         task = progress.add_task(name, total=total)
         try:
-            for result in run_session(session, read(), batch_size=batch_size):
+            for result in run_session(session, read(), batch_size=batch):
                 background.submit(write, waiting.popleft(), result)
                 progress.advance(task)
         except _StoppedError:
@@ -181,12 +192,37 @@ def _detect_all(
 
 def _keep_partial(outputs: DetectionOutputs) -> None:
     try:
-        kept = outputs.finish(complete=False)
+        with uninterrupted():
+            kept = outputs.finish(complete=False)
     except InputError as error:  # of less interest than what went wrong before
-        logger.warning("what was done could not be kept: %s", error)
+        logger.warning("not all that was done could be kept: %s", error)
     else:
         if kept:
             logger.warning("%d frames done so far are kept: %s", outputs.frames, ", ".join(map(str, kept)))
+
+
+def _spare_input(video: VideoFile | ImageFolder | LiveStream, folder: Path) -> None:
+    """That no output takes the place of the video that is read."""
+    for name in (VIDEO, partial_name(VIDEO)):
+        target = folder / name
+        if isinstance(video, VideoFile) and target.exists() and target.samefile(video.path):
+            raise InputError(f"{target}: is the video to detect in; choose another output folder")
+
+
+def _image_files(video: VideoFile | ImageFolder | LiveStream) -> list[str]:
+    """The image files of a folder, as seen from the folder that holds them all; none for a video."""
+    if not isinstance(video, ImageFolder):
+        return []
+    parent = os.path.commonpath([path.parent for path in video.paths])
+    return [os.path.relpath(path, parent) for path in video.paths]
+
+
+def _image_names(files: Sequence[str]) -> list[str]:
+    """A name for each annotated image: the original's, with its number where that is not enough."""
+    stems = [Path(file).stem for file in files]
+    if len(set(stems)) == len(stems):
+        return stems
+    return [f"{index:06d}_{stem}" for index, stem in enumerate(stems)]
 
 
 def _labels(classes: Sequence[str], class_names: tuple[str, ...]) -> Tensor | None:
@@ -213,7 +249,7 @@ class _Speed(ProgressColumn):
 
 def _progress() -> Progress:
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Speed(),

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 
 @contextmanager
 def stop_request() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets instead of raising; a second Ctrl-C raises KeyboardInterrupt.
+    """An event that Ctrl-C or SIGTERM sets instead of raising; a second one raises KeyboardInterrupt.
 
     Outside the main thread, where signals cannot be caught, nothing sets it.
     """
@@ -22,12 +22,25 @@ def stop_request() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         stop.set()
 
+    with _handling(request):
+        yield stop
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM are ignored: for the seconds in which files are brought to their end."""
+    with _handling(signal.SIG_IGN):
+        yield
+
+
+@contextmanager
+def _handling(handler: Callable[[int, FrameType | None], None] | signal.Handlers) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
-        yield stop
+        yield
         return
-    before = {number: signal.signal(number, request) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        yield stop
+        yield
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

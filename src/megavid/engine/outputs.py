@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class DetectionOutputs:
         metadata: What the predictions file says of the run, as JSON values.
 
     Raises:
-        InputError: The folder cannot be written to, or annotated frames are in it already.
+        InputError: The folder cannot be written to, or something is in the way in it.
     """
 
     def __init__(
@@ -51,17 +51,20 @@ class DetectionOutputs:
     ) -> None:
         self._folder = folder
         self._video = video
-        check_output_folder(folder, save_frames=save_frames)
-        try:
-            self._aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
-        self._predictions = PredictionWriter(self._aside / PREDICTIONS, metadata=metadata)
+        self._pictures = FRAMES if save_frames else VIDEO
+        self._broken: set[str] = set()
+        make_output_folder(folder)
+        self._check_ways()
+        self._aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
         self._writer: VideoWriter | None = None
-        if save_frames:
-            (self._aside / FRAMES).mkdir()
-        else:
-            self._writer = VideoWriter(self._aside / VIDEO, rate=rate, width=width, height=height)
+        with ExitStack() as cleaning, self._making(self._pictures):
+            cleaning.callback(shutil.rmtree, self._aside, ignore_errors=True)
+            self._predictions = PredictionWriter(self._aside / PREDICTIONS, metadata=metadata)
+            if save_frames:
+                (self._aside / FRAMES).mkdir()
+            else:
+                self._writer = VideoWriter(self._aside / VIDEO, rate=rate, width=width, height=height)
+            cleaning.pop_all()
 
     @property
     def frames(self) -> int:
@@ -73,21 +76,23 @@ class DetectionOutputs:
         """Detections written."""
         return self._predictions.detections
 
-    def write(self, image: Image, result: FrameResult, file: str | None) -> None:
+    def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
         """Draw a frame's detections and append them to all outputs.
 
         Args:
             image: The frame, RGB uint8 (H, W, 3).
             result: What was detected in it.
-            file: Name of its image file, where it has one.
+            name: What to call it as an image, without a suffix.
+            file: The image file that it came from, if it came from one.
         """
         picture = draw_detections(image, result.detections)
-        if self._writer is not None:
-            self._writer.write(picture, result.time)
-        else:
-            name = f"{Path(file).stem if file else f'{result.index:06d}'}.jpg"
-            self._save(picture, self._aside / FRAMES / name)
-        self._predictions.write(self._video, result, file=file)
+        with self._making(self._pictures):
+            if self._writer is not None:
+                self._writer.write(picture, result.time)
+            else:
+                _save(picture, self._aside / FRAMES / f"{name}.jpg")
+        with self._making(PREDICTIONS):
+            self._predictions.write(self._video, result, file=file)
 
     def finish(self, *, complete: bool) -> list[Path]:
         """Close all outputs and put them into the folder.
@@ -99,44 +104,74 @@ class DetectionOutputs:
             The outputs; none where not a frame was done.
 
         Raises:
-            InputError: They cannot be written.
+            InputError: One of them cannot be written; the other is there as partial.
         """
-        try:
-            with ExitStack() as closing:
-                closing.callback(self._predictions.close, complete=complete)
-                if self._writer is not None:
-                    closing.callback(self._writer.close)
-            return [] if self.frames == 0 else self._publish(complete=complete)
-        finally:
-            shutil.rmtree(self._aside, ignore_errors=True)
-
-    def _publish(self, *, complete: bool) -> list[Path]:
-        published = []
-        for done in sorted(self._aside.iterdir()):
-            partial = self._folder / f"{done.stem}.partial{done.suffix}"
-            _remove(partial)  # of an earlier run
-            target = self._folder / done.name if complete else partial
+        failures = []
+        for name, close in ((self._pictures, self._close_pictures), (PREDICTIONS, self._close_predictions)):
             try:
-                if target.is_dir():
-                    target.rmdir()  # empty, as `check_output_folder` saw to
-                done.replace(target)
-            except OSError as error:
-                raise InputError(f"{target}: cannot be written: {error.strerror}") from error
-            published.append(target)
+                with self._making(name):
+                    close(complete and not self._broken)
+            except InputError as error:
+                failures.append(error)
+        complete = complete and not self._broken
+        names = [name for name in (self._pictures, PREDICTIONS) if name not in self._broken and self.frames]
+        published = [self._publish(name, complete=complete) for name in names]
+        shutil.rmtree(self._aside, ignore_errors=True)
+        if failures:
+            raise failures[0]
         return published
 
-    def _save(self, picture: Image, path: Path) -> None:
+    def _close_pictures(self, complete: bool) -> None:
+        if self._writer is not None:
+            self._writer.close()
+
+    def _close_predictions(self, complete: bool) -> None:
+        self._predictions.close(complete=complete)
+
+    def _publish(self, name: str, *, complete: bool) -> Path:
+        done, partial = self._aside / name, self._folder / partial_name(name)
+        target = self._folder / name if complete else partial
         try:
-            PIL.Image.fromarray(picture).save(path, quality=92)
+            if name == FRAMES and partial.exists():
+                shutil.rmtree(partial)
+            elif complete:
+                partial.unlink(missing_ok=True)  # an earlier run's
+            done.replace(target)  # a folder takes the place of an empty one
         except OSError as error:
-            raise InputError(f"{path}: cannot be written: {error}") from error
+            raise InputError(f"{target}: cannot be written: {error.strerror}; see {done}") from error
+        return target
+
+    def _check_ways(self) -> None:
+        """That nothing is in the way which a run would not replace."""
+        for name in (PREDICTIONS, self._pictures):
+            for target in (self._folder / name, self._folder / partial_name(name)):
+                if name == FRAMES and target.name == FRAMES and target.exists() and any(target.iterdir()):
+                    raise InputError(f"{target}: is there already; remove it or choose another output folder")
+                if target.exists() and target.is_dir() != (name == FRAMES):
+                    raise InputError(f"{target}: is in the way of what is to be written there")
+
+    @contextmanager
+    def _making(self, name: str) -> Iterator[None]:
+        """While an output is made: if that fails it is not kept, and the error names it as the user will."""
+        try:
+            yield
+        except InputError as error:
+            if name != FRAMES:  # of which those that are done are good
+                self._broken.add(name)
+            message = str(error).replace(str(self._aside), str(self._folder))
+            raise InputError(message) from error
 
 
-def check_output_folder(folder: Path, *, save_frames: bool) -> None:
-    """Make the folder, and see that outputs can go there.
+def partial_name(name: str) -> str:
+    """What an output is called when the video was not done to its end."""
+    return f"{Path(name).stem}.partial{Path(name).suffix}"
+
+
+def make_output_folder(folder: Path) -> None:
+    """Make the folder if it is missing, and see that files can be made in it.
 
     Raises:
-        InputError: They can't, or annotated frames are in it already, which a second run would mix with.
+        InputError: They cannot.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -144,13 +179,11 @@ def check_output_folder(folder: Path, *, save_frames: bool) -> None:
             pass
     except OSError as error:
         raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
-    frames = folder / FRAMES
-    if save_frames and frames.exists() and (not frames.is_dir() or any(frames.iterdir())):
-        raise InputError(f"{frames}: is there already; remove it or choose another output folder")
 
 
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
+def _save(picture: Image, path: Path) -> None:
+    try:
+        PIL.Image.fromarray(picture).save(path, quality=92)
+    except OSError as error:
         path.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error}") from error

@@ -8,6 +8,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from megavid.engine.interrupt import uninterrupted
+
 T = TypeVar("T")
 
 
@@ -31,17 +33,19 @@ def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
 class InBackground:
     """Calls made in order on another thread, at most `behind` of them waiting.
 
-    What a call raises is raised by a later `submit` or at the end of the `with` block.
+    What a call raises is raised by a later `submit` or at the end of the `with` block; the calls after it
+    are not made.
     """
 
     def __init__(self, *, behind: int) -> None:
         self._pool = ThreadPoolExecutor(1, "background")
         self._behind = behind
         self._waiting: deque[Future[None]] = deque()
+        self._failed = False
 
     def submit(self, call: Callable[..., None], /, *args: Any) -> None:
         """Do `call(*args)` after those before it; wait while too many are waiting."""
-        self._waiting.append(self._pool.submit(call, *args))
+        self._waiting.append(self._pool.submit(self._make, call, *args))
         while len(self._waiting) > self._behind:
             self._waiting.popleft().result()
 
@@ -51,7 +55,17 @@ class InBackground:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._pool.shutdown(wait=True)
+        with uninterrupted():
+            self._pool.shutdown(wait=True)
         if error is None:
             for call in self._waiting:
                 call.result()
+
+    def _make(self, call: Callable[..., None], /, *args: Any) -> None:
+        if self._failed:
+            return
+        try:
+            call(*args)
+        except BaseException:
+            self._failed = True
+            raise

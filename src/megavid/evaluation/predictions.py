@@ -40,6 +40,7 @@ SCHEMA = pa.schema(
 METADATA_KEY = "megavid"
 
 _ROWS_AT_ONCE = 20_000
+_BATCHES_AT_ONCE = 500
 
 
 class PredictionWriter:
@@ -93,7 +94,7 @@ class PredictionWriter:
         arrays = [_column(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
         self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
         self._rows += n
-        if self._rows >= _ROWS_AT_ONCE:
+        if self._rows >= _ROWS_AT_ONCE or len(self._batches) >= _BATCHES_AT_ONCE:
             self._flush()
 
     def close(self, **metadata: Any) -> None:
@@ -121,5 +122,7 @@ class PredictionWriter:
 
 def _column(values: Any, field: pa.Field) -> pa.Array:
     if field.type == _NAME:
+        # File names may hold bytes that are no text.
+        values = [v if v is None else v.encode(errors="replace").decode() for v in values]
         return pa.array(values, pa.string()).dictionary_encode().cast(_NAME)
     return pa.array(values, field.type)

@@ -88,6 +88,10 @@ class RoIs:
         """The first n, or all where there are fewer."""
         return RoIs(self.features[:n], self.boxes[:n])
 
+    def copied(self) -> RoIs:
+        """The same in memory of its own, which a part of a larger tensor would keep all of."""
+        return RoIs(self.features.clone(), self.boxes.clone())
+
 
 @dataclass(frozen=True, eq=False)
 class MegaMemory:
@@ -127,7 +131,10 @@ class Mega(VideoDetector[MegaFeatures, MegaMemory]):
         image_size = (images.shape[2], images.shape[3])
         proposals, pooled = self.propose(self.backbone.c4(images), image_size)
         features = F.relu(self.fcs[0](pooled)).split([len(p.boxes) for p in proposals])
-        return [MegaFeatures(image_size, p.boxes, f) for p, f in zip(proposals, features, strict=True)]
+        # A copy each, lest one frame that is kept keep the whole batch.
+        return [
+            MegaFeatures(image_size, p.boxes, f.clone()) for p, f in zip(proposals, features, strict=True)
+        ]
 
     def initial_memory(self) -> MegaMemory:
         """No frames, for every stage."""
@@ -168,7 +175,7 @@ class Mega(VideoDetector[MegaFeatures, MegaMemory]):
                 x = F.relu(self.fcs[stage](cat([key, *distilled]).features))
                 key, *distilled = split(x, [key, *distilled])
             seen = references if stage == 0 else distilled
-            remembered.append(seen[0])
+            remembered.append(seen[0].copied())
             if stage == len(self.local_relations) - 1:
                 distilled = []  # nothing looks at them any more
             queries, keys = cat([key, *distilled]), cat([*seen, *memory.stages[stage]])

@@ -54,7 +54,11 @@ class SingleFrame(VideoDetector[SingleFrameFeatures, None]):
         for fc in self.fcs:
             x = F.relu(fc(x))
         features = x.split([len(p.boxes) for p in proposals])
-        return [SingleFrameFeatures(image_size, p.boxes, f) for p, f in zip(proposals, features, strict=True)]
+        # A copy each, lest one frame that is kept keep the whole batch.
+        return [
+            SingleFrameFeatures(image_size, p.boxes, f.clone())
+            for p, f in zip(proposals, features, strict=True)
+        ]
 
     def initial_memory(self) -> None:
         """Nothing is remembered."""

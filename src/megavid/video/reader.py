@@ -69,7 +69,9 @@ def _images(path: Path) -> list[Path] | None:
         raise InputError(f"{path}: no such file or folder")
     images = image_files(Path(found) for found in glob.glob(str(path), recursive=True))  # noqa: PTH207
     if not images:
-        raise InputError(f"{path}: no images match this pattern; expected files ending in {accepted}")
+        raise InputError(
+            f"{path}: no such file, and no images match it as a pattern; expected files ending in {accepted}"
+        )
     return images
 
 

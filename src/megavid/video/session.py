@@ -31,8 +31,9 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
 
     Args:
         detector: What `load_detector` gives.
-        source: The whole video for random access, the same frames that will be pushed.
-        causal: Detect without look-ahead.
+        source: The whole video for random access, the same frames that will be pushed; the number of a
+            pushed `Frame` is its place in it.
+        causal: Detect without look-ahead. With `source`, global frames still come from the whole video.
         global_order: Frame numbers in the order in which they become global frames, instead of a seeded
             one. Needs `source`.
         seed: Of the choice of global frames.
@@ -71,6 +72,10 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
     ) -> None:
         self._detector = detector
         self._head = _with_threshold(detector.config.head, score_threshold)
+        if seed < 0:
+            raise InputError(f"seed: expected 0 or more, got {seed}")
+        if fps is not None and not fps > 0:
+            raise InputError(f"fps: expected a positive number, got {fps}")
         self._plan = detector.plan.causal() if causal else detector.plan
         self.look_ahead = self._plan.future
         self._source = source
@@ -84,8 +89,9 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         self._memory = detector.initial_memory()
         self._store: FrameStore[FeaturesT] = FrameStore(budget=store_bytes if self._order else 0)
         self._frame_size: tuple[int, int] | None = None
+        self._last_index = -1  # the newest pushed frame's
         self._waiting: deque[tuple[int, float]] = deque()  # number and time of frames to be detected
-        self._local: dict[int, FeaturesT] = {}  # the window's frames
+        self._local: dict[int, FeaturesT] = {}  # the window's frames, by how many were pushed before
         self._global: dict[int, FeaturesT] = {}  # the global frames
         self._pushed = 0
         self._steps = 0
@@ -105,25 +111,25 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         """
         return self.push_batch([frame])
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def push_batch(self, frames: Sequence[Image | Frame]) -> list[FrameResult]:
         """The same as pushing one by one, but the frames go through the network together."""
         if self._finished:
             raise ValueError("the session was flushed; a new video needs a new VideoSession")
         batch = [self._checked(frame, place) for place, frame in enumerate(frames, self._pushed)]
-        images = {self._pushed + i: frame.image for i, frame in enumerate(batch)}
-        encoded = self._encode_missing(images)
+        encoded = self._encode_missing({frame.index: frame.image for frame in batch})
         results = []
-        for place, frame in zip(images, batch, strict=True):
-            self._local[place] = self._stand_in() if self._quirks and place == 0 else encoded[place]
-            self._waiting.append((frame.index, frame.time))
+        for frame in batch:
+            place = self._pushed
             self._pushed += 1
+            self._local[place] = self._stand_in() if self._quirks and place == 0 else encoded[frame.index]
+            self._waiting.append((frame.index, frame.time))
             self._sample_global(place)
             if self._pushed > self._steps + self._plan.future:
                 results.append(self._detect())
         return results
 
-    @torch.inference_mode()
+    @torch.no_grad()
     def flush(self) -> list[FrameResult]:
         """The video is over: the results still to come. Nothing can be pushed afterwards."""
         self._finished = True
@@ -138,42 +144,57 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         if given is None:
             return global_order(len(self._source), seed) or None
         length = len(self._source)
-        if not given:
+        order = [int(index) for index in given]
+        if not order:
             raise InputError("global_order: expected at least one frame number, got none")
-        if bad := [i for i in given if not 0 <= i < length]:
-            raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {bad[0]}")
-        return [int(i) for i in given]
+        length = len(self._source)
+        if wrong := [i for i in order if not 0 <= i < length]:
+            raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {wrong[0]}")
+        return order
 
     def _checked(self, frame: Image | Frame, place: int) -> Frame:
         if not isinstance(frame, Frame):
             frame = Frame(index=place, time=place / self._fps, image=frame)
-        size = check_image(frame.image, name=f"frame {frame.index}").shape[:2]
+        self._check_size(frame.image, f"frame {frame.index}")
+        if frame.index <= self._last_index:
+            raise InputError(f"frame {frame.index}: expected a number above {self._last_index}, the last one")
+        if self._source is not None and frame.index >= len(self._source):
+            raise InputError(f"frame {frame.index}: the source has {len(self._source)} frames only")
+        self._last_index = frame.index
+        return frame
+
+    def _check_size(self, image: Image, name: str) -> Image:
+        size = check_image(image, name=name).shape[:2]
         self._frame_size = self._frame_size or size
         if size != self._frame_size:
             raise InputError(
-                f"frame {frame.index}: expected the size of the frames before it, "
+                f"{name}: expected the size of the frames before it, "
                 f"{self._frame_size[1]}x{self._frame_size[0]}, got {size[1]}x{size[0]}"
             )
-        return frame
+        return image
 
     def _encode_missing(self, images: dict[int, Image]) -> dict[int, FeaturesT]:
-        """Features of frames by their place; those not in the store go through the network together."""
-        found = {place: self._store.get(place) for place in images}
-        missing = [place for place, features in found.items() if features is None]
+        """Features of frames by their number; those not in the store go through the network together."""
+        found = {index: self._store.get(index) for index in images}
+        missing = [index for index, features in found.items() if features is None]
         if missing:
-            inputs = torch.stack([self._detector.network_input(images[place]) for place in missing])
+            inputs = torch.stack([self._detector.network_input(images[index]) for index in missing])
             with self._autocast():
                 encoded = self._detector.encode(inputs.to(self._detector.device))
-            for place, features in zip(missing, encoded, strict=True):
-                found[place] = features
-                self._store.put(place, features)
-        return {place: features for place, features in found.items() if features is not None}
+            for index, features in zip(missing, encoded, strict=True):
+                found[index] = features
+                self._store.put(index, features)
+        return {index: features for index, features in found.items() if features is not None}
 
-    def _of_source(self, place: int) -> FeaturesT:
+    def _of_source(self, index: int) -> FeaturesT:
         """Features of any frame of the whole video."""
         assert self._source is not None
-        stored = self._store.get(place)
-        return stored or self._encode_missing({place: check_image(self._source[place])})[place]
+        stored = self._store.get(index)
+        if stored is not None:
+            return stored
+        item: Image | Frame = self._source[index]
+        image = item.image if isinstance(item, Frame) else item
+        return self._encode_missing({index: self._check_size(image, f"source[{index}]")})[index]
 
     def _stand_in(self) -> FeaturesT:
         """The original release's defect: what it takes for frame 0 (`official_quirks`)."""
@@ -191,9 +212,10 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         """The global frames of the next key frame."""
         if self._order is None:
             return list(self._global.values())
-        places = global_indexes(self._order, self._steps, self._plan.global_frames)
-        self._global = {i: self._global[i] if i in self._global else self._of_source(i) for i in places}
-        return [self._global[i] for i in places]
+        indexes = global_indexes(self._order, self._steps, self._plan.global_frames)
+        known = self._global
+        self._global = {i: known[i] if i in known else self._of_source(i) for i in indexes}
+        return [self._global[i] for i in indexes]
 
     def _detect(self) -> FrameResult:
         """The next key frame's result."""

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from megavid.core.frames import Frame, FrameReader, Image
 
 
+def every_nth(frames: Iterable[Frame], n: int) -> Iterator[Frame]:
+    """The frames 0, n, 2n, ... numbered 0, 1, 2, ...; they keep their times."""
+    return (replace(frame, index=frame.index // n) for frame in frames if frame.index % n == 0)
+
+
 class EveryNth:
-    """The frames 0, n, 2n, ... of a video as a video; they keep their numbers and times.
+    """`every_nth` frame of a whole video as a whole video.
 
     Args:
         video: The whole video.
@@ -27,4 +33,4 @@ class EveryNth:
         return self._video[index * self._n]
 
     def __iter__(self) -> Iterator[Frame]:
-        return (frame for frame in self._video if frame.index % self._n == 0)
+        return every_nth(self._video, self._n)

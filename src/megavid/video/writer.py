@@ -26,6 +26,10 @@ MAX_TICKS = 2**31 - 1
 """The most that an MP4 file can express."""
 
 
+MAX_SIDE = 16_384
+"""Pixels; the largest that the encoder takes."""
+
+
 class VideoWriter:
     """H.264 in MP4 as every player reads it: yuv420p, BT.709, the index at the front.
 
@@ -50,7 +54,9 @@ class VideoWriter:
     def __init__(self, path: Path, *, rate: Fraction, width: int, height: int) -> None:
         if rate <= 0 or width <= 0 or height <= 0:
             raise InputError(f"{path}: expected a positive rate and size, got {rate}, {width}x{height}")
-        rate = rate.limit_denominator(10_000)
+        if max(width, height) > MAX_SIDE:
+            raise InputError(f"{path}: H.264 takes sides up to {MAX_SIDE} pixels, got {width}x{height}")
+        rate = max(rate.limit_denominator(10_000), Fraction(1, 10_000))
         self.path = path
         self._size = (height, width)
         ticks = min(rate.numerator * math.ceil(MIN_TICKS / rate.numerator), MAX_TICKS)

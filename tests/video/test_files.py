@@ -1,99 +1,24 @@
-"""Opening and reading video files, image folders and streams.
-
-Frame i of every made video has the grey level 7 * i in its left half and a moving texture in its right half,
-so that a wrong index or a wrongly decoded reference shows.
-"""
+"""Reading video files."""
 
 from __future__ import annotations
 
-import io
 import random
-import socket
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import av
 import numpy as np
 import pytest
-from av.video.frame import VideoFrame
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from megavid.core.errors import InputError
-from megavid.core.frames import Image
-from megavid.video import live
-from megavid.video.reader import ImageFolder, LiveStream, VideoFile, open_input
+from megavid.video.reader import open_input
+from tests.video.videos import check_consistent, make_video, number, open_video, picture
 
 B_FRAMES = {"bf": "2", "g": "12", "x264-params": "open-gop=1:scenecut=0"}
-
-
-def picture(i: int, width: int = 64, height: int = 48) -> Image:
-    image = np.zeros((height, width, 3), np.uint8)
-    image[:, : width // 2] = 7 * i % 252
-    texture = np.add.outer(np.arange(height), np.arange(width - width // 2) + 5 * i) * 6 % 256
-    image[:, width // 2 :] = texture[..., None]
-    return image
-
-
-def number(image: Image) -> int:
-    return round(float(image[:, 4 : image.shape[1] // 2 - 4].mean()) / 7)
-
-
-def make_video(
-    path: Path | io.BytesIO,
-    count: int,
-    *,
-    codec: str = "libx264",
-    options: dict[str, str] | None = None,
-    pix_fmt: str = "yuv420p",
-    size: tuple[int, int] = (64, 48),
-    times: Sequence[int] | None = None,
-    format: str | None = None,  # noqa: A002
-    movflags: str = "",
-) -> None:
-    """Frames at 1/25 s, or at `times` in 1/1000 s."""
-    muxer = {"movflags": movflags} if movflags else {}
-    with av.open(path, "w", format=format, options=muxer) as container:
-        stream = container.add_stream(codec, rate=25, options=options or {})
-        assert isinstance(stream, av.VideoStream)
-        stream.width, stream.height = size
-        stream.pix_fmt = pix_fmt
-        if times is not None:
-            stream.codec_context.time_base = Fraction(1, 1000)
-        for i in range(count):
-            frame = VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
-            if times is not None:
-                frame.pts, frame.time_base = times[i], Fraction(1, 1000)
-            container.mux(stream.encode(frame))
-        container.mux(stream.encode(None))
-
-
-def open_video(path: Path) -> VideoFile:
-    video = open_input(path)
-    assert isinstance(video, VideoFile)
-    return video
-
-
-def open_folder(spec: str | Path, *, fps: float | None = None) -> ImageFolder:
-    folder = open_input(spec, fps=fps)
-    assert isinstance(folder, ImageFolder)
-    return folder
-
-
-def check_consistent(video: VideoFile, count: int) -> None:
-    """Iteration gives frames 0, 1, ..., and indexing in any order the very same pixels."""
-    frames = list(video)
-    assert [frame.index for frame in frames] == list(range(count))
-    assert len(video) == count
-    assert video.lost == 0
-    order = [*range(count), *range(count), *reversed(range(count))]
-    random.Random(0).shuffle(order[:count])
-    for i in order:
-        np.testing.assert_array_equal(video[i], frames[i].image)
 
 
 @pytest.mark.parametrize(
@@ -314,150 +239,3 @@ def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
         open_input("")
     with pytest.raises(InputError, match="frame rate of its own"):
         open_input(tmp_path / "empty.mp4", fps=10)
-
-
-def save(path: Path, image: Image, **options: object) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Pillow.fromarray(image).save(path, **options)  # type: ignore[arg-type]
-
-
-def test_folder_in_natural_order(tmp_path: Path) -> None:
-    names = ["img2.png", "img10.PNG", "img10b.bmp", "img700.tiff", "img0701.JPEG", "img702.webp"]
-    for i, name in enumerate(names):
-        save(tmp_path / name, picture(i))
-    for other in ("labels.txt", "a.json", ".hidden.png", "._img2.png", "clip.mp4"):
-        (tmp_path / other).write_text("no image")
-    (tmp_path / "folder.png").mkdir()
-    folder = open_folder(tmp_path)
-    assert [path.name for path in folder.paths] == names
-    assert (folder.name, folder.rate, len(folder)) == (tmp_path.name, Fraction(25), 6)
-    assert (folder.width, folder.height) == (64, 48)
-    assert [(f.index, f.time, number(f.image)) for f in folder] == [(i, i / 25, i) for i in range(6)]
-    assert number(folder[4]) == 4
-    with pytest.raises(IndexError):
-        folder[6]
-
-
-def test_folder_rate(tmp_path: Path) -> None:
-    save(tmp_path / "a.png", picture(0))
-    assert open_folder(tmp_path, fps=30000 / 1001).rate == Fraction(30000, 1001)
-    assert open_folder(tmp_path, fps=0.0001).rate > 0
-    for fps in (0.0, -1.0, float("nan"), float("inf")):
-        with pytest.raises(InputError, match="fps"):
-            open_input(tmp_path, fps=fps)
-
-
-def test_patterns_and_single_images(tmp_path: Path) -> None:
-    for i, name in enumerate(["x/a1.png", "x/a3.png", "x/y/a20.png"]):
-        save(tmp_path / name, picture(i))
-    save(tmp_path / "x/b.jpg", picture(9))
-    assert [p.name for p in open_folder(f"{tmp_path}/x/a*.png").paths] == ["a1.png", "a3.png"]
-    assert len(open_folder(f"{tmp_path}/**/*.png")) == 3
-    single = open_folder(tmp_path / "x" / "b.jpg")
-    assert (len(single), single.name, number(single[0])) == (1, "b.jpg", 9)
-    with pytest.raises(InputError, match=r"z\*\.png"):
-        open_input(f"{tmp_path}/z*.png")
-
-
-def test_folder_without_images_names_the_suffixes(tmp_path: Path) -> None:
-    (tmp_path / "a.txt").write_text("")
-    with pytest.raises(InputError, match=rf"{tmp_path.name}.*\.jpg.*\.png"):
-        open_input(tmp_path)
-
-
-@pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
-def test_exif_orientation(tmp_path: Path, suffix: str) -> None:
-    exif = Pillow.Exif()
-    exif[0x0112] = 6  # to be shown turned clockwise
-    save(tmp_path / f"a.{suffix}", picture(3), exif=exif)
-    save(tmp_path / "b.png", np.ascontiguousarray(np.rot90(picture(3), -1)))
-    folder = open_folder(tmp_path)
-    assert (folder.width, folder.height) == (48, 64)
-    assert np.abs(folder[0].astype(int) - folder[1]).mean() < 3
-
-
-def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
-    grey = np.full((4, 6), 100, np.uint8)
-    palette = Pillow.new("P", (6, 4), 1)
-    palette.putpalette([0, 0, 0, 10, 20, 30])
-    palette.save(tmp_path / "palette.png", transparency=bytes([0, 128]))
-    Pillow.fromarray(grey).save(tmp_path / "grey.png")
-    Pillow.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey16.png")
-    Pillow.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "grey16.tif")
-    Pillow.fromarray(grey.astype(np.int32) * 257).save(tmp_path / "grey32.tif")
-    Pillow.new("RGBA", (6, 4), (10, 20, 30, 0)).save(tmp_path / "clear.png")
-    Pillow.new("LA", (6, 4), (100, 7)).save(tmp_path / "la.png")
-    Pillow.new("1", (6, 4), 1).save(tmp_path / "bit.png")
-    Pillow.new("CMYK", (6, 4), (0, 255, 255, 0)).save(tmp_path / "cmyk.tif")
-    expected = {"palette.png": (10, 20, 30), "clear.png": (10, 20, 30), "bit.png": (255, 255, 255)}
-    expected["cmyk.tif"] = (255, 0, 0)
-    folder = open_folder(tmp_path)
-    assert len(folder) == 9
-    for path, frame in zip(folder.paths, folder, strict=True):
-        assert frame.image.shape == (4, 6, 3)
-        assert (frame.image == expected.get(path.name, (100, 100, 100))).all(), path.name
-
-
-def test_wrong_images_are_named(tmp_path: Path) -> None:
-    save(tmp_path / "a1.png", picture(0))
-    save(tmp_path / "a2.png", picture(0, 32, 16))
-    with pytest.raises(InputError, match=r"a2\.png.*32x16, a1\.png is 64x48"):
-        open_input(tmp_path)
-    (tmp_path / "a2.png").write_text("no image")
-    with pytest.raises(InputError, match=r"a2\.png: expected an image"):
-        open_input(tmp_path)
-    noise = np.random.default_rng(0).integers(0, 256, (48, 64, 3), np.uint8)
-    for suffix in ("png", "jpg"):
-        whole = tmp_path / f"a2.{suffix}"
-        save(whole, noise)
-        whole.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
-        folder = open_folder(f"{tmp_path}/a*.{suffix}")
-        with pytest.raises(InputError, match=rf"a2\.{suffix}: the image is damaged"):
-            list(folder)
-        whole.unlink()
-
-
-@pytest.mark.filterwarnings("error")
-def test_large_image(tmp_path: Path) -> None:
-    save(tmp_path / "a.bmp", np.zeros((3000, 5000, 3), np.uint8))
-    assert open_folder(tmp_path)[0].shape == (3000, 5000, 3)
-
-
-@contextmanager
-def serve(data: bytes) -> Iterator[str]:
-    """The address of a server that sends the data to whoever connects, then hangs up."""
-
-    def send() -> None:
-        connection, _ = server.accept()
-        with connection:
-            connection.sendall(data)
-
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        thread = threading.Thread(target=send)
-        thread.start()
-        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        thread.join(10)
-
-
-def test_live_stream(tmp_path: Path) -> None:
-    data = io.BytesIO()
-    make_video(data, 30, options={"bf": "2", "tune": "zerolatency"}, format="mpegts")
-    with serve(data.getvalue()) as address, open_input(address) as stream:
-        assert isinstance(stream, LiveStream)
-        assert (stream.name, stream.rate, stream.width, stream.height) == (address, Fraction(25), 64, 48)
-        frames = list(stream)
-    assert [frame.index for frame in frames] == list(range(30))
-    assert [number(frame.image) for frame in frames] == list(range(30))
-    np.testing.assert_allclose([frame.time for frame in frames], np.arange(30) / 25, atol=1e-9)
-
-
-def test_stream_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setattr(live, "TIMEOUT", 0.3)
-        with pytest.raises(InputError, match=rf"{address}.*no answer in time"):
-            open_input(address)
-    with pytest.raises(InputError, match=rf"{address}.*refused"):
-        open_input(address)
-    with pytest.raises(InputError, match="camera 97"):
-        open_input("97")

@@ -1,0 +1,53 @@
+"""Tiny weights, a folder of frames, and `megavid detect` on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from megavid.cli import main
+from megavid.convert.weights import write_weights
+from megavid.core.frames import Image
+from megavid.methods import METHODS
+from tests.conftest import build_tiny
+
+MakeFrames = Callable[[int], list[Image]]
+Run = Callable[..., int]
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Weights of a tiny detector of each method."""
+    folder = tmp_path_factory.mktemp("weights")
+    source = folder / "source"
+    source.touch()
+    for method in METHODS:
+        detector = build_tiny(method)
+        config = detector.config.model_dump(mode="json")
+        path = folder / f"{method}.safetensors"
+        write_weights(path, detector.state_dict(), config=config, source=source, licence="none")
+    return {method: folder / f"{method}.safetensors" for method in METHODS}
+
+
+@pytest.fixture
+def run(weights: dict[str, Path], tmp_path: Path) -> Run:
+    """`run(INPUT, ...)`: `megavid detect` into tmp_path/out with the tiny MEGA; the exit code."""
+
+    def detect(video: object, *arguments: str, method: str = "mega") -> int:
+        fixed = ["--weights", str(weights[method]), "-o", str(tmp_path / "out"), "--device", "cpu"]
+        return main(["detect", str(video), *fixed, *arguments])
+
+    return detect
+
+
+@pytest.fixture
+def folder(tmp_path: Path, make_frames: MakeFrames) -> Path:
+    """Nine 96x64 images whose numbers start at 7 and have a gap."""
+    path = tmp_path / "frames"
+    path.mkdir()
+    for number, image in zip([7, 8, 9, 10, 11, 20, 21, 100, 101], make_frames(9), strict=True):
+        PIL.Image.fromarray(image).save(path / f"img{number}.png")
+    return path

@@ -1,0 +1,51 @@
+"""`megavid detect`: streams, and being stopped."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from megavid.core.frames import Image
+from tests.cli.helpers import predictions, read_video, subprocess_arguments, write_video
+from tests.video.videos import make_video, serve
+
+MakeFrames = Callable[[int], list[Image]]
+Run = Callable[..., int]
+
+
+def test_a_live_stream(run: Run, tmp_path: Path) -> None:
+    data = io.BytesIO()
+    make_video(data, 12, format="mpegts")
+    with serve(data.getvalue()) as address:
+        assert run(address) == 0
+    _, metadata = predictions(tmp_path / "out" / "predictions.parquet")
+    assert metadata["frames"] == 12
+    assert metadata["complete"] is True
+
+
+def test_ctrl_c_keeps_what_was_done(
+    weights: dict[str, Path], tmp_path: Path, make_frames: MakeFrames
+) -> None:
+    video = write_video(tmp_path / "clip.mp4", make_frames(30) * 100)
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        subprocess_arguments(video, out, weights["mega"]), stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".unfinished-*/predictions.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(3)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    assert sorted(p.name for p in out.iterdir()) == ["annotated.partial.mp4", "predictions.partial.parquet"]
+    _, metadata = predictions(out / "predictions.partial.parquet")
+    assert 0 < metadata["frames"] < 3000
+    assert metadata["complete"] is False
+    assert len(read_video(out / "annotated.partial.mp4")[1]) == metadata["frames"]

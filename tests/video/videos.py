@@ -1,0 +1,104 @@
+"""Videos made on the spot.
+
+Frame i has the grey level 7 * i in its left half and a moving texture in its right half, so that a wrong
+index or a wrongly decoded reference shows.
+"""
+
+from __future__ import annotations
+
+import io
+import random
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.frame import VideoFrame
+
+from megavid.core.frames import Image
+from megavid.video.reader import ImageFolder, VideoFile, open_input
+
+
+def picture(i: int, width: int = 64, height: int = 48) -> Image:
+    image = np.zeros((height, width, 3), np.uint8)
+    image[:, : width // 2] = 7 * i % 252
+    texture = np.add.outer(np.arange(height), np.arange(width - width // 2) + 5 * i) * 6 % 256
+    image[:, width // 2 :] = texture[..., None]
+    return image
+
+
+def number(image: Image) -> int:
+    return round(float(image[:, 4 : image.shape[1] // 2 - 4].mean()) / 7)
+
+
+def make_video(
+    path: Path | io.BytesIO,
+    count: int,
+    *,
+    codec: str = "libx264",
+    options: dict[str, str] | None = None,
+    pix_fmt: str = "yuv420p",
+    size: tuple[int, int] = (64, 48),
+    times: Sequence[int] | None = None,
+    format: str | None = None,  # noqa: A002
+    movflags: str = "",
+) -> None:
+    """Frames at 1/25 s, or at `times` in 1/1000 s."""
+    muxer = {"movflags": movflags} if movflags else {}
+    with av.open(path, "w", format=format, options=muxer) as container:
+        stream = container.add_stream(codec, rate=25, options=options or {})
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height = size
+        stream.pix_fmt = pix_fmt
+        if times is not None:
+            stream.codec_context.time_base = Fraction(1, 1000)
+        for i in range(count):
+            frame = VideoFrame.from_ndarray(picture(i, *size), format="rgb24")
+            if times is not None:
+                frame.pts, frame.time_base = times[i], Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def open_video(path: Path) -> VideoFile:
+    video = open_input(path)
+    assert isinstance(video, VideoFile)
+    return video
+
+
+def open_folder(spec: str | Path, *, fps: float | None = None) -> ImageFolder:
+    folder = open_input(spec, fps=fps)
+    assert isinstance(folder, ImageFolder)
+    return folder
+
+
+def check_consistent(video: VideoFile, count: int) -> None:
+    """Iteration gives frames 0, 1, ..., and indexing in any order the very same pixels."""
+    frames = list(video)
+    assert [frame.index for frame in frames] == list(range(count))
+    assert len(video) == count
+    assert video.lost == 0
+    order = [*range(count), *range(count), *reversed(range(count))]
+    random.Random(0).shuffle(order[:count])
+    for i in order:
+        np.testing.assert_array_equal(video[i], frames[i].image)
+
+
+@contextmanager
+def serve(data: bytes) -> Iterator[str]:
+    """The address of a server that sends the data to whoever connects, then hangs up."""
+
+    def send() -> None:
+        connection, _ = server.accept()
+        with connection:
+            connection.sendall(data)
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        thread = threading.Thread(target=send)
+        thread.start()
+        yield f"tcp://127.0.0.1:{server.getsockname()[1]}"
+        thread.join(10)
