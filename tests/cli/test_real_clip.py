@@ -12,10 +12,10 @@ import pytest
 
 from megavid import open_input
 from megavid.cli import main
-from megavid.convert.weights import write_weights
 from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.writer import VideoWriter
-from tests.conftest import SHARED, build_tiny, require_shared
+from tests.conftest import SHARED, require_shared
+from tests.official import official_shapes, write_official
 
 
 @pytest.fixture
@@ -23,30 +23,27 @@ def clip() -> Path:
     return require_shared(SHARED / "clips" / "airplanes" / "frames")
 
 
-def test_the_clip_as_folder_and_as_video(clip: Path, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.touch()
-    detector = build_tiny("mega")
-    weights = tmp_path / "tiny.safetensors"
-    config = detector.config.model_dump(mode="json")
-    write_weights(weights, detector.state_dict(), config=config, source=source, licence="none")
-    video = tmp_path / "clip.mp4"
-    with (
-        open_input(clip) as frames,
-        VideoWriter(video, rate=Fraction(25), width=1280, height=720) as writer,
-    ):
-        for frame in frames:
-            writer.write(frame.image, frame.time)
-    for given in (clip, video):
-        out = tmp_path / given.stem
-        fixed = ["--weights", str(weights), "-o", str(out), "--device", "cpu", "--batch-size", "8"]
-        assert main(["detect", str(given), *fixed]) == 0
-        with VideoFile(out / "annotated.mp4") as annotated:
-            assert len(annotated) == 144
-            assert (annotated.width, annotated.height) == (1280, 720)
-            assert annotated.rate == 25
-        with av.open(str(out / "annotated.mp4")) as container:
-            assert container.streams.video[0].codec_context.name == "h264"
+@pytest.mark.parametrize("form", ["folder", "video"])
+def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, form: str) -> None:
+    weights = write_official(tmp_path / "base.pth", official_shapes("single_frame", 50))
+    given = clip
+    if form == "video":
+        given = tmp_path / "clip.mp4"
+        with (
+            open_input(clip) as frames,
+            VideoWriter(given, rate=Fraction(25), width=1280, height=720) as writer,
+        ):
+            for frame in frames:
+                writer.write(frame.image, frame.time)
+    out = tmp_path / "out"
+    small = ["--input.min_size", "64", "--input.max_size", "120", "--batch-size", "8"]
+    assert main(["detect", str(given), "--weights", str(weights), "-o", str(out), *small]) == 0
+    with VideoFile(out / "annotated.mp4") as annotated:
+        assert len(list(annotated)) == 144
+        assert (annotated.width, annotated.height) == (1280, 720)
+        assert annotated.rate == 25
+    with av.open(str(out / "annotated.mp4")) as container:
+        assert container.streams.video[0].codec_context.name == "h264"
 
 
 def test_frames_are_read_as_pillow_reads_them(clip: Path) -> None:
