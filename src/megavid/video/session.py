@@ -70,12 +70,12 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         fps: float | None = None,
         store_bytes: int = 256 << 20,
     ) -> None:
-        self._detector = detector
-        self._head = _with_threshold(detector.config.head, score_threshold)
         if seed < 0:
             raise InputError(f"seed: expected 0 or more, got {seed}")
         if fps is not None and not fps > 0:
             raise InputError(f"fps: expected a positive number, got {fps}")
+        self._detector = detector
+        self._head = _with_threshold(detector.config.head, score_threshold)
         self._plan = detector.plan.causal() if causal else detector.plan
         self.look_ahead = self._plan.future
         self._source = source
@@ -141,13 +141,12 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             raise InputError("global_order: needs source, the whole video, for random access")
         if self._source is None or self._plan.global_frames == 0:
             return None
-        if given is None:
-            return global_order(len(self._source), seed) or None
         length = len(self._source)
+        if given is None:
+            return global_order(length, seed) or None
         order = [int(index) for index in given]
         if not order:
             raise InputError("global_order: expected at least one frame number, got none")
-        length = len(self._source)
         if wrong := [i for i in order if not 0 <= i < length]:
             raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {wrong[0]}")
         return order
