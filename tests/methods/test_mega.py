@@ -62,6 +62,22 @@ def test_memory_is_read_before_it_is_written(detector: Mega, make_frames: MakeFr
 
 
 @torch.inference_mode()
+def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega", **{"method.global_stages": 2})
+    assert isinstance(detector, Mega)
+    frames = features_of(detector, make_frames(2))
+    window = Window(step=0, key=frames[0], local=frames, global_frames=frames[1:])
+    seen: list[Tensor] = []
+    detector.predictor.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    last = detector.global_relations[1]
+    detector.detect(window, detector.initial_memory())
+    detector.global_relations = detector.global_relations[:1]
+    detector.detect(window, detector.initial_memory())
+    torch.testing.assert_close(seen[0], seen[1] + last(seen[1], frames[1].features[:8]))
+    assert not torch.equal(seen[0], seen[1])
+
+
+@torch.inference_mode()
 def test_no_memory_when_configured_so(make_frames: MakeFrames) -> None:
     detector = build_tiny("mega", **{"method.memory": 0})
     frames = features_of(detector, make_frames(1))  # type: ignore[arg-type]
