@@ -61,12 +61,12 @@ class Detections:
         """The same as `supervision.Detections`, with `data["class_name"]` when names are known.
 
         Raises:
-            ImportError: supervision is not installed (`pip install "megavid[viz]"`).
+            ImportError: supervision is not installed (the extra `viz`).
         """
         try:
             import supervision
         except ImportError as error:
-            raise ImportError('to_supervision() needs supervision: pip install "megavid[viz]"') from error
+            raise ImportError("to_supervision() needs supervision: pip install supervision") from error
         labels = self.labels.cpu().numpy()
         data: dict[str, NDArray[np.generic] | list[str]] = {}
         if self.class_names:
