@@ -180,3 +180,12 @@ def test_odd_values_get_one_line(
     error = error_of(capsys)
     assert message in error
     assert len(error) < 600
+
+
+def test_a_file_in_the_way_of_the_frames(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "frames").touch()
+    assert run(folder, "--save-frames") == 2
+    assert "frames: is in the way" in error_of(capsys)

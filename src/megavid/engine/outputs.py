@@ -107,10 +107,10 @@ class DetectionOutputs:
             InputError: One of them cannot be written; the other is there as partial.
         """
         failures = []
-        for name, close in ((self._pictures, self._close_pictures), (PREDICTIONS, self._close_predictions)):
+        for name in (self._pictures, PREDICTIONS):  # the predictions say whether all is complete
             try:
                 with self._making(name):
-                    close(complete and not self._broken)
+                    self._close(name, complete=complete and not self._broken)
             except InputError as error:
                 failures.append(error)
         complete = complete and not self._broken
@@ -121,12 +121,11 @@ class DetectionOutputs:
             raise failures[0]
         return published
 
-    def _close_pictures(self, complete: bool) -> None:
-        if self._writer is not None:
+    def _close(self, name: str, *, complete: bool) -> None:
+        if name == PREDICTIONS:
+            self._predictions.close(complete=complete)
+        elif self._writer is not None:
             self._writer.close()
-
-    def _close_predictions(self, complete: bool) -> None:
-        self._predictions.close(complete=complete)
 
     def _publish(self, name: str, *, complete: bool) -> Path:
         done, partial = self._aside / name, self._folder / partial_name(name)
@@ -145,10 +144,10 @@ class DetectionOutputs:
         """That nothing is in the way which a run would not replace."""
         for name in (PREDICTIONS, self._pictures):
             for target in (self._folder / name, self._folder / partial_name(name)):
-                if name == FRAMES and target.name == FRAMES and target.exists() and any(target.iterdir()):
-                    raise InputError(f"{target}: is there already; remove it or choose another output folder")
                 if target.exists() and target.is_dir() != (name == FRAMES):
                     raise InputError(f"{target}: is in the way of what is to be written there")
+                if target.name == FRAMES and target.exists() and any(target.iterdir()):
+                    raise InputError(f"{target}: is there already; remove it or choose another output folder")
 
     @contextmanager
     def _making(self, name: str) -> Iterator[None]:
