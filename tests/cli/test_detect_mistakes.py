@@ -137,7 +137,7 @@ def test_the_input_is_not_overwritten(
     video = write_video(tmp_path / "out" / "annotated.mp4", make_frames(2))
     before = video.read_bytes()
     assert run(video) == 2
-    assert "annotated.mp4: is the video to detect in" in error_of(capsys)
+    assert "annotated.mp4: holds what is to be detected in" in error_of(capsys)
     assert video.read_bytes() == before
 
 
@@ -189,3 +189,30 @@ def test_a_file_in_the_way_of_the_frames(
     (tmp_path / "out" / "frames").touch()
     assert run(folder, "--save-frames") == 2
     assert "frames: is in the way" in error_of(capsys)
+
+
+@pytest.mark.parametrize("name", ["frames", "frames.partial", "frames.partial/inner"])
+def test_input_frames_are_not_overwritten(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    given = tmp_path / "out" / name
+    shutil.copytree(folder, given)
+    assert run(given, "--save-frames") == 2
+    assert "holds what is to be detected in" in error_of(capsys)
+    assert len(list(given.glob("*.png"))) == 9
+
+
+def test_a_full_disk_keeps_whole_images_only(weights: dict[str, Path], folder: Path, tmp_path: Path) -> None:
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
+
+    done = subprocess.run(
+        [*subprocess_arguments(folder, tmp_path / "out", weights["mega"]), "--save-frames"],
+        preexec_fn=limit, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    for path in (tmp_path / "out").rglob("*.jpg"):
+        with PIL.Image.open(path) as image:
+            image.load()
+    assert not list((tmp_path / "out").glob(".unfinished-*"))

@@ -32,5 +32,7 @@ class Demo:
         refuse_overrides(overrides, "demo")
         for summary in run_demo(self.output, seed=self.seed):
             report(summary)
+            if not summary.complete:
+                return 130
         print("The weights were made on the spot and are untrained: the boxes mean nothing.")
         return 0

@@ -65,9 +65,11 @@ def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
         detector = _untrained(model, _SMALL | changes, seed=seed)
         options = DetectOptions()
         with open_input(path) as video:
-            yield detect_to_folder(
-                detector, video, folder / model, options, metadata={"weights": "untrained"}
-            )
+            about = {"weights": "untrained"}
+            summary = detect_to_folder(detector, video, folder / model, options, metadata=about)
+        yield summary
+        if not summary.complete:
+            return
 
 
 def _untrained(model: str, overrides: dict[str, Any], *, seed: int) -> VideoDetector[Any, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import threading
@@ -30,7 +31,7 @@ from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult
 from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
-from megavid.engine.outputs import VIDEO, DetectionOutputs, partial_name
+from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, partial_name
 from megavid.engine.overlap import InBackground, prefetch
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, LiveStream, VideoFile
@@ -110,7 +111,7 @@ def detect_to_folder(
         InputError: An option doesn't fit, the video turns out to be broken, or outputs cannot be written.
     """
     wanted = _labels(options.classes, detector.class_names)
-    _spare_input(video, folder)
+    _spare_input(video, folder, save_frames=options.save_frames)
     whole = None if isinstance(video, LiveStream) else EveryNth(video, options.every)
     session = VideoSession(
         detector,
@@ -121,15 +122,6 @@ def detect_to_folder(
         dtype=options.dtype,
     )
     about = {"config": detector.config.model_dump(mode="json"), "every": options.every, **metadata}
-    outputs = DetectionOutputs(
-        folder,
-        video=video.name,
-        rate=video.rate / options.every,
-        width=video.width,
-        height=video.height,
-        save_frames=options.save_frames,
-        metadata=about,
-    )
     files = _image_files(video)
     images = _image_names(files)
 
@@ -139,9 +131,21 @@ def detect_to_folder(
         outputs.write(frame.image, _only(replace(result, index=index), wanted), name=name, file=file)
 
     with stop_request() as stop:
-        frames = whole or every_nth(video, options.every)
+        outputs = DetectionOutputs(
+            folder,
+            video=video.name,
+            rate=video.rate / options.every,
+            width=video.width,
+            height=video.height,
+            save_frames=options.save_frames,
+            metadata=about,
+        )
+        frames = every_nth(_until(stop, video), options.every)
+        total = None if whole is None else len(whole)
         try:
-            complete = _detect_all(session, frames, write, stop, name=video.name, batch=options.batch_size)
+            complete = _detect_all(
+                session, frames, write, stop, name=video.name, total=total, batch=options.batch_size
+            )
         except BaseException:
             _keep_partial(outputs)
             raise
@@ -156,28 +160,33 @@ class _StoppedError(Exception):
     """The user asked to stop."""
 
 
+def _until(stop: threading.Event, frames: Iterable[Frame]) -> Iterator[Frame]:
+    return itertools.takewhile(lambda _: not stop.is_set(), frames)
+
+
 def _detect_all(
     session: VideoSession[Any, Any],
-    frames: EveryNth | Iterable[Frame],
+    frames: Iterable[Frame],
     write: Callable[[Frame, FrameResult], None],
     stop: threading.Event,
     *,
     name: str,
+    total: int | None,
     batch: int,
 ) -> bool:
-    """Every frame through the session and, with its result, to `write`; whether that was all of them."""
+    """Every frame through the session and, with its result, to `write`; whether that was all of them.
+
+    A live stream has no `total`: being stopped is how it ends.
+    """
     waiting: deque[Frame] = deque()
-    total = len(frames) if isinstance(frames, EveryNth) else None
 
     def read() -> Iterator[Frame]:
         with closing(prefetch(frames, ahead=_QUEUE)) as ahead:
-            for frame in ahead:
-                if stop.is_set():
-                    if total is None:
-                        return  # that's how a live stream ends
-                    raise _StoppedError
+            for frame in _until(stop, ahead):
                 waiting.append(frame)
                 yield frame
+        if stop.is_set() and total is not None:
+            raise _StoppedError
 
     with InBackground(behind=_QUEUE) as background, _progress() as progress:
         task = progress.add_task(name, total=total)
@@ -201,12 +210,16 @@ def _keep_partial(outputs: DetectionOutputs) -> None:
             logger.warning("%d frames done so far are kept: %s", outputs.frames, ", ".join(map(str, kept)))
 
 
-def _spare_input(video: VideoFile | ImageFolder | LiveStream, folder: Path) -> None:
-    """That no output takes the place of the video that is read."""
-    for name in (VIDEO, partial_name(VIDEO)):
-        target = folder / name
-        if isinstance(video, VideoFile) and target.exists() and target.samefile(video.path):
-            raise InputError(f"{target}: is the video to detect in; choose another output folder")
+def _spare_input(video: VideoFile | ImageFolder | LiveStream, folder: Path, *, save_frames: bool) -> None:
+    """That no output takes the place of what is read."""
+    read = {video.path} if isinstance(video, VideoFile) else set()
+    if isinstance(video, ImageFolder):
+        read = {path.parent for path in video.paths}
+    name = FRAMES if save_frames else VIDEO
+    for target in (folder / name, folder / partial_name(name)):
+        for path in read:
+            if target.resolve() in (path.resolve(), *path.resolve().parents):
+                raise InputError(f"{target}: holds what is to be detected in; choose another output folder")
 
 
 def _image_files(video: VideoFile | ImageFolder | LiveStream) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -181,8 +182,11 @@ def make_output_folder(folder: Path) -> None:
 
 
 def _save(picture: Image, path: Path) -> None:
+    # Pillow's encoder doesn't notice when a file takes only part of what it writes; `write_bytes` does.
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(picture).save(buffer, "JPEG", quality=92)
     try:
-        PIL.Image.fromarray(picture).save(path, quality=92)
+        path.write_bytes(buffer.getvalue())
     except OSError as error:
         path.unlink(missing_ok=True)
         raise InputError(f"{path}: cannot be written: {error}") from error
