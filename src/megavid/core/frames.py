@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -54,17 +53,6 @@ class FrameSource(Protocol):
     def __getitem__(self, index: int, /) -> Image:
         """RGB uint8 (H, W, 3) of frame `index`, 0 <= index < len(self)."""
         ...
-
-
-class FrameReader(Iterable[Frame], Protocol):
-    """A whole video that is read in order and by index.
-
-    Iterating yields frames in order. Indexing gives any frame's image, from another thread if need be.
-    """
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, index: int, /) -> Image: ...
 
 
 def check_image(image: object, *, name: str = "frame") -> Image:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from megavid.core.frames import Frame, FrameReader, Image
+from megavid.core.frames import Frame, FrameSource, Image
 
 
 def every_nth(frames: Iterable[Frame], n: int) -> Iterator[Frame]:
@@ -15,14 +15,14 @@ def every_nth(frames: Iterable[Frame], n: int) -> Iterator[Frame]:
 
 
 class EveryNth:
-    """`every_nth` frame of a whole video as a whole video.
+    """The frames that `every_nth` leaves, by their new numbers.
 
     Args:
-        video: The whole video.
+        video: A whole video.
         n: 1 for all frames.
     """
 
-    def __init__(self, video: FrameReader, n: int) -> None:
+    def __init__(self, video: FrameSource, n: int) -> None:
         self._video = video
         self._n = n
 
@@ -31,6 +31,3 @@ class EveryNth:
 
     def __getitem__(self, index: int) -> Image:
         return self._video[index * self._n]
-
-    def __iter__(self) -> Iterator[Frame]:
-        return every_nth(self._video, self._n)
