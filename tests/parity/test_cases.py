@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +35,8 @@ from tests.parity.cases import (
 from tests.parity.recipe import make_weights
 
 pytestmark = pytest.mark.parity
+
+logger = logging.getLogger(__name__)
 
 
 def case_files() -> list[Path]:
@@ -91,16 +94,19 @@ def test_detections_and_intermediate_tensors(path: Path, tmp_path: Path) -> None
     )
     pixels, score = TOLERANCE[case.method]
     recorded, compared = case.recorded_frames(), []
+    worst = (1.0, 0.0, 0.0)
     for result in results:
         if result.index in recorded:
             compared.append(result.index)
             share, coordinates, scores = match(case.detections(result.index), result.detections, case.scale)
+            worst = (min(worst[0], share), max(worst[1], coordinates), max(worst[2], scores))
             assert share >= MATCHED, f"frame {result.index}: {share} matched"
             assert coordinates <= pixels, f"frame {result.index}: off by {coordinates} px"
             assert scores <= score, f"frame {result.index}: scores off by {scores}"
         if compared == recorded:
             break
     assert compared == recorded
+    logger.info("%s: %.4f matched, within %.1e px and %.1e in score", case.name, *worst)
     for frame in case.captured_frames():
         check_intermediates(case, frame, detector, frames, captured)
 
