@@ -49,3 +49,26 @@ def test_ctrl_c_keeps_what_was_done(
     assert 0 < metadata["frames"] < 3000
     assert metadata["complete"] is False
     assert len(read_video(out / "annotated.partial.mp4")[1]) == metadata["frames"]
+
+
+def test_ctrl_c_ends_a_live_stream_in_good_order(weights: dict[str, Path], tmp_path: Path) -> None:
+    data = io.BytesIO()
+    make_video(data, 2000, format="mpegts")
+    out = tmp_path / "out"
+    with serve(data.getvalue(), bytes_a_second=25_000) as address:
+        process = subprocess.Popen(
+            [*subprocess_arguments(address, out, weights["single_frame"]), "--every", "50"],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        deadline = time.monotonic() + 60
+        while not list(out.glob(".unfinished-*/predictions.parquet")) and time.monotonic() < deadline:
+            time.sleep(0.1)
+        time.sleep(2)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=30)
+    assert process.returncode == 0, errors
+    assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
+    _, metadata = predictions(out / "predictions.parquet")
+    assert 0 < metadata["frames"] < 40
+    assert metadata["complete"] is True

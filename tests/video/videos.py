@@ -10,8 +10,9 @@ import io
 import random
 import socket
 import threading
+import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -89,13 +90,17 @@ def check_consistent(video: VideoFile, count: int) -> None:
 
 
 @contextmanager
-def serve(data: bytes) -> Iterator[str]:
+def serve(data: bytes, *, bytes_a_second: int | None = None) -> Iterator[str]:
     """The address of a server that sends the data to whoever connects, then hangs up."""
+    step = len(data) if bytes_a_second is None else bytes_a_second // 50
 
     def send() -> None:
         connection, _ = server.accept()
-        with connection:
-            connection.sendall(data)
+        with connection, suppress(ConnectionError):  # the reader may hang up first
+            for start in range(0, len(data), step):
+                connection.sendall(data[start : start + step])
+                if bytes_a_second is not None:
+                    time.sleep(0.02)
 
     with socket.create_server(("127.0.0.1", 0)) as server:
         thread = threading.Thread(target=send)

@@ -121,7 +121,7 @@ def detect_to_folder(
         score_threshold=options.score_threshold,
         dtype=options.dtype,
     )
-    about = {"config": detector.config.model_dump(mode="json"), "every": options.every, **metadata}
+    about = {"config": detector.config.model_dump(mode="json"), **metadata}
     files = _image_files(video)
     images = _image_names(files)
 
@@ -131,15 +131,7 @@ def detect_to_folder(
         outputs.write(frame.image, _only(replace(result, index=index), wanted), name=name, file=file)
 
     with stop_request() as stop:
-        outputs = DetectionOutputs(
-            folder,
-            video=video.name,
-            rate=video.rate / options.every,
-            width=video.width,
-            height=video.height,
-            save_frames=options.save_frames,
-            metadata=about,
-        )
+        outputs = _open_outputs(folder, video, options, about)
         frames = every_nth(_until(stop, video), options.every)
         total = None if whole is None else len(whole)
         try:
@@ -154,6 +146,23 @@ def detect_to_folder(
     if isinstance(video, VideoFile) and video.lost:
         logger.warning("%s: %d frames are lost: the file is broken there", video.path, video.lost)
     return DetectSummary(paths, outputs.frames, outputs.detections, complete)
+
+
+def _open_outputs(
+    folder: Path,
+    video: VideoFile | ImageFolder | LiveStream,
+    options: DetectOptions,
+    metadata: Mapping[str, Any],
+) -> DetectionOutputs:
+    return DetectionOutputs(
+        folder,
+        video=video.name,
+        rate=video.rate / options.every,
+        width=video.width,
+        height=video.height,
+        save_frames=options.save_frames,
+        metadata={"every": options.every, **metadata},
+    )
 
 
 class _StoppedError(Exception):
