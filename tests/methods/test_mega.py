@@ -12,8 +12,8 @@ from torch import Tensor
 
 from megavid import InputError, VideoSession, detect_video
 from megavid.core.frames import Image
-from megavid.detection.detector import Window
-from megavid.methods.mega import Mega, MegaFeatures
+from megavid.detection.detector import RoIFeatures, Window
+from megavid.methods.mega import Mega
 from megavid.nn.relation import Relation
 from tests.conftest import TINY_METHOD, build_tiny
 
@@ -27,9 +27,9 @@ def detector() -> Mega:
     return built
 
 
-def features_of(detector: Mega, frames: list[Image], *, proposals: int | None = None) -> list[MegaFeatures]:
+def features_of(detector: Mega, frames: list[Image], *, proposals: int | None = None) -> list[RoIFeatures]:
     encoded = [detector.encode(detector.network_input(frame)[None])[0] for frame in frames]
-    return [MegaFeatures(f.image_size, f.proposals[:proposals], f.features[:proposals]) for f in encoded]
+    return [RoIFeatures(f.image_size, f.proposals[:proposals], f.features[:proposals]) for f in encoded]
 
 
 @torch.inference_mode()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
+from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
 import torch
 from pydantic import Field, field_validator
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from megavid.core.config import Config
 from megavid.core.frames import Image
@@ -17,7 +19,7 @@ from megavid.core.sampling import ReferencePlan
 from megavid.detection.backbone import Backbone, BackboneConfig
 from megavid.detection.preprocess import InputConfig, network_input
 from megavid.detection.roi_head import HeadConfig, Prediction, Predictor, pool_rois
-from megavid.detection.rpn import RPN, Proposals, RPNConfig
+from megavid.detection.rpn import RPN, RPNConfig
 
 
 class MethodConfig(Config):
@@ -78,6 +80,19 @@ class FrameFeatures:
         """Memory that the tensors take, bytes."""
         values = (getattr(self, field.name) for field in fields(self))
         return sum(v.nbytes for v in values if isinstance(v, Tensor))
+
+
+@dataclass(frozen=True, eq=False)
+class RoIFeatures(FrameFeatures):
+    """A frame's proposals, the most likely first, and their features.
+
+    Attributes:
+        proposals: (P, 4), half-open, input pixels.
+        features: (P, D).
+    """
+
+    proposals: Tensor
+    features: Tensor
 
 
 FeaturesT = TypeVar("FeaturesT", bound=FrameFeatures)
@@ -142,24 +157,34 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         """An RGB uint8 (H, W, 3) frame as the network's input (3, h, w), on the CPU."""
         return network_input(image, self.config.input)
 
-    def propose(self, c4: Tensor, image_size: tuple[int, int]) -> tuple[list[Proposals], Tensor]:
-        """Proposals on a trunk's map and what is pooled for them.
+    def fully_connected(self, count: int) -> nn.ModuleList:
+        """Layers from a pooled RoI to its features D: `count` of them, for `roi_features`."""
+        widths = [self.pooled_features] + [self.config.method.hidden] * count
+        return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
+
+    def roi_features(
+        self, c4: Tensor, image_size: tuple[int, int], layers: Iterable[nn.Module]
+    ) -> list[RoIFeatures]:
+        """Proposals on a trunk's map, pooled from conv5, through layers with a ReLU after each.
 
         Args:
             c4: (B, C4, h, w).
             image_size: (height, width) of the network's input.
+            layers: Of what `fully_connected` gives, the first ones.
 
         Returns:
-            Proposals of each image, and their pooled features (sum of proposals, `pooled_features`).
+            Proposals of each image with their features.
         """
-        proposals = self.rpn(c4, image_size)
-        pooled = pool_rois(
-            self.backbone.c5(c4),
-            [p.boxes for p in proposals],
-            pool_size=self.config.head.pool_size,
-            stride=self.backbone.stride,
-        )
-        return proposals, pooled
+        proposals = [p.boxes for p in self.rpn(c4, image_size)]
+        pool_size = self.config.head.pool_size
+        x = pool_rois(self.backbone.c5(c4), proposals, pool_size=pool_size, stride=self.backbone.stride)
+        for layer in layers:
+            x = F.relu(layer(x))
+        features = x.split([len(boxes) for boxes in proposals])
+        # A copy each, lest one frame that is kept keep the whole batch.
+        return [
+            RoIFeatures(image_size, boxes, f.clone()) for boxes, f in zip(proposals, features, strict=True)
+        ]
 
     @property
     @abstractmethod

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from megavid.core.sampling import ReferencePlan
-from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
+from megavid.detection.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
 
 
@@ -19,51 +17,29 @@ class SingleFrameConfig(MethodConfig):
     name: Literal["single_frame"]
 
 
-@dataclass(frozen=True, eq=False)
-class SingleFrameFeatures(FrameFeatures):
-    """A frame's proposals and their features.
-
-    Attributes:
-        proposals: (P, 4), half-open, input pixels.
-        features: (P, D).
-    """
-
-    proposals: Tensor
-    features: Tensor
-
-
-class SingleFrame(VideoDetector[SingleFrameFeatures, None]):
+class SingleFrame(VideoDetector[RoIFeatures, None]):
     """Faster R-CNN with two fully-connected layers on RoIs pooled from a dilated conv5."""
 
     config_type = SingleFrameConfig
 
     def __init__(self, config: DetectorConfig[SingleFrameConfig]) -> None:
         super().__init__(config)
-        hidden = config.method.hidden
-        self.fcs = nn.ModuleList([nn.Linear(self.pooled_features, hidden), nn.Linear(hidden, hidden)])
+        self.fcs = self.fully_connected(2)
 
     @property
     def plan(self) -> ReferencePlan:
         """No frame but the key frame."""
         return ReferencePlan()
 
-    def encode(self, images: Tensor) -> list[SingleFrameFeatures]:
+    def encode(self, images: Tensor) -> list[RoIFeatures]:
         """(B, 3, h, w) -> proposals and RoI features of each."""
         image_size = (images.shape[2], images.shape[3])
-        proposals, x = self.propose(self.backbone.c4(images), image_size)
-        for fc in self.fcs:
-            x = F.relu(fc(x))
-        features = x.split([len(p.boxes) for p in proposals])
-        # A copy each, lest one frame that is kept keep the whole batch.
-        return [
-            SingleFrameFeatures(image_size, p.boxes, f.clone())
-            for p, f in zip(proposals, features, strict=True)
-        ]
+        return self.roi_features(self.backbone.c4(images), image_size, self.fcs)
 
     def initial_memory(self) -> None:
         """Nothing is remembered."""
 
-    def detect(self, window: Window[SingleFrameFeatures], memory: None) -> tuple[Prediction, None]:
+    def detect(self, window: Window[RoIFeatures], memory: None) -> tuple[Prediction, None]:
         """Predictions for the key frame's proposals."""
         key = window.key
         return self.predictor(key.features, key.proposals, key.image_size), None

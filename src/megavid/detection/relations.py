@@ -1,0 +1,105 @@
+"""What methods that relate RoIs of several frames share: settings, and RoIs joined and taken apart."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from megavid.detection.detector import MethodConfig, RoIFeatures
+from megavid.nn.relation import Relation
+
+
+class RelationConfig(MethodConfig):
+    """Settings of a method that relates the key frame's RoIs to those of a local window.
+
+    Attributes:
+        heads: H, of the relation modules; divides `hidden`.
+        window: Frames before and after the key frame in the local window.
+        reference_proposals: R, the first proposals of a reference frame.
+        stages: Relation stages.
+    """
+
+    heads: int = Field(ge=1)
+    window: int = Field(ge=0)
+    reference_proposals: int = Field(ge=1)
+    stages: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> Self:
+        if self.hidden % self.heads:
+            raise ValueError(f"hidden {self.hidden} should be a multiple of heads {self.heads}")
+        return self
+
+    def relations(self, count: int, *, geometry: bool, query_bias: bool) -> nn.ModuleList:
+        """New relation modules."""
+        return nn.ModuleList(
+            Relation(features=self.hidden, heads=self.heads, geometry=geometry, query_bias=query_bias)
+            for _ in range(count)
+        )
+
+
+class DistillationConfig(RelationConfig):
+    """Settings of a method that also refines the best RoIs of the reference frames.
+
+    Attributes:
+        distilled_proposals: A, the first of a frame's reference proposals: 20 % as published.
+    """
+
+    distilled_proposals: int = Field(ge=1)
+
+    @model_validator(mode="after")
+    def _distilled_fit(self) -> Self:
+        if self.distilled_proposals > self.reference_proposals:
+            raise ValueError(
+                f"distilled_proposals {self.distilled_proposals} should not exceed "
+                f"reference_proposals {self.reference_proposals}"
+            )
+        return self
+
+
+@dataclass(frozen=True, eq=False)
+class RoIs:
+    """RoIs with their features.
+
+    Attributes:
+        features: (N, D).
+        boxes: (N, 4), half-open, input pixels.
+    """
+
+    features: Tensor
+    boxes: Tensor
+
+    @classmethod
+    def of(cls, frame: RoIFeatures) -> Self:
+        """A frame's proposals."""
+        return cls(frame.features, frame.proposals)
+
+    def first(self, n: int) -> RoIs:
+        """The first n, or all where there are fewer."""
+        return RoIs(self.features[:n], self.boxes[:n])
+
+    def copied(self) -> RoIs:
+        """The same in memory of its own, which a part of a larger tensor would keep all of."""
+        return RoIs(self.features.clone(), self.boxes.clone())
+
+
+def relate(relation: Relation, queries: RoIs, references: RoIs) -> RoIs:
+    """The queries with what the references have to say to them added; a module with geometry."""
+    bias = relation.geometry_bias(queries.boxes, references.boxes)
+    return RoIs(queries.features + relation(queries.features, references.features, bias), queries.boxes)
+
+
+def cat(parts: Sequence[RoIs]) -> RoIs:
+    """All RoIs of several sets."""
+    return RoIs(torch.cat([p.features for p in parts]), torch.cat([p.boxes for p in parts]))
+
+
+def split(features: Tensor, parts: Sequence[RoIs]) -> list[RoIs]:
+    """What `cat` joined, with new features (sum of N, D)."""
+    chunks = features.split([len(p.boxes) for p in parts])
+    return [RoIs(chunk, part.boxes) for chunk, part in zip(chunks, parts, strict=True)]
