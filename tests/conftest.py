@@ -39,6 +39,8 @@ TINY_METHOD = {
     "global_frames": 3,
     "reference_proposals": 8,
     "distilled_proposals": 3,
+    "key_interval": 3,
+    "flow_width": 4,
 }
 """Settings that only some methods have."""
 

@@ -36,15 +36,74 @@ def _stage(name: str, blocks: int, channels: int, width: int) -> Shapes:
     return shapes
 
 
-def _relations(prefix: str, count: int, *, geometry: bool) -> Shapes:
+def _relations(prefix: str, count: int, *, geometry: bool, query_bias: bool) -> Shapes:
     shapes: Shapes = {}
     for i in range(count):
-        shapes |= _layer(f"{HEAD}.{prefix}_Wqs.{i}", 1024, 1024)
-        shapes |= _layer(f"{HEAD}.{prefix}_Wks.{i}", 1024, 1024)
-        shapes |= _layer(f"{HEAD}.{prefix}_Wvs.{i}", 1024, 1024, 1, 1)
-        shapes[f"{HEAD}.{prefix}_us.{i}"] = [16, 1, 64]
+        shapes |= _layer(f"{HEAD}.{prefix}Wqs.{i}", 1024, 1024)
+        shapes |= _layer(f"{HEAD}.{prefix}Wks.{i}", 1024, 1024)
+        shapes |= _layer(f"{HEAD}.{prefix}Wvs.{i}", 1024, 1024, 1, 1)
+        if query_bias:
+            shapes[f"{HEAD}.{prefix}us.{i}"] = [16, 1, 64]
         if geometry:
-            shapes |= _layer(f"{HEAD}.{prefix}_Wgs.{i}", 16, 64, 1, 1)
+            shapes |= _layer(f"{HEAD}.{prefix}Wgs.{i}", 16, 64, 1, 1)
+    return shapes
+
+
+def flownet_shapes(prefix: str = "") -> Shapes:
+    """Names and shapes of FlowNet, by itself or inside a model."""
+    shapes: Shapes = {}
+    for name, out, into, kernel in (
+        ("flow_conv1", 64, 6, 7),
+        ("conv2", 128, 64, 5),
+        ("conv3", 256, 128, 5),
+        ("conv3_1", 256, 256, 3),
+        ("conv4", 512, 256, 3),
+        ("conv4_1", 512, 512, 3),
+        ("conv5", 512, 512, 3),
+        ("conv5_1", 512, 512, 3),
+        ("conv6", 1024, 512, 3),
+        ("conv6_1", 1024, 1024, 3),
+        ("Convolution1", 2, 1024, 3),
+        ("Convolution2", 2, 1026, 3),
+        ("Convolution3", 2, 770, 3),
+        ("Convolution4", 2, 386, 3),
+        ("Convolution5", 2, 194, 3),
+    ):
+        shapes |= _layer(prefix + name, out, into, kernel, kernel)
+    for name, into, out in (
+        ("deconv5", 1024, 512),
+        ("deconv4", 1026, 256),
+        ("deconv3", 770, 128),
+        ("deconv2", 386, 64),
+        ("upsample_flow6to5", 2, 2),
+        ("upsample_flow5to4", 2, 2),
+        ("upsample_flow4to3", 2, 2),
+        ("upsample_flow3to2", 2, 2),
+    ):
+        shapes |= {f"{prefix}{name}.weight": [into, out, 4, 4], f"{prefix}{name}.bias": [out]}
+    return shapes
+
+
+def _method_shapes(method: str, depth: int, pooled: int) -> Shapes:
+    shapes: Shapes = {}
+    if method in {"dff", "fgfa"}:
+        shapes |= flownet_shapes("flownet.")
+    if method == "dff":
+        shapes["flownet.Convolution5_scale.weight"] = [1024, 194, 1, 1]
+    if method == "fgfa":
+        shapes |= _layer("embednet.embed_conv1", 512, 1024, 1, 1)
+        shapes |= _layer("embednet.embed_conv2", 512, 512, 3, 3)
+        shapes |= _layer("embednet.embed_conv3", 2048, 512, 1, 1)
+    if method in {"single_frame", "dff", "fgfa"}:
+        shapes |= _layer(f"{HEAD}.fc6", 1024, pooled) | _layer(f"{HEAD}.fc7", 1024, 1024)
+    layers, prefix = {"rdn_base": (2, ""), "rdn": (3, ""), "mega": (3, "l_")}.get(method, (0, ""))
+    for i in range(layers):
+        shapes |= _layer(f"{HEAD}.{prefix}fcs.{i}", 1024, pooled if i == 0 else 1024)
+    if method in {"rdn_base", "rdn"}:
+        shapes |= _relations("", 2 if method == "rdn_base" else 4, geometry=True, query_bias=False)
+    if method == "mega":
+        shapes |= _relations("l_", 3, geometry=True, query_bias=True)
+        shapes |= _relations("g_", 1 if depth == 50 else 2, geometry=False, query_bias=True)
     return shapes
 
 
@@ -62,13 +121,7 @@ def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
     if depth == 50:
         shapes |= _layer(f"{HEAD}.conv", 256, 2048, 1, 1)
         pooled = 256 * 49
-    if method == "single_frame":
-        shapes |= _layer(f"{HEAD}.fc6", 1024, pooled) | _layer(f"{HEAD}.fc7", 1024, 1024)
-    if method == "mega":
-        for i in range(3):
-            shapes |= _layer(f"{HEAD}.l_fcs.{i}", 1024, pooled if i == 0 else 1024)
-        shapes |= _relations("l", 3, geometry=True)
-        shapes |= _relations("g", 1 if depth == 50 else 2, geometry=False)
+    shapes |= _method_shapes(method, depth, pooled)
     shapes |= _layer("roi_heads.box.predictor.cls_score", classes + 1, 1024)
     shapes |= _layer("roi_heads.box.predictor.bbox_pred", 4 * (classes + 1), 1024)
     return shapes

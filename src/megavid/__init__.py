@@ -12,7 +12,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from megavid.convert.load import load_detector, shipped_configs
+    from megavid.convert.load import load_detector, load_flownet, shipped_configs
     from megavid.core.detections import Detections
     from megavid.core.errors import InputError
     from megavid.core.frames import Frame, FrameResult
@@ -28,6 +28,7 @@ __all__ = [
     "VideoSession",
     "detect_video",
     "load_detector",
+    "load_flownet",
     "open_input",
     "shipped_configs",
 ]
@@ -40,6 +41,7 @@ _HOMES = {
     "VideoSession": "video.session",
     "detect_video": "video.detect",
     "load_detector": "convert.load",
+    "load_flownet": "convert.load",
     "open_input": "video.reader",
     "shipped_configs": "convert.load",
 }

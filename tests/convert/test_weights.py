@@ -108,8 +108,11 @@ def test_missing_and_unknown_tensors_are_named(tmp_path: Path) -> None:
     path = write_official(tmp_path / "lacking.pth", shapes)
     with pytest.raises(InputError, match=r"lacking.pth: .*1 missing \(rpn.conv.bias\)"):
         load_detector(weights=path)
-    path = write_official(tmp_path / "strange.pth", shapes | {"flownet.flow_conv1.weight": [2, 2]})
-    with pytest.raises(InputError, match="strange.pth: 'flownet.flow_conv1.weight' belongs to none"):
+    path = write_official(tmp_path / "strange.pth", shapes | {"selsa.conv1.weight": [2, 2]})
+    with pytest.raises(InputError, match="strange.pth: 'selsa.conv1.weight' belongs to none"):
+        load_detector(weights=path)
+    path = write_official(tmp_path / "mixed.pth", shapes | {"roi_heads.box.feature_extractor.l_us.0": [2, 2]})
+    with pytest.raises(InputError, match=r"mixed.pth: expected the tensors of one method, got some"):
         load_detector(weights=path)
 
 

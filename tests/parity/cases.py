@@ -71,6 +71,11 @@ class Case:
         return {"min_size": given["INPUT.MIN_SIZE_TEST"], "max_size": given["INPUT.MAX_SIZE_TEST"]}
 
     @property
+    def overrides(self) -> dict[str, Any]:
+        """Other settings that differ from the published ones."""
+        return {"method.align_corners": True} if self.facts.get("align_corners") else {}
+
+    @property
     def scale(self) -> NDArray[np.float32]:
         """Original over network-input pixels, for x1 y1 x2 y2."""
         shape = next(a for key, a in self.arrays.items() if key.endswith("input_shape"))

@@ -32,6 +32,9 @@ class Convert:
 
         refuse_overrides(overrides, "convert")
         config = convert_weights(self.source, self.target, config=self.model)
-        backbone = f"ResNet-{config.backbone.depth}"
-        print(f"{self.target}: {config.method.name}, {backbone}, {len(config.classes)} classes")
+        if config is None:
+            print(f"{self.target}: FlowNet")
+        else:
+            backbone = f"ResNet-{config.backbone.depth}"
+            print(f"{self.target}: {config.method.name}, {backbone}, {len(config.classes)} classes")
         return 0

@@ -15,6 +15,10 @@ from megavid.core.config import read_yaml, with_overrides
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
 from megavid.methods import build_detector, detector_config
+from megavid.nn.flownet import FlowNet
+
+_FLOWNET_WIDTH = 64
+"""Of the published FlowNet."""
 
 _CONFIGS = resources.files("megavid") / "configs"
 
@@ -52,7 +56,7 @@ def load_detector(
         >>> detector = load_detector("mega_r101", weights="MEGA_R_101.pth", device="cpu")
     """
     place = find_device(device)
-    read = None if weights is None else read_weights(Path(weights))
+    read = None if weights is None else _read_detector(Path(weights))
     data, origin = _config_data(config, read)
     sizes = {"input.min_size": min_size, "input.max_size": max_size}
     changes = {path: value for path, value in sizes.items() if value is not None} | dict(overrides or {})
@@ -66,13 +70,16 @@ def load_detector(
 
 def convert_weights(
     source: Path, target: Path, *, config: str | os.PathLike[str] | None = None
-) -> DetectorConfig[Any]:
+) -> DetectorConfig[Any] | None:
     """Write weights once as `.safetensors` with their configuration.
 
     Args:
-        source: What `load_detector` reads.
+        source: What `load_detector` or `load_flownet` reads.
         target: A path that ends in `.safetensors`; it appears whole or not at all.
         config: As in `load_detector`.
+
+    Returns:
+        The configuration; None for FlowNet's weights, which have none.
 
     Raises:
         InputError: As `load_detector`; or the target has another suffix or cannot be written.
@@ -80,6 +87,12 @@ def convert_weights(
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
     read = read_weights(source)
+    if read.flownet:
+        if config is not None:
+            raise InputError(f"{source}: holds FlowNet's weights only, which have no configuration")
+        load_state(FlowNet(width=_FLOWNET_WIDTH), read.state, origin=str(source))
+        write_weights(target, read.state, config=None, source=source, licence=read.licence)
+        return None
     data, origin = _config_data(config, read)
     typed = detector_config(data, origin=origin)
     _check_match(typed, read, origin)
@@ -88,6 +101,29 @@ def convert_weights(
         target, read.state, config=typed.model_dump(mode="json"), source=source, licence=read.licence
     )
     return typed
+
+
+def load_flownet(detector: VideoDetector[Any, Any], weights: str | os.PathLike[str]) -> None:
+    """Put FlowNet's weights into a detector that has a flow network: what training DFF and FGFA starts from.
+
+    Args:
+        detector: Changed in place.
+        weights: The FlowNet that the original release published as a file of its own, or what
+            `convert_weights` made of it.
+
+    Raises:
+        InputError: The file holds something else or is broken, or the detector has no flow network.
+    """
+    networks = [module for module in detector.modules() if isinstance(module, FlowNet)]
+    if not networks:
+        raise InputError(
+            f"{os.fspath(weights)}: {detector.config.method.name} has no flow network to load it into"
+        )
+    read = read_weights(Path(weights))
+    if not read.flownet:
+        raise InputError(f"{read.path}: expected FlowNet's weights alone; this is a whole detector")
+    for network in networks:
+        load_state(network, read.state, origin=str(read.path))
 
 
 def find_device(device: str | torch.device) -> torch.device:
@@ -125,6 +161,15 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
             f"{name}: no such configuration; expected a YAML file or one of {', '.join(shipped_configs())}"
         )
     return read_yaml(Path(name)), name
+
+
+def _read_detector(path: Path) -> Weights:
+    read = read_weights(path)
+    if read.flownet:
+        raise InputError(
+            f"{path}: holds FlowNet's weights only, not a whole detector; `load_flownet` puts them into one"
+        )
+    return read
 
 
 def _config_data(

@@ -28,25 +28,54 @@ _SHARED = {
     "roi_heads.box.predictor.bbox_pred.": "predictor.deltas.",
 }
 
-_METHOD_NAMES: dict[str, dict[str, str]] = {
-    "single_frame": {
-        _HEAD + "fc6.": "fcs.0.",
-        _HEAD + "fc7.": "fcs.1.",
-    },
-    "mega": {
-        _HEAD + "l_fcs.": "fcs.",
-        _HEAD + "l_Wqs.{}.": "local_relations.{}.query.",
-        _HEAD + "l_Wks.{}.": "local_relations.{}.key.",
-        _HEAD + "l_Wvs.{}.": "local_relations.{}.value.",
-        _HEAD + "l_Wgs.{}.": "local_relations.{}.geometry.",
-        _HEAD + "l_us.{}": "local_relations.{}.query_bias",
-        _HEAD + "g_Wqs.{}.": "global_relations.{}.query.",
-        _HEAD + "g_Wks.{}.": "global_relations.{}.key.",
-        _HEAD + "g_Wvs.{}.": "global_relations.{}.value.",
-        _HEAD + "g_us.{}": "global_relations.{}.query_bias",
-    },
+_TWO_LAYERS = {
+    _HEAD + "fc6.": "fcs.0.",
+    _HEAD + "fc7.": "fcs.1.",
 }
-"""For each method, how the original's names begin and how ours do; {} stands for a number."""
+
+_FLOWNET = {
+    "flow_conv1.": "conv1.",
+    **{f"{name}.": f"{name}." for name in ("conv2", "conv3", "conv4", "conv5", "conv6")},
+    **{f"{name}.": f"{name}." for name in ("conv3_1", "conv4_1", "conv5_1", "conv6_1")},
+    **{f"Convolution{6 - level}.": f"refine{level}.predict." for level in (5, 4, 3, 2)},
+    **{f"upsample_flow{level + 1}to{level}.": f"refine{level}.upsample_flow." for level in (5, 4, 3, 2)},
+    **{f"deconv{level}.": f"refine{level}.deconv." for level in (5, 4, 3, 2)},
+    "Convolution5.": "predict.",
+}
+_FLOW = {f"flownet.{theirs}": f"flow.{ours}" for theirs, ours in _FLOWNET.items()}
+_SCALE = "Convolution5_scale."
+
+
+def _relation(theirs: str, ours: str) -> dict[str, str]:
+    """The names of a relation module, `theirs` with * for the part."""
+    parts = {"Wqs": "query", "Wks": "key", "Wvs": "value", "Wgs": "geometry"}
+    names = {f"{_HEAD}{theirs.replace('*', part)}.": f"{ours}.{name}." for part, name in parts.items()}
+    return names | {_HEAD + theirs.replace("*", "us"): f"{ours}.query_bias"}
+
+
+_RDN_BASE = (
+    {_HEAD + f"fcs.{i}.": f"fcs.{i}." for i in (0, 1)}
+    | _relation("*.0", "relations.0")
+    | _relation("*.1", "relations.1")
+)
+_RDN_ADVANCED = (
+    {_HEAD + "fcs.2.": "advanced_fc."}
+    | _relation("*.2", "advanced_relations.0")
+    | _relation("*.3", "advanced_relations.1")
+)
+
+_METHOD_NAMES: dict[str, dict[str, str]] = {
+    "single_frame": _TWO_LAYERS,
+    "dff": _TWO_LAYERS | _FLOW | {"flownet." + _SCALE: "scale."},
+    "fgfa": _TWO_LAYERS | _FLOW | {"embednet.embed_conv{}.": "embedding.conv{}."},
+    "rdn_base": _RDN_BASE,
+    "rdn": _RDN_BASE | _RDN_ADVANCED,
+    "mega": {_HEAD + "l_fcs.": "fcs."}
+    | _relation("l_*.{}", "local_relations.{}")
+    | _relation("g_*.{}", "global_relations.{}"),
+}
+"""For each method, how the original's names begin and how ours do; {} stands for a number. A method whose
+names are all among those of another stands before it."""
 
 _SCORES = "roi_heads.box.predictor.cls_score.weight"
 _BUFFER = "rpn.anchor_generator.cell_anchors."  # computed, not learned
@@ -55,6 +84,11 @@ _BUFFER = "rpn.anchor_generator.cell_anchors."  # computed, not learned
 def is_official(state: Mapping[str, Any]) -> bool:
     """Whether the names of a state dict are the original release's."""
     return any(name.removeprefix("module.").startswith("backbone.body.") for name in state)
+
+
+def is_official_flownet(state: Mapping[str, Any]) -> bool:
+    """Whether the names of a state dict are those of the separately published FlowNet."""
+    return bool(state) and all(_flownet_name(name) is not None for name in state)
 
 
 def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -69,22 +103,31 @@ def official_method(state: Mapping[str, Tensor]) -> str:
     Raises:
         InputError: The names are of no method this version has.
     """
-    unknown = ""
     for method in _METHOD_NAMES:
-        renamed = [_rename(name, method) for name in state]
-        if None not in renamed:
+        if all(_rename(name, method) is not None for name in state):
             return method
-        unknown = unknown or next(name for name in state if _rename(name, method) is None)
-    raise InputError(
-        f"{unknown!r} belongs to none of the methods that this version reads official weights of: "
-        f"{', '.join(_METHOD_NAMES)}"
-    )
+    unknown = [name for name in state if all(_rename(name, method) is None for method in _METHOD_NAMES)]
+    if unknown:
+        raise InputError(
+            f"{unknown[0]!r} belongs to none of the methods that this version reads official weights of: "
+            f"{', '.join(_METHOD_NAMES)}"
+        )
+    raise InputError("expected the tensors of one method, got some that no method has together")
 
 
 def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """An official state dict (`without_wrapper`) under our names, in our shapes."""
     method = official_method(state)
     return {str(_rename(name, method)): _reshape(name, tensor) for name, tensor in state.items()}
+
+
+def flownet_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The separately published FlowNet's state dict under the names of `nn.flownet.FlowNet`.
+
+    DFF's scale map, should it be there, is no part of that.
+    """
+    renamed = {str(_flownet_name(name)): tensor for name, tensor in state.items()}
+    return {name: tensor for name, tensor in renamed.items() if not name.startswith(_SCALE)}
 
 
 def official_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -121,7 +164,16 @@ def _tensor(state: Mapping[str, Tensor], name: str, dimensions: int) -> Tensor:
 
 
 def _rename(name: str, method: str) -> str | None:
-    for theirs, ours in (_SHARED | _METHOD_NAMES[method]).items():
+    return _replace_beginning(name, _SHARED | _METHOD_NAMES[method])
+
+
+def _flownet_name(name: str) -> str | None:
+    plain = name.removeprefix("module.").removeprefix("flownet.")
+    return _replace_beginning(plain, _FLOWNET | {_SCALE: _SCALE})
+
+
+def _replace_beginning(name: str, table: Mapping[str, str]) -> str | None:
+    for theirs, ours in table.items():
         pattern = re.escape(theirs).replace(r"\{\}", r"(\d+)")
         if match := re.match(pattern, name):
             return ours.format(*match.groups()) + name[match.end() :]
@@ -130,6 +182,6 @@ def _rename(name: str, method: str) -> str | None:
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:
     """1x1 convolutions of relation modules as matrices, and u (H, 1, D / H) as (H, D / H)."""
-    if "_Wg" in name or "_Wv" in name:
+    if re.search(r"[._]W[gv]s\.", name):
         return tensor.flatten(1) if tensor.ndim == 4 else tensor
     return tensor.squeeze(1) if "_us." in name else tensor

@@ -24,6 +24,9 @@ OFFICIAL_LICENCE = (
     "Converted from a checkpoint of the original MEGA release, whose terms (non-commercial) may carry over."
 )
 
+_FLOWNET = "flownet"
+"""What a `.safetensors` file that is no whole detector says it is."""
+
 
 @dataclass(frozen=True, eq=False)
 class Weights:
@@ -33,6 +36,7 @@ class Weights:
         path: Where it was read from.
         state: Tensors under megavid's names.
         config: The configuration it carries, as nested values; None in an official checkpoint.
+        flownet: Whether it holds FlowNet's weights alone, under the names of `nn.flownet.FlowNet`.
         told: What is known of its configuration, by dotted path: "method.name", "backbone.depth" and,
             for an official checkpoint, all else that its shapes tell.
         num_classes: Number of classes, background excluded.
@@ -45,10 +49,11 @@ class Weights:
     told: dict[str, Any]
     num_classes: int
     licence: str
+    flownet: bool = False
 
 
 def read_weights(path: Path) -> Weights:
-    """A `.safetensors` file of megavid's, or a checkpoint of the original release.
+    """A `.safetensors` file of megavid's, a checkpoint of the original release, or its FlowNet.
 
     A checkpoint is read with `weights_only=True`: nothing in it is executed.
 
@@ -61,25 +66,27 @@ def read_weights(path: Path) -> Weights:
 
 
 def write_weights(
-    path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any], source: Path, licence: str
+    path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, source: Path, licence: str
 ) -> None:
     """A `.safetensors` file with its configuration, class names, source and licence note as metadata.
 
     Args:
         path: Appears whole or not at all.
         state: Tensors under megavid's names.
-        config: Nested values of a `DetectorConfig`.
+        config: Nested values of a `DetectorConfig`; None for FlowNet's weights alone.
         source: The file that the weights came from; its name and SHA-256 are recorded.
         licence: Note on the terms of the weights.
     """
     metadata = {
         "format": "megavid",
-        "config": json.dumps(config),
-        "class_names": json.dumps(config["classes"]),
         "source": source.name,
         "source_sha256": file_sha256(source),
         "licence": licence,
     }
+    if config is None:
+        metadata |= {"part": _FLOWNET}
+    else:
+        metadata |= {"config": json.dumps(config), "class_names": json.dumps(config["classes"])}
     tensors = {name: tensor.contiguous() for name, tensor in state.items()}
     with atomic_path(path) as aside:
         mode = aside.stat().st_mode
@@ -128,6 +135,8 @@ def _read_safetensors(path: Path) -> Weights:
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: no readable safetensors file: {error}") from error
+    if metadata.get("part") == _FLOWNET:
+        return _flownet(path, state, metadata.get("licence", ""))
     if "config" not in metadata:
         raise InputError(f"{path}: has no megavid configuration in its metadata")
     try:
@@ -150,11 +159,13 @@ def _read_checkpoint(path: Path) -> Weights:
         raise InputError(
             f"{path}: expected a PyTorch checkpoint of tensors only, and can't read it as one: {reason}"
         ) from error
-    state = data.get("model", data) if isinstance(data, dict) else None
+    state = data.get("model", data.get("state_dict", data)) if isinstance(data, dict) else None
     if not isinstance(state, dict) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
     ):
         raise InputError(f'{path}: expected {{"model": {{name: tensor}}}}, as the original release publishes')
+    if official.is_official_flownet(state):
+        return _flownet(path, official.flownet_from_official(state), OFFICIAL_LICENCE)
     if not official.is_official(state):
         raise InputError(f"{path}: its tensors are not named as in the original release's checkpoints")
     state = official.without_wrapper(state)
@@ -165,3 +176,7 @@ def _read_checkpoint(path: Path) -> Weights:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return Weights(path, renamed, None, told, num_classes, OFFICIAL_LICENCE)
+
+
+def _flownet(path: Path, state: dict[str, Tensor], licence: str) -> Weights:
+    return Weights(path, state, None, {}, 0, licence, flownet=True)

@@ -8,11 +8,18 @@ from typing import Any
 from megavid.core.config import validate
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
+from megavid.methods.dff import Dff
+from megavid.methods.fgfa import Fgfa
 from megavid.methods.mega import Mega
+from megavid.methods.rdn import Rdn, RdnBase
 from megavid.methods.single_frame import SingleFrame
 
 METHODS: dict[str, type[VideoDetector[Any, Any]]] = {
     "single_frame": SingleFrame,
+    "dff": Dff,
+    "fgfa": Fgfa,
+    "rdn_base": RdnBase,
+    "rdn": Rdn,
     "mega": Mega,
 }
 

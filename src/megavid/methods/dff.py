@@ -1,0 +1,97 @@
+"""DFF: deep feature flow (Zhu et al., CVPR 2017).
+
+The trunk runs on key frames of the video only; what it finds there moves along the optical flow to the
+frames after. In this file "key frame" is the paper's, not the frame to detect, which is the current one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from megavid.core.sampling import ReferencePlan
+from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
+from megavid.detection.roi_head import Prediction
+from megavid.nn.flownet import FlowNet, flow_input
+from megavid.nn.warp import warp
+
+
+class DffConfig(MethodConfig):
+    """Settings of `Dff`.
+
+    Attributes:
+        key_interval: Every how many frames the trunk runs; 10 as published.
+        flow_width: Channels of FlowNet's first layer; 64 as published.
+        align_corners: How maps are sampled (`warp`); False as published.
+    """
+
+    name: Literal["dff"]
+    key_interval: int = Field(ge=1)
+    flow_width: int = Field(ge=1)
+    align_corners: bool
+
+
+@dataclass(frozen=True, eq=False)
+class DffFeatures(FrameFeatures):
+    """A frame as it is: whether the trunk has to see it is not known yet.
+
+    Attributes:
+        image: (3, H, W), the network's input.
+    """
+
+    image: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class DffMemory:
+    """The last key frame.
+
+    Attributes:
+        flow_input: (1, 3, ceil(H / 2), ceil(W / 2)).
+        c4: (1, C4, h, w), the trunk's map.
+    """
+
+    flow_input: Tensor
+    c4: Tensor
+
+
+class Dff(VideoDetector[DffFeatures, DffMemory | None]):
+    """Faster R-CNN on a map that is computed on key frames and warped to the others."""
+
+    config_type = DffConfig
+
+    def __init__(self, config: DetectorConfig[DffConfig]) -> None:
+        super().__init__(config)
+        self.method = config.method
+        self.fcs = self.fully_connected(2)
+        self.flow = FlowNet(width=config.method.flow_width)
+        self.scale = nn.Conv2d(self.flow.out_channels, self.backbone.c4_channels, 1, bias=False)
+        nn.init.zeros_(self.scale.weight)
+
+    @property
+    def plan(self) -> ReferencePlan:
+        """No frame but the current one; the key frame is remembered."""
+        return ReferencePlan()
+
+    def encode(self, images: Tensor) -> list[DffFeatures]:
+        """(B, 3, H, W) -> each by itself."""
+        image_size = (images.shape[2], images.shape[3])
+        return [DffFeatures(image_size, image.clone()) for image in images]
+
+    def initial_memory(self) -> None:
+        """No key frame."""
+
+    def detect(self, window: Window[DffFeatures], memory: DffMemory | None) -> tuple[Prediction, DffMemory]:
+        """Predictions for the current frame's proposals, and the key frame for the next."""
+        image = window.key.image[None]
+        current = flow_input(image)
+        if memory is None or window.step % self.method.key_interval == 0:
+            memory = DffMemory(current, self.backbone.c4(image))
+        # The original warps a key frame, too, along the flow to itself.
+        flow, flow_features = self.flow(current, memory.flow_input)
+        c4 = warp(memory.c4, flow, align_corners=self.method.align_corners) * (self.scale(flow_features) + 1)
+        [found] = self.roi_features(c4, window.key.image_size, self.fcs)
+        return self.predictor(found.features, found.proposals, found.image_size), memory

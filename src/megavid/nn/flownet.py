@@ -1,0 +1,100 @@
+"""FlowNet-S (Dosovitskiy et al., ICCV 2015) as DFF and FGFA use it: flow at a sixteenth of the frame's size.
+
+Shapes: B pairs; H x W pixels of the network's input, h x w = ceil(H / 16) x ceil(W / 16) cells of the trunk's
+map; C channels of the first layer.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+_FLOW_SCALE = 2.5
+"""From the network's unit to cells of the trunk's map."""
+
+
+def flow_input(images: Tensor) -> Tensor:
+    """Network inputs (B, 3, H, W) as `FlowNet` takes them, (B, 3, ceil(H / 2), ceil(W / 2))."""
+    return F.avg_pool2d(images / 255, 2, ceil_mode=True)
+
+
+class FlowNet(nn.Module):
+    """Optical flow from one frame to another: nine convolutions down, four steps of refinement up.
+
+    Args:
+        width: C; 64 as published.
+
+    Attributes:
+        out_channels: Channels of the features that the flow is predicted from.
+    """
+
+    def __init__(self, *, width: int) -> None:
+        super().__init__()
+        c = width
+        self.conv1 = nn.Conv2d(6, c, 7, 2, 3)
+        self.conv2 = nn.Conv2d(c, 2 * c, 5, 2, 2)
+        self.conv3 = nn.Conv2d(2 * c, 4 * c, 5, 2, 2)
+        self.conv3_1 = nn.Conv2d(4 * c, 4 * c, 3, 1, 1)
+        self.conv4 = nn.Conv2d(4 * c, 8 * c, 3, 2, 1)
+        self.conv4_1 = nn.Conv2d(8 * c, 8 * c, 3, 1, 1)
+        self.conv5 = nn.Conv2d(8 * c, 8 * c, 3, 2, 1)
+        self.conv5_1 = nn.Conv2d(8 * c, 8 * c, 3, 1, 1)
+        self.conv6 = nn.Conv2d(8 * c, 16 * c, 3, 2, 1)
+        self.conv6_1 = nn.Conv2d(16 * c, 16 * c, 3, 1, 1)
+        self.refine5 = Refinement(16 * c, 8 * c)
+        self.refine4 = Refinement(8 * c + 8 * c + 2, 4 * c)
+        self.refine3 = Refinement(8 * c + 4 * c + 2, 2 * c)
+        self.refine2 = Refinement(4 * c + 2 * c + 2, c)
+        self.out_channels = 2 * c + c + 2
+        self.predict = nn.Conv2d(self.out_channels, 2, 3, 1, 1)
+
+    def forward(self, current: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+        """Where in the reference frame each cell of the current frame is.
+
+        Args:
+            current: (B, 3, ceil(H / 2), ceil(W / 2)), what `flow_input` gives.
+            reference: The same of the other frames.
+
+        Returns:
+            Displacements in x and y, (B, 2, h, w), cells of the trunk's map; and the features that they were
+            predicted from, (B, `out_channels`, h, w).
+        """
+        x1 = _leaky(self.conv1(torch.cat((current, reference), dim=1)))
+        x2 = _leaky(self.conv2(x1))
+        x3 = _leaky(self.conv3_1(_leaky(self.conv3(x2))))
+        x4 = _leaky(self.conv4_1(_leaky(self.conv4(x3))))
+        x5 = _leaky(self.conv5_1(_leaky(self.conv5(x4))))
+        x6 = _leaky(self.conv6_1(_leaky(self.conv6(x5))))
+        x5 = self.refine5(x6, x5)
+        x4 = self.refine4(x5, x4)
+        x3 = self.refine3(x4, x3)
+        features = F.avg_pool2d(self.refine2(x3, x2), 2, ceil_mode=True)
+        return _FLOW_SCALE * self.predict(features).float(), features
+
+
+class Refinement(nn.Module):
+    """Features of twice the size: those of the way down, upsampled deeper ones, and the flow seen so far.
+
+    Args:
+        in_channels: Of the deeper features.
+        out_channels: Of the upsampled ones.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.predict = nn.Conv2d(in_channels, 2, 3, 1, 1)
+        self.upsample_flow = nn.ConvTranspose2d(2, 2, 4, 2)
+        self.deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, 2)
+
+    def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
+        """(B, in_channels, h, w), (B, S, H, W) -> (B, S + out_channels + 2, H, W); H is 2 h or 2 h - 1."""
+        height, width = skip.shape[2:]
+        flow = self.upsample_flow(self.predict(deeper))
+        up = _leaky(self.deconv(deeper))
+        flow, up = (x[:, :, 1 : height + 1, 1 : width + 1] for x in (flow, up))
+        return torch.cat((skip, up, flow), dim=1)
+
+
+def _leaky(x: Tensor) -> Tensor:
+    return F.leaky_relu(x, 0.1)

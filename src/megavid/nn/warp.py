@@ -1,0 +1,33 @@
+"""Feature maps moved along optical flow (Zhu et al., CVPR 2017, section 3)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def warp(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
+    """A reference frame's map as seen from the current frame, by bilinear sampling.
+
+    Args:
+        features: (B, C, h, w).
+        flow: (B, 2, h, w): displacements in x and y to where each cell is in `features`, cells.
+        align_corners: Whether a displacement of n cells moves by exactly n. The original scales
+            coordinates as if so, but samples (since PyTorch 1.3) as if not: cell x of n is taken from
+            x * n / (n - 1) - 1/2.
+
+    Returns:
+        (B, C, h, w). Beyond the border, the border goes on.
+    """
+    height, width = flow.shape[2:]
+    y, x = torch.meshgrid(
+        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
+    )
+    position = torch.stack((x, y)) + flow.float()  # coordinates need float32 whatever the features are in
+    half = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device) / 2
+    grid = position.permute(0, 2, 3, 1) / half - 1
+    sampled = F.grid_sample(
+        features.float(), grid, mode="bilinear", padding_mode="border", align_corners=align_corners
+    )
+    return sampled.to(features.dtype)
