@@ -127,9 +127,12 @@ def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
     return shapes
 
 
-def write_official(path: Path, shapes: Shapes, *, salt: int = 1, prefix: str = "") -> Path:
+def write_official(
+    path: Path, shapes: Shapes, *, salt: int = 1, prefix: str = "", buffers: bool = True
+) -> Path:
     """A checkpoint file in the original's form with made-up weights."""
     weights = {prefix + name: torch.from_numpy(w) for name, w in make_weights(shapes, salt).items()}
-    weights[f"{prefix}rpn.anchor_generator.cell_anchors.0"] = torch.zeros(12, 4)
+    if buffers:
+        weights[f"{prefix}rpn.anchor_generator.cell_anchors.0"] = torch.zeros(12, 4)
     torch.save({"model": weights, "iteration": 120_000}, path)
     return path

@@ -14,12 +14,15 @@ import pytest
 import safetensors
 import torch
 
-from megavid import InputError, detect_video, load_detector
+from megavid import InputError, detect_video, load_detector, load_flownet
 from megavid.convert.load import convert_weights, find_device
 from megavid.core.frames import Image
 from megavid.methods import METHODS
+from megavid.methods.dff import Dff
+from megavid.methods.fgfa import Fgfa
 from tests.conftest import build_tiny
-from tests.official import official_shapes, write_official
+from tests.official import flownet_shapes, official_shapes, write_official
+from tests.parity.recipe import make_weights
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -229,3 +232,55 @@ def test_tensors_of_impossible_shapes_are_named(tmp_path: Path) -> None:
         torch.save({"model": state | {name: torch.zeros(shape)}}, tmp_path / "odd.pth")
         with pytest.raises(InputError, match=f"odd.pth: '{name}': expected . dimensions"):
             load_detector(weights=tmp_path / "odd.pth")
+
+
+@pytest.mark.parametrize("form", ["state_dict", "model", "bare", "inside a model", "with a scale map"])
+def test_flownet_alone_is_read_and_converted(form: str, tmp_path: Path) -> None:
+    shapes = flownet_shapes("module.flownet." if form == "inside a model" else "")
+    if form == "with a scale map":
+        shapes["Convolution5_scale.weight"] = [1024, 194, 1, 1]
+    tensors = {name: torch.from_numpy(w) for name, w in make_weights(shapes, 1).items()}
+    path = tmp_path / "flownet.ckpt"
+    torch.save({form: tensors} if form in {"state_dict", "model"} else tensors, path)
+    converted = tmp_path / "flownet.safetensors"
+    assert convert_weights(path, converted) is None
+    again = tmp_path / "again.safetensors"
+    assert convert_weights(converted, again) is None
+    for method in ("dff", "fgfa"):
+        detector = load_detector(f"{method}_r50", device="cpu", overrides={"backbone.depth": 18})
+        assert isinstance(detector, Dff | Fgfa)
+        for file in (path, again):
+            load_flownet(detector, file)
+            for ours, theirs in {
+                "conv1.weight": "flow_conv1.weight",
+                "conv6_1.bias": "conv6_1.bias",
+                "refine5.predict.weight": "Convolution1.weight",
+                "refine2.upsample_flow.bias": "upsample_flow3to2.bias",
+                "refine3.deconv.weight": "deconv3.weight",
+                "predict.weight": "Convolution5.weight",
+            }.items():
+                prefix = "module.flownet." if form == "inside a model" else ""
+                assert torch.equal(detector.flow.state_dict()[ours], tensors[prefix + theirs]), ours
+            for parameter in detector.flow.parameters():
+                torch.nn.init.zeros_(parameter)
+
+
+def test_flownet_and_detectors_are_not_mixed_up(official: Path, tmp_path: Path) -> None:
+    path = write_official(tmp_path / "flownet.pth", flownet_shapes(), buffers=False)
+    with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, not a whole detector"):
+        load_detector("dff_r50", weights=path)
+    with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, which have no conf"):
+        convert_weights(path, tmp_path / "out.safetensors", config="dff_r50")
+    with pytest.raises(InputError, match="flownet.pth: single_frame has no flow network"):
+        load_flownet(build_tiny("single_frame"), path)
+    with pytest.raises(InputError, match="base.pth: expected FlowNet's weights alone"):
+        load_flownet(build_tiny("dff"), official)
+    with pytest.raises(
+        InputError, match=r"flownet.pth: the weights don't fit.*conv1.bias \(64,\) for \(4,\)"
+    ):
+        load_flownet(build_tiny("fgfa"), path)
+    lacking = {name: shape for name, shape in flownet_shapes().items() if name != "conv4_1.weight"}
+    path = write_official(tmp_path / "lacking.pth", lacking, buffers=False)
+    with pytest.raises(InputError, match=r"lacking.pth: .*1 missing \(conv4_1.weight\)"):
+        convert_weights(path, tmp_path / "out.safetensors")
+    assert not (tmp_path / "out.safetensors").exists()
