@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from megavid.cli import COMMANDS, main, split_overrides
+from megavid.methods import METHODS
 from tests.official import official_shapes, write_official
 
 
@@ -68,5 +69,5 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
     output = capsys.readouterr().out
     assert "untrained" in output
-    for model in ("single_frame_r50", "mega_r50"):
+    for model in (f"{method}_r50" for method in METHODS):
         assert (tmp_path / "demo" / model / "annotated.mp4").stat().st_size > 10_000

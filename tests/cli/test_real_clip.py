@@ -12,6 +12,7 @@ import pytest
 
 from megavid import open_input
 from megavid.cli import main
+from megavid.methods import METHODS
 from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.writer import VideoWriter
 from tests.conftest import SHARED, require_shared
@@ -23,9 +24,11 @@ def clip() -> Path:
     return require_shared(SHARED / "clips" / "airplanes" / "frames")
 
 
-@pytest.mark.parametrize("form", ["folder", "video"])
-def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, form: str) -> None:
-    weights = write_official(tmp_path / "base.pth", official_shapes("single_frame", 50))
+@pytest.mark.parametrize(
+    ("method", "form"), [("single_frame", "video"), *((method, "folder") for method in METHODS)]
+)
+def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, method: str, form: str) -> None:
+    weights = write_official(tmp_path / "official.pth", official_shapes(method, 50))
     given = clip
     if form == "video":
         given = tmp_path / "clip.mp4"

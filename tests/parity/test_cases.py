@@ -132,6 +132,7 @@ def settle_tie(case: Case, frame: int, detector: VideoDetector[Any, Any], captur
     change places; non-maximum suppression then keeps the other one, and what follows from it. The first
     difference must be such a tie.
     """
+    assert frame in case.captured_frames(), f"frame {frame} falls short, and its proposals were not recorded"
     boxes = torch.from_numpy(case.arrays[f"f{frame:03d}_proposals"]) + torch.tensor([0.0, 0, 1, 1])
     objectness = torch.from_numpy(case.arrays[f"f{frame:03d}_objectness"])
     [ours] = captured.outputs["rpn"][frame]

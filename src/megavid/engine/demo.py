@@ -9,12 +9,13 @@ from typing import Any
 
 import torch
 
-from megavid.convert.load import load_detector
+from megavid.convert.load import load_detector, read_config
 from megavid.core.files import atomic_path
 from megavid.data.synthesize import CLASSES, render_clip
 from megavid.detection.detector import VideoDetector
 from megavid.engine.detect import DetectOptions, DetectSummary, detect_to_folder
 from megavid.engine.outputs import make_output_folder
+from megavid.methods import METHODS
 from megavid.video.reader import open_input
 from megavid.video.writer import VideoWriter
 
@@ -33,11 +34,13 @@ _SMALL: dict[str, Any] = {
 }
 """What makes a published configuration small enough to run in seconds on a CPU."""
 
-_MODELS: dict[str, dict[str, Any]] = {
-    "single_frame_r50": {},
-    "mega_r50": {"method.heads": 4, "method.reference_proposals": 30, "method.distilled_proposals": 6},
+_SMALL_METHOD: dict[str, Any] = {
+    "heads": 4,
+    "reference_proposals": 30,
+    "distilled_proposals": 6,
+    "flow_width": 16,
 }
-"""Configurations, and what else makes each small."""
+"""The same for settings that only some methods have."""
 
 
 def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
@@ -61,8 +64,8 @@ def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
     ):
         for index, image in enumerate(clip.images):
             writer.write(image, index / _RATE)
-    for model, changes in _MODELS.items():
-        detector = _untrained(model, _SMALL | changes, seed=seed)
+    for model in (f"{method}_r50" for method in METHODS):
+        detector = _untrained(model, seed=seed)
         options = DetectOptions()
         with open_input(path) as video:
             about = {"weights": "untrained"}
@@ -72,7 +75,9 @@ def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
             return
 
 
-def _untrained(model: str, overrides: dict[str, Any], *, seed: int) -> VideoDetector[Any, Any]:
+def _untrained(model: str, *, seed: int) -> VideoDetector[Any, Any]:
+    data, _ = read_config(model)
+    own = {f"method.{key}": value for key, value in _SMALL_METHOD.items() if key in data["method"]}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return load_detector(model, device="cpu", overrides=overrides)
+        return load_detector(model, device="cpu", overrides=_SMALL | own)
