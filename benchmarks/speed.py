@@ -51,7 +51,7 @@ def measure(model: str) -> dict[str, Any]:
     """A model's row: warmed up until its window and memory are full, then `MEASURED` frames."""
     detector = load_detector(model, device="cpu")
     memory = getattr(detector.config.method, "memory", 0)
-    warm_up = detector.plan.future + memory + 1
+    warm_up = detector.plan.past + detector.plan.future + memory + 1
     frames = list(render_clip(seed=0, num_frames=warm_up + MEASURED, height=HEIGHT, width=WIDTH).images)
     encodes = count_encodes(detector)
     session = VideoSession(detector)  # a stream: exactly one frame is encoded a step

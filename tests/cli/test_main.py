@@ -10,7 +10,7 @@ import pytest
 
 from megavid.cli import COMMANDS, main, split_overrides
 from megavid.methods import METHODS
-from tests.official import official_shapes, write_official
+from tests.official import flownet_shapes, official_shapes, write_official
 
 
 @pytest.mark.parametrize("arguments", [["--help"], *([name, "--help"] for name in COMMANDS)])
@@ -63,6 +63,18 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "ends in .safetensors" in capsys.readouterr().err
     assert main(["convert", str(source), str(target), "--method.window", "3"]) == 2
     assert "--method.window: megavid convert has no such option" in capsys.readouterr().err
+
+
+def test_convert_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source = write_official(tmp_path / "flownet.ckpt", flownet_shapes(), buffers=False)
+    target = str(tmp_path / "flownet.safetensors")
+    assert main(["convert", str(source), target]) == 0
+    assert "flownet.safetensors: FlowNet" in capsys.readouterr().out
+    assert main(["convert", str(source), target, "--model", "dff_r50"]) == 2
+    assert "which take no configuration" in capsys.readouterr().err
+    command = ["detect", str(tmp_path), "--weights", target, "-o", str(tmp_path / "out")]
+    assert main(command) == 2
+    assert "holds FlowNet's weights only, not a whole detector" in capsys.readouterr().err
 
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -234,6 +234,33 @@ def test_tensors_of_impossible_shapes_are_named(tmp_path: Path) -> None:
             load_detector(weights=tmp_path / "odd.pth")
 
 
+FLOWNET_NAMES = {
+    "conv1": "flow_conv1",
+    "conv2": "conv2",
+    "conv3": "conv3",
+    "conv3_1": "conv3_1",
+    "conv4": "conv4",
+    "conv4_1": "conv4_1",
+    "conv5": "conv5",
+    "conv5_1": "conv5_1",
+    "conv6": "conv6",
+    "conv6_1": "conv6_1",
+    "refine5.predict": "Convolution1",
+    "refine4.predict": "Convolution2",
+    "refine3.predict": "Convolution3",
+    "refine2.predict": "Convolution4",
+    "predict": "Convolution5",
+    "refine5.deconv": "deconv5",
+    "refine4.deconv": "deconv4",
+    "refine3.deconv": "deconv3",
+    "refine2.deconv": "deconv2",
+    "refine5.upsample_flow": "upsample_flow6to5",
+    "refine4.upsample_flow": "upsample_flow5to4",
+    "refine3.upsample_flow": "upsample_flow4to3",
+    "refine2.upsample_flow": "upsample_flow3to2",
+}
+
+
 @pytest.mark.parametrize("form", ["state_dict", "model", "bare", "inside a model", "with a scale map"])
 def test_flownet_alone_is_read_and_converted(form: str, tmp_path: Path) -> None:
     shapes = flownet_shapes("module.flownet." if form == "inside a model" else "")
@@ -251,16 +278,12 @@ def test_flownet_alone_is_read_and_converted(form: str, tmp_path: Path) -> None:
         assert isinstance(detector, Dff | Fgfa)
         for file in (path, again):
             load_flownet(detector, file)
-            for ours, theirs in {
-                "conv1.weight": "flow_conv1.weight",
-                "conv6_1.bias": "conv6_1.bias",
-                "refine5.predict.weight": "Convolution1.weight",
-                "refine2.upsample_flow.bias": "upsample_flow3to2.bias",
-                "refine3.deconv.weight": "deconv3.weight",
-                "predict.weight": "Convolution5.weight",
-            }.items():
-                prefix = "module.flownet." if form == "inside a model" else ""
-                assert torch.equal(detector.flow.state_dict()[ours], tensors[prefix + theirs]), ours
+            prefix = "module.flownet." if form == "inside a model" else ""
+            state = detector.flow.state_dict()
+            assert len(state) == 2 * len(FLOWNET_NAMES)
+            for ours, theirs in FLOWNET_NAMES.items():
+                for part in ("weight", "bias"):
+                    assert torch.equal(state[f"{ours}.{part}"], tensors[f"{prefix}{theirs}.{part}"]), ours
             for parameter in detector.flow.parameters():
                 torch.nn.init.zeros_(parameter)
 
@@ -269,7 +292,7 @@ def test_flownet_and_detectors_are_not_mixed_up(official: Path, tmp_path: Path) 
     path = write_official(tmp_path / "flownet.pth", flownet_shapes(), buffers=False)
     with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, not a whole detector"):
         load_detector("dff_r50", weights=path)
-    with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, which have no conf"):
+    with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, which take no conf"):
         convert_weights(path, tmp_path / "out.safetensors", config="dff_r50")
     with pytest.raises(InputError, match="flownet.pth: single_frame has no flow network"):
         load_flownet(build_tiny("single_frame"), path)
@@ -284,3 +307,31 @@ def test_flownet_and_detectors_are_not_mixed_up(official: Path, tmp_path: Path) 
     with pytest.raises(InputError, match=r"lacking.pth: .*1 missing \(conv4_1.weight\)"):
         convert_weights(path, tmp_path / "out.safetensors")
     assert not (tmp_path / "out.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        torch.zeros(64).to_sparse(),
+        torch.zeros(64, dtype=torch.complex64),
+        torch.zeros(64, device="meta"),
+        torch.quantize_per_tensor(torch.zeros(64), 1.0, 0, torch.qint8),
+    ],
+    ids=["sparse", "complex", "meta", "quantized"],
+)
+def test_tensors_that_are_not_plain_are_named(tmp_path: Path, odd: torch.Tensor) -> None:
+    path = tmp_path / "odd.pth"
+    torch.save({"state_dict": {"flow_conv1.weight": torch.zeros(1), "flow_conv1.bias": odd}}, path)
+    with pytest.raises(InputError, match="odd.pth: "):
+        convert_weights(path, tmp_path / "out.safetensors")
+
+
+def test_tensors_that_share_memory_are_converted(tmp_path: Path) -> None:
+    tensors = {name: torch.zeros(tuple(shape)) for name, shape in flownet_shapes().items()}
+    tensors["conv5.weight"] = tensors["conv4_1.weight"]
+    torch.save(tensors, tmp_path / "flownet.ckpt")
+    convert_weights(tmp_path / "flownet.ckpt", tmp_path / "out.safetensors")
+    load_flownet(
+        load_detector("dff_r50", device="cpu", overrides={"backbone.depth": 18}),
+        tmp_path / "out.safetensors",
+    )

@@ -60,7 +60,7 @@ def share_close(
 
 def lengths(detector: VideoDetector[Any, Any]) -> list[int]:
     window = detector.plan.past + 1 + detector.plan.future
-    return sorted({1, 2, max(window - 1, 1), window, window + 1, 3 * window})
+    return sorted({1, 2, max(window - 1, 1), window, window + 1, 3 * window, 8})
 
 
 def test_results_come_in_order_with_sound_fields(

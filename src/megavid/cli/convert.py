@@ -16,11 +16,13 @@ from megavid.cli.detect import refuse_overrides
 class Convert:
     """Write a checkpoint of the original release as .safetensors, with its configuration and class names.
 
+    FlowNet's weights, which the original publishes as a file of their own, have neither.
+
     The original's weights may carry its non-commercial terms; the file says so.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """The checkpoint (.pth)."""
+    """The checkpoint (.pth, .ckpt)."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The file to write (.safetensors)."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None

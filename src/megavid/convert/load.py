@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from megavid.convert.weights import Weights, load_state, read_weights, write_weights
+from megavid.convert.weights import FlowNetWeights, Weights, load_state, read_weights, write_weights
 from megavid.core.config import read_yaml, with_overrides
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
@@ -87,10 +87,10 @@ def convert_weights(
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
     read = read_weights(source)
-    if read.flownet:
+    if isinstance(read, FlowNetWeights):
         if config is not None:
-            raise InputError(f"{source}: holds FlowNet's weights only, which have no configuration")
-        load_state(FlowNet(width=_FLOWNET_WIDTH), read.state, origin=str(source))
+            raise InputError(f"{source}: holds FlowNet's weights only, which take no configuration")
+        load_state(FlowNet(width=_FLOWNET_WIDTH), read.state, origin=str(source), target="FlowNet")
         write_weights(target, read.state, config=None, source=source, licence=read.licence)
         return None
     data, origin = _config_data(config, read)
@@ -114,16 +114,15 @@ def load_flownet(detector: VideoDetector[Any, Any], weights: str | os.PathLike[s
     Raises:
         InputError: The file holds something else or is broken, or the detector has no flow network.
     """
-    networks = [module for module in detector.modules() if isinstance(module, FlowNet)]
-    if not networks:
+    network = next((module for module in detector.modules() if isinstance(module, FlowNet)), None)
+    if network is None:
         raise InputError(
             f"{os.fspath(weights)}: {detector.config.method.name} has no flow network to load it into"
         )
     read = read_weights(Path(weights))
-    if not read.flownet:
+    if not isinstance(read, FlowNetWeights):
         raise InputError(f"{read.path}: expected FlowNet's weights alone; this is a whole detector")
-    for network in networks:
-        load_state(network, read.state, origin=str(read.path))
+    load_state(network, read.state, origin=str(read.path), target="the flow network")
 
 
 def find_device(device: str | torch.device) -> torch.device:
@@ -165,7 +164,7 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
 
 def _read_detector(path: Path) -> Weights:
     read = read_weights(path)
-    if read.flownet:
+    if isinstance(read, FlowNetWeights):
         raise InputError(
             f"{path}: holds FlowNet's weights only, not a whole detector; `load_flownet` puts them into one"
         )

@@ -43,7 +43,6 @@ _FLOWNET = {
     "Convolution5.": "predict.",
 }
 _FLOW = {f"flownet.{theirs}": f"flow.{ours}" for theirs, ours in _FLOWNET.items()}
-_SCALE = "Convolution5_scale."
 
 
 def _relation(theirs: str, ours: str) -> dict[str, str]:
@@ -66,7 +65,7 @@ _RDN_ADVANCED = (
 
 _METHOD_NAMES: dict[str, dict[str, str]] = {
     "single_frame": _TWO_LAYERS,
-    "dff": _TWO_LAYERS | _FLOW | {"flownet." + _SCALE: "scale."},
+    "dff": _TWO_LAYERS | _FLOW | {"flownet.Convolution5_scale.": "scale."},
     "fgfa": _TWO_LAYERS | _FLOW | {"embednet.embed_conv{}.": "embedding.conv{}."},
     "rdn_base": _RDN_BASE,
     "rdn": _RDN_BASE | _RDN_ADVANCED,
@@ -87,8 +86,8 @@ def is_official(state: Mapping[str, Any]) -> bool:
 
 
 def is_official_flownet(state: Mapping[str, Any]) -> bool:
-    """Whether the names of a state dict are those of the separately published FlowNet."""
-    return bool(state) and all(_flownet_name(name) is not None for name in state)
+    """Whether a state dict holds the separately published FlowNet."""
+    return "conv1.weight" in (_flownet_name(name) for name in state)
 
 
 def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -124,10 +123,10 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def flownet_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The separately published FlowNet's state dict under the names of `nn.flownet.FlowNet`.
 
-    DFF's scale map, should it be there, is no part of that.
+    As in the original, what else the file holds (DFF's scale map, say) is left out.
     """
-    renamed = {str(_flownet_name(name)): tensor for name, tensor in state.items()}
-    return {name: tensor for name, tensor in renamed.items() if not name.startswith(_SCALE)}
+    renamed = {_flownet_name(name): tensor for name, tensor in state.items()}
+    return {name: tensor for name, tensor in renamed.items() if name is not None}
 
 
 def official_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
@@ -169,7 +168,7 @@ def _rename(name: str, method: str) -> str | None:
 
 def _flownet_name(name: str) -> str | None:
     plain = name.removeprefix("module.").removeprefix("flownet.")
-    return _replace_beginning(plain, _FLOWNET | {_SCALE: _SCALE})
+    return _replace_beginning(plain, _FLOWNET)
 
 
 def _replace_beginning(name: str, table: Mapping[str, str]) -> str | None:

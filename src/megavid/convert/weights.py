@@ -36,7 +36,6 @@ class Weights:
         path: Where it was read from.
         state: Tensors under megavid's names.
         config: The configuration it carries, as nested values; None in an official checkpoint.
-        flownet: Whether it holds FlowNet's weights alone, under the names of `nn.flownet.FlowNet`.
         told: What is known of its configuration, by dotted path: "method.name", "backbone.depth" and,
             for an official checkpoint, all else that its shapes tell.
         num_classes: Number of classes, background excluded.
@@ -49,10 +48,24 @@ class Weights:
     told: dict[str, Any]
     num_classes: int
     licence: str
-    flownet: bool = False
 
 
-def read_weights(path: Path) -> Weights:
+@dataclass(frozen=True, eq=False)
+class FlowNetWeights:
+    """A file of FlowNet's weights alone.
+
+    Attributes:
+        path: Where it was read from.
+        state: Tensors under the names of `nn.flownet.FlowNet`.
+        licence: Note on the terms of the weights.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    licence: str
+
+
+def read_weights(path: Path) -> Weights | FlowNetWeights:
     """A `.safetensors` file of megavid's, a checkpoint of the original release, or its FlowNet.
 
     A checkpoint is read with `weights_only=True`: nothing in it is executed.
@@ -87,7 +100,8 @@ def write_weights(
         metadata |= {"part": _FLOWNET}
     else:
         metadata |= {"config": json.dumps(config), "class_names": json.dumps(config["classes"])}
-    tensors = {name: tensor.contiguous() for name, tensor in state.items()}
+    # Copies, since safetensors refuses tensors that share memory.
+    tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}
     with atomic_path(path) as aside:
         mode = aside.stat().st_mode
         safetensors.torch.save_file(tensors, aside, metadata)
@@ -100,8 +114,14 @@ def file_sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def load_state(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) -> None:
+def load_state(
+    model: nn.Module, state: Mapping[str, Tensor], *, origin: str, target: str = "the configuration"
+) -> None:
     """Put a state dict into a model; both must have the same names and shapes.
+
+    Args:
+        origin: Where the state comes from, for messages.
+        target: What it has to fit, for messages.
 
     Raises:
         InputError: Names the tensors that are missing, unexpected or of another shape.
@@ -120,7 +140,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], *, origin: str) ->
     if shapes:
         problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
     if problems:
-        raise InputError(f"{origin}: the weights don't fit the configuration: tensors {'; '.join(problems)}")
+        raise InputError(f"{origin}: the weights don't fit {target}: tensors {'; '.join(problems)}")
     model.load_state_dict(dict(state))
 
 
@@ -128,7 +148,7 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-def _read_safetensors(path: Path) -> Weights:
+def _read_safetensors(path: Path) -> Weights | FlowNetWeights:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
@@ -136,7 +156,7 @@ def _read_safetensors(path: Path) -> Weights:
     except (OSError, safetensors.SafetensorError) as error:
         raise InputError(f"{path}: no readable safetensors file: {error}") from error
     if metadata.get("part") == _FLOWNET:
-        return _flownet(path, state, metadata.get("licence", ""))
+        return FlowNetWeights(path, state, metadata.get("licence", ""))
     if "config" not in metadata:
         raise InputError(f"{path}: has no megavid configuration in its metadata")
     try:
@@ -148,7 +168,7 @@ def _read_safetensors(path: Path) -> Weights:
     return Weights(path, state, config, told, num_classes, metadata.get("licence", ""))
 
 
-def _read_checkpoint(path: Path) -> Weights:
+def _read_checkpoint(path: Path) -> Weights | FlowNetWeights:
     try:
         with warnings.catch_warnings():  # of odd pickles, which the error says better
             warnings.simplefilter("ignore")
@@ -159,14 +179,10 @@ def _read_checkpoint(path: Path) -> Weights:
         raise InputError(
             f"{path}: expected a PyTorch checkpoint of tensors only, and can't read it as one: {reason}"
         ) from error
-    state = data.get("model", data.get("state_dict", data)) if isinstance(data, dict) else None
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise InputError(f'{path}: expected {{"model": {{name: tensor}}}}, as the original release publishes')
-    if official.is_official_flownet(state):
-        return _flownet(path, official.flownet_from_official(state), OFFICIAL_LICENCE)
+    state = _state_dict(data, path)
     if not official.is_official(state):
+        if official.is_official_flownet(state):
+            return FlowNetWeights(path, official.flownet_from_official(state), OFFICIAL_LICENCE)
         raise InputError(f"{path}: its tensors are not named as in the original release's checkpoints")
     state = official.without_wrapper(state)
     try:
@@ -178,5 +194,19 @@ def _read_checkpoint(path: Path) -> Weights:
     return Weights(path, renamed, None, told, num_classes, OFFICIAL_LICENCE)
 
 
-def _flownet(path: Path, state: dict[str, Tensor], licence: str) -> Weights:
-    return Weights(path, state, None, {}, 0, licence, flownet=True)
+def _state_dict(data: object, path: Path) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by name: all of it, or what stands under "model" or "state_dict"."""
+    inner = [data.get(key) for key in ("model", "state_dict")] if isinstance(data, dict) else []
+    state = next((value for value in inner if isinstance(value, dict)), data)
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise InputError(
+            f"{path}: expected {{name: tensor}}, alone or under 'model' or 'state_dict', as the original "
+            "release publishes"
+        )
+    for name, tensor in state.items():
+        dense = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta)
+        if not dense or tensor.is_complex():
+            raise InputError(f"{path}: {name!r}: expected a plain tensor of real numbers")
+    return state

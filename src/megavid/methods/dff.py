@@ -25,7 +25,7 @@ class DffConfig(MethodConfig):
     Attributes:
         key_interval: Every how many frames the trunk runs; 10 as published.
         flow_width: Channels of FlowNet's first layer; 64 as published.
-        align_corners: How maps are sampled (`warp`); False as published.
+        align_corners: How maps are sampled (`warp`); False for the published weights.
     """
 
     name: Literal["dff"]

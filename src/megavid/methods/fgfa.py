@@ -27,7 +27,7 @@ class FgfaConfig(MethodConfig):
     Attributes:
         window: Frames before and after the key frame whose features are aggregated; 9 as published.
         flow_width: Channels of FlowNet's first layer; 64 as published.
-        align_corners: How maps are sampled (`warp`); False as published.
+        align_corners: How maps are sampled (`warp`); False for the published weights.
     """
 
     name: Literal["fgfa"]
@@ -117,9 +117,10 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         total, weights = torch.zeros_like(key.c4, dtype=torch.float32), torch.zeros_like(flow[0, 0])
         target = None
         for frame, flow_2hw in zip(frames, flow, strict=True):
-            maps = torch.cat((frame.c4, frame.embedding))[None]
-            warped = warp(maps, flow_2hw[None], align_corners=self.method.align_corners)[0].float()
-            c4, embedding = warped.split([len(frame.c4), len(frame.embedding)])
+            c4, embedding = (
+                warp(map_[None], flow_2hw[None], align_corners=self.method.align_corners)[0].float()
+                for map_ in (frame.c4, frame.embedding)
+            )
             # The key frame, which comes first, is warped along the flow to itself, too.
             target = embedding if target is None else target
             likeness = F.cosine_similarity(embedding, target, dim=0)

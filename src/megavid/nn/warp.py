@@ -13,9 +13,8 @@ def warp(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
     Args:
         features: (B, C, h, w).
         flow: (B, 2, h, w): displacements in x and y to where each cell is in `features`, cells.
-        align_corners: Whether a displacement of n cells moves by exactly n. The original scales
-            coordinates as if so, but samples (since PyTorch 1.3) as if not: cell x of n is taken from
-            x * n / (n - 1) - 1/2.
+        align_corners: True: cell x is taken from x + flow. False: from (x + flow) * n / (n - 1) - 1/2 in a
+            map of n cells, which is what the original does since PyTorch 1.3 changed a default under it.
 
     Returns:
         (B, C, h, w). Beyond the border, the border goes on.
