@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from megavid.cli import COMMANDS, main, split_overrides
@@ -72,6 +73,7 @@ def test_convert_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert "flownet.safetensors: FlowNet" in capsys.readouterr().out
     assert main(["convert", str(source), target, "--model", "dff_r50"]) == 2
     assert "which take no configuration" in capsys.readouterr().err
+    PIL.Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
     command = ["detect", str(tmp_path), "--weights", target, "-o", str(tmp_path / "out")]
     assert main(command) == 2
     assert "holds FlowNet's weights only, not a whole detector" in capsys.readouterr().err

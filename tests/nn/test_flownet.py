@@ -37,7 +37,7 @@ def test_flow_is_scaled() -> None:
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (3, 5)])
 def test_refinement_joins_what_is_there_with_what_comes_up(height: int, width: int) -> None:
-    refine = Refinement(2, 3)
+    refine = Refinement(in_channels=2, out_channels=3)
     for parameter in refine.parameters():
         torch.nn.init.zeros_(parameter)
     # A kernel with a single 1 in its corner puts cell (y, x) at (2y + 3, 2x + 3), less the crop of one.

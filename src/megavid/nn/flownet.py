@@ -42,10 +42,10 @@ class FlowNet(nn.Module):
         self.conv5_1 = nn.Conv2d(8 * c, 8 * c, 3, 1, 1)
         self.conv6 = nn.Conv2d(8 * c, 16 * c, 3, 2, 1)
         self.conv6_1 = nn.Conv2d(16 * c, 16 * c, 3, 1, 1)
-        self.refine5 = Refinement(16 * c, 8 * c)
-        self.refine4 = Refinement(8 * c + 8 * c + 2, 4 * c)
-        self.refine3 = Refinement(8 * c + 4 * c + 2, 2 * c)
-        self.refine2 = Refinement(4 * c + 2 * c + 2, c)
+        self.refine5 = Refinement(in_channels=16 * c, out_channels=8 * c)
+        self.refine4 = Refinement(in_channels=8 * c + 8 * c + 2, out_channels=4 * c)
+        self.refine3 = Refinement(in_channels=8 * c + 4 * c + 2, out_channels=2 * c)
+        self.refine2 = Refinement(in_channels=4 * c + 2 * c + 2, out_channels=c)
         self.out_channels = 2 * c + c + 2
         self.predict = nn.Conv2d(self.out_channels, 2, 3, 1, 1)
 
@@ -81,7 +81,7 @@ class Refinement(nn.Module):
         out_channels: Of the upsampled ones.
     """
 
-    def __init__(self, in_channels: int, out_channels: int) -> None:
+    def __init__(self, *, in_channels: int, out_channels: int) -> None:
         super().__init__()
         self.predict = nn.Conv2d(in_channels, 2, 3, 1, 1)
         self.upsample_flow = nn.ConvTranspose2d(2, 2, 4, 2)
