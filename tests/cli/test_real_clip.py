@@ -39,7 +39,16 @@ def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, method
             for frame in frames:
                 writer.write(frame.image, frame.time)
     out = tmp_path / "out"
-    small = ["--input.min_size", "64", "--input.max_size", "120", "--batch-size", "8"]
+    small = [
+        "--input.min_size",
+        "64",
+        "--input.max_size",
+        "120",
+        "--rpn.proposals",
+        "20",
+        "--batch-size",
+        "8",
+    ]
     assert main(["detect", str(given), "--weights", str(weights), "-o", str(out), *small]) == 0
     with VideoFile(out / "annotated.mp4") as annotated:
         assert len(list(annotated)) == 144
