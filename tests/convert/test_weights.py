@@ -315,9 +315,8 @@ def test_flownet_and_detectors_are_not_mixed_up(official: Path, tmp_path: Path) 
         torch.zeros(64).to_sparse(),
         torch.zeros(64, dtype=torch.complex64),
         torch.zeros(64, device="meta"),
-        torch.quantize_per_tensor(torch.zeros(64), 1.0, 0, torch.qint8),
     ],
-    ids=["sparse", "complex", "meta", "quantized"],
+    ids=["sparse", "complex", "meta"],
 )
 def test_tensors_that_are_not_plain_are_named(tmp_path: Path, odd: torch.Tensor) -> None:
     path = tmp_path / "odd.pth"
