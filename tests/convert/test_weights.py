@@ -321,7 +321,7 @@ def test_flownet_and_detectors_are_not_mixed_up(official: Path, tmp_path: Path) 
 def test_tensors_that_are_not_plain_are_named(tmp_path: Path, odd: torch.Tensor) -> None:
     path = tmp_path / "odd.pth"
     torch.save({"state_dict": {"flow_conv1.weight": torch.zeros(1), "flow_conv1.bias": odd}}, path)
-    with pytest.raises(InputError, match="odd.pth: "):
+    with pytest.raises(InputError, match="odd.pth: .*(plain tensor|can't read it)"):
         convert_weights(path, tmp_path / "out.safetensors")
 
 
