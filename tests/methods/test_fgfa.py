@@ -26,9 +26,9 @@ def detector() -> Fgfa:
 
 
 def calls(module: nn.Module) -> list[int]:
-    """A list that grows by the batch size of each call."""
+    """A list that grows by the batch size of each call, that of its last argument."""
     sizes: list[int] = []
-    module.register_forward_hook(lambda module, args, output: sizes.append(len(args[0])))
+    module.register_forward_hook(lambda module, args, output: sizes.append(len(args[-1])))
     return sizes
 
 

@@ -58,3 +58,18 @@ def test_current_and_reference_are_told_apart() -> None:
     net = FlowNet(width=4)
     one, two = flow_input(torch.rand(2, 3, 32, 32) * 255).split(1)
     assert not torch.equal(net(one, two)[0], net(two, one)[0])
+
+
+def test_one_current_frame_serves_all_pairs() -> None:
+    net = FlowNet(width=4)
+    frames = flow_input(torch.rand(3, 3, 32, 48) * 255)
+    one, _ = net(frames[:1], frames)
+    each, _ = net(frames[:1].expand(3, -1, -1, -1), frames)
+    torch.testing.assert_close(one, each)
+
+
+def test_first_convolution_sees_the_frames_side_by_side() -> None:
+    net = FlowNet(width=4)
+    current, reference = flow_input(torch.rand(4, 3, 32, 48) * 255).split(2)
+    side_by_side = net.conv1(torch.cat((current, reference), dim=1))
+    torch.testing.assert_close(net._conv1(current, reference), side_by_side)

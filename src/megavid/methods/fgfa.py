@@ -113,7 +113,7 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         """
         frames = list(dict.fromkeys([key, *local]))
         references = torch.stack([f.flow_input for f in frames])
-        flow, _ = self.flow(key.flow_input.expand_as(references), references)
+        flow, _ = self.flow(key.flow_input[None], references)
         total, weights = torch.zeros_like(key.c4, dtype=torch.float32), torch.zeros_like(flow[0, 0])
         target = None
         for frame, flow_2hw in zip(frames, flow, strict=True):

@@ -53,14 +53,14 @@ class FlowNet(nn.Module):
         """Where in the reference frame each cell of the current frame is.
 
         Args:
-            current: (B, 3, ceil(H / 2), ceil(W / 2)), what `flow_input` gives.
-            reference: The same of the other frames.
+            current: (B, 3, ceil(H / 2), ceil(W / 2)), what `flow_input` gives; or (1, ...), for all pairs.
+            reference: The same of the other frames, (B, ...).
 
         Returns:
             Displacements in x and y, (B, 2, h, w), cells of the trunk's map; and the features that they were
             predicted from, (B, `out_channels`, h, w).
         """
-        x1 = _leaky(self.conv1(torch.cat((current, reference), dim=1)))
+        x1 = _leaky(self._conv1(current, reference))
         x2 = _leaky(self.conv2(x1))
         x3 = _leaky(self.conv3_1(_leaky(self.conv3(x2))))
         x4 = _leaky(self.conv4_1(_leaky(self.conv4(x3))))
@@ -71,6 +71,12 @@ class FlowNet(nn.Module):
         x3 = self.refine3(x4, x3)
         features = F.avg_pool2d(self.refine2(x3, x2), 2, ceil_mode=True)
         return _FLOW_SCALE * self.predict(features).float(), features
+
+    def _conv1(self, current: Tensor, reference: Tensor) -> Tensor:
+        """Of the two frames' channels side by side, as a sum, so that one current frame serves all pairs."""
+        of_current, of_reference = self.conv1.weight.split(3, dim=1)
+        x = F.conv2d(current, of_current, self.conv1.bias, self.conv1.stride, self.conv1.padding)
+        return x + F.conv2d(reference, of_reference, None, self.conv1.stride, self.conv1.padding)
 
 
 class Refinement(nn.Module):
