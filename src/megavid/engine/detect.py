@@ -14,17 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeRemainingColumn,
-)
-from rich.text import Text
 from torch import Tensor
 
 from megavid.core.errors import InputError
@@ -33,6 +22,7 @@ from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
 from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, partial_name
 from megavid.engine.overlap import InBackground, prefetch
+from megavid.engine.progress import frame_progress
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, LiveStream, VideoFile
 from megavid.video.session import VideoSession
@@ -197,7 +187,7 @@ def _detect_all(
         if stop.is_set() and total is not None:
             raise _StoppedError
 
-    with InBackground(behind=_QUEUE) as background, _progress() as progress:
+    with InBackground(behind=_QUEUE) as background, frame_progress() as progress:
         task = progress.add_task(name, total=total)
         try:
             for result in run_session(session, read(), batch_size=batch):
@@ -260,22 +250,3 @@ def _only(result: FrameResult, labels: Tensor | None) -> FrameResult:
         return result
     found = result.detections
     return FrameResult(result.index, result.time, found[torch.isin(found.labels, labels)])
-
-
-class _Speed(ProgressColumn):
-    """Frames a second."""
-
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.finished_speed or task.speed or 0:.1f} frames/s", style="progress.data.speed")
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Speed(),
-        TextColumn("ETA"),
-        TimeRemainingColumn(),
-        console=Console(stderr=True),
-    )

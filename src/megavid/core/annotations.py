@@ -1,0 +1,344 @@
+"""Annotated videos as one table: the frames in order, and what is in each.
+
+Shapes: V videos, F frames, M boxes, C classes.
+"""
+
+from __future__ import annotations
+
+import json
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+
+NO_TRACK = -1
+"""The track id of a box that belongs to no track."""
+
+_BOX = pa.struct(
+    [
+        *((name, pa.float32()) for name in ("x1", "y1", "x2", "y2")),
+        ("label", pa.int32()),
+        ("track", pa.int64()),
+        *((name, pa.bool_()) for name in ("occluded", "generated", "difficult")),
+    ]
+)
+_SCHEMA = pa.schema(
+    [
+        ("video", pa.int32()),
+        ("number", pa.int32()),
+        ("file", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("listed", pa.bool_()),
+        ("image_id", pa.int64()),
+        ("objects", pa.list_(_BOX)),
+    ]
+)
+_METADATA_KEY = b"megavid"
+
+
+@dataclass(frozen=True, eq=False)
+class Annotations:
+    """A data set. Frames stand video by video and in time order, boxes frame by frame.
+
+    Attributes:
+        classes: (C,) names; a label is an index into them.
+        root: The folder that file names are relative to.
+        videos: (V,) names, each once. A still image is a video of one frame.
+        sources: (V,) the video's file, relative to `root`; "" where its frames are images.
+        video: int32 (F,), indexes into `videos`, never falling.
+        number: int32 (F,), the frame's number in its video, rising; from 0 where the video has all frames.
+        files: (F,) image files relative to `root`, null where the video is a file.
+        width, height: int32 (F,), pixels; 0 where the annotations don't say.
+        listed: bool (F,), whether the frame is among those to train on; all, where no list says.
+        image_ids: int64 (F,), what other formats call the frame.
+        offsets: int64 (F + 1,), the boxes of frame f are those from offsets[f] to offsets[f + 1].
+        boxes: float32 (M, 4), half-open x1 y1 x2 y2 in pixels, as annotated: not clipped.
+        labels: int32 (M,), indexes into `classes`.
+        tracks: int64 (M,), ids of instances within their video, `NO_TRACK` where unknown.
+        occluded, generated, difficult: bool (M,), as annotated.
+        category_ids: (C,) what other formats call the classes.
+    """
+
+    classes: tuple[str, ...]
+    root: Path
+    videos: tuple[str, ...]
+    sources: tuple[str, ...]
+    video: NDArray[np.int32]
+    number: NDArray[np.int32]
+    files: pa.StringArray
+    width: NDArray[np.int32]
+    height: NDArray[np.int32]
+    listed: NDArray[np.bool_]
+    image_ids: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    boxes: NDArray[np.float32]
+    labels: NDArray[np.int32]
+    tracks: NDArray[np.int64]
+    occluded: NDArray[np.bool_]
+    generated: NDArray[np.bool_]
+    difficult: NDArray[np.bool_]
+    category_ids: tuple[int, ...]
+
+    def __len__(self) -> int:
+        """The number of frames."""
+        return len(self.video)
+
+    @property
+    def box_frames(self) -> NDArray[np.int64]:
+        """(M,), the frame that each box is in."""
+        return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    def frames_of(self, video: int) -> slice:
+        """Where the frames of a video stand."""
+        first, end = np.searchsorted(self.video, (video, video + 1))
+        return slice(int(first), int(end))
+
+    def describe(self, frame: int) -> str:
+        """A frame's file, or its number in the video's file, for messages."""
+        file = self.files[frame].as_py()
+        if file is not None:
+            return str(self.root / file)
+        video = self.video[frame]
+        where = self.root / self.sources[video] if self.sources[video] else self.videos[video]
+        return f"{where}, frame {self.number[frame]}"
+
+    def select(self, frames: NDArray[np.bool_]) -> Annotations:
+        """The data set of some frames only; videos keep their numbers. `frames`: a mask (F,)."""
+        rows = np.repeat(frames, np.diff(self.offsets))
+        kept: dict[str, Any] = {name: getattr(self, name)[rows] for name in _PER_BOX}
+        kept |= {name: getattr(self, name)[frames] for name in _PER_FRAME}
+        offsets = np.concatenate(([0], np.diff(self.offsets)[frames].cumsum()))
+        return replace(self, **kept, files=self.files.filter(pa.array(frames)), offsets=offsets)
+
+    def select_boxes(self, boxes: NDArray[np.bool_]) -> Annotations:
+        """The same frames with some boxes only. `boxes`: a mask (M,)."""
+        kept: dict[str, Any] = {name: getattr(self, name)[boxes] for name in _PER_BOX}
+        counts = np.concatenate(([0], boxes.cumsum()))[self.offsets]
+        return replace(self, **kept, offsets=counts)
+
+    def save(self, path: Path) -> None:
+        """Write a Parquet file: a row a frame, its boxes as a list; the rest as JSON in the metadata.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        objects = [*self.boxes.T, self.labels, self.tracks, self.occluded, self.generated, self.difficult]
+        structs = pa.StructArray.from_arrays(
+            [pa.array(column, field.type) for column, field in zip(objects, _BOX, strict=True)],
+            fields=list(_BOX),
+        )
+        columns = [
+            pa.array(self.video),
+            pa.array(self.number),
+            self.files,
+            pa.array(self.width),
+            pa.array(self.height),
+            pa.array(self.listed),
+            pa.array(self.image_ids),
+            pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), structs),
+        ]
+        about = {
+            "annotations": 1,
+            "classes": self.classes,
+            "category_ids": self.category_ids,
+            "root": str(self.root.absolute()),
+            "videos": self.videos,
+            "sources": self.sources,
+        }
+        schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(about)})
+        with atomic_path(path) as aside:
+            pq.write_table(pa.Table.from_arrays(columns, schema=schema), aside, compression="zstd")
+
+
+def load_annotations(path: Path) -> Annotations:
+    """Read what `Annotations.save` wrote.
+
+    Raises:
+        InputError: The file is missing, broken or something else.
+    """
+    try:
+        table = pq.read_table(path)
+        about = json.loads(table.schema.metadata[_METADATA_KEY])
+        if about.get("annotations") != 1 or not table.schema.equals(_SCHEMA):
+            raise KeyError(_METADATA_KEY)
+    except (KeyError, TypeError) as error:
+        raise InputError(f"{path}: expected an index that `megavid data index` wrote") from error
+    except (OSError, pa.ArrowException, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as an index: {error}") from error
+    columns = {name: _joined(table[name]) for name in table.column_names}
+    objects = columns["objects"]
+    parts = dict(zip((field.name for field in _BOX), objects.flatten().flatten(), strict=True))
+    return Annotations(
+        classes=tuple(about["classes"]),
+        category_ids=tuple(about["category_ids"]),
+        root=Path(about["root"]),
+        videos=tuple(about["videos"]),
+        sources=tuple(about["sources"]),
+        video=_numbers(columns["video"]),
+        number=_numbers(columns["number"]),
+        files=columns["file"],
+        width=_numbers(columns["width"]),
+        height=_numbers(columns["height"]),
+        listed=_numbers(columns["listed"]),
+        image_ids=_numbers(columns["image_id"]),
+        offsets=(_numbers(objects.offsets) - objects.offsets[0].as_py()).astype(np.int64),
+        boxes=np.stack([_numbers(parts[name]) for name in ("x1", "y1", "x2", "y2")], axis=1),
+        labels=_numbers(parts["label"]),
+        tracks=_numbers(parts["track"]),
+        occluded=_numbers(parts["occluded"]),
+        generated=_numbers(parts["generated"]),
+        difficult=_numbers(parts["difficult"]),
+    )
+
+
+def concatenate(parts: Sequence[Annotations]) -> Annotations:
+    """Data sets of the same classes and root, with different videos, one after the other."""
+    first = parts[0]
+    assert all(
+        (p.classes, p.root, p.category_ids) == (first.classes, first.root, first.category_ids) for p in parts
+    )
+    shifts = np.cumsum([0, *(len(p.videos) for p in parts)])
+    starts = np.cumsum([0, *(len(p.boxes) for p in parts)])
+    together: dict[str, Any] = {
+        name: np.concatenate([getattr(p, name) for p in parts]) for name in (*_PER_BOX, *_PER_FRAME)
+    }
+    together["video"] = np.concatenate(
+        [p.video + shift for p, shift in zip(parts, shifts, strict=False)]
+    ).astype(np.int32)
+    offsets = [
+        np.zeros(1, np.int64),
+        *(p.offsets[1:] + start for p, start in zip(parts, starts, strict=False)),
+    ]
+    return replace(
+        first,
+        **together,
+        videos=tuple(name for p in parts for name in p.videos),
+        sources=tuple(name for p in parts for name in p.sources),
+        files=pa.concat_arrays([p.files for p in parts]),
+        offsets=np.concatenate(offsets),
+    )
+
+
+class AnnotationBuilder:
+    """Makes `Annotations` from a reader's calls: `video`, then `frame`, then `box`, each for the last one.
+
+    Args:
+        classes: (C,) names.
+        root: The folder that file names are relative to.
+        category_ids: (C,) what the format calls the classes; 1 to C by default.
+
+    Example:
+        >>> builder = AnnotationBuilder(("cat",), root=folder)
+        >>> builder.video("clip")
+        >>> builder.frame(0, file="clip/000000.jpg", width=640, height=480)
+        >>> builder.box(10, 20, 30, 40, label=0, track=7)
+        >>> annotations = builder.build()
+    """
+
+    def __init__(
+        self, classes: Sequence[str], *, root: Path, category_ids: Sequence[int] | None = None
+    ) -> None:
+        self.classes = tuple(classes)
+        self._root = root
+        self._category_ids = tuple(category_ids or range(1, len(self.classes) + 1))
+        self._videos: list[str] = []
+        self._sources: list[str] = []
+        self._files: list[str | None] = []
+        self._frames: dict[str, array[Any]] = {name: array("q") for name in (*_PER_FRAME, "offsets")}
+        self._boxes: dict[str, array[Any]] = {
+            name: array("d" if name == "boxes" else "q") for name in _PER_BOX
+        }
+
+    def video(self, name: str, *, source: str = "") -> None:
+        """The next video, with its file where it is one."""
+        self._videos.append(name)
+        self._sources.append(source)
+
+    def frame(
+        self,
+        number: int,
+        *,
+        file: str | None = None,
+        width: int = 0,
+        height: int = 0,
+        listed: bool = True,
+        image_id: int | None = None,
+    ) -> None:
+        """The next frame of the last video, with its image's file where it has one."""
+        values = {
+            "video": len(self._videos) - 1,
+            "number": number,
+            "width": width,
+            "height": height,
+            "listed": listed,
+            "image_ids": len(self._files) + 1 if image_id is None else image_id,
+            "offsets": len(self._boxes["labels"]),
+        }
+        self._files.append(file)
+        for name, value in values.items():
+            self._frames[name].append(value)
+
+    def box(
+        self,
+        x1: float,
+        y1: float,
+        x2: float,
+        y2: float,
+        *,
+        label: int,
+        track: int = NO_TRACK,
+        occluded: bool = False,
+        generated: bool = False,
+        difficult: bool = False,
+    ) -> None:
+        """A box of the last frame, half-open."""
+        self._boxes["boxes"].extend((x1, y1, x2, y2))
+        for name, value in zip(_PER_BOX[1:], (label, track, occluded, generated, difficult), strict=True):
+            self._boxes[name].append(value)
+
+    def build(self) -> Annotations:
+        """The data set."""
+        columns: dict[str, Any] = {
+            name: np.frombuffer(values, values.typecode).astype(_DTYPES[name])
+            for name, values in (self._frames | self._boxes).items()
+        }
+        columns["boxes"] = columns["boxes"].reshape(-1, 4)
+        columns["offsets"] = np.append(columns["offsets"], len(columns["labels"]))
+        return Annotations(
+            classes=self.classes,
+            category_ids=self._category_ids,
+            root=self._root,
+            videos=tuple(self._videos),
+            sources=tuple(self._sources),
+            files=pa.array(self._files, pa.string()),
+            **columns,
+        )
+
+
+_PER_FRAME = ("video", "number", "width", "height", "listed", "image_ids")
+_PER_BOX = ("boxes", "labels", "tracks", "occluded", "generated", "difficult")
+_DTYPES: dict[str, type] = {
+    **dict.fromkeys(("video", "number", "width", "height", "labels"), np.int32),
+    **dict.fromkeys(("image_ids", "offsets", "tracks"), np.int64),
+    **dict.fromkeys(("listed", "occluded", "generated", "difficult"), np.bool_),
+    "boxes": np.float32,
+}
+
+
+def _joined(column: pa.ChunkedArray) -> pa.Array:
+    return column.combine_chunks()
+
+
+def _numbers(column: pa.Array) -> NDArray[Any]:
+    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
+    return values

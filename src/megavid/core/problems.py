@@ -1,0 +1,81 @@
+"""What is wrong with a data set, and whether to stop at it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from megavid.core.errors import InputError
+
+
+class Kind(StrEnum):
+    """Kinds of problems, in the words that they are reported in."""
+
+    UNREADABLE = "unreadable annotations"
+    NO_IMAGE = "missing image"
+    BAD_IMAGE = "unreadable image"
+    IMAGE_SIZE = "image of another size than annotated"
+    UNKNOWN_CLASS = "unknown class"
+    INVERTED = "inverted or empty box"
+    OUTSIDE = "box outside the frame"
+    DUPLICATE_FRAME = "duplicate frame"
+    DUPLICATE_BOX = "duplicate box"
+    GAP = "gap between frames"
+    MIXED_SIZES = "frames of several sizes"
+    EMPTY_VIDEO = "video without frames"
+    BAD_ROW = "bad row"
+    NO_FRAME = "frame that the data set lacks"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: What sort of thing.
+        where: The file, with the row, key or frame in it.
+        message: What was found and what was expected.
+    """
+
+    kind: Kind
+    where: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.where}: {self.message}"
+
+
+@dataclass
+class Problems:
+    """Where readers put what is wrong with the data they read.
+
+    A reader leaves out the bad row or frame after `add`, which returns only if that is wanted.
+
+    Attributes:
+        skip: Go on after a problem; else the first one is an error.
+        found: The problems so far, in the order found.
+
+    Example:
+        >>> problems = Problems(skip=True)
+        >>> annotations = read_annotations(path, problems=problems)
+        >>> problems.counts()
+    """
+
+    skip: bool = False
+    found: list[Problem] = field(default_factory=list)
+
+    def add(self, kind: Kind, where: object, message: str) -> None:
+        """Note a problem.
+
+        Raises:
+            InputError: Unless `skip`; the message is the problem's.
+        """
+        problem = Problem(kind, str(where), message)
+        if not self.skip:
+            raise InputError(str(problem))
+        self.found.append(problem)
+
+    def counts(self) -> dict[Kind, int]:
+        """How many there are of each kind, the most frequent first."""
+        return dict(Counter(problem.kind for problem in self.found).most_common())

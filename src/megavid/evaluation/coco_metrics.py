@@ -1,0 +1,90 @@
+"""COCO's metrics, by the library that everyone compares with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megavid.core.errors import InputError
+from megavid.evaluation.boxes import Boxes
+
+NAMES = {
+    "AP": "AP_all",
+    "AP50": "AP_50",
+    "AP75": "AP_75",
+    "AP small": "AP_small",
+    "AP medium": "AP_medium",
+    "AP large": "AP_large",
+    "AR 1": "AR_all",
+    "AR 10": "AR_second",
+    "AR 100": "AR_third",
+    "AR small": "AR_small",
+    "AR medium": "AR_medium",
+    "AR large": "AR_large",
+}
+"""Our names of the metrics, and the library's. AP is the mean over IoU 0.50 to 0.95; sizes are COCO's, with
+limits at 32 x 32 and 96 x 96 pixels; AR n is for the n best detections a frame."""
+
+
+def coco_metrics(
+    found: Boxes,
+    truth: Boxes,
+    *,
+    num_frames: int,
+    num_classes: int,
+    ignored: NDArray[np.bool_] | None = None,
+) -> dict[str, float]:
+    """The metrics of `NAMES`, from 0 to 1; NaN where there are no such objects.
+
+    Args:
+        found: N detections.
+        truth: M objects.
+        num_frames: Frames in the data set.
+        num_classes: C.
+        ignored: bool (M,), crowds and the like: COCO's `iscrowd`.
+
+    Raises:
+        InputError: faster-coco-eval is not installed (the extra `coco`).
+    """
+    try:
+        from faster_coco_eval import COCO, COCOeval_faster
+    except ImportError as error:
+        raise InputError("COCO metrics need faster-coco-eval: pip install 'megavid[coco]'") from error
+    assert found.score is not None
+    if len(truth) == 0 or len(found) == 0:  # which the library does not take
+        return dict.fromkeys(NAMES, np.nan if len(truth) == 0 else 0.0)
+    evaluation = COCOeval_faster(
+        COCO(_as_coco(truth, num_frames, num_classes, ignored)),
+        iouType="bbox",
+        extra_calc=False,
+    )
+    rows = np.column_stack([found.frame + 1, _xywh(found.xyxy), found.score, found.label + 1])
+    evaluation.cocoDt = evaluation.cocoGt.loadRes(rows.astype(np.float64))
+    evaluation.run()
+    stats = evaluation.stats_as_dict
+    # The library says -1 where there is nothing to measure.
+    return {ours: float(stats[theirs]) if stats[theirs] >= 0 else np.nan for ours, theirs in NAMES.items()}
+
+
+def _as_coco(
+    truth: Boxes, num_frames: int, num_classes: int, ignored: NDArray[np.bool_] | None
+) -> dict[str, list[dict[str, Any]]]:
+    crowd = np.zeros(len(truth), np.int64) if ignored is None else ignored.astype(np.int64)
+    boxes = _xywh(truth.xyxy)
+    columns = (truth.frame + 1, truth.label + 1, boxes, boxes[:, 2] * boxes[:, 3], crowd)
+    rows = zip(*(column.tolist() for column in columns), strict=True)
+    return {
+        "images": [{"id": i + 1} for i in range(num_frames)],
+        "categories": [{"id": i + 1, "name": str(i)} for i in range(num_classes)],
+        "annotations": [
+            {"id": i, "image_id": image, "category_id": category, "bbox": box, "area": area, "iscrowd": flag}
+            for i, (image, category, box, area, flag) in enumerate(rows, 1)
+        ],
+    }
+
+
+def _xywh(boxes: NDArray[Any]) -> NDArray[np.float64]:
+    corners = boxes.astype(np.float64)
+    return np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)

@@ -1,0 +1,148 @@
+"""Which detection finds which object: the original release's rules, for a class at a time.
+
+Shapes: N detections of the class, by falling score; G objects of the class, by frame; P pairs of a detection
+and an object of its frame; F frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megavid.core.iou import paired_iou
+from megavid.evaluation.boxes import Boxes
+
+IOU_THRESHOLD = 0.5
+
+_EXTRA_PIXEL = np.array((0.0, 0.0, 1.0, 1.0))
+"""The original counts the last pixel twice: boxes for its IoU are one pixel larger than half-open ones."""
+
+
+@dataclass(frozen=True, eq=False)
+class Overlaps:
+    """How the detections of a class overlap its objects.
+
+    Attributes:
+        frame: int (N,), of each detection.
+        score: float (N,), falling.
+        object_frame: int (G,), of each object, rising.
+        pair_detection, pair_object: int (P,); pairs stand by detection, then by object.
+        pair_iou: float64 (P,).
+        pair_is_best: bool (P,), whether no object overlaps that detection more.
+        objects_in_frame: int (F,).
+    """
+
+    frame: NDArray[Any]
+    score: NDArray[Any]
+    object_frame: NDArray[Any]
+    pair_detection: NDArray[np.int64]
+    pair_object: NDArray[np.int64]
+    pair_iou: NDArray[np.float64]
+    pair_is_best: NDArray[np.bool_]
+    objects_in_frame: NDArray[np.int64]
+
+
+def find_overlaps(found: Boxes, truth: Boxes, *, num_frames: int) -> Overlaps:
+    """The overlaps of a class; its boxes alone are given, `found` by falling score, `truth` by frame."""
+    assert found.score is not None
+    counts = np.bincount(truth.frame, minlength=num_frames)
+    starts = counts.cumsum() - counts
+    objects = counts[found.frame]
+    detections = np.repeat(np.arange(len(found)), objects)
+    first_pair = objects.cumsum() - objects
+    places = starts[found.frame[detections]] + np.arange(len(detections)) - first_pair[detections]
+    iou = paired_iou(found.xyxy[detections] + _EXTRA_PIXEL, truth.xyxy[places] + _EXTRA_PIXEL)
+    some = objects > 0
+    best = np.maximum.reduceat(iou, first_pair[some]) if some.any() else iou
+    return Overlaps(
+        frame=found.frame,
+        score=found.score,
+        object_frame=truth.frame,
+        pair_detection=detections,
+        pair_object=places,
+        pair_iou=iou,
+        pair_is_best=iou == np.repeat(best, objects[some]),
+        objects_in_frame=counts,
+    )
+
+
+def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """The object that each detection finds, (N,), -1 for none.
+
+    Each detection, by falling score, takes the free object of its frame with the highest IoU of at least 0.5,
+    at a tie one that is not ignored.
+
+    Args:
+        overlaps: Of the class.
+        ignored: bool (G,), objects that do not count.
+    """
+    matched = np.full(len(overlaps.frame), -1, np.int64)
+    near = np.flatnonzero(overlaps.pair_iou >= IOU_THRESHOLD)
+    detection, object_ = overlaps.pair_detection[near], overlaps.pair_object[near]
+    alone = overlaps.objects_in_frame[overlaps.frame[detection]] == 1
+    taken, first = np.unique(object_[alone], return_index=True)
+    matched[detection[alone][first]] = taken
+    detection, object_, iou = detection[~alone], object_[~alone], overlaps.pair_iou[near][~alone]
+    # In a round each frame has a turn of one detection, so that no two want the same object.
+    turn = _turns(detection, overlaps.frame)
+    order = np.lexsort((object_, ignored[object_], -iou, detection, turn))
+    detection, object_, turn = detection[order], object_[order], turn[order]
+    free = np.ones(len(ignored), np.bool_)
+    ends = np.flatnonzero(np.diff(turn, append=-1)) + 1
+    start = 0
+    for end in ends.tolist():
+        rows = start + np.flatnonzero(free[object_[start:end]])
+        start = end
+        rows = rows[_first_of_each(detection[rows])]
+        matched[detection[rows]] = object_[rows]
+        free[object_[rows]] = False
+    return matched
+
+
+def false_positive_weights(
+    overlaps: Overlaps, ignored: NDArray[np.bool_], *, elsewhere: float
+) -> NDArray[np.float64]:
+    """What each detection weighs if it finds no object, (N,).
+
+    Where the frame has objects of the class: nothing if it overlaps an ignored one the most, 1 if one that
+    counts, and at a tie the ignored share of them all.
+
+    Args:
+        overlaps: Of the class.
+        ignored: bool (G,), objects that do not count.
+        elsewhere: The weight in frames without objects of the class.
+    """
+    weights = np.full(len(overlaps.frame), elsewhere)
+    best = np.flatnonzero(overlaps.pair_is_best)
+    detection = overlaps.pair_detection[best]
+    n = len(weights)
+    nearest = np.bincount(detection, minlength=n)
+    nearest_ignored = np.bincount(detection[ignored[overlaps.pair_object[best]]], minlength=n)
+    has_objects = nearest > 0
+    weights[has_objects] = nearest_ignored[has_objects] == 0
+    tie = (nearest_ignored > 0) & (nearest_ignored < nearest)
+    frames = len(overlaps.objects_in_frame)
+    ignored_in_frame = np.bincount(overlaps.object_frame[ignored], minlength=frames)
+    frame = overlaps.frame[tie]
+    weights[tie] = ignored_in_frame[frame] / overlaps.objects_in_frame[frame]
+    return weights
+
+
+def _turns(detection: NDArray[np.int64], frames: NDArray[Any]) -> NDArray[np.int64]:
+    """For each pair, how many detections of its frame come before its own; pairs stand by detection."""
+    starts = _first_of_each(detection)
+    frame = frames[detection[starts]]
+    order = np.argsort(frame, kind="stable")
+    place = np.arange(len(order))
+    group = _first_of_each(frame[order])
+    turn = np.empty(len(order), np.int64)
+    turn[order] = place - np.repeat(group, np.diff(group, append=len(order)))
+    return np.repeat(turn, np.diff(starts, append=len(detection)))
+
+
+def _first_of_each(values: NDArray[Any]) -> NDArray[np.int64]:
+    """Where runs of equal values begin."""
+    return np.flatnonzero(np.diff(values, prepend=-1))
