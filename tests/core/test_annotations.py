@@ -110,7 +110,7 @@ def test_selected_frames_and_boxes(tmp_path: Path) -> None:
 
 
 def test_what_is_no_index(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="none.parquet: cannot be read"):
+    with pytest.raises(InputError, match="none.parquet: no such file"):
         load_annotations(tmp_path / "none.parquet")
     broken = tmp_path / "broken.parquet"
     broken.write_bytes(b"PAR1 and then not")

@@ -40,7 +40,8 @@ def test_rows_and_metadata(tmp_path: Path) -> None:
     assert table["time"].to_pylist() == [0.0, 0.0, 0.2]
     assert table["score"].to_pylist() == pytest.approx([0.9, 0.1, 0.9])
     metadata = json.loads(pq.read_metadata(path).metadata[METADATA_KEY.encode()])
-    assert metadata == {"model": "m", "complete": True, "frames": 3}
+    own = {"classes": ["cat", "dog"], "videos": {"clip": 3}, "frames": 3}
+    assert metadata == {"model": "m", "complete": True, **own}
 
 
 def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -173,6 +173,8 @@ def load_annotations(path: Path) -> Annotations:
             raise KeyError(_METADATA_KEY)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: expected an index that `megavid data index` wrote") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
     except (OSError, pa.ArrowException, json.JSONDecodeError) as error:
         raise InputError(f"{path}: cannot be read as an index: {error}") from error
     columns = {name: _joined(table[name]) for name in table.column_names}

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 def paired_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Intersection over union of each half-open box (N, 4) with the one in its row, (N,); 0 for empty ones."""
+    """IoU of each half-open box (N, 4) with the one in its row, (N,); 0 for empty boxes."""
     first, second = first.astype(np.float64), second.astype(np.float64)
     sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
     overlap = sides.clip(min=0).prod(axis=1)

@@ -1,15 +1,17 @@
-"""Predictions as a Parquet file: one row a box.
+"""Predictions on disk: a Parquet file with a row a box.
 
-Columns: `video` (name), `frame` (number, from 0), `file` (the image's name where the video is a folder of
-images, else null), `time` (seconds), `label`, `class_name`, `score`, and `x1`, `y1`, `x2`, `y2` (half-open,
-pixels of the original frame). What holds for all rows stands as JSON under the key "megavid" of the file's
-metadata, the number of frames with it: frames without detections have no rows.
+Columns: `video` (name), `frame` (number in the video, from 0), `file` (the image's name where the video is a
+folder of images, else null), `time` (seconds), `label`, `class_name`, `score`, and `x1`, `y1`, `x2`, `y2`
+(half-open, pixels of the original frame). What holds for all rows stands as JSON under the key "megavid" of
+the file's metadata, and with it the class names ("classes"), the number of frames of each video ("videos")
+and of all ("frames"): frames without detections have no rows.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
 from megavid.core.frames import FrameResult
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
@@ -55,16 +58,12 @@ class PredictionWriter:
     """
 
     def __init__(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
-        self._path = path
+        self._rows = _RowWriter(path)
         self._metadata = dict(metadata)
-        self._batches: list[pa.RecordBatch] = []
-        self._rows = 0
+        self._videos: dict[str, int] = {}
+        self._classes: tuple[str, ...] = ()
         self.frames = 0
         self.detections = 0
-        try:
-            self._writer = pq.ParquetWriter(path, SCHEMA)
-        except OSError as error:
-            raise self._failed(error) from error
 
     def write(self, video: str, result: FrameResult, *, file: str | None = None) -> None:
         """Append a frame's detections.
@@ -78,6 +77,8 @@ class PredictionWriter:
         n = len(found)
         self.frames += 1
         self.detections += n
+        self._videos[video] = self._videos.get(video, 0) + 1
+        self._classes = found.class_names or self._classes
         if n == 0:
             return
         boxes = found.boxes.float().cpu().numpy()
@@ -92,32 +93,106 @@ class PredictionWriter:
             *(boxes[:, i] for i in range(4)),
         ]
         arrays = [_column(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
-        self._batches.append(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
-        self._rows += n
-        if self._rows >= _ROWS_AT_ONCE or len(self._batches) >= _BATCHES_AT_ONCE:
-            self._flush()
+        self._rows.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
 
     def close(self, **metadata: Any) -> None:
-        """Finish the file, with more metadata; the number of frames is added."""
-        try:
+        """Finish the file, with more metadata; classes and numbers of frames are added."""
+        about = {"classes": self._classes, "videos": self._videos, "frames": self.frames}
+        self._rows.close(self._metadata | metadata | about)
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """What holds for all rows of a predictions file.
+
+    Raises:
+        InputError: The file is missing, broken or something else.
+    """
+    with reading(path):
+        metadata = pq.read_metadata(path).metadata or {}
+        about: dict[str, Any] = json.loads(metadata[METADATA_KEY.encode()])
+    return about
+
+
+def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[str, Any]) -> None:
+    """Join predictions of different videos to one file; memory stays flat.
+
+    Args:
+        parts: Files that `PredictionWriter` wrote, in the order to join them in.
+        path: The file to write; it appears whole or not at all.
+        metadata: What holds for all rows, as JSON values; classes and numbers of frames are added.
+
+    Raises:
+        InputError: A part is broken, two have the same video or different classes, or the file cannot be
+            written.
+    """
+    videos: dict[str, int] = {}
+    classes: list[str] = []
+    with atomic_path(path) as aside:
+        rows = _RowWriter(aside)
+        for part in parts:
+            about = read_metadata(part)
+            twice = videos.keys() & about["videos"].keys()
+            if twice:
+                raise InputError(f"{part}: has the video {min(twice)!r}, which another part has, too")
+            if classes and about["classes"] and about["classes"] != classes:
+                raise InputError(f"{part}: its classes are not those of the other parts")
+            classes = about["classes"] or classes
+            videos |= about["videos"]
+            with reading(part), pq.ParquetFile(part) as file:
+                for batch in file.iter_batches():
+                    rows.write(batch.cast(SCHEMA))
+        about = {"classes": classes, "videos": videos, "frames": sum(videos.values())}
+        rows.close({**metadata, **about})
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """While a predictions file is read: what goes wrong names it."""
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"{path}: expected predictions that megavid wrote; {error} is missing") from error
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except (OSError, pa.ArrowException, json.JSONDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as predictions: {error}") from error
+
+
+class _RowWriter:
+    """Writes batches of rows, collected to row groups of a good size."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._batches: list[pa.RecordBatch] = []
+        self._waiting = 0
+        with self._writing():
+            self._writer = pq.ParquetWriter(path, SCHEMA)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        self._batches.append(batch)
+        self._waiting += batch.num_rows
+        if self._waiting >= _ROWS_AT_ONCE or len(self._batches) >= _BATCHES_AT_ONCE:
             self._flush()
-            everything = self._metadata | metadata | {"frames": self.frames}
-            self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(everything)})
+
+    def close(self, metadata: Mapping[str, Any]) -> None:
+        self._flush()
+        with self._writing():
+            self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(metadata)})
             self._writer.close()
-        except OSError as error:
-            raise self._failed(error) from error
 
     def _flush(self) -> None:
         if self._batches:
             table = pa.Table.from_batches(self._batches, schema=SCHEMA).unify_dictionaries()
-            try:
+            with self._writing():
                 self._writer.write_table(table)
-            except OSError as error:
-                raise self._failed(error) from error
-        self._batches, self._rows = [], 0
+        self._batches, self._waiting = [], 0
 
-    def _failed(self, error: OSError) -> InputError:
-        return InputError(f"{self._path}: cannot be written: {error}")
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error}") from error
 
 
 def _column(values: Any, field: pa.Field) -> pa.Array:

@@ -1,0 +1,131 @@
+"""Where predictions belong in a data set.
+
+Shapes: N predicted boxes, K of them located; F frames of the data set.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import PurePath
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megavid.core.annotations import Annotations
+from megavid.core.problems import Kind, Problems
+from megavid.evaluation.table import Predictions
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """The predicted boxes that belong to a data set.
+
+    Attributes:
+        rows: int64 (K,), of the predictions; rising.
+        frame: int32 (K,), rows of the data set's frames.
+        label: int32 (K,), indexes into the data set's classes.
+    """
+
+    rows: NDArray[np.int64]
+    frame: NDArray[np.int32]
+    label: NDArray[np.int32]
+
+
+def locate(predictions: Predictions, annotations: Annotations, *, problems: Problems) -> Located:
+    """Find the frame and the class of each predicted box.
+
+    Videos and classes are matched by name, frames by number. If predictions and data set have one video
+    each, it is enough that the last parts of their names agree, without suffix: "clip.mp4" is "val/clip".
+
+    Args:
+        predictions: What was detected.
+        annotations: The data set.
+        problems: Where classes and frames go that the data set lacks, and frames that the predictions lack.
+            Such boxes are left out; in such frames nothing was found.
+
+    Raises:
+        InputError: See `problems`.
+    """
+    video = _videos(predictions, annotations)
+    _report_lacking(predictions, annotations, video, problems)
+    label = _labels(predictions, annotations, problems)[predictions.labels]
+    # Boxes of a frame mostly stand together: each such run is looked up once.
+    change = (np.diff(predictions.video) != 0) | (np.diff(predictions.frame) != 0)
+    starts = np.flatnonzero(np.concatenate((np.ones(min(len(predictions), 1), np.bool_), change)))
+    run_video, run_frame = video[predictions.video[starts]], predictions.frame[starts]
+    found = _rows(annotations, run_video, run_frame)
+    _report_unknown(predictions, starts[found < 0], problems)
+    lengths = np.diff(starts, append=len(predictions))
+    frame = np.repeat(found.astype(np.int32), lengths)
+    rows = np.flatnonzero((frame >= 0) & (label >= 0))
+    return Located(rows, frame[rows], label[rows])
+
+
+def _videos(predictions: Predictions, annotations: Annotations) -> NDArray[np.int64]:
+    """For each video of the predictions its number in the data set, -1 for none; (V,)."""
+    numbers = {name: i for i, name in enumerate(annotations.videos)}
+    names = predictions.lengths or dict.fromkeys(predictions.videos)
+    if len(names) == len(annotations.videos) == 1:
+        [theirs], [ours] = names, annotations.videos
+        if PurePath(theirs).stem == PurePath(ours).stem:
+            numbers[theirs] = 0
+    return np.array([numbers.get(name, -1) for name in predictions.videos], np.int64)
+
+
+def _labels(predictions: Predictions, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
+    """For each class of the predictions its label in the data set, -1 for none."""
+    numbers = {name: i for i, name in enumerate(annotations.classes)}
+    used = set(np.unique(predictions.labels).tolist())
+    for label, name in enumerate(predictions.class_names):
+        if label in used and name not in numbers:
+            row = int((predictions.labels == label).argmax())
+            problems.add(
+                Kind.UNKNOWN_CLASS,
+                f"{predictions.origin}, row {row}",
+                f"expected one of the data set's classes, got {name!r}",
+            )
+    return np.array([numbers.get(name, -1) for name in predictions.class_names], np.int32)
+
+
+def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The data set's row of each frame, -1 for none."""
+    if len(annotations) == 0:
+        return np.full(len(video), -1)
+    keys = (annotations.video.astype(np.int64) << 32) + annotations.number
+    order = np.argsort(keys, kind="stable")
+    wanted = (video << 32) + number
+    place = np.searchsorted(keys, wanted, sorter=order)
+    row = order[place.clip(max=len(keys) - 1)]
+    return np.where((keys[row] == wanted) & (video >= 0), row, -1)
+
+
+def _report_unknown(predictions: Predictions, rows: NDArray[np.int64], problems: Problems) -> None:
+    """One problem for each video that has frames which the data set lacks."""
+    videos, first, counts = np.unique(predictions.video[rows], return_index=True, return_counts=True)
+    for video, row, count in zip(videos.tolist(), rows[first].tolist(), counts.tolist(), strict=True):
+        name, frame = predictions.videos[video], predictions.frame[row]
+        problems.add(
+            Kind.NO_FRAME,
+            f"{predictions.origin}, row {row}",
+            f"the data set lacks video {name!r}, frame {frame}"
+            + (f", and {count - 1} more frames of it" if count > 1 else ""),
+        )
+
+
+def _report_lacking(
+    predictions: Predictions, annotations: Annotations, video: NDArray[np.int64], problems: Problems
+) -> None:
+    """One problem for each annotated video that was not done, or not all of it."""
+    if predictions.lengths is None:
+        return
+    alias = {name: int(number) for name, number in zip(predictions.videos, video, strict=True)}
+    numbers = {name: i for i, name in enumerate(annotations.videos)} | alias
+    done = {numbers.get(name, -1): n for name, n in predictions.lengths.items()}
+    counts = np.bincount(annotations.video, minlength=len(annotations.videos))
+    for number, count in enumerate(counts.tolist()):
+        frames = done.get(number, 0)
+        if frames < count:
+            has = f"{frames} of its {count} frames" if frames else f"none of its {count} frames"
+            problems.add(
+                Kind.NO_FRAME, predictions.origin, f"video {annotations.videos[number]!r}: has {has}"
+            )

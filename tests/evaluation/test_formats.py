@@ -1,0 +1,212 @@
+"""Predictions in other programs' files: round trips, files written by hand, and mistakes."""
+
+from __future__ import annotations
+
+import json
+import pickletools
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from megavid.core.annotations import AnnotationBuilder, Annotations
+from megavid.core.errors import InputError
+from megavid.core.problems import Kind, Problems
+from megavid.evaluation import official
+from megavid.evaluation.formats import open_predictions, write_predictions
+from megavid.evaluation.table import Predictions
+from tests.evaluation.test_table import assert_same_rows
+
+SUFFIXES = (".parquet", ".pth", ".txt", ".json")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Annotations:
+    """Two videos: frames 3 and 4 of 200x100, and one frame of 60x40."""
+    builder = AnnotationBuilder(("dog", "cat"), root=tmp_path, category_ids=(10, 20))
+    builder.video("b")
+    builder.frame(3, width=200, height=100, image_id=7)
+    builder.frame(4, width=200, height=100, image_id=9)
+    builder.video("a")
+    builder.frame(0, width=60, height=40, image_id=8)
+    return builder.build()
+
+
+def make(**changes: object) -> Predictions:
+    columns: dict[str, object] = {
+        "videos": ("b", "a"),
+        "video": np.array([0, 0, 1], np.int32),
+        "frame": np.array([4, 4, 0], np.int32),
+        "labels": np.array([1, 0, 1], np.int32),
+        "scores": np.array([0.9, 1 / 3, 0.25], np.float32),
+        "boxes": np.array([[0.1, 0, 5, 5], [1, 1, 4.7, 4], [2, 2, 3, 3]], np.float32),
+        "class_names": ("dog", "cat"),
+        "lengths": None,
+        "origin": Path("p"),
+    }
+    return Predictions(**columns | changes)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_what_is_written_is_read(tmp_path: Path, data: Annotations, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    write_predictions(make(), data, path, problems=Problems())
+    read = open_predictions(path, data, problems=Problems())
+    for name in ("frame", "labels"):
+        assert getattr(read, name).tolist() == getattr(make(), name).tolist()
+    assert [read.videos[v] for v in read.video] == ["b", "b", "a"]
+    np.testing.assert_allclose(read.scores, make().scores, rtol=1e-7)
+    np.testing.assert_allclose(read.boxes, make().boxes, rtol=1e-6)
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_no_boxes_at_all(tmp_path: Path, data: Annotations, suffix: str) -> None:
+    nothing = {n: getattr(make(), n)[:0] for n in ("video", "frame", "labels", "scores", "boxes")}
+    write_predictions(make(**nothing), data, tmp_path / f"p{suffix}", problems=Problems())
+    assert len(open_predictions(tmp_path / f"p{suffix}", data, problems=Problems())) == 0
+
+
+def test_rows_stand_in_the_data_sets_order(tmp_path: Path, data: Annotations) -> None:
+    p = make()
+    rows = [2, 0, 1]
+    mixed = make(**{n: getattr(p, n)[rows] for n in ("video", "frame", "labels", "scores", "boxes")})
+    write_predictions(mixed, data, tmp_path / "p.txt", problems=Problems())
+    lines = (tmp_path / "p.txt").read_text().splitlines()
+    assert [line.split()[:2] for line in lines] == [["2", "2"], ["2", "1"], ["3", "2"]]
+    assert lines[2] == "3 2 0.25 2 2 2 2"  # one pixel
+
+
+def test_coco_results(tmp_path: Path, data: Annotations) -> None:
+    write_predictions(make(), data, tmp_path / "p.json", problems=Problems())
+    last = json.loads((tmp_path / "p.json").read_text())[2]
+    assert last == {"image_id": 8, "category_id": 20, "bbox": [2, 2, 1, 1], "score": 0.25}
+
+
+def test_the_originals_boxes_are_scaled_to_the_frame(tmp_path: Path, data: Annotations) -> None:
+    with official._original_class() as box_list:
+        frames = []
+        for size, box in (((400, 200), [20, 20, 40, 60]), ((400, 200), []), ((60, 40), [1, 2, 3, 4])):
+            frame = box_list()
+            frame.bbox, frame.size, frame.mode = torch.tensor(box).reshape(-1, 4).float(), size, "xyxy"
+            n = len(frame.bbox)
+            frame.extra_fields = {"scores": torch.full((n,), 0.5), "labels": torch.full((n,), 2)}
+            frames.append(frame)
+        frames[2].mode = "xywh"
+        torch.save(frames, tmp_path / "predictions.pth")
+    assert "mega_core" not in sys.modules
+    read = open_predictions(tmp_path / "predictions.pth", data, problems=Problems())
+    # Half the size, then one past the last pixel; x, y, width, height with both ends counted.
+    assert read.boxes.tolist() == [[10, 10, 21, 31], [1, 2, 4, 6]]
+    assert read.labels.tolist() == [1, 1]
+    assert read.frame.tolist() == [3, 0]
+
+
+def test_the_original_finds_its_own_class_in_the_file(tmp_path: Path, data: Annotations) -> None:
+    write_predictions(make(), data, tmp_path / "p.pth", problems=Problems())
+    with zipfile.ZipFile(tmp_path / "p.pth") as archive:
+        name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
+        strings = [argument for _, argument, _ in pickletools.genops(archive.read(name))]
+    assert any("mega_core.structures.bounding_box" in str(s) and "BoxList" in str(s) for s in strings)
+
+
+class Evil:
+    def __reduce__(self) -> tuple[object, ...]:
+        return (print, ("run",))
+
+
+def test_nothing_in_the_file_is_run(
+    tmp_path: Path, data: Annotations, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save([Evil()], tmp_path / "p.pth")
+    with pytest.raises(InputError, match=r"p.pth: expected the original release's predictions.pth"):
+        open_predictions(tmp_path / "p.pth", data, problems=Problems())
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("content", [{"a": 1}, [torch.zeros(3)], [1, 2, 3]])
+def test_other_pickles(tmp_path: Path, data: Annotations, content: object) -> None:
+    torch.save(content, tmp_path / "p.pth")
+    with pytest.raises(InputError, match=r"p.pth: expected .* a list of BoxList"):
+        open_predictions(tmp_path / "p.pth", data, problems=Problems())
+
+
+def test_another_number_of_frames(tmp_path: Path, data: Annotations) -> None:
+    write_predictions(make(), data, tmp_path / "p.pth", problems=Problems())
+    with pytest.raises(InputError, match=r"p.pth: has 3 frames, but the data set has 2"):
+        open_predictions(tmp_path / "p.pth", data.select(np.array([1, 1, 0], bool)), problems=Problems())
+
+
+@pytest.mark.parametrize(
+    ("line", "kind", "message"),
+    [
+        ("1 2 0.5 1 2 3", Kind.BAD_ROW, "line 2: expected frame, class, score"),
+        ("1 2 x 1 2 3 4", Kind.BAD_ROW, "line 2: expected frame, class, score"),
+        ("4 2 0.5 1 2 3 4", Kind.NO_FRAME, "line 2: expected a frame from 1 to 3, got 4"),
+        ("1 3 0.5 1 2 3 4", Kind.UNKNOWN_CLASS, "row 1: expected a label from 0 to 1"),
+        ("1 2 nan 1 2 3 4", Kind.BAD_ROW, "row 1: expected numbers, got NaN"),
+    ],
+)
+def test_bad_lines(tmp_path: Path, data: Annotations, line: str, kind: Kind, message: str) -> None:
+    path = tmp_path / "p.txt"
+    path.write_bytes(f"1 1 0.5 0 0 9 9\r\n{line}\r\n\r\n3 1 0.5 0 0 9 9\r\n".encode())
+    with pytest.raises(InputError, match=message):
+        open_predictions(path, data, problems=Problems())
+    problems = Problems(skip=True)
+    read = open_predictions(path, data, problems=problems)
+    assert read.boxes.tolist() == [[0, 0, 10, 10]] * 2
+    assert problems.counts() == {kind: 1}
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "message"),
+    [
+        ({"image_id": 7}, Kind.BAD_ROW, "entry 0: expected image_id, category_id"),
+        (
+            {"image_id": 7, "category_id": 10, "bbox": [1, 2, 3], "score": 1},
+            Kind.BAD_ROW,
+            "entry 0: expected",
+        ),
+        ({"image_id": 1, "category_id": 10, "bbox": [1, 2, 3, 4], "score": 1}, Kind.NO_FRAME, "no image 1"),
+        (
+            {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1},
+            Kind.UNKNOWN_CLASS,
+            "category 1",
+        ),
+    ],
+)
+def test_bad_entries(tmp_path: Path, data: Annotations, entry: object, kind: Kind, message: str) -> None:
+    (tmp_path / "p.json").write_text(json.dumps([entry]))
+    with pytest.raises(InputError, match=message):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
+    problems = Problems(skip=True)
+    assert len(open_predictions(tmp_path / "p.json", data, problems=problems)) == 0
+    assert problems.counts() == {kind: 1}
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".txt", ".json"])
+def test_broken_and_missing_files(tmp_path: Path, data: Annotations, suffix: str) -> None:
+    path = tmp_path / f"p{suffix}"
+    with pytest.raises(InputError, match=f"p{suffix}: cannot be read: No such file"):
+        open_predictions(path, data, problems=Problems())
+    path.write_bytes(b"\xff\xfe\x00 {")
+    with pytest.raises(InputError, match=f"p{suffix}: "):
+        open_predictions(path, data, problems=Problems())
+
+
+def test_other_suffixes(tmp_path: Path, data: Annotations) -> None:
+    with pytest.raises(
+        InputError, match=r"p.csv: expected predictions that end in .parquet, .pth, .txt, .json"
+    ):
+        open_predictions(tmp_path / "p.csv", data, problems=Problems())
+    with pytest.raises(InputError, match=r"p.csv: expected a name that ends in"):
+        write_predictions(make(), data, tmp_path / "p.csv", problems=Problems())
+
+
+def test_parquet_keeps_everything(tmp_path: Path, data: Annotations) -> None:
+    write_predictions(make(lengths={"a": 1, "b": 2}), data, tmp_path / "p.parquet", problems=Problems())
+    read = open_predictions(tmp_path / "p.parquet", data, problems=Problems())
+    assert_same_rows(read, make())
+    assert read.lengths == {"a": 1, "b": 2}
