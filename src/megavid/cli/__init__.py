@@ -9,12 +9,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from megavid.cli.convert import Convert
+from megavid.cli.data import Data
 from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
+from megavid.cli.evaluate import Evaluate
+from megavid.cli.score import Score
 from megavid.core.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "detect": Detect,
+    "data": Data,
+    "evaluate": Evaluate,
+    "score": Score,
     "convert": Convert,
     "demo": Demo,
 }
@@ -41,7 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             prog="megavid",
             description=_DESCRIPTION,
             args=arguments,
-            config=(tyro.conf.FlagCreatePairsOff,),
+            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
         )
         return int(command.run(overrides))
     except InputError as error:

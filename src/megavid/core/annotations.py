@@ -251,7 +251,7 @@ class AnnotationBuilder:
         self, classes: Sequence[str], *, root: Path, category_ids: Sequence[int] | None = None
     ) -> None:
         self.classes = tuple(classes)
-        self._root = root
+        self.root = root
         self._category_ids = tuple(category_ids or range(1, len(self.classes) + 1))
         self._videos: list[str] = []
         self._sources: list[str] = []
@@ -319,7 +319,7 @@ class AnnotationBuilder:
         return Annotations(
             classes=self.classes,
             category_ids=self._category_ids,
-            root=self._root,
+            root=self.root,
             videos=tuple(self._videos),
             sources=tuple(self._sources),
             files=pa.array(self._files, pa.string()),

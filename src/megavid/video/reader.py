@@ -9,9 +9,10 @@ from fractions import Fraction
 from pathlib import Path
 
 from megavid.core.errors import InputError
+from megavid.core.images import SUFFIXES, image_files
 from megavid.video.decode import DEFAULT_RATE
 from megavid.video.files import VideoFile
-from megavid.video.folder import SUFFIXES, ImageFolder, image_files
+from megavid.video.folder import ImageFolder
 from megavid.video.live import LiveStream
 
 __all__ = ["ImageFolder", "LiveStream", "VideoFile", "open_input"]

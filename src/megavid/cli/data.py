@@ -1,0 +1,242 @@
+"""`megavid data`: index, check, describe and export annotated data sets."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from megavid.cli.detect import refuse_overrides
+from megavid.cli.source import DataOptions, report_problems
+from megavid.core.errors import InputError
+
+if TYPE_CHECKING:
+    from megavid.core.annotations import Annotations
+    from megavid.core.problems import Problems
+    from megavid.data.stats import DataStats
+
+SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Index:
+    """Read annotations once and write them as a table that opens in no time.
+
+    SOURCE: a folder with Annotations/VID or Annotations/DET (ILSVRC), CocoVID or COCO (.json), MOT
+    (gt/gt.txt), CVAT for video (.xml) or YOLO. Of ILSVRC, all subsets that are there are indexed, in several
+    processes; an interrupted run goes on where it was.
+    """
+
+    path: SourcePath
+    """The annotations."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Folder for the .parquet files."""
+    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+    workers: int | None = None
+    """Processes; by default as many as there are cores."""
+
+    def run(self) -> int:
+        """Do it; the exit code."""
+        from megavid.core.problems import Problems
+        from megavid.data.ilsvrc import find_root, subsets
+        from megavid.data.open import open_annotations, recognise
+        from megavid.engine.outputs import make_output_folder
+
+        source = self.options.source(self.path)
+        is_ilsvrc = (source.format or recognise(source.path)) == "ilsvrc"
+        make_output_folder(self.output)
+        if is_ilsvrc:
+            root = find_root(self.path)
+            for subset in [source.subset] if source.subset else subsets(root):
+                self._index_ilsvrc(root, subset, source.classes)
+            return 0
+        problems, start = Problems(skip=self.options.skip_bad), time.perf_counter()
+        annotations = open_annotations(source, problems=problems)
+        self._write(annotations, f"{self.path.absolute().stem}.parquet", problems, start)
+        return 0
+
+    def _index_ilsvrc(self, root: Path, subset: str, classes: object) -> None:
+        from megavid.core.problems import Problems
+        from megavid.data.index import read_ilsvrc
+        from megavid.engine.progress import frame_progress
+
+        problems, start = Problems(skip=self.options.skip_bad), time.perf_counter()
+        parts = self.output / f".parts-{subset}"
+        with frame_progress() as progress:
+            task = progress.add_task(subset, total=None)
+            annotations = read_ilsvrc(
+                root,
+                subset,
+                classes=self.options.source(self.path).classes,
+                problems=problems,
+                workers=self.workers,
+                parts=parts,
+                progress=lambda done, total: progress.update(task, completed=done, total=total),
+            )
+        self._write(annotations, f"{subset}.parquet", problems, start)
+        shutil.rmtree(parts)
+
+    def _write(self, annotations: Annotations, name: str, problems: Problems, start: float) -> None:
+        annotations.save(self.output / name)
+        report_problems(problems)
+        seconds = time.perf_counter() - start
+        print(
+            f"{self.output / name}: {len(annotations.videos)} videos, {len(annotations)} frames, "
+            f"{len(annotations.boxes)} boxes in {seconds:.1f} s"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """Look for everything that is wrong with a data set, images included.
+
+    The exit code is 1 if something is.
+    """
+
+    path: SourcePath
+    """The annotations, in any format that `megavid data index` reads."""
+    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+
+    def run(self) -> int:
+        """Do it; the exit code."""
+        from megavid.core.problems import Problems
+        from megavid.data.check import check_annotations
+        from megavid.data.open import open_annotations
+        from megavid.engine.progress import frame_progress
+
+        problems = Problems(skip=True)
+        annotations = open_annotations(self.options.source(self.path), problems=problems)
+        with frame_progress() as progress:
+            task = progress.add_task("images", total=len(annotations))
+            problems.found += check_annotations(
+                annotations, progress=lambda done, total: progress.update(task, completed=done, total=total)
+            )
+        for problem in problems.found:
+            print(f"{problem.kind}: {problem}")
+        counts = problems.counts()
+        print(f"{len(annotations.videos)} videos, {len(annotations)} frames, {len(annotations.boxes)} boxes:")
+        for kind, count in counts.items():
+            print(f"{count:8d} x {kind}")
+        if not counts:
+            print("nothing is wrong")
+        return 1 if counts else 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stats:
+    """Count what is in a data set: classes, box sizes, lengths of videos, motion."""
+
+    path: SourcePath
+    """The annotations, in any format that `megavid data index` reads."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Folder for stats.png and stats.json."""
+    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+
+    def run(self) -> int:
+        """Do it; the exit code."""
+        from megavid.core.files import atomic_path
+        from megavid.core.problems import Problems
+        from megavid.data.open import open_annotations
+        from megavid.data.stats import compute_stats, plot_stats
+        from megavid.engine.outputs import make_output_folder
+
+        problems = Problems(skip=self.options.skip_bad)
+        stats = compute_stats(open_annotations(self.options.source(self.path), problems=problems))
+        report_problems(problems)
+        _print_stats(stats)
+        if self.output is not None:
+            make_output_folder(self.output)
+            with atomic_path(self.output / "stats.json") as aside:
+                aside.write_text(json.dumps(stats.as_dict(), indent=1) + "\n")
+            plot_stats(stats, self.output / "stats.png")
+            print(f"  {self.output / 'stats.json'}\n  {self.output / 'stats.png'}")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Export:
+    """Write a data set's annotations in another format; images stay where they are."""
+
+    path: SourcePath
+    """The annotations, in any format that `megavid data index` reads."""
+    to: Literal["cocovid", "yolo"]
+    """The format to write."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """The .json file, or the folder for YOLO."""
+    tracks: bool = False
+    """YOLO: each object's track as a sixth number of its line."""
+    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+
+    def run(self) -> int:
+        """Do it; the exit code."""
+        from megavid.core.problems import Problems
+        from megavid.data.coco import write_cocovid
+        from megavid.data.open import open_annotations
+        from megavid.data.yolo import write_yolo
+        from megavid.engine.outputs import make_output_folder
+
+        problems = Problems(skip=self.options.skip_bad)
+        annotations = open_annotations(self.options.source(self.path), problems=problems)
+        if self.to == "yolo":
+            make_output_folder(self.output)
+            write_yolo(annotations, self.output, tracks=self.tracks)
+        elif self.tracks:
+            raise InputError("tracks: CocoVID always has them")
+        else:
+            write_cocovid(annotations, self.output)
+        report_problems(problems)
+        print(f"{self.output}: {len(annotations)} frames, {len(annotations.boxes)} boxes")
+        return 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """Index, check, describe and export annotated data sets."""
+
+    command: (
+        Annotated[Index, tyro.conf.subcommand("index")]
+        | Annotated[Check, tyro.conf.subcommand("check")]
+        | Annotated[Stats, tyro.conf.subcommand("stats")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+    )
+
+    def run(self, overrides: Mapping[str, str]) -> int:
+        """Do it; the exit code."""
+        refuse_overrides(overrides, "data")
+        return self.command.run()
+
+
+def _print_stats(stats: DataStats) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    about = stats.as_dict()
+    table = Table("class")
+    for name in ("boxes", "frames", "tracks", "fast", "medium", "slow"):
+        table.add_column(name, justify="right")
+
+    def shares(motion: dict[str, float] | None) -> list[str]:
+        return [f"{100 * share:.1f} %" for share in motion.values()] if motion else ["-"] * 3
+
+    for name, row in about["classes"].items():
+        table.add_row(name, *(str(row[key]) for key in ("boxes", "frames", "tracks")), *shares(row["motion"]))
+    table.add_section()
+    tracks = int(stats.tracks.sum())
+    totals = [str(value) for value in (about["boxes"], about["frames"], tracks)]
+    table.add_row("all", *totals, *shares(about["motion"]), style="bold")
+    console = Console()
+    console.print(table)
+    length = about["video_length"]
+    console.print(
+        f"{about['videos']} videos of {length['min']} to {length['max']} frames "
+        f"(median {length['median']:g}); {about['frames_without_boxes']} frames without boxes"
+    )
+    sizes = ", ".join(f"{100 * share:.1f} % {name}" for name, share in about["box_sizes"].items())
+    console.print(f"boxes: {sizes or 'none'} (by COCO's limits)")
+    console.print("frames: " + ", ".join(f"{n} of {size}" for size, n in about["frame_sizes"].items()))

@@ -1,0 +1,100 @@
+"""`megavid evaluate`: detect in a data set and score what was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from megavid.cli.source import DataSource, report_problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluate:
+    """Detect in all videos of a data set and score the detections.
+
+    Writes predictions.parquet, scores.json, pr_curves.png and report.html to the output folder. A run that is
+    broken off goes on where it was when it is started again. For several processes or GPUs:
+    torchrun --nproc-per-node 4 --no-python megavid evaluate ...
+    Any value of the model's configuration can be set by its path: --method.window 6
+    """
+
+    source: Annotated[DataSource, tyro.conf.OmitArgPrefixes]
+    weights: Path
+    """Weights: megavid's .safetensors, or a checkpoint of the original release."""
+    output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
+    """Output folder."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
+    """A shipped configuration's name or a YAML file; by default what the weights say."""
+    motion: Annotated[str, tyro.conf.arg(metavar="auto|tracks|none|FILE.mat")] = "auto"
+    """Where the motion of objects comes from: their tracks, or ImageNet VID's official file."""
+    coco: bool = False
+    """COCO's metrics, too (needs the extra coco)."""
+    causal: bool = False
+    """Detect without look-ahead."""
+    official_quirks: bool = False
+    """Reproduce the original release's defect at the first frame of a video."""
+    seed: int = 0
+    """Of the choice of global frames."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps; with torchrun, auto gives each process a GPU of its own."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the network computes in."""
+    batch_size: int = 1
+    """Frames that go through the network together."""
+
+    def run(self, overrides: Mapping[str, str]) -> int:
+        """Do it; the exit code."""
+        from megavid.cli.score import print_scores
+        from megavid.convert.load import load_detector
+        from megavid.convert.weights import file_sha256
+        from megavid.core.config import parse_overrides
+        from megavid.engine.distributed import joined_ranks
+        from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
+        from megavid.engine.outputs import PREDICTIONS
+        from megavid.engine.score import find_motion, score_predictions, write_scores
+        from megavid.evaluation.formats import open_predictions
+
+        options = EvaluateOptions(
+            batch_size=self.batch_size,
+            causal=self.causal,
+            seed=self.seed,
+            official_quirks=self.official_quirks,
+            dtype=self.dtype,
+        )
+        with joined_ranks() as ranks:
+            annotations, problems = self.source.open()
+            motion = find_motion(annotations, self.motion)  # a mistake there is told before hours of work
+            detector = load_detector(
+                self.model,
+                weights=self.weights,
+                device=ranks.device(self.device),
+                overrides=parse_overrides(overrides),
+            )
+            made_with = {"weights": self.weights.name, "weights_sha256": file_sha256(self.weights)}
+            complete = detect_in_data_set(
+                detector,
+                annotations,
+                self.output,
+                options,
+                ranks=ranks,
+                metadata=made_with,
+                problems=problems,
+            )
+            if not complete:
+                print("megavid: interrupted; the same command goes on from here")
+                return 130
+            if not ranks.first:
+                return 0
+        path = self.output / PREDICTIONS
+        found = open_predictions(path, annotations, problems=problems)
+        scores = score_predictions(found, annotations, motion=motion, coco=self.coco, problems=problems)
+        report_problems(problems)
+        print_scores(scores)
+        about = {"data": str(self.source.data), "motion": self.motion, "predictions": str(path), **made_with}
+        for written in (path, *write_scores(self.output, scores, annotations, about)):
+            print(f"  {written}")
+        return 0

@@ -1,0 +1,128 @@
+"""`megavid score`: scores of saved predictions, without a model."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from megavid.cli.detect import refuse_overrides
+from megavid.cli.source import DataSource, report_problems
+from megavid.core.errors import InputError
+
+if TYPE_CHECKING:
+    from megavid.engine.score import Scores
+
+_COLUMNS = {"all": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Score:
+    """Score saved predictions: AP50 overall and for fast, medium and slow objects, per class.
+
+    Writes scores.json, pr_curves.png and report.html to the output folder.
+    Predictions: megavid's .parquet, the original release's predictions.pth, ILSVRC's text format (.txt) or
+    COCO results (.json).
+    """
+
+    predictions: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTIONS")] = None
+    """The predictions; or give --compare."""
+    source: Annotated[DataSource, tyro.conf.OmitArgPrefixes]
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Output folder; none: the table is printed and nothing written."""
+    compare: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="A B")] = None
+    """Two predictions to put side by side."""
+    motion: Annotated[str, tyro.conf.arg(metavar="auto|tracks|none|FILE.mat")] = "auto"
+    """Where the motion of objects comes from: their tracks, or ImageNet VID's official file."""
+    coco: bool = False
+    """COCO's metrics, too (needs the extra coco)."""
+
+    def run(self, overrides: Mapping[str, str]) -> int:
+        """Do it; the exit code."""
+        from megavid.engine.score import find_motion, score_predictions, write_comparison, write_scores
+        from megavid.evaluation.formats import open_predictions
+
+        refuse_overrides(overrides, "score")
+        if (self.predictions is None) == (self.compare is None):
+            raise InputError("expected either PREDICTIONS or --compare A B")
+        paths = [self.predictions] if self.predictions is not None else list(self.compare or ())
+        annotations, problems = self.source.open()
+        motion = find_motion(annotations, self.motion)
+        all_scores = [
+            score_predictions(
+                open_predictions(path, annotations, problems=problems),
+                annotations,
+                motion=motion,
+                coco=self.coco,
+                problems=problems,
+            )
+            for path in paths
+        ]
+        report_problems(problems)
+        about = {"data": str(self.source.data), "motion": self.motion}
+        if len(all_scores) == 1:
+            print_scores(all_scores[0])
+            written = write_scores(
+                self.output, all_scores[0], annotations, about | {"predictions": str(paths[0])}
+            )
+        else:
+            names = (str(paths[0]), str(paths[1]))
+            print_comparison(all_scores[0], all_scores[1], names)
+            written = write_comparison(self.output, (all_scores[0], all_scores[1]), names, about)
+        for path in written:
+            print(f"  {path}")
+        return 0
+
+
+def print_scores(scores: Scores) -> None:
+    """A row a class, in per cent, and their mean."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("class")
+    for motion in scores.results:
+        table.add_column(_COLUMNS[motion], justify="right")
+    for name in ("objects", "found"):
+        table.add_column(name, justify="right")
+    overall = scores.results["all"]
+    for i, name in enumerate(scores.classes):
+        values = [_percent(result.ap[i]) for result in scores.results.values()]
+        table.add_row(name, *values, str(overall.curves[i].objects), str(overall.curves[i].found))
+    table.add_section()
+    means = [_percent(result.mean) for result in scores.results.values()]
+    table.add_row("mean", *means, str(len(scores.truth)), str(len(scores.found)), style="bold")
+    console = Console()
+    console.print(table)
+    if scores.coco:
+        coco = Table(*scores.coco)
+        coco.add_row(*map(_percent, scores.coco.values()))
+        console.print(coco)
+
+
+def print_comparison(one: Scores, two: Scores, names: tuple[str, str]) -> None:
+    """Both runs' numbers and the difference, per class and per motion."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("class", title=f"A {names[0]}\nB {names[1]}", title_justify="left")
+    for motion in one.results:
+        for name in ("A", "B", "B-A"):
+            table.add_column(f"{_COLUMNS[motion]}\n{name}", justify="right")
+
+    def cells(pairs: list[tuple[float, float]]) -> list[str]:
+        return [text for a, b in pairs for text in (_percent(a), _percent(b), _percent(b - a, sign="+"))]
+
+    for i, name in enumerate(one.classes):
+        table.add_row(name, *cells([(one.results[m].ap[i], two.results[m].ap[i]) for m in one.results]))
+    table.add_section()
+    means = [(one.results[m].mean, two.results[m].mean) for m in one.results]
+    table.add_row("mean", *cells(means), style="bold")
+    Console().print(table)
+
+
+def _percent(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{100 * value:{sign}.2f}"

@@ -1,0 +1,63 @@
+"""Options that say which annotated data set is meant, the same for all commands that take one."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+if TYPE_CHECKING:
+    from megavid.core.annotations import Annotations
+    from megavid.core.problems import Problems
+    from megavid.data.open import Source
+
+FormatName = Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions:
+    """How to read annotations."""
+
+    format: FormatName | None = None
+    """Their format; by default it is found out. "coco" is CocoVID, too."""
+    subset: str | None = None
+    """Of ILSVRC vid_train, vid_val (default) or det_train; of YOLO a folder or a key of data.yaml."""
+    classes: Annotated[str | None, tyro.conf.arg(metavar="NAME,NAME")] = None
+    """Class names in the order of their labels, separated by commas; by default the data set's own."""
+    images: Path | None = None
+    """Where the images or videos are, if not where the format has them."""
+    skip_bad: bool = False
+    """Leave out what is wrong with the data and count it, instead of stopping at the first."""
+
+    def source(self, path: Path) -> Source:
+        """The data set at a path."""
+        from megavid.data.open import Source
+
+        names = [name.strip() for name in self.classes.split(",")] if self.classes else None
+        return Source(path=path, format=self.format, subset=self.subset, classes=names, images=self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataSource(DataOptions):
+    """The data set that a command works on."""
+
+    data: Path
+    """Annotations: an index that `megavid data index` made, or any format that it reads."""
+
+    def open(self) -> tuple[Annotations, Problems]:
+        """Read it; and where problems go."""
+        from megavid.core.problems import Problems
+        from megavid.data.open import open_annotations
+
+        problems = Problems(skip=self.skip_bad)
+        return open_annotations(self.source(self.data), problems=problems), problems
+
+
+def report_problems(problems: Problems) -> None:
+    """Say on standard error what was left out."""
+    for kind, count in problems.counts().items():
+        example = next(problem for problem in problems.found if problem.kind == kind)
+        print(f"megavid: left out: {count} x {kind} (such as {example})", file=sys.stderr)

@@ -1,0 +1,114 @@
+"""The lists of ImageNet VID and DET that say which frames a subset consists of.
+
+They are published with the original releases; where one is absent, `ilsvrc` makes the same choice of the
+files that are there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from megavid.core.errors import InputError
+from megavid.core.problems import Kind, Problems
+
+LISTS = {
+    "vid_train": "VID_train_15frames.txt",
+    "vid_val": "VID_val_videos.txt",
+    "det_train": "DET_train_30classes.txt",
+}
+
+KEY_FRAMES = 15
+"""Frames of a video to train on, evenly spread."""
+
+
+@dataclass(frozen=True)
+class VideoEntry:
+    """A video, or a still, of a subset.
+
+    Attributes:
+        folder: Under `Annotations/VID`; of a still, its path under `Annotations/DET` without suffix.
+        numbers: Of its frames; none for a still.
+        listed: Those to train on; all if None.
+    """
+
+    folder: str
+    numbers: Sequence[int]
+    listed: frozenset[int] | None = None
+
+    def __len__(self) -> int:
+        """The number of its XML files."""
+        return len(self.numbers) or 1
+
+
+def key_frames(length: int) -> list[int]:
+    """Which frames of a video are listed for training: `KEY_FRAMES` evenly spread, fewer of a shorter one."""
+    return sorted({(2 * i + 1) * length // (2 * KEY_FRAMES) for i in range(KEY_FRAMES)})
+
+
+def read_train_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
+    """`VID_train_15frames.txt`: a line `folder 1 frame length` for each key frame.
+
+    Raises:
+        InputError: The list cannot be read; or see `problems`.
+    """
+    videos: dict[str, tuple[int, set[int]]] = {}
+    for where, folder, (_, frame, length) in _lines(path, numbers=3, problems=problems):
+        known, frames = videos.setdefault(folder, (length, set()))
+        if length != known or not 0 <= frame < length:
+            problems.add(
+                Kind.BAD_ROW, where, f"expected a frame of {folder}'s {known}, got {frame} of {length}"
+            )
+        elif frame in frames:
+            problems.add(Kind.BAD_ROW, where, f"{folder}, frame {frame}: stands there before")
+        else:
+            frames.add(frame)
+    return [VideoEntry(folder, range(n), frozenset(frames)) for folder, (n, frames) in videos.items()]
+
+
+def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
+    """`VID_val_videos.txt`: a line `folder start 0 length` for each video.
+
+    Raises:
+        InputError: The list cannot be read; or see `problems`.
+    """
+    videos: dict[str, int] = {}
+    for where, folder, (_, _, length) in _lines(path, numbers=3, problems=problems):
+        if folder in videos:
+            problems.add(Kind.BAD_ROW, where, f"{folder}: stands there before")
+        else:
+            videos[folder] = length
+    return [VideoEntry(folder, range(length)) for folder, length in videos.items()]
+
+
+def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
+    """`DET_train_30classes.txt`: a line `path 1` for each still.
+
+    Raises:
+        InputError: The list cannot be read; or see `problems`.
+    """
+    stills: dict[str, None] = {}
+    for where, name, _ in _lines(path, numbers=1, problems=problems):
+        if name in stills:
+            problems.add(Kind.BAD_ROW, where, f"{name}: stands there before")
+        stills[name] = None
+    return [VideoEntry(name, ()) for name in stills]
+
+
+def _lines(path: Path, *, numbers: int, problems: Problems) -> Iterator[tuple[str, str, list[int]]]:
+    """Where a line is, its name and its numbers."""
+    try:
+        lines = path.read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    pattern = re.compile(r"(\S.*?)" + r"\s+(\d+)" * numbers)
+    for number, line in enumerate(lines, 1):
+        match = pattern.fullmatch(line.strip())
+        if match:
+            name, *values = match.groups()
+            yield f"{path}, line {number}", name, [int(value) for value in values]
+        elif line.strip():
+            expected = "a name and " + ("a number" if numbers == 1 else f"{numbers} numbers")
+            problems.add(Kind.BAD_ROW, f"{path}, line {number}", f"expected {expected}, got {line.strip()!r}")

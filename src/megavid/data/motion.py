@@ -1,0 +1,97 @@
+"""How fast objects move, by how much they overlap themselves in the frames around.
+
+Zhu et al., "Flow-Guided Feature Aggregation for Video Object Detection", ICCV 2017, section 5.1.
+
+Shapes: M boxes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import scipy.io
+from numpy.typing import NDArray
+
+from megavid.core.annotations import NO_TRACK, Annotations
+from megavid.core.errors import InputError
+from megavid.core.iou import paired_iou
+
+WINDOW = 10
+"""Frames to either side."""
+
+
+def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
+    """The motion IoU of every object, (M,), in [0, 1]: low is fast.
+
+    It is the mean IoU with the same track's other boxes in frames whose numbers are at most `WINDOW` away; 1
+    if there are none. NaN without a track.
+
+    So are ImageNet VID's official values, as far as they tell without their boxes: where an object never
+    overlaps itself they are 1e-10 over the number of other frames that have it, from 8 to 20, so the object
+    itself is not counted, nor are frames without it.
+    """
+    a = annotations
+    rows = np.flatnonzero(a.tracks != NO_TRACK)
+    frames = a.box_frames[rows]
+    order = np.lexsort((a.number[frames], a.tracks[rows], a.video[frames]))
+    rows, frames = rows[order], frames[order]
+    number, boxes = a.number[frames], a.boxes[rows]
+    key = np.stack((a.video[frames], a.tracks[rows]), axis=1)
+    track = np.concatenate(([0], (key[1:] != key[:-1]).any(axis=1).cumsum()))[: len(rows)]
+    total, count = np.zeros(len(order)), np.zeros(len(order))
+    for step in range(1, len(order)):
+        near = (track[step:] == track[:-step]) & (number[step:] - number[:-step] <= WINDOW)
+        if not near.any():
+            break
+        one = np.flatnonzero(near)
+        two = one + step
+        iou = paired_iou(boxes[one], boxes[two])
+        for side in (one, two):  # each is there once
+            total[side] += iou
+            count[side] += 1
+    mean = np.ones(len(order))
+    np.divide(total, count, out=mean, where=count > 0)
+    motion = np.full(len(a.boxes), np.nan)
+    motion[rows] = mean
+    return motion
+
+
+def read_motion_mat(path: Path, annotations: Annotations) -> NDArray[np.float64]:
+    """The motion IoU of every object of ImageNet VID's validation videos, (M,), as officially published.
+
+    Args:
+        path: `vid_groundtruth_motion_iou.mat`: a cell for each frame, and in it one for each object.
+        annotations: The same frames and objects in the same order.
+
+    Raises:
+        InputError: The file is missing or something else, or is of other frames or objects.
+    """
+    frames = read_motion_cells(path)
+    if len(frames) != len(annotations):
+        raise InputError(f"{path}: has {len(frames)} frames, but the data set has {len(annotations)}")
+    counts = np.array([len(values) for values in frames])
+    different = np.flatnonzero(counts != np.diff(annotations.offsets))
+    if len(different):
+        frame = int(different[0])
+        objects = int(np.diff(annotations.offsets)[frame])
+        where = annotations.describe(frame)
+        raise InputError(
+            f"{path}: has {counts[frame]} objects in frame {frame + 1}, but {where} has {objects}"
+        )
+    return np.concatenate([np.zeros(0), *frames])
+
+
+def read_motion_cells(path: Path) -> list[NDArray[np.float64]]:
+    """The values of each frame of an official file, none for a frame without objects.
+
+    Raises:
+        InputError: The file is missing or something else.
+    """
+    try:
+        cells = scipy.io.loadmat(path)["motion_iou"].ravel()
+        return [np.array([float(value.item()) for value in cell.ravel()]) for cell in cells]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except Exception as error:  # the reader raises whatever it runs into
+        raise InputError(f"{path}: expected a MATLAB file with motion_iou, a cell for each frame") from error

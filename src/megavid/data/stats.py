@@ -1,0 +1,173 @@
+"""What is in a data set, in numbers and in a picture.
+
+Shapes: C classes, V videos, M boxes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from megavid.core.annotations import NO_TRACK, Annotations
+from megavid.core.files import atomic_path
+from megavid.data.motion import motion_iou
+
+SIZES = {"small": 32, "medium": 96}
+"""COCO's limits: the side of a square of the largest small and medium object, pixels."""
+
+FAST, SLOW = 0.7, 0.9
+"""Motion IoU below which an object is fast, and above which it is slow."""
+
+
+@dataclass(frozen=True, eq=False)
+class DataStats:
+    """Numbers of a data set.
+
+    Attributes:
+        classes: (C,) names.
+        boxes, frames, tracks: int (C,), of each class: boxes, frames that have some, tracks.
+        lengths: int (V,), frames of each video.
+        empty_frames: Frames without boxes.
+        sizes: float (M,), the root of each box's area, pixels.
+        motion: float (M,), motion IoU, NaN for boxes without a track.
+        labels: int (M,).
+        frame_sizes: How many frames there are of each (width, height); (0, 0) where it is not known.
+    """
+
+    classes: tuple[str, ...]
+    boxes: NDArray[np.int64]
+    frames: NDArray[np.int64]
+    tracks: NDArray[np.int64]
+    lengths: NDArray[np.int64]
+    empty_frames: int
+    sizes: NDArray[np.float64]
+    motion: NDArray[np.float64]
+    labels: NDArray[np.int32]
+    frame_sizes: dict[tuple[int, int], int]
+
+    def motion_shares(self, label: int | None = None) -> dict[str, float] | None:
+        """Shares of fast, medium and slow objects, of a class or of all; None without tracks."""
+        motion = self.motion if label is None else self.motion[self.labels == label]
+        motion = motion[~np.isnan(motion)]
+        if len(motion) == 0:
+            return None
+        fast, slow = float((motion < FAST).mean()), float((motion > SLOW).mean())
+        return {"fast": fast, "medium": 1 - fast - slow, "slow": slow}
+
+    def size_shares(self) -> dict[str, float]:
+        """Shares of small, medium and large objects by COCO's limits."""
+        if len(self.sizes) == 0:
+            return {}
+        small = float((self.sizes <= SIZES["small"]).mean())
+        large = float((self.sizes > SIZES["medium"]).mean())
+        return {"small": small, "medium": 1 - small - large, "large": large}
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON values."""
+        columns = zip(
+            self.classes, self.boxes.tolist(), self.frames.tolist(), self.tracks.tolist(), strict=True
+        )
+        quantiles = np.quantile(self.sizes, (0.05, 0.5, 0.95)).tolist() if len(self.sizes) else None
+        lengths = self.lengths if len(self.lengths) else np.zeros(1, np.int64)
+        return {
+            "videos": len(self.lengths),
+            "frames": int(self.lengths.sum()),
+            "frames_without_boxes": self.empty_frames,
+            "boxes": len(self.sizes),
+            "video_length": {
+                "min": int(lengths.min()),
+                "median": float(np.median(lengths)),
+                "max": int(lengths.max()),
+            },
+            "frame_sizes": {f"{w}x{h}": n for (w, h), n in self.frame_sizes.items()},
+            "box_size_quantiles": quantiles,
+            "box_sizes": self.size_shares(),
+            "motion": self.motion_shares(),
+            "classes": {
+                name: {"boxes": b, "frames": f, "tracks": t, "motion": self.motion_shares(i)}
+                for i, (name, b, f, t) in enumerate(columns)
+            },
+        }
+
+
+def compute_stats(annotations: Annotations) -> DataStats:
+    """The numbers of a data set."""
+    a = annotations
+    classes = len(a.classes)
+    frames = a.box_frames
+    sides = (a.boxes[:, 2:] - a.boxes[:, :2]).astype(np.float64).clip(min=0)
+    tracked = a.tracks != NO_TRACK
+    sizes, counts = np.unique(np.stack((a.width, a.height), axis=1), axis=0, return_counts=True)
+    return DataStats(
+        classes=a.classes,
+        boxes=np.bincount(a.labels, minlength=classes),
+        frames=_distinct(a.labels, frames, classes=classes),
+        tracks=_distinct(
+            a.labels[tracked], np.stack((a.video[frames], a.tracks), axis=1)[tracked], classes=classes
+        ),
+        lengths=np.bincount(a.video, minlength=len(a.videos)),
+        empty_frames=int((np.diff(a.offsets) == 0).sum()),
+        sizes=np.sqrt(sides.prod(axis=1)),
+        motion=motion_iou(a),
+        labels=a.labels,
+        frame_sizes={(int(w), int(h)): int(n) for (w, h), n in zip(sizes, counts, strict=True)},
+    )
+
+
+def plot_stats(stats: DataStats, path: Path) -> None:
+    """Draw boxes of each class, box sizes, lengths of videos, and motion, as a PNG.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    shown = np.argsort(-stats.boxes, kind="stable")[:40]
+    figure = Figure(figsize=(12, 4.5 + 0.16 * len(shown)), layout="constrained")
+    FigureCanvasAgg(figure)
+    grid = figure.add_gridspec(3, 2, width_ratios=(1.2, 1))
+    bars = figure.add_subplot(grid[:, 0])
+    names = [stats.classes[i] for i in shown]
+    drawn = bars.barh(names, stats.boxes[shown], color="#3b6ea5")
+    bars.invert_yaxis()
+    bars.bar_label(drawn, padding=3, fontsize=8)
+    bars.margins(x=0.12)
+    rest = len(stats.classes) - len(shown)
+    bars.set_title("boxes" + (f" (and {rest} more classes)" if rest else ""))
+    panels = (
+        (stats.sizes, "box size: root of the area, pixels", tuple(SIZES.values()), True),
+        (stats.lengths.astype(np.float64), "frames of a video", (), False),
+        (stats.motion[~np.isnan(stats.motion)], "motion IoU (fast < 0.7, slow > 0.9)", (FAST, SLOW), False),
+    )
+    for row, (values, title, marks, logarithmic) in enumerate(panels):
+        axes = figure.add_subplot(grid[row, 1])
+        axes.set_title(title)
+        if len(values) == 0:
+            axes.text(0.5, 0.5, "none known", ha="center", va="center", transform=axes.transAxes)
+            axes.set_axis_off()
+            continue
+        _histogram(axes, values, logarithmic=logarithmic)
+        for mark in marks:
+            axes.axvline(mark, color="#c0392b", linewidth=1)
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=110)
+
+
+def _histogram(axes: Any, values: NDArray[np.float64], *, logarithmic: bool) -> None:
+    low, high = float(values.min()), float(values.max())
+    if logarithmic and low > 0 and high > low:
+        axes.hist(values, bins=np.geomspace(low, high, 41).tolist(), color="#3b6ea5")
+        axes.set_xscale("log")
+    else:
+        axes.hist(values, bins=40, color="#3b6ea5")
+
+
+def _distinct(labels: NDArray[np.int32], keys: NDArray[Any], *, classes: int) -> NDArray[np.int64]:
+    """How many different keys each label has."""
+    rows = np.unique(np.column_stack((labels, keys)), axis=0)
+    counts: NDArray[np.int64] = np.bincount(rows[:, 0].astype(np.int64), minlength=classes)
+    return counts

@@ -1,0 +1,87 @@
+"""Several processes that share a job: what `torchrun` starts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+
+from megavid.core.errors import InputError
+
+T = TypeVar("T")
+
+_PATIENCE = timedelta(days=30)
+"""How long a process waits for another, which may have hours of work left."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """Which of the processes this is; by default the only one.
+
+    Attributes:
+        rank: Its number, from 0.
+        world: How many there are.
+        local: Its number on this machine.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that does what is done once."""
+        return self.rank == 0
+
+    def device(self, name: str) -> str:
+        """The device for this process: of several on a machine with GPUs, each has its own."""
+        if name in {"auto", "cuda"} and self.world > 1 and torch.cuda.is_available():
+            return f"cuda:{self.local % torch.cuda.device_count()}"
+        return name
+
+    def agree(self, value: T) -> T:
+        """The first process's value, in all of them.
+
+        Raises:
+            InputError: Another process has failed.
+        """
+        if self.world == 1:
+            return value
+        values = [value]
+        try:
+            dist.broadcast_object_list(values, src=0)
+        except RuntimeError as error:
+            raise InputError("another process has failed; its own message says why") from error
+        return values[0]
+
+    def wait(self) -> None:
+        """Until all processes are here.
+
+        Raises:
+            InputError: Another process has failed.
+        """
+        if self.world == 1:
+            return
+        try:
+            dist.barrier()
+        except RuntimeError as error:
+            raise InputError("another process has failed; its own message says why") from error
+
+
+@contextmanager
+def joined_ranks() -> Iterator[Ranks]:
+    """This process among those that `torchrun` started; the only one where it did not."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        yield Ranks()
+        return
+    dist.init_process_group("gloo", timeout=_PATIENCE)
+    try:
+        yield Ranks(dist.get_rank(), dist.get_world_size(), int(os.environ.get("LOCAL_RANK", "0")))
+    finally:
+        dist.destroy_process_group()

@@ -1,0 +1,344 @@
+"""Detecting in all videos of a data set, in one process or several; what was done is never done again."""
+
+from __future__ import annotations
+
+import hashlib
+import heapq
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+from megavid.core.frames import Frame, FrameResult
+from megavid.core.problems import Kind, Problems
+from megavid.detection.detector import VideoDetector
+from megavid.engine.distributed import Ranks
+from megavid.engine.interrupt import stop_request
+from megavid.engine.outputs import PREDICTIONS, make_output_folder
+from megavid.engine.overlap import prefetch
+from megavid.engine.progress import frame_progress
+from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
+from megavid.video.detect import run_session
+from megavid.video.reader import ImageFolder, VideoFile
+from megavid.video.session import VideoSession
+
+_QUEUE = 8  # frames read ahead
+_RATE = Fraction(25)
+_PARTS = "parts"
+_RUN = "run.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """How to detect in a data set; together with the detector and the data it decides the predictions.
+
+    Attributes:
+        score_threshold: Lowest score, exclusive, of detections kept; None for the configured.
+        batch_size: Frames that go through the network together.
+        causal, seed, official_quirks: See `VideoSession`.
+        dtype: What the network computes in: "float32", "bfloat16" or "float16".
+    """
+
+    score_threshold: float | None = None
+    batch_size: int = 1
+    causal: bool = False
+    seed: int = 0
+    official_quirks: bool = False
+    dtype: str = "float32"
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise InputError(f"batch_size: expected at least 1, got {self.batch_size}")
+
+
+def detect_in_data_set(
+    detector: VideoDetector[Any, Any],
+    annotations: Annotations,
+    folder: Path,
+    options: EvaluateOptions,
+    *,
+    ranks: Ranks,
+    metadata: Mapping[str, Any],
+    problems: Problems,
+) -> bool:
+    """Write `predictions.parquet` with the detections in every annotated frame.
+
+    Whole videos are shared out to the processes. Each finished video is a file in `folder/parts`, so a run
+    that was broken off goes on at the first video that is not done. In the end all are put together in the
+    data set's order: the result is the same whatever the number of processes and of runs.
+
+    Args:
+        detector: What `load_detector` gives.
+        annotations: The data set.
+        folder: Where it is put; made if missing.
+        options: How to detect.
+        ranks: This process among all.
+        metadata: More for the predictions file to say of the run, as JSON values; the same in a rerun.
+        problems: Where frames that cannot be read go.
+
+    Returns:
+        Whether all is done; False if the user asked to stop.
+
+    Raises:
+        InputError: A frame cannot be read, or `folder` holds parts of a run with other settings.
+    """
+    check_classes(detector, annotations, problems)
+    run = {
+        "config": detector.config.model_dump(mode="json"),
+        "options": asdict(options),
+        "data": _fingerprint(annotations),
+        **metadata,
+    }
+    parts = folder / _PARTS
+    if ranks.first:
+        _prepare(folder, run)
+    done = ranks.agree(ranks.first and (folder / PREDICTIONS).exists())
+    if done:
+        return True
+    lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
+    videos = [v for v in range(len(lengths)) if lengths[v] and not _part(parts, v).exists()]
+    videos = share_out(ranks.agree(videos), lengths, world=ranks.world)[ranks.rank]
+    job = _Job(detector, annotations, options, problems)
+    with stop_request() as stop, frame_progress(shown=ranks.first) as progress:
+        task = progress.add_task("detecting", total=int(lengths[videos].sum()))
+
+        def tick() -> None:
+            progress.advance(task)
+            if stop.is_set():
+                raise _StoppedError
+
+        try:
+            for video in videos:
+                _detect_video(job, video, _part(parts, video), tick)
+        except _StoppedError:
+            return False
+    ranks.wait()
+    if ranks.first:
+        _merge(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
+    ranks.wait()
+    return True
+
+
+def share_out(
+    videos: Sequence[int], lengths: Sequence[int] | np.ndarray[Any, Any], *, world: int
+) -> list[list[int]]:
+    """The videos of each process, so that all have about as many frames.
+
+    The longest first, each to the process that has the least so far; a process's own stay in order.
+    """
+    shares: list[list[int]] = [[] for _ in range(world)]
+    loads = [(0, rank) for rank in range(world)]
+    for video in sorted(videos, key=lambda v: (-int(lengths[v]), v)):
+        load, rank = heapq.heappop(loads)
+        shares[rank].append(video)
+        heapq.heappush(loads, (load + int(lengths[video]), rank))
+    return [sorted(share) for share in shares]
+
+
+def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems) -> None:
+    """That detector and data set have the same classes, in whatever order.
+
+    Raises:
+        InputError: They have none in common; or one has a class that the other lacks, unless problems are
+            skipped: its detections are left out of the scores then, or its objects are never found.
+    """
+    ours, theirs = set(detector.class_names), set(annotations.classes)
+    if not ours & theirs:
+        raise InputError(
+            f"the detector and the data set have no class in common: {_some(ours)}; {_some(theirs)}"
+        )
+    for names, where, lacks in (
+        (theirs - ours, "data set", "detector"),
+        (ours - theirs, "detector", "data set"),
+    ):
+        for name in sorted(names):
+            message = f"the {lacks} has no class {name!r}; --skip-bad goes on without"
+            problems.add(Kind.UNKNOWN_CLASS, f"classes of the {where}", message)
+
+
+class _StoppedError(Exception):
+    """The user asked to stop."""
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is the same for all videos."""
+
+    detector: VideoDetector[Any, Any]
+    annotations: Annotations
+    options: EvaluateOptions
+    problems: Problems
+
+
+def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -> None:
+    """Write a video's part, which says in its metadata how many frames could not be read."""
+    annotations, problems = job.annotations, job.problems
+    name = annotations.videos[video]
+    span = annotations.frames_of(video)
+    left = set(range(span.start, span.stop))
+    with _open_video(annotations, video, problems) as opened, atomic_path(path) as aside:
+        writer = PredictionWriter(aside, metadata={})
+        for result, row in _results(job.detector, opened, job.options):
+            left.remove(row)
+            numbered = FrameResult(int(annotations.number[row]), result.time, result.detections)
+            writer.write(name, numbered, file=annotations.files[row].as_py())
+            tick()
+        for row in left & set(opened.rows):  # damaged beyond decoding, in a video file
+            problems.add(Kind.BAD_IMAGE, annotations.describe(row), "cannot be decoded")
+        writer.close(left_out=len(left))
+
+
+@dataclass(frozen=True)
+class _Video:
+    """A video to detect in.
+
+    Attributes:
+        frames: It, opened; None if none of its frames can be read.
+        rows: For each of its frames the row in the annotations, -1 for none.
+    """
+
+    frames: ImageFolder | VideoFile | None
+    rows: Sequence[int]
+
+
+@contextmanager
+def _open_video(annotations: Annotations, video: int, problems: Problems) -> Iterator[_Video]:
+    span = annotations.frames_of(video)
+    rows = list(range(span.start, span.stop))
+    if annotations.sources[video]:
+        with VideoFile(annotations.root / annotations.sources[video]) as file:
+            yield _Video(file, _rows_in_file(annotations, rows, len(file), problems))
+        return
+    paths = {row: annotations.root / (annotations.files[row].as_py() or "") for row in rows}
+    if problems.skip:
+        rows = _readable(paths, problems)
+    if not rows:
+        yield _Video(None, ())
+        return
+    name = annotations.videos[video]
+    with ImageFolder([paths[row] for row in rows], name=name, rate=_RATE) as images:
+        yield _Video(images, rows)
+
+
+def _readable(paths: Mapping[int, Path], problems: Problems) -> list[int]:
+    """The rows whose images can be read and are as large as the first that can."""
+    good: list[int] = []
+    size: tuple[int, ...] | None = None
+    for row, path in paths.items():
+        try:
+            image = ImageFolder([path], name=path.name, rate=_RATE)[0]
+        except InputError as error:
+            message = str(error).removeprefix(f"{path}: ")
+            problems.add(Kind.BAD_IMAGE if path.exists() else Kind.NO_IMAGE, path, message)
+            continue
+        size = size or image.shape
+        if image.shape == size:
+            good.append(row)
+        else:
+            message = (
+                f"expected images of one size, {size[1]}x{size[0]}, got {image.shape[1]}x{image.shape[0]}"
+            )
+            problems.add(Kind.MIXED_SIZES, path, message)
+    return good
+
+
+def _rows_in_file(
+    annotations: Annotations, rows: Sequence[int], length: int, problems: Problems
+) -> list[int]:
+    places = [-1] * length
+    for row in rows:
+        number = int(annotations.number[row])
+        if 0 <= number < length:
+            places[number] = row
+        else:
+            problems.add(Kind.NO_FRAME, annotations.describe(row), f"the video has {length} frames")
+    return places
+
+
+def _results(
+    detector: VideoDetector[Any, Any], video: _Video, options: EvaluateOptions
+) -> Iterator[tuple[FrameResult, int]]:
+    """The detections of a video's annotated frames, with their rows in the annotations."""
+    if video.frames is None:
+        return
+    session = VideoSession(
+        detector,
+        source=video.frames,
+        causal=options.causal,
+        seed=options.seed,
+        score_threshold=options.score_threshold,
+        official_quirks=options.official_quirks,
+        dtype=getattr(torch, options.dtype),
+    )
+    frames: Iterable[Frame] = video.frames
+    with closing(prefetch(frames, ahead=_QUEUE)) as ahead:
+        for result in run_session(session, ahead, batch_size=options.batch_size):
+            row = video.rows[result.index]
+            if row >= 0:
+                yield result, row
+
+
+def _prepare(folder: Path, run: Mapping[str, Any]) -> None:
+    """Make the folders; refuse those that hold what another run has done."""
+    parts = folder / _PARTS
+    make_output_folder(folder)
+    make_output_folder(parts)
+    path = parts / _RUN
+    if not path.exists():
+        if (folder / PREDICTIONS).exists():
+            raise InputError(f"{folder / PREDICTIONS}: is there already; choose another output folder")
+        with atomic_path(path) as aside:
+            aside.write_text(json.dumps(run))
+        return
+    try:
+        before = json.loads(path.read_text())
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read: {error}; remove {parts} to begin again") from error
+    different = [key for key in run if json.loads(json.dumps(run[key])) != before.get(key)]
+    if different:
+        raise InputError(
+            f"{folder}: holds what a run with another {' and '.join(different)} has done; choose another "
+            f"output folder, or remove {parts} and {PREDICTIONS} to begin again"
+        )
+
+
+def _merge(
+    folder: Path, lengths: Mapping[int, int], annotations: Annotations, run: Mapping[str, Any]
+) -> None:
+    """Put the parts together, once it is sure that each frame is in them exactly once."""
+    paths = {video: _part(folder / _PARTS, video) for video in lengths}
+    for video, path in paths.items():
+        about = read_metadata(path)
+        expected = {annotations.videos[video]: lengths[video] - about.get("left_out", 0)}
+        # A part is written frame by frame, none of them twice.
+        if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
+            raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
+    merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=run)
+    for path in paths.values():
+        path.unlink()
+
+
+def _part(parts: Path, video: int) -> Path:
+    return parts / f"{video:06d}.parquet"
+
+
+def _fingerprint(annotations: Annotations) -> str:
+    """Of the frames, not of what is annotated in them, which may be mended without detecting again."""
+    digest = hashlib.sha256(json.dumps([annotations.videos, annotations.sources]).encode())
+    digest.update(annotations.video.tobytes() + annotations.number.tobytes())
+    digest.update(json.dumps(annotations.files.to_pylist()).encode())
+    return digest.hexdigest()
+
+
+def _some(names: set[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")

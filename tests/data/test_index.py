@@ -1,0 +1,75 @@
+"""Building the table of an ILSVRC data set in pieces and processes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.core.problems import Kind, Problems
+from megavid.data import index
+from megavid.data.index import read_ilsvrc
+from tests.core.test_annotations import assert_same
+from tests.data.ilsvrc_set import write_frame, write_ilsvrc, xml
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pieces of a few files."""
+    monkeypatch.setattr(index, "_FILES_AT_ONCE", 6)
+
+
+@pytest.mark.usefixtures("small")
+def test_pieces_and_processes_make_no_difference(tmp_path: Path) -> None:
+    write_ilsvrc(tmp_path, val_videos=7, frames=4)
+    seen: list[tuple[int, int]] = []
+    one = read_ilsvrc(
+        tmp_path,
+        "vid_val",
+        problems=Problems(),
+        workers=1,
+        progress=lambda done, total: seen.append((done, total)),
+    )
+    assert seen == [(8, 28), (16, 28), (24, 28), (28, 28)]  # whole videos
+    assert len(one) == 28
+    assert one.videos == tuple(f"val/ILSVRC2015_val_{v:08d}" for v in range(7))
+    two = read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=2, parts=tmp_path / "parts")
+    assert_same(one, two)
+
+
+@pytest.mark.usefixtures("small")
+def test_finished_pieces_are_not_read_again(tmp_path: Path) -> None:
+    write_ilsvrc(tmp_path, val_videos=4, frames=4)
+    parts = tmp_path / "parts"
+    bad = "val/ILSVRC2015_val_00000002/000001"
+    write_frame(tmp_path, "VID", bad, "<annotation>")
+    with pytest.raises(InputError, match="00000002/000001.xml: expected an annotation in XML"):
+        read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
+    assert len(list(parts.glob("*.parquet"))) == 2
+    # What was read is not looked at again, broken or mended: only what is missing is.
+    problems = Problems(skip=True)
+    (tmp_path / "Annotations" / "VID" / "val" / "ILSVRC2015_val_00000000" / "000000.xml").write_text("no")
+    table = read_ilsvrc(tmp_path, "vid_val", problems=problems, workers=1, parts=parts)
+    assert problems.counts() == {Kind.UNREADABLE: 1}
+    assert len(table) == 15
+    # Another list is another job.
+    (tmp_path / "ImageSets").mkdir()
+    (tmp_path / "ImageSets" / "VID_val_videos.txt").write_text("val/ILSVRC2015_val_00000000 1 0 4\n")
+    with pytest.raises(InputError, match="00000000/000000.xml: expected an annotation"):
+        read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
+    assert len(list(parts.glob("*.parquet"))) == 1
+
+
+def test_nothing_to_read(tmp_path: Path) -> None:
+    (tmp_path / "Annotations" / "VID" / "val").mkdir(parents=True)
+    table = read_ilsvrc(tmp_path, "vid_val", problems=Problems())
+    assert (len(table), table.videos, len(table.classes)) == (0, (), 30)
+
+
+def test_classes_of_ones_own(tmp_path: Path) -> None:
+    write_frame(tmp_path, "VID", "val/v/000000", xml([("cat", 0, (1, 1, 2, 2))]))
+    table = read_ilsvrc(
+        tmp_path, "vid_val", classes=["dog", "cat"], problems=Problems(), parts=tmp_path / "p"
+    )
+    assert (table.classes, table.labels.tolist()) == (("dog", "cat"), [1])
