@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -127,7 +128,7 @@ def _shapes(track: ElementTree.Element, where: str, problems: Problems) -> list[
 
 def _filled(shapes: Sequence[_Shape]) -> Iterator[_Shape]:
     """The boxes that are there, and those between them that the file leaves out."""
-    for shape, following in zip(shapes, [*shapes[1:], None], strict=True):
+    for shape, following in zip_longest(shapes, shapes[1:]):
         if shape.outside:
             continue
         yield shape

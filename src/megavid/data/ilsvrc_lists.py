@@ -84,17 +84,13 @@ def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 
 
 def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
-    """`DET_train_30classes.txt`: a line `path 1` for each still.
+    """`DET_train_30classes.txt`: a line `path 1` for each still; 401 stills of the published one have two.
 
     Raises:
         InputError: The list cannot be read; or see `problems`.
     """
-    stills: dict[str, None] = {}
-    for where, name, _ in _lines(path, numbers=1, problems=problems):
-        if name in stills:
-            problems.add(Kind.BAD_ROW, where, f"{name}: stands there before")
-        stills[name] = None
-    return [VideoEntry(name, ()) for name in stills]
+    names = (name for _, name, _ in _lines(path, numbers=1, problems=problems))
+    return [VideoEntry(name, ()) for name in dict.fromkeys(names)]
 
 
 def _lines(path: Path, *, numbers: int, problems: Problems) -> Iterator[tuple[str, str, list[int]]]:

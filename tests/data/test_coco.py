@@ -1,0 +1,196 @@
+"""CocoVID and COCO files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from megavid.core.annotations import NO_TRACK
+from megavid.core.errors import InputError
+from megavid.core.problems import Kind, Problems
+from megavid.data.coco import read_coco, write_cocovid
+from tests.core.test_annotations import assert_same, build
+
+
+def write(path: Path, **changes: Any) -> Path:
+    """A CocoVID file: frames 8 and 9 of one video, listed in the wrong order, and an empty video."""
+    content: dict[str, Any] = {
+        "videos": [{"id": 5, "name": "ä"}, {"id": 6, "name": "leer"}],
+        "images": [
+            {"id": 31, "video_id": 5, "frame_id": 9, "file_name": "a/9.jpg", "width": 64, "height": 48},
+            {"id": 30, "video_id": 5, "frame_id": 8, "file_name": "a/8.jpg", "width": 64, "height": 48},
+        ],
+        "categories": [{"id": 4, "name": "cat"}, {"id": 2, "name": "dog"}],
+        "annotations": [
+            {
+                "id": 1,
+                "image_id": 31,
+                "category_id": 2,
+                "bbox": [1, 2, 3, 4],
+                "instance_id": 7,
+                "occluded": True,
+            },
+            {"id": 2, "image_id": 30, "category_id": 4, "bbox": [0, 0, 5.5, 5], "track_id": 0, "iscrowd": 1},
+            {"id": 3, "image_id": 31, "category_id": 4, "bbox": [0, 0, 1, 1], "ignore": True},
+        ],
+    }
+    path.write_text(json.dumps(content | changes))
+    return path
+
+
+def test_cocovid(tmp_path: Path) -> None:
+    table = read_coco(write(tmp_path / "x.json"), problems=Problems())
+    assert (table.classes, table.category_ids) == (("cat", "dog"), (4, 2))
+    assert table.videos == ("ä", "leer")
+    assert table.number.tolist() == [8, 9]
+    assert table.image_ids.tolist() == [30, 31]
+    assert table.files.to_pylist() == ["a/8.jpg", "a/9.jpg"]
+    assert table.boxes.tolist() == [[0, 0, 5.5, 5], [1, 2, 4, 6], [0, 0, 1, 1]]
+    assert table.labels.tolist() == [0, 1, 0]
+    assert table.tracks.tolist() == [0, 7, NO_TRACK]
+    assert table.occluded.tolist() == [False, True, False]
+    assert table.difficult.tolist() == [True, False, True]
+
+
+def test_chosen_classes(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json")
+    table = read_coco(path, classes=["dog", "cat"], problems=Problems())
+    assert (table.classes, table.category_ids, table.labels.tolist()) == (("dog", "cat"), (2, 4), [1, 0, 1])
+    with pytest.raises(InputError, match="annotation 2: expected one of dog, got category 4, cat"):
+        read_coco(path, classes=["dog"], problems=Problems())
+    problems = Problems(skip=True)
+    assert len(read_coco(path, classes=["dog"], problems=problems).boxes) == 1
+    assert problems.counts() == {Kind.UNKNOWN_CLASS: 2}
+
+
+def test_plain_coco_is_of_stills(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json")
+    content = json.loads(path.read_text())
+    del content["videos"]
+    path.write_text(json.dumps(content))
+    table = read_coco(path, problems=Problems())
+    assert table.videos == ("a/9", "a/8")
+    assert table.image_ids.tolist() == [31, 30]
+    assert table.offsets.tolist() == [0, 2, 3]
+
+
+@pytest.mark.parametrize("folder", [".", "images", "data", "..", "../images"])
+def test_images_are_found(tmp_path: Path, folder: str) -> None:
+    root = tmp_path / "x" / "annotations"
+    root.mkdir(parents=True)
+    image = root / folder / "a" / "9.jpg"
+    image.parent.mkdir(parents=True)
+    image.touch()
+    table = read_coco(write(root / "x.json"), problems=Problems())
+    assert (table.root / "a/9.jpg").resolve() == image.resolve()
+
+
+def test_images_where_the_user_says(tmp_path: Path) -> None:
+    assert (
+        read_coco(write(tmp_path / "x.json"), images=tmp_path / "i", problems=Problems()).root
+        == tmp_path / "i"
+    )
+
+
+@pytest.mark.parametrize("with_listed", [True, False])
+def test_what_is_written_is_read(tmp_path: Path, with_listed: bool) -> None:
+    table = build(tmp_path)
+    if not with_listed:
+        table = table.select(table.listed)
+    write_cocovid(table, tmp_path / "x.json")
+    assert_same(read_coco(tmp_path / "x.json", images=tmp_path, problems=Problems()), table)
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert content["annotations"][0]["bbox"] == [1, 2, 2.5, 2]
+    assert content["annotations"][0]["instance_id"] == 9
+    assert "instance_id" not in content["annotations"][1]
+
+
+def test_image_ids_that_repeat_are_made_anew(tmp_path: Path) -> None:
+    table = build(tmp_path)
+    table.image_ids[:] = 1
+    write_cocovid(table, tmp_path / "x.json")
+    read = read_coco(tmp_path / "x.json", images=tmp_path, problems=Problems())
+    assert read.image_ids.tolist() == [1, 2, 3]
+    np.testing.assert_array_equal(read.boxes, table.boxes)
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        (
+            {"image_id": 1, "category_id": 2, "bbox": [1, 2, 3, 4]},
+            Kind.BAD_ROW,
+            "annotation 9: there is no image 1",
+        ),
+        (
+            {"image_id": 30, "category_id": 3, "bbox": [1, 2, 3, 4]},
+            Kind.UNKNOWN_CLASS,
+            "category 3, which is not",
+        ),
+        ({"image_id": 30, "category_id": 2, "bbox": [1, 2, 0, 4]}, Kind.INVERTED, "got 0 and 4"),
+        ({"image_id": 30, "category_id": 2, "bbox": [1, 2, 3]}, Kind.BAD_ROW, "expected bbox as x, y, width"),
+        ({"image_id": 30, "category_id": 2}, Kind.BAD_ROW, r"annotations\[3\]: 'bbox' is missing"),
+    ],
+)
+def test_bad_annotations(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
+    path = write(tmp_path / "x.json")
+    content = json.loads(path.read_text())
+    content["annotations"].append({"id": 9} | row)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        read_coco(path, problems=Problems())
+    problems = Problems(skip=True)
+    assert len(read_coco(path, problems=problems).boxes) == 3
+    assert problems.counts() == {kind: 1}
+
+
+@pytest.mark.parametrize(
+    ("row", "kind", "message"),
+    [
+        (
+            {"id": 30, "video_id": 5, "frame_id": 7, "file_name": "x"},
+            Kind.DUPLICATE_FRAME,
+            "image 30: two images",
+        ),
+        (
+            {"id": 32, "video_id": 5, "frame_id": 8, "file_name": "x"},
+            Kind.DUPLICATE_FRAME,
+            "frame 8 of video 5",
+        ),
+        (
+            {"id": 32, "video_id": 9, "frame_id": 8, "file_name": "x"},
+            Kind.BAD_ROW,
+            "image 32: expected the id",
+        ),
+        (
+            {"id": 32, "video_id": 5, "file_name": "x"},
+            Kind.BAD_ROW,
+            "image 32: expected the id of a video and",
+        ),
+        ({"video_id": 5, "frame_id": 7, "file_name": "x"}, Kind.BAD_ROW, r"images\[2\]: 'id' is missing"),
+    ],
+)
+def test_bad_images(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
+    path = write(tmp_path / "x.json")
+    content = json.loads(path.read_text())
+    content["images"].append(row)
+    path.write_text(json.dumps(content))
+    with pytest.raises(InputError, match=message):
+        read_coco(path, problems=Problems())
+    problems = Problems(skip=True)
+    assert len(read_coco(path, problems=problems)) == 2
+    assert problems.counts() == {kind: 1}
+
+
+@pytest.mark.parametrize("content", ["{", "[]", '{"images": []}', '{"images": 3, "annotations": []}'])
+def test_other_files(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(content)
+    with pytest.raises(InputError, match=r"x.json: expected (JSON|COCO annotations)"):
+        read_coco(path, problems=Problems())
+    with pytest.raises(InputError, match="no.json: cannot be read"):
+        read_coco(tmp_path / "no.json", problems=Problems())
