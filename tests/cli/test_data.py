@@ -1,0 +1,133 @@
+"""`megavid data`."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from megavid.cli import main
+from megavid.core.annotations import load_annotations
+from megavid.core.problems import Problems
+from megavid.data.coco import read_coco
+from tests.cli.helpers import error_of
+from tests.data.ilsvrc_set import write_frame, write_ilsvrc, xml
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return write_ilsvrc(tmp_path / "ILSVRC2015", train_videos=2, val_videos=3, frames=5, stills=2)
+
+
+def data(*arguments: object) -> int:
+    return main(["data", *map(str, arguments)])
+
+
+def test_index_of_all_subsets(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("index", tmp_path, "-o", tmp_path / "index", "--workers", 1) == 0
+    out = capsys.readouterr().out
+    assert "vid_train.parquet: 2 videos, 10 frames, 10 boxes" in out
+    assert "vid_val.parquet: 3 videos, 15 frames, 15 boxes" in out
+    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == [
+        "det_train.parquet",
+        "vid_train.parquet",
+        "vid_val.parquet",
+    ]
+    table = load_annotations(tmp_path / "index" / "vid_val.parquet")
+    assert Path(table.describe(0)).exists()
+
+
+def test_index_of_one_subset_and_another_format(root: Path, tmp_path: Path) -> None:
+    assert data("index", root, "-o", tmp_path / "i", "--subset", "vid_val", "--workers", 1) == 0
+    assert data("export", tmp_path / "i" / "vid_val.parquet", "--to", "cocovid", "-o", root / "val.json") == 0
+    assert data("index", root / "val.json", "-o", tmp_path / "i") == 0
+    one, two = (load_annotations(tmp_path / "i" / name) for name in ("vid_val.parquet", "val.parquet"))
+    assert one.boxes.tolist() == two.boxes.tolist()
+    assert one.tracks.tolist() == two.tracks.tolist()
+    assert one.files.to_pylist() == two.files.to_pylist()
+
+
+def test_bad_data_stop_or_are_counted(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    bad = "val/ILSVRC2015_val_00000001/000003"
+    write_frame(root, "VID", bad, xml([("n0", 0, (1, 1, 2, 2))]))
+    fixed = ("index", root, "-o", tmp_path / "i", "--subset", "vid_val", "--workers", 1)
+    assert data(*fixed) == 2
+    error = capsys.readouterr().err.strip().splitlines()[-1]
+    assert error.startswith("megavid: error: ")
+    assert f"{bad}.xml, object 1: no class is called 'n0'" in error
+    assert not (tmp_path / "i" / "vid_val.parquet").exists()
+    assert data(*fixed, "--skip-bad") == 0
+    captured = capsys.readouterr()
+    assert "15 frames, 14 boxes" in captured.out
+    assert "left out: 1 x unknown class (such as " in captured.err
+
+
+def test_check(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("check", root) == 0
+    assert "nothing is wrong" in capsys.readouterr().out
+    (root / "Data/VID/val/ILSVRC2015_val_00000001/000003.JPEG").unlink()
+    write_frame(root, "VID", "val/ILSVRC2015_val_00000002/000001", "<x")
+    write_frame(root, "VID", "val/ILSVRC2015_val_00000002/000002", xml([("n02958343", 0, (0, 0, 200, 20))]))
+    assert data("check", root) == 1
+    out = capsys.readouterr().out
+    for line in (
+        "unreadable annotations: ",
+        "missing image: ",
+        "box outside the frame: ",
+        "gap between frames: ",
+        "1 x missing image",
+        "3 videos, 14 frames, 14 boxes",
+    ):
+        assert line in out
+
+
+def test_stats(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("stats", root, "-o", tmp_path / "s") == 0
+    out = capsys.readouterr().out
+    assert "3 videos of 5 to 5 frames" in out
+    assert "15 of 96x64" in out
+    about = json.loads((tmp_path / "s" / "stats.json").read_text())
+    assert about["boxes"] == 15
+    assert (tmp_path / "s" / "stats.png").read_bytes().startswith(b"\x89PNG")
+    assert data("stats", root, "--subset", "det_train") == 0
+    assert "fast" in capsys.readouterr().out
+
+
+def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert data("export", root, "--to", "yolo", "-o", tmp_path / "y", "--tracks") == 0
+    label = tmp_path / "y/labels/Data/VID/val/ILSVRC2015_val_00000001/000002.txt"
+    # The set's fourth video, of the fourth class.
+    assert label.read_text().split()[0] == "3"
+    assert label.read_text().split()[5] == "0"
+    assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json", "--tracks") == 2
+    assert "tracks: CocoVID always has them" in capsys.readouterr().err
+    assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json") == 0
+    assert len(read_coco(tmp_path / "x.json", problems=Problems())) == 15
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("stats", "{}/none"), "none: no such file or folder"),
+        (("stats", "{}"), "no known annotations; expected an index"),
+        (("index", "{}/ILSVRC2015", "-o", "{}/i", "--subset", "x"), "subset: expected one of vid_train"),
+        (("stats", "{}/ILSVRC2015", "--images", "{}"), "images: .* has no use for it"),
+        (("index", "{}/ILSVRC2015", "-o", "{}/file/x"), "file/x: cannot be written to"),
+        (("stats", "{}/file.parquet"), "file.parquet: cannot be read as an index"),
+        (
+            ("stats", "{}/file.parquet", "--method.window", "3"),
+            "--method.window: megavid data has no such option",
+        ),
+    ],
+)
+def test_mistakes(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "file.parquet").write_text("no")
+    if arguments[1] == "{}":
+        root.rename(tmp_path / "other")
+    assert data(*(argument.format(tmp_path) for argument in arguments)) == 2
+    assert re.search(message, error_of(capsys))

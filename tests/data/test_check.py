@@ -1,0 +1,115 @@
+"""What is wrong with a data set."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megavid.core.annotations import AnnotationBuilder, Annotations
+from megavid.core.problems import Kind
+from megavid.data.check import check_annotations
+from tests.data.ilsvrc_set import jpeg
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Annotations:
+    """Two videos of three 96x64 images with a box each; nothing is wrong."""
+    builder = AnnotationBuilder(("a", "b"), root=tmp_path)
+    for video in ("v", "ü"):
+        builder.video(video)
+        (tmp_path / video).mkdir()
+        for number in range(5, 8):
+            (tmp_path / video / f"{number}.jpg").write_bytes(jpeg())
+            builder.frame(number, file=f"{video}/{number}.jpg", width=96, height=64)
+            builder.box(1, 2, 30, 40, label=0, track=1)
+    return builder.build()
+
+
+def found(data: Annotations) -> list[tuple[Kind, str]]:
+    return [(p.kind, str(p).replace(f"{data.root}/", "")) for p in check_annotations(data)]
+
+
+def test_nothing_is_wrong(data: Annotations) -> None:
+    seen: list[tuple[int, int]] = []
+    assert list(check_annotations(data, progress=lambda done, total: seen.append((done, total)))) == []
+    assert seen == [(i, 6) for i in range(1, 7)]
+
+
+def test_images(data: Annotations) -> None:
+    (data.root / "v/5.jpg").unlink()
+    path = data.root / "v/6.jpg"
+    path.write_bytes(path.read_bytes()[:-300])
+    (data.root / "v/7.jpg").write_bytes(jpeg(width=80))
+    problems = found(data)
+    assert [kind for kind, _ in problems] == [Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE]
+    assert problems[0][1] == "v/5.jpg: no such file"
+    assert problems[1][1].startswith("v/6.jpg: expected an image: ")
+    assert problems[2][1] == "v/7.jpg: annotated as 96x64, but it is 80x64"
+
+
+def test_a_video_file(data: Annotations) -> None:
+    builder = AnnotationBuilder(("a",), root=data.root)
+    builder.video("v", source="v.mp4")
+    builder.frame(0)
+    builder.video("w")
+    builder.frame(0)
+    assert found(builder.build()) == [
+        (Kind.NO_IMAGE, "v.mp4: video 'v': no such file"),
+        (Kind.NO_IMAGE, "w, frame 0: no image belongs to it"),
+    ]
+    (data.root / "v.mp4").touch()
+    assert len(found(builder.build())) == 1
+
+
+def test_frames(data: Annotations) -> None:
+    number = np.array([5, 5, 7, 5, 6, 7], np.int32)
+    width = np.array([96, 96, 96, 96, 80, 80], np.int32)
+    changed = replace(data, number=number, width=width, videos=("v", "ü", "none"), sources=("",) * 3)
+    assert [p for p in found(changed) if p[0] != Kind.IMAGE_SIZE] == [
+        (Kind.EMPTY_VIDEO, "video 'none': has no frames"),
+        (Kind.DUPLICATE_FRAME, "v/6.jpg: frame 5 comes after frame 5"),
+        (Kind.GAP, "v/7.jpg: frame 7 follows frame 5"),
+        (Kind.MIXED_SIZES, "ü/6.jpg: is 80x64, the frame before 96x64"),
+    ]
+
+
+def test_an_image_that_is_two_frames(data: Annotations) -> None:
+    files = data.files.to_pylist()
+    files[4] = files[1]
+    changed = replace(data, files=type(data.files).from_pandas(np.array(files, object)))
+    assert found(changed) == [(Kind.DUPLICATE_FRAME, "v/6.jpg: is the image of frame 6 of video 'v', too")]
+
+
+def test_boxes(data: Annotations) -> None:
+    boxes = np.array(
+        [[5, 5, 5, 9], [-3, 0, 9, 9], [0, 0, 97, 65], [0, 0, 98.5, 60], [9, 9, 3, 20], [1, 2, 30, 40]],
+        np.float32,
+    )
+    assert found(replace(data, boxes=boxes)) == [
+        (Kind.INVERTED, "v/5.jpg, object 1: expected x1 < x2 and y1 < y2: 5, 5, 5, 9"),
+        (Kind.INVERTED, "ü/6.jpg, object 1: expected x1 < x2 and y1 < y2: 9, 9, 3, 20"),
+        (Kind.OUTSIDE, "v/6.jpg, object 1: expected a box within 96x64: -3, 0, 9, 9"),
+        (Kind.OUTSIDE, "ü/5.jpg, object 1: expected a box within 96x64: 0, 0, 98.5, 60"),
+    ]
+
+
+def test_boxes_that_stand_there_twice(data: Annotations) -> None:
+    builder = AnnotationBuilder(data.classes, root=data.root)
+    builder.video("v")
+    builder.frame(5, file="v/5.jpg", width=96, height=64)
+    builder.box(1, 2, 3, 4, label=0)
+    builder.box(1, 2, 3, 4, label=1)
+    builder.box(1, 2, 3, 4, label=0)
+    builder.box(1, 2, 3, 5, label=0, track=4)
+    builder.box(1, 2, 3, 6, label=0, track=4)
+    assert found(builder.build()) == [
+        (Kind.DUPLICATE_BOX, "v/5.jpg, object 3: stands in the frame twice: 1, 2, 3, 4"),
+        (Kind.DUPLICATE_BOX, "v/5.jpg, object 5: track 4 has two boxes in the frame: 1, 2, 3, 6"),
+    ]
+
+
+def test_nothing_at_all(tmp_path: Path) -> None:
+    assert found(AnnotationBuilder((), root=tmp_path).build()) == []
