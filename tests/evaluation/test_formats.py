@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import pickletools
 import sys
-import zipfile
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
-from megavid.evaluation import official
+from megavid.evaluation import coco_results, official
 from megavid.evaluation.formats import open_predictions, write_predictions
 from megavid.evaluation.table import Predictions
 from tests.evaluation.test_table import assert_same_rows
@@ -85,31 +86,96 @@ def test_coco_results(tmp_path: Path, data: Annotations) -> None:
     assert last == {"image_id": 8, "category_id": 20, "bbox": [2, 2, 1, 1], "score": 0.25}
 
 
-def test_the_originals_boxes_are_scaled_to_the_frame(tmp_path: Path, data: Annotations) -> None:
+def save_original(path: Path, *frames: dict[str, Any], zipped: bool = True) -> None:
+    """A file as the original writes it: `BoxList` with these attributes."""
     with official._original_class() as box_list:
-        frames = []
-        for size, box in (((400, 200), [20, 20, 40, 60]), ((400, 200), []), ((60, 40), [1, 2, 3, 4])):
-            frame = box_list()
-            frame.bbox, frame.size, frame.mode = torch.tensor(box).reshape(-1, 4).float(), size, "xyxy"
-            n = len(frame.bbox)
-            frame.extra_fields = {"scores": torch.full((n,), 0.5), "labels": torch.full((n,), 2)}
-            frames.append(frame)
-        frames[2].mode = "xywh"
-        torch.save(frames, tmp_path / "predictions.pth")
+        lists = []
+        for attributes in frames:
+            one = box_list()
+            vars(one).update(attributes)
+            lists.append(one)
+        torch.save(lists, path, _use_new_zipfile_serialization=zipped)
+
+
+def box_list(size: tuple[int, int], *boxes: list[float], mode: str = "xyxy") -> dict[str, Any]:
+    fields = {"scores": torch.full((len(boxes),), 0.5), "labels": torch.full((len(boxes),), 2)}
+    return {
+        "bbox": torch.tensor(boxes).reshape(-1, 4),
+        "size": size,
+        "mode": mode,
+        "extra_fields": fields,
+    }
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_the_originals_boxes_are_scaled_to_the_frame(tmp_path: Path, data: Annotations, zipped: bool) -> None:
+    path = tmp_path / "predictions.pth"
+    frames = [
+        box_list((400, 300), [20.0, 30, 40, 60]),
+        box_list((400, 200)),
+        box_list((60, 40), [1.0, 2, 3, 4], mode="xywh"),
+    ]
+    save_original(path, *frames, zipped=zipped)
     assert "mega_core" not in sys.modules
-    read = open_predictions(tmp_path / "predictions.pth", data, problems=Problems())
-    # Half the size, then one past the last pixel; x, y, width, height with both ends counted.
-    assert read.boxes.tolist() == [[10, 10, 21, 31], [1, 2, 4, 6]]
+    read = open_predictions(path, data, problems=Problems())
+    # Half the width and a third of the height, then one past the last pixel; x, y, width, height with both
+    # ends counted.
+    np.testing.assert_allclose(read.boxes, [[10, 10, 21, 21], [1, 2, 4, 6]], rtol=1e-6)
     assert read.labels.tolist() == [1, 1]
     assert read.frame.tolist() == [3, 0]
+    assert read.lengths == {"b": 2, "a": 1}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"mode": "xyxyxy"},
+        {"size": (0, 0)},
+        {"size": None},
+        {"bbox": torch.zeros(2, 4)},
+        {"bbox": [[1, 2, 3, 4]]},
+        {"extra_fields": {"scores": torch.zeros(1)}},
+        {"extra_fields": {"scores": torch.zeros(1), "labels": torch.ones(2)}},
+    ],
+)
+def test_box_lists_that_are_none(tmp_path: Path, data: Annotations, change: dict[str, Any]) -> None:
+    good = box_list((200, 100), [1.0, 2, 3, 4])
+    save_original(tmp_path / "p.pth", good, good | change, good)
+    with pytest.raises(InputError, match=r"p.pth, frame 1: expected a BoxList with N boxes, scores"):
+        open_predictions(tmp_path / "p.pth", data, problems=Problems())
+    without_size = good.copy()
+    del without_size["size"]
+    save_original(tmp_path / "p.pth", good, without_size, good)
+    with pytest.raises(InputError, match=r"p.pth, frame 1: expected a BoxList with N boxes, scores"):
+        open_predictions(tmp_path / "p.pth", data, problems=Problems())
+
+
+def test_background_is_no_class(tmp_path: Path, data: Annotations) -> None:
+    frame = box_list((200, 100), [1.0, 2, 3, 4])
+    frame["extra_fields"]["labels"][:] = 0
+    save_original(tmp_path / "p.pth", box_list((200, 100)), frame, box_list((60, 40)))
+    problems = Problems(skip=True)
+    assert len(open_predictions(tmp_path / "p.pth", data, problems=problems)) == 0
+    assert [p.where.rsplit(", ")[-1] for p in problems.found] == ["frame 1"]
+
+
+def test_frames_of_unknown_size(tmp_path: Path, data: Annotations) -> None:
+    save_original(tmp_path / "p.pth", *[box_list((200, 100), [1.0, 2, 3, 4])] * 3)
+    unknown = replace(data, width=np.array([200, 0, 60], np.int32))
+    with pytest.raises(InputError, match=r"b, frame 4: its size is needed to place its predictions"):
+        open_predictions(tmp_path / "p.pth", unknown, problems=Problems())
+    with pytest.raises(InputError, match=r"b, frame 4: its size is needed"):
+        write_predictions(make(), unknown, tmp_path / "q.pth", problems=Problems())
 
 
 def test_the_original_finds_its_own_class_in_the_file(tmp_path: Path, data: Annotations) -> None:
     write_predictions(make(), data, tmp_path / "p.pth", problems=Problems())
-    with zipfile.ZipFile(tmp_path / "p.pth") as archive:
-        name = next(n for n in archive.namelist() if n.endswith("data.pkl"))
-        strings = [argument for _, argument, _ in pickletools.genops(archive.read(name))]
-    assert any("mega_core.structures.bounding_box" in str(s) and "BoxList" in str(s) for s in strings)
+    with (tmp_path / "p.pth").open("rb") as file:  # four pickles: magic number, version, system, the list
+        names = {arg for _ in range(4) for code, arg, _ in pickletools.genops(file) if code.name == "GLOBAL"}
+    assert "mega_core.structures.bounding_box BoxList" in names
+    assert {name for name in names if not str(name).startswith(("torch", "collections"))} == {
+        "mega_core.structures.bounding_box BoxList"
+    }
 
 
 class Evil:
@@ -121,7 +187,9 @@ def test_nothing_in_the_file_is_run(
     tmp_path: Path, data: Annotations, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save([Evil()], tmp_path / "p.pth")
-    with pytest.raises(InputError, match=r"p.pth: expected the original release's predictions.pth"):
+    with pytest.raises(
+        InputError, match=r"p.pth: expected the original .* a list of BoxList; it holds print$"
+    ):
         open_predictions(tmp_path / "p.pth", data, problems=Problems())
     assert capsys.readouterr().out == ""
 
@@ -145,8 +213,12 @@ def test_another_number_of_frames(tmp_path: Path, data: Annotations) -> None:
         ("1 2 0.5 1 2 3", Kind.BAD_ROW, "line 2: expected frame, class, score"),
         ("1 2 x 1 2 3 4", Kind.BAD_ROW, "line 2: expected frame, class, score"),
         ("4 2 0.5 1 2 3 4", Kind.NO_FRAME, "line 2: expected a frame from 1 to 3, got 4"),
-        ("1 3 0.5 1 2 3 4", Kind.UNKNOWN_CLASS, "row 1: expected a label from 0 to 1"),
-        ("1 2 nan 1 2 3 4", Kind.BAD_ROW, "row 1: expected numbers, got NaN"),
+        ("1 3 0.5 1 2 3 4", Kind.UNKNOWN_CLASS, "line 2: expected a class from 1 to 2, got 3"),
+        ("1 nan 0.5 1 2 3 4", Kind.UNKNOWN_CLASS, "line 2: expected a class from 1 to 2, got nan"),
+        ("1.5 2 0.5 1 2 3 4", Kind.NO_FRAME, "line 2: expected a frame from 1 to 3, got 1.5"),
+        ("1 2 nan 1 2 3 4", Kind.BAD_ROW, "line 2: expected finite numbers: video 'b', frame 3, label 1"),
+        ("1 2 0.5 9 2 3 4", Kind.INVERTED, "line 2: expected x1 <= x2"),
+        ("1 1 0.5 0 0 9 9", Kind.DUPLICATE_BOX, "line 2: the same box"),
     ],
 )
 def test_bad_lines(tmp_path: Path, data: Annotations, line: str, kind: Kind, message: str) -> None:
@@ -171,6 +243,17 @@ def test_bad_lines(tmp_path: Path, data: Annotations, line: str, kind: Kind, mes
         ),
         ({"image_id": 1, "category_id": 10, "bbox": [1, 2, 3, 4], "score": 1}, Kind.NO_FRAME, "no image 1"),
         (
+            {"image_id": [7], "category_id": 10, "bbox": [1, 2, 3, 4], "score": 1},
+            Kind.BAD_ROW,
+            "entry 0: expected image_id",
+        ),
+        ([], Kind.BAD_ROW, r"entry 0: expected .*, got \[\]"),
+        (
+            {"image_id": 7, "category_id": 10, "bbox": [1, 2, -3, 4], "score": 1},
+            Kind.INVERTED,
+            "entry 0: expected x1",
+        ),
+        (
             {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1},
             Kind.UNKNOWN_CLASS,
             "category 1",
@@ -184,6 +267,31 @@ def test_bad_entries(tmp_path: Path, data: Annotations, entry: object, kind: Kin
     problems = Problems(skip=True)
     assert len(open_predictions(tmp_path / "p.json", data, problems=problems)) == 0
     assert problems.counts() == {kind: 1}
+
+
+def test_coco_results_are_read_in_blocks(
+    tmp_path: Path, data: Annotations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coco_results, "_BLOCK", 200)
+    entries = [
+        {"image_id": 7, "category_id": 10, "bbox": [i, 0, 1, 1], "score": 0.5, "é": "]" * (i % 40)}
+        for i in range(50)
+    ]
+    path = tmp_path / "p.json"
+    for indent in (None, 1):
+        text = json.dumps(entries, indent=indent, ensure_ascii=False)
+        path.write_text("\ufeff" + text + "\r\n", encoding="utf-8")
+        assert open_predictions(path, data, problems=Problems()).boxes[:, 0].tolist() == list(range(50))
+    path.write_text(text[: len(text) // 2], encoding="utf-8")
+    with pytest.raises(InputError, match=r"p.json: expected COCO results as JSON: .* at entry 2\d"):
+        open_predictions(path, data, problems=Problems())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "7", '{"annotations": []}'])
+def test_json_that_is_no_list(tmp_path: Path, data: Annotations, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=r"p.json: expected COCO results, a list of boxes"):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".txt", ".json"])

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
@@ -16,7 +18,12 @@ from megavid.core.errors import InputError
 from megavid.core.frames import FrameResult
 from megavid.core.problems import Kind, Problems
 from megavid.evaluation.locate import locate
-from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
+from megavid.evaluation.predictions import (
+    METADATA_KEY,
+    PredictionWriter,
+    merge_predictions,
+    read_metadata,
+)
 from megavid.evaluation.table import Predictions, load_predictions, save_predictions, without_bad_rows
 
 CLASSES = ("cat", "dog")
@@ -96,6 +103,13 @@ def test_saved_is_loaded(tmp_path: Path) -> None:
     assert read.lengths == {"a": 2, "b": 1}
 
 
+def test_saved_without_lengths(tmp_path: Path) -> None:
+    save_predictions(make(lengths=None), tmp_path / "p.parquet")
+    read = load_predictions(tmp_path / "p.parquet", problems=Problems())
+    assert read.lengths is None
+    assert len(locate(read, data(b=[0], a=[3, 4, 5]), problems=Problems()).rows) == 3
+
+
 def test_many_row_groups(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "p.parquet", metadata={})
     for i in range(3000):
@@ -125,6 +139,23 @@ def test_parts_of_the_same_video_are_not_joined(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.parquet", "1.parquet"]
 
 
+def test_parts_that_do_not_fit(tmp_path: Path) -> None:
+    one = write(tmp_path / "1.parquet", "b", result(0, (1, 0.9, 0, 0, 5, 5)))
+    save_predictions(make(class_names=("cow", "dog"), lengths={"a": 1}), tmp_path / "2.parquet")
+    save_predictions(make(lengths=None), tmp_path / "3.parquet")
+    for name, message in (("2", "its classes are not those"), ("3", "'videos' is missing"), ("4", "no such")):
+        with pytest.raises(InputError, match=f"{name}.parquet: .*{message}"):
+            merge_predictions([one, tmp_path / f"{name}.parquet"], tmp_path / "all.parquet", metadata={})
+    assert not (tmp_path / "all.parquet").exists()
+
+
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.parquet", "a\udcff", result(0, (1, 0.9, 0, 0, 5, 5)))
+    read = load_predictions(path, problems=Problems())
+    assert read.videos == ("a?",)
+    assert read.lengths == {"a?": 1}
+
+
 def test_what_are_no_predictions(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.parquet: no such file"):
         load_predictions(tmp_path / "none.parquet", problems=Problems())
@@ -132,15 +163,25 @@ def test_what_are_no_predictions(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x.parquet: cannot be read as predictions"):
         load_predictions(tmp_path / "x.parquet", problems=Problems())
     data(a=[0]).save(tmp_path / "index.parquet")
-    with pytest.raises(InputError, match=r"index.parquet: (expected|cannot be read as) predictions"):
+    with pytest.raises(InputError, match=r"index.parquet: expected predictions .* its columns are others"):
         load_predictions(tmp_path / "index.parquet", problems=Problems())
+    path = write(tmp_path / "p.parquet", "a", result(0, (1, 0.9, 0, 0, 5, 5)))
+    table = pq.read_table(path)
+    pq.write_table(table.replace_schema_metadata(), tmp_path / "bare.parquet")
+    with pytest.raises(InputError, match=r"bare.parquet: expected predictions .* 'megavid' is missing"):
+        load_predictions(tmp_path / "bare.parquet", problems=Problems())
+    null = table.set_column(6, "score", pa.nulls(1, pa.float32()))
+    null = null.replace_schema_metadata({METADATA_KEY: '{"classes": ["cat", "dog"]}'})
+    pq.write_table(null, tmp_path / "null.parquet")
+    with pytest.raises(InputError, match=r"null.parquet: expected a value in each row of video, frame"):
+        load_predictions(tmp_path / "null.parquet", problems=Problems())
 
 
 @pytest.mark.parametrize(
     ("column", "value", "kind", "message"),
     [
-        ("scores", np.nan, Kind.BAD_ROW, "row 1: expected numbers, got NaN: video 'a', frame 4"),
-        ("boxes", np.nan, Kind.BAD_ROW, "row 1: expected numbers"),
+        ("scores", np.nan, Kind.BAD_ROW, "row 1: expected finite numbers: video 'a', frame 4"),
+        ("boxes", np.inf, Kind.BAD_ROW, "row 1: expected finite numbers: .* box inf, inf"),
         ("scores", 1.5, Kind.BAD_ROW, "row 1: expected a score from 0 to 1: .* score 1.5"),
         ("boxes", [5, 0, 4, 9], Kind.INVERTED, "row 1: expected x1 <= x2 .* box 5, 0, 4, 9"),
     ],
@@ -206,7 +247,13 @@ def test_a_class_that_the_data_set_lacks() -> None:
 
 @pytest.mark.parametrize(
     ("theirs", "ours", "fits"),
-    [("clip.mp4", "val/clip", True), ("x/clip", "clip", True), ("clip", "other", False)],
+    [
+        ("clip.mp4", "val/clip", True),
+        ("x/clip", "clip", True),
+        ("clip", "clip.mp4", True),
+        ("clip", "other", False),
+        ("clip.1", "clip.2", False),
+    ],
 )
 def test_a_single_video_may_have_another_folder(theirs: str, ours: str, fits: bool) -> None:
     predictions = make(
@@ -219,6 +266,21 @@ def test_a_single_video_may_have_another_folder(theirs: str, ours: str, fits: bo
     located = locate(predictions, data(**{ours: [4, 5]}), problems=problems)
     assert located.frame.tolist() == ([0, 0, 1] if fits else [])
     assert bool(problems.found) != fits
+
+
+def test_a_single_video_without_boxes_may_have_another_folder() -> None:
+    nothing = {n: getattr(make(), n)[:0] for n in ("video", "frame", "labels", "scores", "boxes")}
+    predictions = make(videos=(), lengths={"clip.mp4": 2}, **nothing)
+    assert len(locate(predictions, data(**{"val/clip": [4, 5]}), problems=Problems()).rows) == 0
+
+
+def test_frames_are_one_problem_a_video() -> None:
+    predictions = make(frame=np.array([7, 9, 0], np.int32))
+    problems = Problems(skip=True)
+    assert locate(predictions, data(a=[4, 5], b=[0]), problems=problems).rows.tolist() == [2]
+    assert [str(p) for p in problems.found] == [
+        "p.parquet, row 0: the data set lacks video 'a', frame 7, and 1 more frames of it"
+    ]
 
 
 def test_a_label_without_a_name() -> None:

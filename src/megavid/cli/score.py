@@ -15,9 +15,9 @@ from megavid.cli.source import DataSource, report_problems
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
-    from megavid.engine.score import Scores
+    from rich.table import Table
 
-_COLUMNS = {"all": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
+    from megavid.engine.score import Scores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,12 +80,13 @@ class Score:
 
 def print_scores(scores: Scores) -> None:
     """A row a class, in per cent, and their mean."""
-    from rich.console import Console
     from rich.table import Table
+
+    from megavid.evaluation.report import COLUMNS
 
     table = Table("class")
     for motion in scores.results:
-        table.add_column(_COLUMNS[motion], justify="right")
+        table.add_column(COLUMNS[motion], justify="right")
     for name in ("objects", "found"):
         table.add_column(name, justify="right")
     overall = scores.results["all"]
@@ -95,23 +96,25 @@ def print_scores(scores: Scores) -> None:
     table.add_section()
     means = [_percent(result.mean) for result in scores.results.values()]
     table.add_row("mean", *means, str(len(scores.truth)), str(len(scores.found)), style="bold")
-    console = Console()
-    console.print(table)
+    _print(table)
     if scores.coco:
-        coco = Table(*scores.coco)
-        coco.add_row(*map(_percent, scores.coco.values()))
-        console.print(coco)
+        coco = Table("COCO")
+        coco.add_column("", justify="right")
+        for name, value in scores.coco.items():
+            coco.add_row(name, _percent(value))
+        _print(coco)
 
 
 def print_comparison(one: Scores, two: Scores, names: tuple[str, str]) -> None:
     """Both runs' numbers and the difference, per class and per motion."""
-    from rich.console import Console
     from rich.table import Table
+
+    from megavid.evaluation.report import COLUMNS
 
     table = Table("class", title=f"A {names[0]}\nB {names[1]}", title_justify="left")
     for motion in one.results:
         for name in ("A", "B", "B-A"):
-            table.add_column(f"{_COLUMNS[motion]}\n{name}", justify="right")
+            table.add_column(f"{COLUMNS[motion]}\n{name}", justify="right")
 
     def cells(pairs: list[tuple[float, float]]) -> list[str]:
         return [text for a, b in pairs for text in (_percent(a), _percent(b), _percent(b - a, sign="+"))]
@@ -121,7 +124,16 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str]) -> None:
     table.add_section()
     means = [(one.results[m].mean, two.results[m].mean) for m in one.results]
     table.add_row("mean", *cells(means), style="bold")
-    Console().print(table)
+    _print(table)
+
+
+def _print(table: Table) -> None:
+    """Print it in full, however narrow the terminal."""
+    from rich.console import Console
+
+    console = Console()
+    console.width = max(console.width, console.measure(table).maximum)
+    console.print(table)
 
 
 def _percent(value: float, sign: str = "") -> str:

@@ -135,7 +135,7 @@ def plot_stats(stats: DataStats, path: Path) -> None:
     drawn = bars.barh(names, stats.boxes[shown], color="#3b6ea5")
     bars.invert_yaxis()
     bars.bar_label(drawn, padding=3, fontsize=8)
-    bars.margins(x=0.12)
+    bars.margins(x=0.12, y=0.01)
     rest = len(stats.classes) - len(shown)
     bars.set_title("boxes" + (f" (and {rest} more classes)" if rest else ""))
     panels = (
@@ -159,7 +159,9 @@ def plot_stats(stats: DataStats, path: Path) -> None:
 
 def _histogram(axes: Any, values: NDArray[np.float64], *, logarithmic: bool) -> None:
     low, high = float(values.min()), float(values.max())
-    if logarithmic and low > 0 and high > low:
+    if low == high:
+        axes.hist(values, bins=1, range=(low - 0.5, high + 0.5), color="#3b6ea5")
+    elif logarithmic and low > 0:
         axes.hist(values, bins=np.geomspace(low, high, 41).tolist(), color="#3b6ea5")
         axes.set_xscale("log")
     else:

@@ -185,7 +185,10 @@ def write_comparison(
         both = {name: s.as_dict() for name, s in zip(names, scores, strict=True)}
         aside.write_text(json.dumps({**about, "scores": both}, indent=1) + "\n")
     write_comparison_report(
-        paths[1], names=names, classes=one.classes, results=(one.results, two.results), about=about
+        paths[1],
+        classes=one.classes,
+        results=(one.results, two.results),
+        about={"A": names[0], "B": names[1], **about},
     )
     return paths
 

@@ -50,6 +50,11 @@ class Boxes:
     def __len__(self) -> int:
         return len(self.frame)
 
+    def take(self, rows: NDArray[Any]) -> Boxes:
+        """Some rows, by number or mask."""
+        score = None if self.score is None else self.score[rows]
+        return Boxes(self.frame[rows], self.xyxy[rows], self.label[rows], score)
+
     def check(self, *, name: str, num_frames: int, num_classes: int) -> None:
         """That frames and labels are numbers of the data set's; `name` is for the message.
 

@@ -5,6 +5,7 @@ Shapes: N predicted boxes, K of them located; F frames of the data set.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -35,7 +36,8 @@ def locate(predictions: Predictions, annotations: Annotations, *, problems: Prob
     """Find the frame and the class of each predicted box.
 
     Videos and classes are matched by name, frames by number. If predictions and data set have one video
-    each, it is enough that the last parts of their names agree, without suffix: "clip.mp4" is "val/clip".
+    each, it is enough that the last parts of their names agree, one of them perhaps without a suffix:
+    "clip.mp4" is "val/clip".
 
     Args:
         predictions: What was detected.
@@ -46,9 +48,10 @@ def locate(predictions: Predictions, annotations: Annotations, *, problems: Prob
     Raises:
         InputError: See `problems`.
     """
-    video = _videos(predictions, annotations)
-    _report_lacking(predictions, annotations, video, problems)
+    numbers = _numbers(predictions, annotations)
+    _report_lacking(predictions, annotations, numbers, problems)
     label = _labels(predictions, annotations, problems)[predictions.labels]
+    video = np.array([numbers.get(name, -1) for name in predictions.videos], np.int64)
     # Boxes of a frame mostly stand together: each such run is looked up once.
     change = (np.diff(predictions.video) != 0) | (np.diff(predictions.frame) != 0)
     starts = np.flatnonzero(np.concatenate((np.ones(min(len(predictions), 1), np.bool_), change)))
@@ -61,27 +64,29 @@ def locate(predictions: Predictions, annotations: Annotations, *, problems: Prob
     return Located(rows, frame[rows], label[rows])
 
 
-def _videos(predictions: Predictions, annotations: Annotations) -> NDArray[np.int64]:
-    """For each video of the predictions its number in the data set, -1 for none; (V,)."""
+def _numbers(predictions: Predictions, annotations: Annotations) -> dict[str, int]:
+    """The number in the data set of each video that it has, by the predictions' name for it."""
     numbers = {name: i for i, name in enumerate(annotations.videos)}
-    names = predictions.lengths or dict.fromkeys(predictions.videos)
+    names = predictions.lengths or predictions.videos
     if len(names) == len(annotations.videos) == 1:
         [theirs], [ours] = names, annotations.videos
-        if PurePath(theirs).stem == PurePath(ours).stem:
-            numbers[theirs] = 0
-    return np.array([numbers.get(name, -1) for name in predictions.videos], np.int64)
+        one, two = PurePath(theirs), PurePath(ours)
+        if one.name in {two.name, two.stem} or one.stem == two.name:
+            return {theirs: 0}
+    return numbers
 
 
 def _labels(predictions: Predictions, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
     """For each class of the predictions its label in the data set, -1 for none."""
     numbers = {name: i for i, name in enumerate(annotations.classes)}
-    used = set(np.unique(predictions.labels).tolist())
     for label, name in enumerate(predictions.class_names):
-        if label in used and name not in numbers:
-            row = int((predictions.labels == label).argmax())
+        if name in numbers:
+            continue
+        rows = predictions.labels == label
+        if rows.any():
             problems.add(
                 Kind.UNKNOWN_CLASS,
-                f"{predictions.origin}, row {row}",
+                f"{predictions.origin}, row {rows.argmax()}",
                 f"expected one of the data set's classes, got {name!r}",
             )
     return np.array([numbers.get(name, -1) for name in predictions.class_names], np.int32)
@@ -113,14 +118,12 @@ def _report_unknown(predictions: Predictions, rows: NDArray[np.int64], problems:
 
 
 def _report_lacking(
-    predictions: Predictions, annotations: Annotations, video: NDArray[np.int64], problems: Problems
+    predictions: Predictions, annotations: Annotations, numbers: Mapping[str, int], problems: Problems
 ) -> None:
     """One problem for each annotated video that was not done, or not all of it."""
     if predictions.lengths is None:
         return
-    alias = {name: int(number) for name, number in zip(predictions.videos, video, strict=True)}
-    numbers = {name: i for i, name in enumerate(annotations.videos)} | alias
-    done = {numbers.get(name, -1): n for name, n in predictions.lengths.items()}
+    done = {numbers[name]: n for name, n in predictions.lengths.items() if name in numbers}
     counts = np.bincount(annotations.video, minlength=len(annotations.videos))
     for number, count in enumerate(counts.tolist()):
         frames = done.get(number, 0)

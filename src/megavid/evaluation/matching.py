@@ -48,13 +48,10 @@ class Overlaps:
 def find_overlaps(found: Boxes, truth: Boxes, *, num_frames: int) -> Overlaps:
     """The overlaps of a class; its boxes alone are given, `found` by falling score, `truth` by frame."""
     assert found.score is not None
+    detections, places, iou = pair_up(found, truth, num_frames=num_frames)
     counts = np.bincount(truth.frame, minlength=num_frames)
-    starts = counts.cumsum() - counts
     objects = counts[found.frame]
-    detections = np.repeat(np.arange(len(found)), objects)
     first_pair = objects.cumsum() - objects
-    places = starts[found.frame[detections]] + np.arange(len(detections)) - first_pair[detections]
-    iou = paired_iou(found.xyxy[detections] + _EXTRA_PIXEL, truth.xyxy[places] + _EXTRA_PIXEL)
     some = objects > 0
     best = np.maximum.reduceat(iou, first_pair[some]) if some.any() else iou
     return Overlaps(
@@ -67,6 +64,20 @@ def find_overlaps(found: Boxes, truth: Boxes, *, num_frames: int) -> Overlaps:
         pair_is_best=iou == np.repeat(best, objects[some]),
         objects_in_frame=counts,
     )
+
+
+def pair_up(
+    found: Boxes, truth: Boxes, *, num_frames: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
+    """Each detection with each object of its frame: their rows and their IoU, (P,) each; `truth` by frame."""
+    counts = np.bincount(truth.frame, minlength=num_frames)
+    starts = counts.cumsum() - counts
+    objects = counts[found.frame]
+    detections = np.repeat(np.arange(len(found)), objects)
+    first_pair = objects.cumsum() - objects
+    places = starts[found.frame[detections]] + np.arange(len(detections)) - first_pair[detections]
+    iou = paired_iou(found.xyxy[detections] + _EXTRA_PIXEL, truth.xyxy[places] + _EXTRA_PIXEL)
+    return detections, places, iou
 
 
 def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:

@@ -6,9 +6,10 @@ pixels of the network's input, and labels from 1.
 
 from __future__ import annotations
 
+import re
 import sys
 import types
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from megavid.core.annotations import Annotations
+from megavid.core.boxes import rescale, to_half_open, to_inclusive
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.problems import Problems
+from megavid.evaluation.boxes import Boxes
+from megavid.evaluation.rows import predictions_at
+from megavid.evaluation.table import Predictions, without_bad_rows
 
 _MODULES = ("mega_core.structures.bounding_box", "maskrcnn_benchmark.structures.bounding_box")
-_LAST_PIXEL = np.array((0, 0, 1, 1), np.float32)
 
 
 class BoxList:
@@ -35,69 +41,127 @@ class BoxList:
         extra_fields: "scores" (N,) and "labels" (N,), from 1.
     """
 
-    bbox: torch.Tensor
+    bbox: Tensor
     size: tuple[int, int]
     mode: str
-    extra_fields: dict[str, torch.Tensor]
+    extra_fields: dict[str, Tensor]
 
 
-def read_frames(
-    path: Path, annotations: Annotations
-) -> Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]]:
-    """Half-open boxes (N, 4) in the original frame, labels from 0 and scores of each frame of the data set.
+def read_official(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+    """Read the original release's predictions. Nothing in the file is run.
+
+    Args:
+        path: The file.
+        annotations: The data set that they are of, with the sizes of its frames.
+        problems: Where boxes go that make no sense.
 
     Raises:
-        InputError: The file is missing, broken, holds something else or has another number of frames; or a
-            frame's size is not known.
+        InputError: The file is missing, broken, holds something else or has another number of frames; a
+            frame's size is not known; or see `problems`.
     """
+    frames = _load(path)
+    if len(frames) != len(annotations):
+        raise InputError(f"{path}: has {len(frames)} frames, but the data set has {len(annotations)}")
+    _check_sizes(annotations)
+    counts, boxes, scores, labels = _columns(path, frames, annotations)
+    frame = np.repeat(np.arange(len(frames), dtype=np.int32), counts)
+    del frames  # as large as all that was read from them
+    per_video = np.bincount(annotations.video, minlength=len(annotations.videos)).tolist()
+    read = predictions_at(
+        annotations,
+        frame,
+        labels=labels,
+        scores=scores,
+        boxes=boxes,
+        origin=path,
+        lengths=dict(zip(annotations.videos, per_video, strict=True)),
+    )
+    return without_bad_rows(read, problems, unit="frame", places=frame)
+
+
+def write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
+    """Write predictions as the original release reads them, also with the PyTorch of its time.
+
+    Args:
+        path: The file to write; it appears whole or not at all.
+        annotations: The data set, with the sizes of its frames.
+        found: What was detected in its frames, frame by frame.
+
+    Raises:
+        InputError: A frame's size is not known, or the file cannot be written.
+    """
+    assert found.score is not None
+    _check_sizes(annotations)
+    counts = np.bincount(found.frame, minlength=len(annotations)).tolist()
+    # Views of three large tensors: saved once, and not a tensor each.
+    boxes = to_inclusive(torch.from_numpy(found.xyxy)).split(counts)
+    scores = torch.from_numpy(found.score).split(counts)
+    labels = (torch.from_numpy(found.label).long() + 1).split(counts)
+    with _original_class() as original, atomic_path(path) as aside:
+        frames = []
+        for number, size in enumerate(
+            zip(annotations.width.tolist(), annotations.height.tolist(), strict=True)
+        ):
+            frame = original()
+            frame.bbox, frame.size, frame.mode = boxes[number], size, "xyxy"
+            frame.extra_fields = {"scores": scores[number], "labels": labels[number]}
+            frames.append(frame)
+        torch.save(frames, aside, _use_new_zipfile_serialization=False)
+
+
+def _load(path: Path) -> list[BoxList]:
     allowed: list[Any] = [(BoxList, f"{module}.BoxList") for module in _MODULES]
+    expected = f"{path}: expected the original release's predictions.pth, a list of BoxList"
     try:
         with torch.serialization.safe_globals(allowed):
             frames = torch.load(path, map_location="cpu", weights_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     except Exception as error:  # unpickling raises whatever it runs into
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{path}: expected the original release's predictions.pth: {reason}") from error
+        other = re.search(r"GLOBAL ([\w.]+)", str(error))
+        raise InputError(f"{expected}; {f'it holds {other[1]}' if other else 'it is broken'}") from error
     if not isinstance(frames, list) or not all(isinstance(frame, BoxList) for frame in frames):
-        raise InputError(f"{path}: expected the original release's predictions.pth, a list of BoxList")
-    if len(frames) != len(annotations):
-        raise InputError(f"{path}: has {len(frames)} frames, but the data set has {len(annotations)}")
-    for number, frame in enumerate(frames):
-        width, height = int(annotations.width[number]), int(annotations.height[number])
-        if not width or not height:
-            raise InputError(f"{annotations.describe(number)}: its size is needed to place its predictions")
-        boxes = frame.bbox.float().numpy().reshape(-1, 4).copy()
-        if frame.mode == "xywh":
-            boxes[:, 2:] += boxes[:, :2] - 1
-        ratio = np.array((width / frame.size[0], height / frame.size[1]) * 2, np.float32)
-        labels, scores = (frame.extra_fields[name].numpy() for name in ("labels", "scores"))
-        yield boxes * ratio + _LAST_PIXEL, labels - 1, scores
+        raise InputError(expected)
+    return frames
 
 
-def write_frames(
-    path: Path,
-    frames: Iterator[tuple[NDArray[Any], NDArray[Any], NDArray[Any]]],
-    annotations: Annotations,
-) -> None:
-    """Write what `read_frames` reads, with boxes in pixels of the original frame.
+def _check_sizes(annotations: Annotations) -> None:
+    unknown = np.flatnonzero((annotations.width == 0) | (annotations.height == 0))
+    if len(unknown):
+        where = annotations.describe(int(unknown[0]))
+        raise InputError(f"{where}: its size is needed to place its predictions, and the data set lacks it")
 
-    Raises:
-        InputError: The file cannot be written.
-    """
-    with _original_class() as original, atomic_path(path) as aside:
-        lists = []
-        for number, (boxes, labels, scores) in enumerate(frames):
-            item = original()
-            item.bbox = torch.from_numpy(boxes - _LAST_PIXEL)
-            item.size = (int(annotations.width[number]), int(annotations.height[number]))
-            item.mode = "xyxy"
-            item.extra_fields = {
-                "scores": torch.from_numpy(scores.copy()),
-                "labels": torch.from_numpy(labels.astype(np.int64) + 1),
-            }
-            lists.append(item)
-        torch.save(lists, aside)
+
+def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) -> tuple[NDArray[Any], ...]:
+    """The number of boxes of each frame (F,), and of all what `_values` gives."""
+    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # if there are no frames
+    for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):
+        try:
+            parts.append(_values(frames[number], size))
+        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+            expected = "expected a BoxList with N boxes, scores and labels"
+            raise InputError(f"{path}, frame {number}: {expected}: {error}") from error
+    counts = np.array([len(scores) for _, scores, _ in parts[1:]], np.int64)
+    return counts, *(torch.cat(column).numpy() for column in zip(*parts, strict=True))
+
+
+def _values(frame: BoxList, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Half-open boxes (N, 4) in a frame of `size` (height, width), scores and labels from 0."""
+    boxes, scores, labels = frame.bbox, frame.extra_fields["scores"], frame.extra_fields["labels"]
+    n = len(scores)
+    if boxes.shape != (n, 4) or scores.shape != (n,) or labels.shape != (n,):
+        shapes = ", ".join(str(tuple(values.shape)) for values in (boxes, scores, labels))
+        raise ValueError(f"got {shapes}")
+    if frame.mode not in {"xyxy", "xywh"}:
+        raise ValueError(f"got mode {frame.mode!r}")
+    boxes = boxes.detach().float()
+    if frame.mode == "xywh":
+        boxes = torch.cat((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), dim=1)
+    else:
+        boxes = to_half_open(boxes)
+    width, height = frame.size
+    boxes = rescale(boxes, from_size=(height, width), to_size=size)
+    return boxes, scores.detach().float(), labels.int() - 1
 
 
 @contextmanager

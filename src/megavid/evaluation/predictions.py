@@ -73,6 +73,7 @@ class PredictionWriter:
             result: The frame's; its detections carry the class names.
             file: Name of the frame's image, where it has one.
         """
+        video = _text(video)
         found = result.detections
         n = len(found)
         self.frames += 1
@@ -108,8 +109,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
         InputError: The file is missing, broken or something else.
     """
     with reading(path):
-        metadata = pq.read_metadata(path).metadata or {}
-        about: dict[str, Any] = json.loads(metadata[METADATA_KEY.encode()])
+        file = pq.read_metadata(path)
+        if not file.schema.to_arrow_schema().equals(SCHEMA):
+            raise InputError(f"{path}: expected predictions that megavid wrote; its columns are others")
+        metadata = {key.decode(): value for key, value in (file.metadata or {}).items()}
+        about: dict[str, Any] = json.loads(metadata[METADATA_KEY])
+        about.setdefault(
+            "classes", about.get("config", {}).get("classes")
+        )  # before 0.2 they stood there only
+        if about["classes"] is None:
+            raise KeyError("classes")
     return about
 
 
@@ -131,14 +140,14 @@ def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[st
         rows = _RowWriter(aside)
         for part in parts:
             about = read_metadata(part)
-            twice = videos.keys() & about["videos"].keys()
-            if twice:
-                raise InputError(f"{part}: has the video {min(twice)!r}, which another part has, too")
-            if classes and about["classes"] and about["classes"] != classes:
-                raise InputError(f"{part}: its classes are not those of the other parts")
-            classes = about["classes"] or classes
-            videos |= about["videos"]
-            with reading(part), pq.ParquetFile(part) as file:
+            with reading(part), pq.ParquetFile(part, pre_buffer=False) as file:
+                twice = videos.keys() & about["videos"].keys()
+                if twice:
+                    raise InputError(f"{part}: has the video {min(twice)!r}, which another part has, too")
+                if classes and about["classes"] and about["classes"] != classes:
+                    raise InputError(f"{part}: its classes are not those of the other parts")
+                classes = about["classes"] or classes
+                videos |= about["videos"]
                 for batch in file.iter_batches():
                     rows.write(batch.cast(SCHEMA))
         about = {"classes": classes, "videos": videos, "frames": sum(videos.values())}
@@ -195,9 +204,13 @@ class _RowWriter:
             raise InputError(f"{self._path}: cannot be written: {error}") from error
 
 
+def _text(name: str) -> str:
+    """The name without what is no text: file names may hold any bytes."""
+    return name.encode(errors="replace").decode()
+
+
 def _column(values: Any, field: pa.Field) -> pa.Array:
     if field.type == _NAME:
-        # File names may hold bytes that are no text.
-        values = [v if v is None else v.encode(errors="replace").decode() for v in values]
+        values = [v if v is None else _text(v) for v in values]
         return pa.array(values, pa.string()).dictionary_encode().cast(_NAME)
     return pa.array(values, field.type)

@@ -219,7 +219,7 @@ def _evaluate(
     def curves(found_rows: NDArray[np.int64], truth_rows: NDArray[np.int64]) -> list[Curve]:
         # By score; the rows are in order of frames, and the sort keeps it where scores are equal.
         found_rows = found_rows[np.argsort(-score[found_rows], kind="stable")]
-        overlaps = find_overlaps(_take(found, found_rows), _take(truth, truth_rows), num_frames=num_frames)
+        overlaps = find_overlaps(found.take(found_rows), truth.take(truth_rows), num_frames=num_frames)
         return [_curve(overlaps, s.ignored[truth_rows], elsewhere=s.share) for s in selections]
 
     # Most of the time is spent in NumPy, which lets other threads work.
@@ -237,11 +237,6 @@ def _rows_by_class(boxes: Boxes, num_classes: int) -> list[NDArray[np.int64]]:
     if (np.diff(boxes.frame) < 0).any():
         rows = [part[np.argsort(boxes.frame[part], kind="stable")] for part in rows]
     return rows
-
-
-def _take(boxes: Boxes, rows: NDArray[np.int64]) -> Boxes:
-    score = None if boxes.score is None else boxes.score[rows]
-    return Boxes(boxes.frame[rows], boxes.xyxy[rows], boxes.label[rows], score)
 
 
 def _curve(overlaps: Overlaps, ignored: NDArray[np.bool_], *, elsewhere: float) -> Curve:

@@ -6,6 +6,7 @@ Shapes: N boxes, V videos.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,11 +16,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.problems import Kind, Problems
 from megavid.evaluation.predictions import METADATA_KEY, SCHEMA, read_metadata, reading
 
-_COLUMNS = ("video", "frame", "label", "score", "x1", "y1", "x2", "y2")
+_CORNERS = ("x1", "y1", "x2", "y2")
+_COLUMNS = ["video", "frame", "label", "score", *_CORNERS]
+_ROWS_AT_ONCE = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,7 +31,7 @@ class Predictions:
     """What was detected in one or more videos.
 
     Attributes:
-        videos: (V,) names.
+        videos: (V,) names, each once.
         video: int32 (N,), indexes into `videos`.
         frame: int32 (N,), the frame's number in its video.
         labels: int32 (N,), indexes into `class_names`.
@@ -55,31 +59,37 @@ class Predictions:
 
 
 def load_predictions(path: Path, *, problems: Problems) -> Predictions:
-    """Read what `PredictionWriter` wrote.
+    """Read what `PredictionWriter` wrote, in little more memory than the rows take.
 
     Args:
         path: The file.
-        problems: Where rows go that have no number, a score outside [0, 1], no area, or stand there twice.
+        problems: Where rows go that have no number, a score outside [0, 1], an inverted box, or stand there
+            twice.
 
     Raises:
         InputError: The file is missing, broken or something else; or see `problems`.
     """
     about = read_metadata(path)
-    with reading(path):
-        # Column by column, so that no column is in memory twice for longer than it takes to join it.
-        columns = {name: pq.read_table(path, columns=[name]).unify_dictionaries()[name] for name in _COLUMNS}
-        video = columns.pop("video").combine_chunks()
-        if isinstance(video, pa.ChunkedArray):  # no rows
-            video = pa.array([], SCHEMA.field("video").type)
-        boxes = np.empty((len(video), 4), np.float32)
-        for i, name in enumerate(_COLUMNS[-4:]):
-            boxes[:, i] = columns.pop(name).to_numpy()
+    with reading(path), pq.ParquetFile(path, pre_buffer=False) as file:
+        n = file.metadata.num_rows
+        numbers: dict[str, int] = {}
+        video, frame, labels = (np.empty(n, np.int32) for _ in range(3))
+        scores, boxes = np.empty(n, np.float32), np.empty((n, 4), np.float32)
+        start = 0
+        for batch in file.iter_batches(_ROWS_AT_ONCE, columns=_COLUMNS):
+            if any(column.null_count for column in batch.columns):
+                raise InputError(f"{path}: expected a value in each row of {', '.join(_COLUMNS)}")
+            rows = slice(start, start + len(batch))
+            video[rows] = _codes(batch["video"], numbers)
+            for column, name in zip((frame, labels, scores, *boxes.T), _COLUMNS[1:], strict=True):
+                column[rows] = batch[name]
+            start = rows.stop
         read = Predictions(
-            videos=tuple(video.dictionary.to_pylist()),
-            video=video.indices.to_numpy(),
-            frame=columns["frame"].to_numpy().astype(np.int32),
-            labels=columns["label"].to_numpy(),
-            scores=columns["score"].to_numpy(),
+            videos=tuple(numbers),
+            video=video,
+            frame=frame,
+            labels=labels,
+            scores=scores,
             boxes=boxes,
             class_names=tuple(about["classes"]),
             lengths=about.get("videos"),
@@ -89,91 +99,125 @@ def load_predictions(path: Path, *, problems: Problems) -> Predictions:
     return without_bad_rows(read, problems)
 
 
+def _codes(names: pa.DictionaryArray, numbers: dict[str, int]) -> NDArray[np.int32]:
+    """The number of each row's name; new names are added to `numbers`."""
+    known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
+    codes: NDArray[np.int32] = np.array(known, np.int32)[names.indices.to_numpy()]
+    return codes
+
+
 def save_predictions(predictions: Predictions, path: Path) -> None:
     """Write predictions that were read from elsewhere as `load_predictions` reads them.
 
     Raises:
         InputError: The file cannot be written.
     """
-    names = pa.array(predictions.class_names, pa.string())
-    n = len(predictions)
+    about: dict[str, Any] = {**predictions.metadata, "classes": predictions.class_names}
+    if predictions.lengths is not None:
+        about |= {"videos": predictions.lengths, "frames": sum(predictions.lengths.values())}
+    schema = SCHEMA.with_metadata({METADATA_KEY: json.dumps(about)})
+    with atomic_path(path) as aside, pq.ParquetWriter(aside, schema) as writer:
+        for start in range(0, len(predictions), _ROWS_AT_ONCE):
+            writer.write_batch(_batch(predictions, slice(start, start + _ROWS_AT_ONCE)).cast(schema))
+
+
+def _batch(predictions: Predictions, rows: slice) -> pa.RecordBatch:
+    video, labels = predictions.video[rows], predictions.labels[rows]
+    names = [pa.array(names, pa.string()) for names in (predictions.videos, predictions.class_names)]
     columns = {
-        "video": pa.DictionaryArray.from_arrays(predictions.video, pa.array(predictions.videos, pa.string())),
-        "frame": predictions.frame,
-        "file": pa.nulls(n, SCHEMA.field("file").type),
-        "time": pa.nulls(n, pa.float64()),
-        "label": predictions.labels,
-        "class_name": pa.DictionaryArray.from_arrays(predictions.labels, names),
-        "score": predictions.scores,
-        **dict(zip(_COLUMNS[-4:], predictions.boxes.T, strict=True)),
+        "video": pa.DictionaryArray.from_arrays(video, names[0]),
+        "frame": predictions.frame[rows],
+        "file": pa.nulls(len(video), SCHEMA.field("file").type),
+        "time": pa.nulls(len(video), pa.float64()),
+        "label": labels,
+        "class_name": pa.DictionaryArray.from_arrays(labels, names[1]),
+        "score": predictions.scores[rows],
+        **dict(zip(_CORNERS, predictions.boxes[rows].T, strict=True)),
     }
-    arrays = [pa.array(values).cast(SCHEMA.field(name).type) for name, values in columns.items()]
-    lengths = predictions.lengths or {}
-    about = {"classes": predictions.class_names, "videos": lengths, "frames": sum(lengths.values())}
-    metadata = {METADATA_KEY: json.dumps({**predictions.metadata, **about})}
-    with atomic_path(path) as aside:
-        pq.write_table(pa.Table.from_arrays(arrays, schema=SCHEMA.with_metadata(metadata)), aside)
+    return pa.RecordBatch.from_pydict(columns)
 
 
-def without_bad_rows(predictions: Predictions, problems: Problems) -> Predictions:
+def without_bad_rows(
+    predictions: Predictions,
+    problems: Problems,
+    *,
+    unit: str = "row",
+    places: NDArray[np.int32] | None = None,
+) -> Predictions:
     """The rows that make sense.
 
+    Args:
+        predictions: What was read.
+        problems: Where the others go.
+        unit: What the file has instead of rows, for messages.
+        places: (N,) the number of each row's unit; by default the rows are numbered from 0.
+
     Raises:
-        InputError: One does not, unless problems are skipped.
+        InputError: A row makes no sense, unless problems are skipped.
     """
     p = predictions
     bad = np.zeros(len(p), np.bool_)
-    checks = [
-        (np.isnan(p.scores) | np.isnan(p.boxes).any(axis=1), Kind.BAD_ROW, "expected numbers, got NaN"),
-        ((p.scores < 0) | (p.scores > 1), Kind.BAD_ROW, "expected a score from 0 to 1"),
-        (
-            (p.labels < 0) | (p.labels >= len(p.class_names)),
-            Kind.UNKNOWN_CLASS,
-            f"expected a label from 0 to {len(p.class_names) - 1}",
-        ),
-        (
-            (p.boxes[:, 2] < p.boxes[:, 0]) | (p.boxes[:, 3] < p.boxes[:, 1]),
-            Kind.INVERTED,
-            "expected x1 <= x2 and y1 <= y2",
-        ),
-        (
-            _repeated(p),
-            Kind.DUPLICATE_BOX,
-            "the same box of the same frame, class and score stands there before",
-        ),
-    ]
-    for wrong, kind, message in checks:
-        for row in np.flatnonzero(wrong & ~bad).tolist():
-            problems.add(kind, f"{p.origin}, row {row}", f"{message}: {_describe(p, row)}")
+    for check, kind, message in _CHECKS:
+        wrong = check(p) & ~bad
+        for row in np.flatnonzero(wrong).tolist():
+            place = row if places is None else places[row]
+            problems.add(kind, f"{p.origin}, {unit} {place}", f"{message}: {_describe(p, row)}")
         bad |= wrong
-    return _select(p, ~bad) if bad.any() else p
+    if not bad.any():
+        return p
+    columns = {name: getattr(p, name)[~bad] for name in ("video", "frame", "labels", "scores", "boxes")}
+    return replace(p, **columns)
 
 
 def _describe(p: Predictions, row: int) -> str:
     box = ", ".join(f"{x:g}" for x in p.boxes[row])
-    return f"video {p.videos[p.video[row]]!r}, frame {p.frame[row]}, score {p.scores[row]:g}, box {box}"
+    where = f"video {p.videos[p.video[row]]!r}, frame {p.frame[row]}"
+    return f"{where}, label {p.labels[row]}, score {p.scores[row]:g}, box {box}"
 
 
-def _select(p: Predictions, rows: NDArray[np.bool_]) -> Predictions:
-    columns = {name: getattr(p, name)[rows] for name in ("video", "frame", "labels", "scores", "boxes")}
-    return replace(p, **columns)
+def _no_numbers(p: Predictions) -> NDArray[np.bool_]:
+    wrong = ~np.isfinite(p.scores)
+    for corner in p.boxes.T:
+        wrong |= ~np.isfinite(corner)
+    return wrong
+
+
+def _no_score(p: Predictions) -> NDArray[np.bool_]:
+    return (p.scores < 0) | (p.scores > 1)
+
+
+def _no_class(p: Predictions) -> NDArray[np.bool_]:
+    return (p.labels < 0) | (p.labels >= len(p.class_names))
+
+
+def _inverted(p: Predictions) -> NDArray[np.bool_]:
+    return (p.boxes[:, 2] < p.boxes[:, 0]) | (p.boxes[:, 3] < p.boxes[:, 1])
 
 
 def _repeated(p: Predictions) -> NDArray[np.bool_]:
     """Rows that are the same as an earlier one."""
-    columns = (p.video, p.frame, p.labels, p.scores.view(np.int32), *p.boxes.T)
+    columns = [np.ascontiguousarray(p.scores).view(np.int32), *np.ascontiguousarray(p.boxes).view(np.int32).T]
+    columns += [p.video, p.frame, p.labels]
     key = np.zeros(len(p), np.uint64)
     for column in columns:
-        bits = column.view(np.uint32) if column.dtype.itemsize == 4 else column.astype(np.uint32)
         key *= np.uint64(0x9E3779B97F4A7C15)
         key ^= key >> np.uint64(29)
-        key += bits
-    order = np.argsort(key, kind="stable")
-    same = np.flatnonzero(key[order[1:]] == key[order[:-1]])
-    repeated = np.zeros(len(p), np.bool_)
-    one, two = order[same], order[same + 1]
-    equal = np.ones(len(same), np.bool_)
-    for column in columns:
-        equal &= column[one] == column[two]
-    repeated[two[equal]] = True
+        key += column.view(np.uint32)
+    ordered = np.sort(key)
+    ordered = np.unique(ordered[1:][ordered[1:] == ordered[:-1]])
+    repeated = np.isin(key, ordered)
+    # Few rows are left, and of those the few that only share a hash are told apart.
+    rows = np.flatnonzero(repeated)
+    same = np.stack([column[rows] for column in columns], axis=1)
+    _, first = np.unique(same, axis=0, return_index=True)
+    repeated[rows[first]] = False
     return repeated
+
+
+_CHECKS: tuple[tuple[Callable[[Predictions], NDArray[np.bool_]], Kind, str], ...] = (
+    (_no_numbers, Kind.BAD_ROW, "expected finite numbers"),
+    (_no_score, Kind.BAD_ROW, "expected a score from 0 to 1"),
+    (_no_class, Kind.UNKNOWN_CLASS, "expected a label of one of the classes"),
+    (_inverted, Kind.INVERTED, "expected x1 <= x2 and y1 <= y2"),
+    (_repeated, Kind.DUPLICATE_BOX, "the same box of the same frame, class and score stands there before"),
+)

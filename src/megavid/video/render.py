@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import colorsys
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as Pillow
@@ -15,6 +17,15 @@ from megavid.core.frames import Image
 Color = tuple[int, int, int]
 Span = tuple[int, int, int, int]
 """x1, y1, x2, y2 in whole pixels, half-open."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A box to draw, half-open in pixels of the frame, with its text and colour."""
+
+    box: Sequence[float]
+    text: str
+    color: Color
 
 
 def draw_detections(image: Image, detections: Detections) -> Image:
@@ -30,22 +41,36 @@ def draw_detections(image: Image, detections: Detections) -> Image:
     Returns:
         RGB uint8 (H, W, 3).
     """
+    marks = []
+    for row in detections.scores.argsort(stable=True).tolist():
+        label = int(detections.labels[row])
+        name = detections.class_names[label] if detections.class_names else str(label)
+        text = f"{name} {float(detections.scores[row]):.2f}"
+        marks.append(Mark(detections.boxes[row].tolist(), text, label_color(label)))
+    return draw_marks(image, marks)
+
+
+def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
+    """A copy of the frame with boxes and texts, later ones on top; all texts above all boxes.
+
+    Args:
+        image: RGB uint8 (H, W, 3); it is not changed.
+        marks: What to draw.
+
+    Returns:
+        RGB uint8 (H, W, 3).
+    """
     canvas = Pillow.fromarray(image)
     draw = ImageDraw.Draw(canvas)
     short = min(image.shape[:2])
     width = max(1, round(short / 240))
     font = ImageFont.load_default(size=max(10, round(short / 36)))
-    visible: list[tuple[Span, Color, str]] = []
-    for row in detections.scores.argsort(stable=True).tolist():
-        span = _pixels(detections.boxes[row].tolist(), canvas.size)
-        if span is not None:
-            label = int(detections.labels[row])
-            name = detections.class_names[label] if detections.class_names else str(label)
-            visible.append((span, label_color(label), f"{name} {float(detections.scores[row]):.2f}"))
-    for (x1, y1, x2, y2), color, _ in visible:
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=color, width=width)
-    for span, color, text in visible:
-        _draw_label(draw, text, span, color=color, font=font, frame=canvas.size)
+    spans = [(_pixels(list(mark.box), canvas.size), mark) for mark in marks]
+    visible = [(span, mark) for span, mark in spans if span is not None]
+    for (x1, y1, x2, y2), mark in visible:
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), outline=mark.color, width=width)
+    for span, mark in visible:
+        _draw_label(draw, mark.text, span, color=mark.color, font=font, frame=canvas.size)
     return np.array(canvas)
 
 

@@ -1,0 +1,124 @@
+"""Pictures of scores."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from megavid.core.files import atomic_path
+from megavid.evaluation.scoring import AveragePrecision, Curve
+
+COLORS = {"all": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
+"""Of objects by motion."""
+
+_BAR = "#3b6ea5"
+_RECALLS = np.linspace(0, 1, 101)
+
+
+def plot_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str], path: Path) -> None:
+    """Write `draw_pr_curves` as a PNG.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    with atomic_path(path) as aside:
+        draw_pr_curves(results, classes).savefig(aside, dpi=110)
+
+
+def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:
+    """Precision against recall: the mean over classes by motion, and each class by itself."""
+    shown = [i for i, curve in enumerate(results["all"].curves) if curve.objects]
+    columns = 6
+    rows = -(-len(shown) // columns)
+    figure = _figure(11, 4.2 + 1.75 * rows)
+    grid = figure.add_gridspec(rows + 1, columns, height_ratios=(4, *[1.75] * rows))
+    axes = figure.add_subplot(grid[0, :])
+    for motion, result in results.items():
+        curves = [envelope_at(curve, _RECALLS) for curve in result.curves if curve.objects]
+        if curves:
+            name = f"{motion}: {100 * result.mean:.1f}"
+            axes.plot(_RECALLS, np.mean(curves, axis=0), label=name, color=COLORS[motion], linewidth=1.8)
+    _unit_square(axes)
+    axes.set(title="mean over classes, AP50 in per cent", xlabel="recall", ylabel="precision")
+    if shown:
+        axes.legend()
+    for place, label in enumerate(shown):
+        small = figure.add_subplot(grid[1 + place // columns, place % columns])
+        for motion, result in results.items():
+            if result.curves[label].objects:
+                values = envelope_at(result.curves[label], _RECALLS)
+                small.plot(_RECALLS, values, color=COLORS[motion], linewidth=1)
+        _unit_square(small)
+        small.set_title(f"{_short(classes[label])} {100 * results['all'].ap[label]:.1f}", fontsize=8)
+        small.tick_params(labelsize=6)
+    return figure
+
+
+def draw_ap_bars(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:
+    """AP50 of each class, best first; marks for fast, medium and slow objects."""
+    ap = results["all"].ap
+    shown = [int(i) for i in np.argsort(-np.nan_to_num(ap, nan=-1), kind="stable") if not np.isnan(ap[i])]
+    figure = _figure(8, 1.2 + 0.24 * max(len(shown), 3))
+    axes = figure.add_subplot()
+    places = np.arange(len(shown))
+    axes.barh(places, 100 * ap[shown], color=_BAR, alpha=0.75, label="all")
+    for motion, result in results.items():
+        if motion != "all":
+            values = 100 * result.ap[shown]
+            axes.scatter(values, places, s=22, color=COLORS[motion], label=motion, zorder=3)
+    axes.set_yticks(places, [_short(classes[i]) for i in shown], fontsize=8)
+    axes.invert_yaxis()
+    axes.margins(y=0.01)
+    axes.set(xlim=(0, 100), xlabel="AP50, per cent")
+    axes.grid(axis="x", alpha=0.3)
+    if shown and len(results) > 1:
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1 + 0.6 / figure.get_size_inches()[1]), ncols=4)
+    return figure
+
+
+def draw_error_bars(totals: Mapping[str, int]) -> Figure:
+    """How many errors there are of each kind."""
+    figure = _figure(8, 2.2)
+    axes = figure.add_subplot()
+    bars = axes.barh(list(totals), list(totals.values()), color=_BAR)
+    axes.bar_label(bars, padding=3)
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def as_svg(figure: Figure) -> bytes:
+    """A figure as SVG, with text as shapes."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    return buffer.getvalue()
+
+
+def envelope_at(curve: Curve, recalls: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The best precision at each recall or a higher one; 0 where it is not reached."""
+    places = np.searchsorted(curve.recall, recalls)
+    return np.append(curve.envelope, 0.0)[places]
+
+
+def _figure(width: float, height: float) -> Figure:
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _unit_square(axes: Axes) -> None:
+    axes.set(xlim=(0, 1), ylim=(0, 1.02))
+    axes.grid(alpha=0.3)
+
+
+def _short(name: str) -> str:
+    name = name.replace("$", r"\$")  # else it is a formula
+    return name if len(name) <= 18 else f"{name[:17]}…"

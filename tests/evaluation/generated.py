@@ -1,0 +1,61 @@
+"""A small generated data set with images, and predictions of it that are wrong in known ways."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+
+from megavid.core.annotations import AnnotationBuilder, Annotations
+from megavid.data.synthesize import CLASSES, render_clip
+from megavid.evaluation.table import Predictions
+
+
+def write_data_set(
+    root: Path, *, videos: int = 3, frames: int = 6, height: int = 120, width: int = 160
+) -> Annotations:
+    """Rendered clips as JPEG files, with true boxes and tracks."""
+    builder = AnnotationBuilder(CLASSES, root=root)
+    for number in range(videos):
+        name = f"clip {number}"
+        (root / name).mkdir(parents=True)
+        clip = render_clip(seed=number, num_frames=frames, height=height, width=width)
+        builder.video(name)
+        for t, image in enumerate(clip.images):
+            file = f"{name}/{t:06d}.jpg"
+            PIL.Image.fromarray(image).save(root / file, quality=90)
+            builder.frame(t, file=file, width=width, height=height)
+            for i in np.flatnonzero(clip.visible[t]).tolist():
+                box = clip.boxes[t, i].tolist()
+                builder.box(*box, label=int(clip.labels[i]), track=int(clip.track_ids[i]))
+    return builder.build()
+
+
+def noisy_predictions(data: Annotations, *, seed: int = 0, noise: float = 2.0) -> Predictions:
+    """The true boxes, moved; some of another class, some left out, some twice, and some out of nowhere."""
+    rng = np.random.default_rng(seed)
+    frames, boxes, labels = data.box_frames, data.boxes, data.labels
+    rows = np.flatnonzero(rng.random(len(boxes)) > 0.15)
+    rows = np.concatenate((rows, rows[rng.random(len(rows)) < 0.1]))
+    nowhere = rng.integers(0, len(boxes), len(boxes) // 8)
+    frame = np.concatenate((frames[rows], frames[nowhere]))
+    box = np.concatenate((boxes[rows], boxes[nowhere] / 2))
+    box = box + rng.normal(0, noise, box.shape).astype(np.float32)
+    box[:, 2:] = np.maximum(box[:, 2:], box[:, :2] + 1)
+    label = np.concatenate((labels[rows], labels[nowhere]))
+    wrong = rng.random(len(label)) < 0.1
+    label[wrong] = (label[wrong] + 1) % len(data.classes)
+    order = np.argsort(frame, kind="stable")
+    lengths = np.bincount(data.video, minlength=len(data.videos)).tolist()
+    return Predictions(
+        videos=data.videos,
+        video=data.video[frame][order],
+        frame=data.number[frame][order],
+        labels=label[order].astype(np.int32),
+        scores=rng.uniform(0.3, 1, len(frame)).astype(np.float32)[order],
+        boxes=box[order].astype(np.float32),
+        class_names=data.classes,
+        lengths=dict(zip(data.videos, lengths, strict=True)),
+        origin=Path("generated"),
+    )
