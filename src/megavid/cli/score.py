@@ -41,27 +41,30 @@ class Score:
     coco: bool = False
     """COCO's metrics, too (needs the extra coco)."""
 
+    save_as: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Also write the predictions in another format, by its suffix: .parquet, .pth, .txt or .json."""
+
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
         from megavid.engine.score import find_motion, score_predictions, write_comparison, write_scores
-        from megavid.evaluation.formats import open_predictions
+        from megavid.evaluation.formats import open_predictions, write_predictions
 
         refuse_overrides(overrides, "score")
         if (self.predictions is None) == (self.compare is None):
             raise InputError("expected either PREDICTIONS or --compare A B")
+        if self.compare is not None and self.save_as is not None:
+            raise InputError("save_as: takes one PREDICTIONS")
         paths = [self.predictions] if self.predictions is not None else list(self.compare or ())
         annotations, problems = self.source.open()
         motion = find_motion(annotations, self.motion)
-        all_scores = [
-            score_predictions(
-                open_predictions(path, annotations, problems=problems),
-                annotations,
-                motion=motion,
-                coco=self.coco,
-                problems=problems,
+        all_scores = []
+        for path in paths:
+            found = open_predictions(path, annotations, problems=problems)
+            if self.save_as is not None:
+                write_predictions(found, annotations, self.save_as, problems=problems)
+            all_scores.append(
+                score_predictions(found, annotations, motion=motion, coco=self.coco, problems=problems)
             )
-            for path in paths
-        ]
         report_problems(problems)
         about = {"data": str(self.source.data), "motion": self.motion}
         if len(all_scores) == 1:
@@ -132,7 +135,8 @@ def _print(table: Table) -> None:
     from rich.console import Console
 
     console = Console()
-    console.width = max(console.width, console.measure(table).maximum)
+    wide = console.options.update(width=10_000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
 
 

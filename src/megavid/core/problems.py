@@ -25,7 +25,7 @@ class Kind(StrEnum):
     MIXED_SIZES = "frames of several sizes"
     EMPTY_VIDEO = "video without frames"
     BAD_ROW = "bad row"
-    NO_FRAME = "frame that the data set lacks"
+    NO_FRAME = "frame that is on one side only"
 
 
 @dataclass(frozen=True)
