@@ -130,7 +130,7 @@ def test_killed_and_started_again(weights: Path, tmp_path: Path, how: signal.Sig
     command = [sys.executable, "-c", code, *arguments(data, weights, out)]
     process = subprocess.Popen(command, env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     deadline = time.monotonic() + 120
-    while not list(out.glob("parts/*.parquet")) and time.monotonic() < deadline:
+    while not list(out.glob("parts/0*.parquet")) and time.monotonic() < deadline:
         time.sleep(0.005)
     process.send_signal(how)
     process.communicate()
@@ -140,6 +140,7 @@ def test_killed_and_started_again(weights: Path, tmp_path: Path, how: signal.Sig
     assert main(arguments(data, weights, out)) == 0
     assert main(arguments(data, weights, tmp_path / "whole")) == 0
     assert predictions(out).equals(predictions(tmp_path / "whole"))
+    assert [p.name for p in (out / "parts").iterdir()] == ["run.json"]
 
 
 @pytest.fixture

@@ -323,7 +323,8 @@ def _merge(
         if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
             raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
     merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=run)
-    for path in paths.values():
+    killed = (folder / _PARTS).glob(".*.partial.parquet")  # what processes that were killed left behind
+    for path in (*paths.values(), *killed):
         path.unlink()
 
 
