@@ -17,6 +17,7 @@ lint: $(VENV)
 
 bench: $(VENV)
 	.venv/bin/python -m benchmarks.speed
+	.venv/bin/python -m benchmarks.scoring
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv

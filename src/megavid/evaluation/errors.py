@@ -31,6 +31,9 @@ OUTCOMES = (HIT, *(kind for kind in KINDS if kind != "missed"))
 _NEAR = 0.1
 """IoU from which a detection is meant for an object."""
 
+_AT_ONCE = 1 << 20
+"""Detections that are compared with all objects of their frames together, to keep memory small."""
+
 
 @dataclass(frozen=True, eq=False)
 class Errors:
@@ -100,16 +103,14 @@ def find_errors(
 
 def _outcomes(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:
     """What each detection is if it is no hit."""
-    order = np.argsort(truth.frame, kind="stable")
-    ordered = truth.take(order)
-    detection, object_, iou = pair_up(found, ordered, num_frames=num_frames)
-    same = found.label[detection] == ordered.label[object_]
-    best = []
-    for mask in (same, ~same):
-        highest = np.zeros(len(found))
-        np.maximum.at(highest, detection[mask], iou[mask])
-        best.append(highest)
-    of_class, of_others = best
+    ordered = truth.take(np.argsort(truth.frame, kind="stable"))
+    of_class, of_others = np.zeros(len(found)), np.zeros(len(found))
+    for start in range(0, len(found), _AT_ONCE):
+        part = found.take(np.arange(start, min(start + _AT_ONCE, len(found))))
+        detection, object_, iou = pair_up(part, ordered, num_frames=num_frames)
+        same = part.label[detection] == ordered.label[object_]
+        for highest, pairs in ((of_class, same), (of_others, ~same)):
+            np.maximum.at(highest, start + detection[pairs], iou[pairs])
     kinds = np.select(
         [of_class >= IOU_THRESHOLD, of_others >= IOU_THRESHOLD, of_class >= _NEAR],
         [OUTCOMES.index(kind) for kind in ("duplicate", "class", "location")],
