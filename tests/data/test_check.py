@@ -11,6 +11,7 @@ import pytest
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.problems import Kind
 from megavid.data.check import check_annotations
+from tests.cli.helpers import write_video
 from tests.data.ilsvrc_set import jpeg
 
 
@@ -57,11 +58,23 @@ def test_a_video_file(data: Annotations) -> None:
     builder.video("w")
     builder.frame(0)
     assert found(builder.build()) == [
-        (Kind.NO_IMAGE, "v.mp4: video 'v': no such file"),
+        (Kind.NO_IMAGE, "v.mp4: no such file"),
         (Kind.NO_IMAGE, "w, frame 0: no image belongs to it"),
     ]
     (data.root / "v.mp4").touch()
-    assert len(found(builder.build())) == 1
+    kind, message = found(builder.build())[0]
+    assert kind == Kind.BAD_IMAGE
+    assert message.startswith("v.mp4: expected a video: ")
+
+
+def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path) -> None:
+    write_video(tmp_path / "v.mp4", [np.zeros((32, 32, 3), np.uint8)] * 5)
+    builder = AnnotationBuilder(("a",), root=tmp_path)
+    builder.video("v", source="v.mp4")
+    builder.frame(4)
+    assert found(builder.build()) == []
+    builder.frame(5)
+    assert found(builder.build())[0] == (Kind.NO_FRAME, "v.mp4, frame 5: the video has 5 frames")
 
 
 def test_frames(data: Annotations) -> None:

@@ -113,7 +113,7 @@ class Check:
         problems = Problems(skip=True)
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         with frame_progress() as progress:
-            task = progress.add_task("images", total=len(annotations))
+            task = progress.add_task("images", total=None)
             problems.found += check_annotations(
                 annotations, progress=lambda done, total: progress.update(task, completed=done, total=total)
             )

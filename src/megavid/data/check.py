@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -24,7 +25,7 @@ def check_annotations(
 ) -> Iterator[Problem]:
     """What is wrong, with file names: first with images, then with frames, then with boxes.
 
-    Images are decoded in full, on as many threads as there are cores.
+    Images are decoded in full, on as many threads as there are cores; of videos, the first frame.
 
     Args:
         annotations: The data set.
@@ -37,9 +38,27 @@ def check_annotations(
 
 
 def _check_sources(a: Annotations) -> Iterator[Problem]:
-    for name, source in zip(a.videos, a.sources, strict=True):
-        if source and not (a.root / source).is_file():
-            yield Problem(Kind.NO_IMAGE, str(a.root / source), f"video {name!r}: no such file")
+    for video, source in enumerate(a.sources):
+        if source:
+            numbers = a.number[a.frames_of(video)]
+            problem = _check_source(a.root / source, int(numbers.max(initial=-1)))
+            if problem is not None:
+                yield problem
+
+
+def _check_source(path: Path, last: int) -> Problem | None:
+    if not path.is_file():
+        return Problem(Kind.NO_IMAGE, str(path), "no such file")
+    try:
+        with av.open(str(path)) as container:
+            stream = container.streams.video[0]
+            next(container.decode(stream))
+            frames = stream.frames  # 0 where the file does not say
+    except (av.FFmpegError, IndexError, StopIteration) as error:
+        return Problem(Kind.BAD_IMAGE, str(path), f"expected a video: {error or 'it has no frames'}")
+    if 0 < frames <= last:
+        return Problem(Kind.NO_FRAME, f"{path}, frame {last}", f"the video has {frames} frames")
+    return None
 
 
 def _check_images(a: Annotations, progress: Callable[[int, int], None]) -> Iterator[Problem]:
