@@ -130,6 +130,8 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
 def test_problems_stop_or_are_counted() -> None:
     with pytest.raises(InputError, match="^a.xml, object 2: expected a number$"):
         Problems().add(Kind.UNREADABLE, "a.xml, object 2", "expected a number")
+    with pytest.raises(InputError, match="^a.xml: is broken; mend it$"):
+        Problems(hint="mend it").add(Kind.UNREADABLE, "a.xml", "is broken")
     problems = Problems(skip=True)
     for kind in (Kind.GAP, Kind.INVERTED, Kind.GAP):
         problems.add(kind, "x", "y")

@@ -43,7 +43,6 @@ class Index:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.problems import Problems
         from megavid.data.ilsvrc import find_root, subsets
         from megavid.data.open import open_annotations, recognise
         from megavid.engine.outputs import make_output_folder
@@ -56,17 +55,16 @@ class Index:
             for subset in [source.subset] if source.subset else subsets(root):
                 self._index_ilsvrc(root, subset, source.classes)
             return 0
-        problems, start = Problems(skip=self.options.skip_bad), time.perf_counter()
+        problems, start = self.options.problems(), time.perf_counter()
         annotations = open_annotations(source, problems=problems)
         self._write(annotations, f"{self.path.absolute().stem}.parquet", problems, start)
         return 0
 
     def _index_ilsvrc(self, root: Path, subset: str, classes: object) -> None:
-        from megavid.core.problems import Problems
         from megavid.data.index import read_ilsvrc
         from megavid.engine.progress import frame_progress
 
-        problems, start = Problems(skip=self.options.skip_bad), time.perf_counter()
+        problems, start = self.options.problems(), time.perf_counter()
         parts = self.output / f".parts-{subset}"
         with frame_progress() as progress:
             task = progress.add_task(subset, total=None)
@@ -141,12 +139,11 @@ class Stats:
     def run(self) -> int:
         """Do it; the exit code."""
         from megavid.core.files import atomic_path
-        from megavid.core.problems import Problems
         from megavid.data.open import open_annotations
         from megavid.data.stats import compute_stats, plot_stats
         from megavid.engine.outputs import make_output_folder
 
-        problems = Problems(skip=self.options.skip_bad)
+        problems = self.options.problems()
         stats = compute_stats(open_annotations(self.options.source(self.path), problems=problems))
         report_problems(problems)
         _print_stats(stats)
@@ -175,13 +172,12 @@ class Export:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.problems import Problems
         from megavid.data.coco import write_cocovid
         from megavid.data.open import open_annotations
         from megavid.data.yolo import write_yolo
         from megavid.engine.outputs import make_output_folder
 
-        problems = Problems(skip=self.options.skip_bad)
+        problems = self.options.problems()
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         if self.to == "yolo":
             make_output_folder(self.output)

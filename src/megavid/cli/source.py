@@ -32,6 +32,12 @@ class DataOptions:
     skip_bad: bool = False
     """Leave out what is wrong with the data and count it, instead of stopping at the first."""
 
+    def problems(self) -> Problems:
+        """Where to put what is wrong."""
+        from megavid.core.problems import Problems
+
+        return Problems(skip=self.skip_bad, hint="--skip-bad leaves it out and goes on")
+
     def source(self, path: Path) -> Source:
         """The data set at a path."""
         from megavid.data.open import Source
@@ -49,10 +55,9 @@ class DataSource(DataOptions):
 
     def open(self) -> tuple[Annotations, Problems]:
         """Read it; and where problems go."""
-        from megavid.core.problems import Problems
         from megavid.data.open import open_annotations
 
-        problems = Problems(skip=self.skip_bad)
+        problems = self.problems()
         return open_annotations(self.source(self.data), problems=problems), problems
 
 

@@ -54,6 +54,7 @@ class Problems:
 
     Attributes:
         skip: Go on after a problem; else the first one is an error.
+        hint: What the user may do about such an error, for its message.
         found: The problems so far, in the order found.
 
     Example:
@@ -63,6 +64,7 @@ class Problems:
     """
 
     skip: bool = False
+    hint: str = ""
     found: list[Problem] = field(default_factory=list)
 
     def add(self, kind: Kind, where: object, message: str) -> None:
@@ -73,7 +75,7 @@ class Problems:
         """
         problem = Problem(kind, str(where), message)
         if not self.skip:
-            raise InputError(str(problem))
+            raise InputError(f"{problem}; {self.hint}" if self.hint else str(problem))
         self.found.append(problem)
 
     def counts(self) -> dict[Kind, int]:

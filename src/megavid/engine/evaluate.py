@@ -91,11 +91,13 @@ def detect_in_data_set(
     Raises:
         InputError: A frame cannot be read, or `folder` holds parts of a run with other settings.
     """
+    if len(annotations) == 0:
+        raise InputError(f"{annotations.root}: the data set has no frames")
     check_classes(detector, annotations, problems)
     run = {
         "config": detector.config.model_dump(mode="json"),
         "options": asdict(options),
-        "data": _fingerprint(annotations),
+        "data": {"frames": len(annotations), "sha256": _fingerprint(annotations)},
         **metadata,
     }
     parts = folder / _PARTS
@@ -161,7 +163,7 @@ def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, p
         (ours - theirs, "detector", "data set"),
     ):
         for name in sorted(names):
-            message = f"the {lacks} has no class {name!r}; --skip-bad goes on without"
+            message = f"the {lacks} has no class {name!r}"
             problems.add(Kind.UNKNOWN_CLASS, f"classes of the {where}", message)
 
 
@@ -322,7 +324,8 @@ def _merge(
         # A part is written frame by frame, none of them twice.
         if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
             raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
-    merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=run)
+    metadata = {**run, "root": str(annotations.root)}
+    merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)
     killed = (folder / _PARTS).glob(".*.partial.parquet")  # what processes that were killed left behind
     for path in (*paths.values(), *killed):
         path.unlink()
