@@ -39,7 +39,7 @@ class Index:
     """Folder for the .parquet files."""
     options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
     workers: int | None = None
-    """Processes; by default as many as there are cores."""
+    """Processes; by default as many as there are cores, up to 16."""
 
     def run(self) -> int:
         """Do it; the exit code."""

@@ -64,7 +64,7 @@ SUBSETS = {"vid_train": "VID/train", "vid_val": "VID/val", "det_train": "DET/tra
 
 _SUFFIXES = (".JPEG", ".jpg", ".jpeg", ".png", ".PNG", ".JPG")
 _OTHER_TRACKS = 1 << 32
-"""Track ids that are no numbers are numbered from here, so that they meet none that is."""
+"""Track ids that are no numbers below this one are numbered from here, so that they meet none that is."""
 
 
 def is_ilsvrc(path: Path) -> bool:
@@ -98,7 +98,8 @@ def find_list(root: Path, subset: str) -> Path | None:
 def list_videos(root: Path, subset: str, *, problems: Problems) -> list[VideoEntry]:
     """What a subset consists of, by its list, or by its files where it has no list.
 
-    Without a list: all videos in order of their names; in `vid_train`, `KEY_FRAMES` of each are listed.
+    Without a list: all videos or stills in order of their names; in `vid_train`, `KEY_FRAMES` of each video
+    are listed.
 
     Raises:
         InputError: The subset or its list is missing or broken; or see `problems`.
@@ -116,12 +117,13 @@ def list_videos(root: Path, subset: str, *, problems: Problems) -> list[VideoEnt
     kind, split = folder.split("/")
     if kind == "DET":
         stems = sorted(file for parent, files in _xml_files(annotations) for file in _joined(parent, files))
-        return [VideoEntry(f"{split}/{stem}", ()) for stem in stems]
+        return [VideoEntry(f"{split}/{stem}", (), named=False) for stem in stems]
     entries = []
     for parent, files in sorted(_xml_files(annotations)):
-        numbers = tuple(sorted(int(stem) for stem in files if stem.isdecimal()))
-        listed = None if subset == "vid_val" else frozenset(numbers[i] for i in key_frames(len(numbers)))
-        entries.append(VideoEntry(f"{split}/{parent}" if parent else split, numbers, listed))
+        numbers = _frame_numbers(annotations / parent, files, problems)
+        if numbers:
+            listed = None if subset == "vid_val" else frozenset(numbers[i] for i in key_frames(len(numbers)))
+            entries.append(VideoEntry(f"{split}/{parent}" if parent else split, numbers, listed))
     return entries
 
 
@@ -165,7 +167,7 @@ class _Object:
 
     box: tuple[float, float, float, float]
     label: int
-    track: str | None
+    track: str  # "" if it has none
     flags: dict[str, bool]
 
 
@@ -179,20 +181,23 @@ class _Reader:
 
     def read(self, entry: VideoEntry, *, evaluated: bool) -> None:
         """All frames of a video into the builder."""
-        self.builder.video(entry.folder)
         frames = [(n, f"{entry.folder}/{n:06d}") for n in entry.numbers] or [(0, entry.folder)]
         suffix = self._suffix(frames[0][1])
+        parsed = [
+            (number, stem, *found)
+            for number, stem in frames
+            if (found := self._parse(f"{self.root}/Annotations/{self.kind}/{stem}.xml")) is not None
+        ]
+        if not (entry.named or any(objects for *_, objects in parsed)):
+            return
+        self.builder.video(entry.folder)
         tracks: dict[str, int] = {}
-        for number, stem in frames:
-            parsed = self._parse(f"{self.root}/Annotations/{self.kind}/{stem}.xml")
-            if parsed is None:
-                continue
-            width, height, objects = parsed
+        for number, stem, width, height, objects in parsed:
             listed = evaluated or (bool(objects) and (entry.listed is None or number in entry.listed))
             file = f"Data/{self.kind}/{stem}{suffix}"
             self.builder.frame(number, file=file, width=width, height=height, listed=listed)
             for found in objects:
-                track = NO_TRACK if found.track is None else _track_id(found.track, tracks)
+                track = _track_id(found.track, tracks) if found.track else NO_TRACK
                 self.builder.box(*found.box, label=found.label, track=track, **found.flags)
 
     def _suffix(self, stem: str) -> str:
@@ -209,7 +214,7 @@ class _Reader:
         except OSError as error:
             self.problems.add(Kind.UNREADABLE, path, f"cannot be read: {error.strerror}")
             return None
-        except (ElementTree.ParseError, ValueError) as error:
+        except (ElementTree.ParseError, LookupError, ValueError) as error:
             self.problems.add(Kind.UNREADABLE, path, f"expected an annotation in XML: {error}")
             return None
         objects = (self._object(f"{path}, object {i}", x) for i, x in enumerate(tree.iter("object"), 1))
@@ -234,7 +239,7 @@ class _Reader:
             self.problems.add(Kind.INVERTED, where, message)
             return None
         flags = {key: element.findtext(key) == "1" for key in ("occluded", "generated", "difficult")}
-        return _Object((x1, y1, x2 + 1, y2 + 1), label, element.findtext("trackid"), flags)
+        return _Object((x1, y1, x2 + 1, y2 + 1), label, element.findtext("trackid", "").strip(), flags)
 
 
 def _text(element: ElementTree.Element | None, key: str) -> str:
@@ -245,10 +250,21 @@ def _text(element: ElementTree.Element | None, key: str) -> str:
 
 
 def _track_id(text: str, others: dict[str, int]) -> int:
-    text = text.strip()
-    if text.isdecimal():
+    if text.isdecimal() and int(text) < _OTHER_TRACKS:
         return int(text)
     return others.setdefault(text, _OTHER_TRACKS + len(others))
+
+
+def _frame_numbers(folder: Path, stems: Iterable[str], problems: Problems) -> tuple[int, ...]:
+    """The numbers of a video's frames, in order, by its XML files."""
+    numbers = []
+    for stem in sorted(stems):
+        if stem.isdecimal() and stem == f"{int(stem):06d}":
+            numbers.append(int(stem))
+        else:
+            message = "expected a frame's number of six digits as its name, such as 000000.xml"
+            problems.add(Kind.UNREADABLE, folder / f"{stem}.xml", message)
+    return tuple(sorted(numbers))
 
 
 def _has_layout(root: Path) -> bool:

@@ -32,11 +32,13 @@ class VideoEntry:
         folder: Under `Annotations/VID`; of a still, its path under `Annotations/DET` without suffix.
         numbers: Of its frames; none for a still.
         listed: Those to train on; all if None.
+        named: Whether a list names it; a still that none does needs an object of a known class to be taken.
     """
 
     folder: str
     numbers: Sequence[int]
     listed: frozenset[int] | None = None
+    named: bool = True
 
     def __len__(self) -> int:
         """The number of its XML files."""
@@ -65,7 +67,9 @@ def read_train_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
             problems.add(Kind.BAD_ROW, where, f"{folder}, frame {frame}: stands there before")
         else:
             frames.add(frame)
-    return [VideoEntry(folder, range(n), frozenset(frames)) for folder, (n, frames) in videos.items()]
+    return [
+        VideoEntry(folder, range(n), frozenset(frames)) for folder, (n, frames) in videos.items() if frames
+    ]
 
 
 def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
@@ -78,6 +82,8 @@ def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
     for where, folder, (_, _, length) in _lines(path, numbers=3, problems=problems):
         if folder in videos:
             problems.add(Kind.BAD_ROW, where, f"{folder}: stands there before")
+        elif not length:
+            problems.add(Kind.BAD_ROW, where, f"{folder}: expected a length of 1 or more, got 0")
         else:
             videos[folder] = length
     return [VideoEntry(folder, range(length)) for folder, length in videos.items()]
@@ -96,7 +102,7 @@ def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 def _lines(path: Path, *, numbers: int, problems: Problems) -> Iterator[tuple[str, str, list[int]]]:
     """Where a line is, its name and its numbers."""
     try:
-        lines = path.read_text().splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read: {error}") from error
     pattern = re.compile(r"(\S.*?)" + r"\s+(\d+)" * numbers)

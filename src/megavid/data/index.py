@@ -6,18 +6,26 @@ import hashlib
 import json
 import multiprocessing
 import os
+import signal
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from megavid.core.annotations import Annotations, concatenate, load_annotations
+from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.problems import Kind, Problem, Problems
 from megavid.data.ilsvrc import list_videos, read_entries
 from megavid.data.ilsvrc_lists import VideoEntry
 
 _FILES_AT_ONCE = 2_000
+_MOST_WORKERS = 16
+"""By default: each takes some 50 MB, and the disk is the limit before."""
+
 _PLAN = "plan.json"
 
 
@@ -38,7 +46,7 @@ def read_ilsvrc(
         subset: One of `ilsvrc.SUBSETS`.
         classes: Names, for data sets of one's own; None for the 30 of VID.
         problems: Where broken files, lines and objects go.
-        workers: Processes; as many as there are cores by default.
+        workers: Processes; as many as there are cores by default, up to 16.
         parts: A folder to keep finished pieces in. What it has of the same job is not read again.
         progress: Called with the number of XML files done and that of all.
 
@@ -54,7 +62,7 @@ def read_ilsvrc(
     total = sum(map(len, entries))
     done, tables = 0, []
     # Spawned, not forked: the caller may run threads. Few chunks are not worth the start of a process.
-    count = min(workers or os.cpu_count() or 1, len(chunks))
+    count = min(workers or min(os.cpu_count() or 1, _MOST_WORKERS), len(chunks))
     results = map(job.read, range(len(chunks)), chunks) if count <= 1 else _in_processes(job, chunks, count)
     for chunk, (table, found) in zip(chunks, results, strict=True):
         for problem in found:
@@ -63,7 +71,9 @@ def read_ilsvrc(
         done += sum(map(len, chunk))
         progress(done, total)
     empty = read_entries(root, subset, (), classes=classes, problems=problems)
-    return concatenate(tables or [empty])
+    table = concatenate(tables or [empty])
+    # Each chunk counts its frames from 1; an id has to be one frame's only.
+    return replace(table, image_ids=np.arange(1, len(table) + 1))
 
 
 @dataclass(frozen=True)
@@ -99,7 +109,8 @@ class _Job:
 def _in_processes(
     job: _Job, chunks: Sequence[Sequence[VideoEntry]], count: int
 ) -> Iterator[tuple[Annotations, list[Problem]]]:
-    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(count, mp_context=context, initializer=_start_process) as pool:
         futures: list[Future[tuple[Annotations, list[Problem]]]] = [
             pool.submit(job.read, number, chunk) for number, chunk in enumerate(chunks)
         ]
@@ -108,6 +119,20 @@ def _in_processes(
                 yield future.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _start_process() -> None:
+    # Ctrl-C goes to the whole group; this process finishes, and keeps, the chunk that it is at.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A process of a pool whose parent was killed would wait for work for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)
 
 
 def _chunks(entries: Sequence[VideoEntry]) -> list[list[VideoEntry]]:
@@ -127,12 +152,16 @@ def _prepare(
     parts: Path, root: Path, subset: str, classes: Sequence[str] | None, entries: Sequence[VideoEntry]
 ) -> None:
     """Make the folder; throw out pieces of another job."""
-    parts.mkdir(parents=True, exist_ok=True)
-    listing = [[e.folder, list(e.numbers), sorted(e.listed or ())] for e in entries]
+    try:
+        parts.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{parts}: cannot be written to: {error.strerror}") from error
+    listing = [[e.folder, list(e.numbers), sorted(e.listed or ()), e.named] for e in entries]
     plan = {
         "root": str(root.absolute()),
         "subset": subset,
         "classes": list(classes) if classes else None,
+        "files_at_once": _FILES_AT_ONCE,
         "videos": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
     }
     path = parts / _PLAN
