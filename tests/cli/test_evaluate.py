@@ -76,6 +76,8 @@ def test_what_comes_out(whole: Path, data: Path, capsys: pytest.CaptureFixture[s
     assert about["classes"].keys() == set(CLASSES)
     assert about["found"] == predictions(whole).num_rows > 100
     assert about["weights"] == "mega.safetensors"
+    assert about["model"] == "mega, ResNet-18"
+    assert "mega, ResNet-18" in (whole / "report.html").read_text()
 
 
 def test_scored_again_without_a_model(

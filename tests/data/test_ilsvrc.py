@@ -137,6 +137,40 @@ def test_track_ids_that_are_no_numbers(tmp_path: Path) -> None:
     assert tracks == [7, 1 << 32, (1 << 32) + 1] * 2
 
 
+def test_track_ids_that_are_empty_or_huge(tmp_path: Path) -> None:
+    text = xml([(CAR, 7, (1, 1, 2, 2)), (CAR, 8, (1, 1, 2, 2)), (CAR, None, (1, 1, 2, 2))])
+    text = text.replace("<trackid>7<", "<trackid> <").replace("<trackid>8<", f"<trackid>{10**20}<")
+    write_frame(tmp_path, "VID", "val/v/000000", text)
+    assert read(tmp_path, "vid_val").tracks.tolist() == [NO_TRACK, 1 << 32, NO_TRACK]
+
+
+@pytest.mark.parametrize("subset", ["vid_train", "vid_val"])
+@pytest.mark.parametrize("name", ["first", "5", "0000005"])
+def test_files_that_are_not_named_by_a_frames_number(tmp_path: Path, subset: str, name: str) -> None:
+    folder = subset.removeprefix("vid_")
+    good = xml([(CAR, 0, (1, 1, 5, 5))])
+    write_frame(tmp_path, "VID", f"{folder}/v/000005", good)
+    write_frame(tmp_path, "VID", f"{folder}/v/{name}", good)
+    write_frame(tmp_path, "VID", f"{folder}/w/{name}", good)
+    with pytest.raises(InputError, match=rf"/{name}.xml: expected a frame's number of six digits"):
+        read(tmp_path, subset)
+    problems = Problems(skip=True)
+    table = read(tmp_path, subset, problems)
+    assert (table.videos, table.number.tolist()) == ((f"{folder}/v",), [5])
+    assert problems.counts() == {Kind.UNREADABLE: 2}
+
+
+def test_stills_without_known_objects_are_taken_only_from_a_list(tmp_path: Path) -> None:
+    write_frame(tmp_path, "DET", "train/a", xml([("n07697100", None, (0, 0, 1, 1))]))
+    write_frame(tmp_path, "DET", "train/b", xml([(CAR, None, (0, 0, 1, 1))]))
+    assert read(tmp_path, "det_train").videos == ("train/b",)
+    (tmp_path / "ImageSets" / "DET").mkdir(parents=True)
+    (tmp_path / "ImageSets" / "DET" / "DET_train_30classes.txt").write_text("train/a 1\ntrain/b 1\n")
+    table = read(tmp_path, "det_train")
+    assert table.videos == ("train/a", "train/b")
+    assert table.listed.tolist() == [False, True]
+
+
 @pytest.mark.parametrize(
     ("break_", "kind", "message"),
     [
@@ -145,6 +179,11 @@ def test_track_ids_that_are_no_numbers(tmp_path: Path) -> None:
             lambda s: s.replace("<size>", "<x>").replace("</size>", "</x>"),
             Kind.UNREADABLE,
             "width is missing",
+        ),
+        (
+            lambda s: '<?xml version="1.0" encoding="klingon"?>' + s,
+            Kind.UNREADABLE,
+            "000001.xml: expected an annotation in XML: unknown encoding: klingon",
         ),
         (
             lambda s: s.replace("n02958343", "n0"),
@@ -202,6 +241,25 @@ def test_bad_lines_of_a_train_list(tmp_path: Path, line: str, message: str) -> N
         VideoEntry("train/a", range(4), frozenset({0})),
         VideoEntry("train/b c", range(2), frozenset({1})),
     ]
+
+
+def test_a_video_whose_lines_are_all_bad_is_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_text("train/a 1 0 0\ntrain/b 1 0 1\n")
+    with pytest.raises(InputError, match="line 1: expected a frame of train/a's 0, got 0 of 0"):
+        read_train_list(path, problems=Problems())
+    videos = read_train_list(path, problems=Problems(skip=True))
+    assert [video.folder for video in videos] == ["train/b"]
+    path.write_text("val/a 1 0 0\nval/b 1 0 1\n")
+    with pytest.raises(InputError, match="line 1: val/a: expected a length of 1 or more, got 0"):
+        read_val_list(path, problems=Problems())
+    assert [video.folder for video in read_val_list(path, problems=Problems(skip=True))] == ["val/b"]
+
+
+def test_a_list_that_begins_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "list.txt"
+    path.write_bytes("\ufeffval/ä 1 0 2\r\n".encode())
+    assert read_val_list(path, problems=Problems()) == [VideoEntry("val/ä", range(2))]
 
 
 def test_repeated_lines_of_the_other_lists(tmp_path: Path) -> None:

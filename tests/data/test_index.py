@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -21,7 +23,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
-def test_pieces_and_processes_make_no_difference(tmp_path: Path) -> None:
+def test_pieces_and_processes_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_ilsvrc(tmp_path, val_videos=7, frames=4)
     seen: list[tuple[int, int]] = []
     one = read_ilsvrc(
@@ -36,6 +38,9 @@ def test_pieces_and_processes_make_no_difference(tmp_path: Path) -> None:
     assert one.videos == tuple(f"val/ILSVRC2015_val_{v:08d}" for v in range(7))
     two = read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=2, parts=tmp_path / "parts")
     assert_same(one, two)
+    monkeypatch.setattr(index, "_FILES_AT_ONCE", 1000)
+    assert_same(one, read_ilsvrc(tmp_path, "vid_val", problems=Problems(), parts=tmp_path / "parts"))
+    assert one.image_ids.tolist() == list(range(1, 29))
 
 
 @pytest.mark.usefixtures("small")
@@ -59,6 +64,50 @@ def test_finished_pieces_are_not_read_again(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="00000000/000000.xml: expected an annotation"):
         read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
     assert len(list(parts.glob("*.parquet"))) == 1
+
+
+@pytest.mark.usefixtures("small")
+def test_the_first_problem_is_the_error_whichever_process_is_first(tmp_path: Path) -> None:
+    write_ilsvrc(tmp_path, val_videos=6, frames=4)
+    for video in (5, 3, 1):
+        write_frame(tmp_path, "VID", f"val/ILSVRC2015_val_{video:08d}/000002", "<x")
+    with pytest.raises(InputError, match="00000001/000002.xml: expected an annotation"):
+        read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=2)
+    problems = Problems(skip=True)
+    read_ilsvrc(tmp_path, "vid_val", problems=problems, workers=2)
+    assert [problem.where[-19:] for problem in problems.found] == [
+        f"0000000{v}/000002.xml" for v in (1, 3, 5)
+    ]
+
+
+def test_a_killed_run_leaves_no_processes(tmp_path: Path) -> None:
+    write_ilsvrc(tmp_path, val_videos=4, frames=2)
+    script = f"""
+import pathlib, time
+from megavid.core.problems import Problems
+from megavid.data import index
+
+def wait(done, total):
+    print("started", flush=True)
+    time.sleep(60)
+
+index._FILES_AT_ONCE = 2
+root = pathlib.Path({str(tmp_path)!r})
+index.read_ilsvrc(root, "vid_val", problems=Problems(), workers=2, progress=wait)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "started\n"
+        process.kill()
+        # Its processes write to the same pipe, which is at its end when the last of them is.
+        process.communicate(timeout=20)
+
+
+def test_a_folder_for_the_pieces_that_cannot_be(tmp_path: Path) -> None:
+    write_ilsvrc(tmp_path, val_videos=1)
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/parts: cannot be written to: Not a directory"):
+        read_ilsvrc(tmp_path, "vid_val", problems=Problems(), parts=tmp_path / "file" / "parts")
 
 
 def test_nothing_to_read(tmp_path: Path) -> None:

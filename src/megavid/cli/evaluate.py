@@ -55,7 +55,7 @@ class Evaluate:
         from megavid.engine.distributed import joined_ranks
         from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
         from megavid.engine.outputs import PREDICTIONS
-        from megavid.engine.score import find_motion, score_predictions, write_scores
+        from megavid.engine.score import describe, find_motion, score_predictions, write_scores
         from megavid.evaluation.formats import open_predictions
 
         options = EvaluateOptions(
@@ -94,7 +94,7 @@ class Evaluate:
         scores = score_predictions(found, annotations, motion=motion, coco=self.coco, problems=problems)
         report_problems(problems)
         print_scores(scores)
-        about = {"data": str(self.source.data), "motion": self.motion, "predictions": str(path), **made_with}
+        about = {"data": str(self.source.data), "motion": self.motion, **describe(found)}
         for written in (path, *write_scores(self.output, scores, annotations, about)):
             print(f"  {written}")
         return 0

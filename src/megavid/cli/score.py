@@ -46,7 +46,13 @@ class Score:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from megavid.engine.score import find_motion, score_predictions, write_comparison, write_scores
+        from megavid.engine.score import (
+            describe,
+            find_motion,
+            score_predictions,
+            write_comparison,
+            write_scores,
+        )
         from megavid.evaluation.formats import open_predictions, write_predictions
 
         refuse_overrides(overrides, "score")
@@ -57,25 +63,24 @@ class Score:
         paths = [self.predictions] if self.predictions is not None else list(self.compare or ())
         annotations, problems = self.source.open()
         motion = find_motion(annotations, self.motion)
-        all_scores = []
+        all_scores, about = [], {}
         for path in paths:
             found = open_predictions(path, annotations, problems=problems)
+            about = describe(found)
             if self.save_as is not None:
                 write_predictions(found, annotations, self.save_as, problems=problems)
             all_scores.append(
                 score_predictions(found, annotations, motion=motion, coco=self.coco, problems=problems)
             )
         report_problems(problems)
-        about = {"data": str(self.source.data), "motion": self.motion}
+        data = {"data": str(self.source.data), "motion": self.motion}
         if len(all_scores) == 1:
             print_scores(all_scores[0])
-            written = write_scores(
-                self.output, all_scores[0], annotations, about | {"predictions": str(paths[0])}
-            )
+            written = write_scores(self.output, all_scores[0], annotations, data | about)
         else:
             names = (str(paths[0]), str(paths[1]))
             print_comparison(all_scores[0], all_scores[1], names)
-            written = write_comparison(self.output, (all_scores[0], all_scores[1]), names, about)
+            written = write_comparison(self.output, (all_scores[0], all_scores[1]), names, data)
         for path in written:
             print(f"  {path}")
         return 0

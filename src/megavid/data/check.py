@@ -16,6 +16,9 @@ from PIL import Image
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.problems import Kind, Problem
 
+_AT_ONCE = 4096
+"""Images that wait to be looked at."""
+
 _SLACK = 1.0
 """Pixels that a box may be beyond its frame: annotators count them differently."""
 
@@ -73,11 +76,14 @@ def _check_images(a: Annotations, progress: Callable[[int, int], None]) -> Itera
         return _check_image(a.root / files[row], (int(a.width[row]), int(a.height[row])))
 
     # The decoder lets other threads work.
+    done = 0
     with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-        for done, problem in enumerate(pool.map(check, rows), 1):
-            if problem is not None:
-                yield problem
-            progress(done, len(rows))
+        for start in range(0, len(rows), _AT_ONCE):
+            for problem in pool.map(check, rows[start : start + _AT_ONCE]):
+                if problem is not None:
+                    yield problem
+                done += 1
+                progress(done, len(rows))
 
 
 def _check_image(path: Path, size: tuple[int, int]) -> Problem | None:

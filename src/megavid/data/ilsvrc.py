@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -184,9 +185,9 @@ class _Reader:
         frames = [(n, f"{entry.folder}/{n:06d}") for n in entry.numbers] or [(0, entry.folder)]
         suffix = self._suffix(frames[0][1])
         parsed = [
-            (number, stem, *found)
+            (number, stem, *content)
             for number, stem in frames
-            if (found := self._parse(f"{self.root}/Annotations/{self.kind}/{stem}.xml")) is not None
+            if (content := self._parse(f"{self.root}/Annotations/{self.kind}/{stem}.xml")) is not None
         ]
         if not (entry.named or any(objects for *_, objects in parsed)):
             return
@@ -234,7 +235,7 @@ class _Reader:
                 hint = "; --classes names those of a data set of one's own"
                 self.problems.add(Kind.UNKNOWN_CLASS, where, f"no class is called {name!r}{hint}")
             return None
-        if not (x2 >= x1 and y2 >= y1):
+        if not (inf > x2 >= x1 > -inf and inf > y2 >= y1 > -inf):
             message = f"expected xmin <= xmax and ymin <= ymax, got {x1:g}, {y1:g}, {x2:g}, {y2:g}"
             self.problems.add(Kind.INVERTED, where, message)
             return None

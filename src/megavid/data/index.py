@@ -24,7 +24,7 @@ from megavid.data.ilsvrc_lists import VideoEntry
 
 _FILES_AT_ONCE = 2_000
 _MOST_WORKERS = 16
-"""By default: each takes some 50 MB, and the disk is the limit before."""
+"""By default: each takes some 50 MB."""
 
 _PLAN = "plan.json"
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +193,20 @@ def write_comparison(
         about={"A": names[0], "B": names[1], **about},
     )
     return paths
+
+
+def describe(predictions: Predictions) -> dict[str, str]:
+    """What made predictions, as far as their file says, and what scores them, for the reader of a report."""
+    told = predictions.metadata
+    about = {"predictions": str(predictions.origin)}
+    if "config" in told:
+        config = told["config"]
+        about["model"] = f"{config['method']['name']}, ResNet-{config['backbone']['depth']}"
+    for key in ("weights", "weights_sha256"):
+        if key in told:
+            about[key] = str(told[key])
+    about["scored"] = f"{date.today()}, megavid {version('megavid')}"
+    return about
 
 
 def _number(value: float) -> float | None:
