@@ -268,6 +268,19 @@ def test_a_single_video_may_have_another_folder(theirs: str, ours: str, fits: bo
     assert bool(problems.found) != fits
 
 
+def test_names_without_folders_must_be_of_one_video() -> None:
+    predictions = make(videos=("clip.mp4", "b"), lengths={"clip.mp4": 1, "b": 1})
+    fits = locate(predictions, data(**{"val/clip": [4], "b": [0], "c": []}), problems=Problems())
+    assert fits.frame.tolist() == [0, 0, 1]
+    for videos in ({"x/clip": [4], "y/clip": [4], "b": [0]}, {"b": [0], "clip.avi": [4]}):
+        problems = Problems(skip=True)
+        assert locate(predictions, data(**videos), problems=problems).rows.tolist() == [2]
+    twice = make(videos=("clip.mp4", "clip"), lengths={"clip.mp4": 1, "clip": 1})
+    # One has the very name.
+    problems = Problems(skip=True)
+    assert locate(twice, data(clip=[0, 4]), problems=problems).rows.tolist() == [2]
+
+
 def test_a_single_video_without_boxes_may_have_another_folder() -> None:
     nothing = {n: getattr(make(), n)[:0] for n in ("video", "frame", "labels", "scores", "boxes")}
     predictions = make(videos=(), lengths={"clip.mp4": 2}, **nothing)

@@ -81,7 +81,7 @@ class Score:
             names = (str(paths[0]), str(paths[1]))
             print_comparison(all_scores[0], all_scores[1], names)
             written = write_comparison(self.output, (all_scores[0], all_scores[1]), names, data)
-        for path in written:
+        for path in (*([self.save_as] if self.save_as else []), *written):
             print(f"  {path}")
         return 0
 

@@ -5,6 +5,7 @@ Shapes: N predicted boxes, K of them located; F frames of the data set.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -35,9 +36,9 @@ class Located:
 def locate(predictions: Predictions, annotations: Annotations, *, problems: Problems) -> Located:
     """Find the frame and the class of each predicted box.
 
-    Videos and classes are matched by name, frames by number. If predictions and data set have one video
-    each, it is enough that the last parts of their names agree, one of them perhaps without a suffix:
-    "clip.mp4" is "val/clip".
+    Videos and classes are matched by name, frames by number. For a video that the data set does not have by
+    that name it is enough that the last part of the name is that of one other video, one of them perhaps
+    without a suffix: "clip.mp4" is "val/clip".
 
     Args:
         predictions: What was detected.
@@ -68,12 +69,20 @@ def _numbers(predictions: Predictions, annotations: Annotations) -> dict[str, in
     """The number in the data set of each video that it has, by the predictions' name for it."""
     numbers = {name: i for i, name in enumerate(annotations.videos)}
     names = predictions.lengths or predictions.videos
-    if len(names) == len(annotations.videos) == 1:
-        [theirs], [ours] = names, annotations.videos
-        one, two = PurePath(theirs), PurePath(ours)
-        if one.name in {two.name, two.stem} or one.stem == two.name:
-            return {theirs: 0}
-    return numbers
+    whole, bare = defaultdict(set), defaultdict(set)  # the last parts of names, and these without suffix
+    for name, i in numbers.items():
+        whole[PurePath(name).name].add(i)
+        bare[PurePath(name).stem].add(i)
+    taken = Counter(numbers[name] for name in names if name in numbers)
+    others = {}
+    for name in names:
+        if name not in numbers:
+            path = PurePath(name)
+            alike = whole[path.name] | bare[path.name] | whole[path.stem]
+            if len(alike) == 1:
+                [others[name]] = alike
+                taken[others[name]] += 1
+    return numbers | {name: i for name, i in others.items() if taken[i] == 1}
 
 
 def _labels(predictions: Predictions, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
