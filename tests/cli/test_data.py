@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from megavid.cli import main
-from megavid.core.annotations import load_annotations
+from megavid.core.annotations import Annotations, load_annotations
 from megavid.core.problems import Problems
 from megavid.data.coco import read_coco
 from tests.cli.helpers import error_of
@@ -47,6 +47,40 @@ def test_index_of_one_subset_and_another_format(root: Path, tmp_path: Path) -> N
     assert one.boxes.tolist() == two.boxes.tolist()
     assert one.tracks.tolist() == two.tracks.tolist()
     assert one.files.to_pylist() == two.files.to_pylist()
+
+
+def test_an_index_goes_on_where_it_was_interrupted(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(table: Annotations, path: Path) -> None:
+        if path.name == "vid_val.parquet":
+            raise KeyboardInterrupt
+        save(table, path)
+
+    save = Annotations.save
+    arguments = ("index", root, "-o", tmp_path / "i", "--workers", 1)
+    with monkeypatch.context() as patch:
+        patch.setattr(Annotations, "save", interrupt)
+        assert data(*arguments) == 130
+    assert "interrupted; the same command goes on from here" in capsys.readouterr().err
+    assert (tmp_path / "i" / "vid_train.parquet").exists()
+    assert not (tmp_path / "i" / "vid_val.parquet").exists()
+    for path in (root / "Annotations").rglob("*.xml"):
+        path.write_text("<x")  # what was read is not read again
+    assert data(*arguments, "--subset", "vid_train") == 0
+    assert "10 frames, 10 boxes" in capsys.readouterr().out
+
+
+def test_mended_data_are_read_again(root: Path, tmp_path: Path) -> None:
+    stem = "val/ILSVRC2015_val_00000001/000003"
+    path = root / "Annotations/VID" / f"{stem}.xml"
+    good = path.read_text()
+    path.write_text("<x")
+    arguments = ("index", root, "-o", tmp_path / "i", "--subset", "vid_val", "--workers", 1)
+    assert data(*arguments) == 2
+    path.write_text(good)
+    assert data(*arguments) == 0
+    assert len(load_annotations(tmp_path / "i" / "vid_val.parquet").boxes) == 15
 
 
 def test_bad_data_stop_or_are_counted(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -114,6 +148,7 @@ def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (("stats", "{}"), "no known annotations; expected an index"),
         (("index", "{}/ILSVRC2015", "-o", "{}/i", "--subset", "x"), "subset: expected one of vid_train"),
         (("stats", "{}/ILSVRC2015", "--images", "{}"), "images: .* has no use for it"),
+        (("index", "{}/ILSVRC2015", "-o", "{}/i", "--images", "{}"), "images: .* has no use for it"),
         (("index", "{}/ILSVRC2015", "-o", "{}/file/x"), "file/x: cannot be written to"),
         (("stats", "{}/file.parquet"), "file.parquet: cannot be read as an index"),
         (

@@ -172,6 +172,26 @@ def test_bad_annotations(tmp_path: Path, row: dict[str, Any], kind: Kind, messag
             "image 32: expected the id of a video and",
         ),
         ({"video_id": 5, "frame_id": 7, "file_name": "x"}, Kind.BAD_ROW, r"images\[2\]: 'id' is missing"),
+        (
+            {"id": "a", "video_id": 5, "frame_id": 7, "file_name": "x"},
+            Kind.BAD_ROW,
+            "image a: expected whole",
+        ),
+        (
+            {"id": 9, "video_id": 5, "frame_id": 7, "file_name": "x", "width": "w"},
+            Kind.BAD_ROW,
+            "image 9: expected whole numbers as id, width and height",
+        ),
+        (
+            {"id": "a", "video_id": 5, "frame_id": 7, "file_name": "x"},
+            Kind.BAD_ROW,
+            "image a: expected whole",
+        ),
+        (
+            {"id": 9, "video_id": 5, "frame_id": 7, "file_name": "x", "width": "w"},
+            Kind.BAD_ROW,
+            "image 9: expected",
+        ),
     ],
 )
 def test_bad_images(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
@@ -194,3 +214,14 @@ def test_other_files(tmp_path: Path, content: str) -> None:
         read_coco(path, problems=Problems())
     with pytest.raises(InputError, match="no.json: cannot be read"):
         read_coco(tmp_path / "no.json", problems=Problems())
+
+
+def test_tracks_that_are_no_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json")
+    content = json.loads(path.read_text())
+    for row, track in zip(content["annotations"], ("left", 3, "left"), strict=True):
+        row.pop("track_id", None)
+        row["instance_id"] = track
+    path.write_text(json.dumps(content))
+    # In order of frames: 8 has the second, 9 the others.
+    assert read_coco(path, problems=Problems()).tracks.tolist() == [3, 1 << 32, 1 << 32]

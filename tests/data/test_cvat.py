@@ -128,3 +128,10 @@ def test_no_tracks_at_all(tmp_path: Path) -> None:
     path.write_text("<annotations></annotations>")
     table = read_cvat(path, problems=Problems())
     assert (len(table), table.videos) == (0, ("clip",))
+
+
+def test_numbers_that_are_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "clip.xml", box(0, 0))
+    path.write_text(path.read_text().replace("<width>64", "<width>x"))
+    with pytest.raises(InputError, match=r"clip.xml: expected whole numbers in meta"):
+        read_cvat(path, problems=Problems())

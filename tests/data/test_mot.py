@@ -86,3 +86,11 @@ def test_bad_lines(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
 def test_no_sequence(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected gt/gt.txt in it or in its folders"):
         read_mot(tmp_path, problems=Problems())
+
+
+@pytest.mark.parametrize("text", ["[Sequence]\nimWidth=x\n", "no section\n", "[Sequence]\nimWidth\n"])
+def test_a_broken_description(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "1,1,1,1,5,5\n")
+    (tmp_path / "seqinfo.ini").write_text(text)
+    with pytest.raises(InputError, match=r"seqinfo.ini: expected a sequence's description"):
+        read_mot(tmp_path, problems=Problems())

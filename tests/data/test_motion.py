@@ -100,6 +100,14 @@ def test_an_official_file(tmp_path: Path) -> None:
         read_motion_mat(tmp_path / "none.mat", table)
 
 
+def test_the_real_official_file_counts_the_other_frames_that_have_the_object() -> None:
+    frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
+    values = np.concatenate(frames)
+    others = 1e-10 / values[values < 1e-6]  # of objects that never overlap themselves
+    assert others == pytest.approx(others.round(), abs=1e-6)
+    assert (others.min(), others.max()) == pytest.approx((4, 20))
+
+
 def test_the_real_official_file() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     assert len(frames) == 176126

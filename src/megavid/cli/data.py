@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -44,41 +45,49 @@ class Index:
     def run(self) -> int:
         """Do it; the exit code."""
         from megavid.data.ilsvrc import find_root, subsets
-        from megavid.data.open import open_annotations, recognise
+        from megavid.data.open import format_of, open_annotations
         from megavid.engine.outputs import make_output_folder
 
         source = self.options.source(self.path)
-        is_ilsvrc = (source.format or recognise(source.path)) == "ilsvrc"
+        is_ilsvrc = format_of(source) == "ilsvrc"
         make_output_folder(self.output)
         if is_ilsvrc:
             root = find_root(self.path)
-            for subset in [source.subset] if source.subset else subsets(root):
-                self._index_ilsvrc(root, subset, source.classes)
+            wanted = [source.subset] if source.subset else subsets(root)
+            try:
+                for subset in wanted:
+                    self._index_ilsvrc(root, subset, source.classes)
+            except KeyboardInterrupt:
+                print("megavid: interrupted; the same command goes on from here", file=sys.stderr)
+                return 130
+            for subset in wanted:  # only now, so that a rerun need not read the first ones again
+                shutil.rmtree(self._parts(subset))
             return 0
         problems, start = self.options.problems(), time.perf_counter()
         annotations = open_annotations(source, problems=problems)
         self._write(annotations, f"{self.path.absolute().stem}.parquet", problems, start)
         return 0
 
-    def _index_ilsvrc(self, root: Path, subset: str, classes: object) -> None:
+    def _parts(self, subset: str) -> Path:
+        return self.output / f".parts-{subset}"
+
+    def _index_ilsvrc(self, root: Path, subset: str, classes: Sequence[str] | None) -> None:
         from megavid.data.index import read_ilsvrc
         from megavid.engine.progress import frame_progress
 
         problems, start = self.options.problems(), time.perf_counter()
-        parts = self.output / f".parts-{subset}"
         with frame_progress() as progress:
             task = progress.add_task(subset, total=None)
             annotations = read_ilsvrc(
                 root,
                 subset,
-                classes=self.options.source(self.path).classes,
+                classes=classes,
                 problems=problems,
                 workers=self.workers,
-                parts=parts,
+                parts=self._parts(subset),
                 progress=lambda done, total: progress.update(task, completed=done, total=total),
             )
         self._write(annotations, f"{subset}.parquet", problems, start)
-        shutil.rmtree(parts)
 
     def _write(self, annotations: Annotations, name: str, problems: Problems, start: float) -> None:
         annotations.save(self.output / name)
@@ -86,7 +95,7 @@ class Index:
         seconds = time.perf_counter() - start
         print(
             f"{self.output / name}: {len(annotations.videos)} videos, {len(annotations)} frames, "
-            f"{len(annotations.boxes)} boxes in {seconds:.1f} s"
+            f"{len(annotations.boxes)} boxes in {seconds:.1f} s, {len(annotations) / seconds:.0f} frames/s"
         )
 
 

@@ -17,6 +17,7 @@ from megavid.core.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.problems import Kind, Problems
+from megavid.data.tracks import track_id
 
 _Row = dict[str, Any]
 
@@ -156,12 +157,13 @@ class _Reader:
         objects = self._objects(images)
         for name, source, frames in self._videos(images):
             builder.video(name, source=source)
+            tracks: dict[str, int] = {}
             for image in frames:
                 builder.frame(
                     int(image.get("frame_id", 0)),
                     file=image.get("file_name"),
-                    width=int(image.get("width") or 0),
-                    height=int(image.get("height") or 0),
+                    width=image.get("width") or 0,
+                    height=image.get("height") or 0,
                     listed=bool(image.get("listed", True)),
                     image_id=image["id"],
                 )
@@ -170,7 +172,7 @@ class _Reader:
                     builder.box(
                         *box,
                         label=label,
-                        track=NO_TRACK if track is None else int(track),
+                        track=NO_TRACK if track is None else track_id(str(track), tracks),
                         occluded=bool(row.get("occluded", row.get("is_occluded", False))),
                         generated=bool(row.get("generated", False)),
                         difficult=bool(row.get("iscrowd") or row.get("ignore")),
@@ -200,8 +202,11 @@ class _Reader:
     def _images(self) -> dict[Any, _Row]:
         images: dict[Any, _Row] = {}
         for row in self._rows("images", "id", "file_name"):
-            if row["id"] in images:
-                where = f"{self._path}, image {row['id']}"
+            where = f"{self._path}, image {row['id']}"
+            numbers = (row["id"], *(row.get(side) or 0 for side in ("width", "height")))
+            if not all(isinstance(number, int) for number in numbers):
+                self._problems.add(Kind.BAD_ROW, where, "expected whole numbers as id, width and height")
+            elif row["id"] in images:
                 self._problems.add(Kind.DUPLICATE_FRAME, where, "two images have this id")
             else:
                 images[row["id"]] = row

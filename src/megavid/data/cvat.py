@@ -64,7 +64,11 @@ def read_cvat(
 def _read_video(
     file: Path, tree: ElementTree.Element, root: Path, builder: AnnotationBuilder, problems: Problems
 ) -> None:
-    width, height = (int(_meta(tree, f"original_size/{side}") or 0) for side in ("width", "height"))
+    try:
+        width, height = (int(_meta(tree, f"original_size/{side}") or 0) for side in ("width", "height"))
+        first, size = (int(_meta(tree, key) or 0) for key in ("start_frame", "size"))
+    except ValueError as error:
+        raise InputError(f"{file}: expected whole numbers in meta: {error}") from error
     boxes: dict[int, list[tuple[_Shape, int, int]]] = {}
     for number, track in enumerate(tree.iter("track")):
         where = f"{file}, track {track.get('id', number)}"
@@ -77,8 +81,7 @@ def _read_video(
         for shape in _filled(_shapes(track, where, problems)):
             boxes.setdefault(shape.frame, []).append((shape, builder.classes.index(label), number))
     media = find_media(root, file.stem)
-    first = int(_meta(tree, "start_frame") or 0)
-    size = int(_meta(tree, "size") or 0) or max([*boxes, first - 1]) - first + 1
+    size = size or max([*boxes, first - 1]) - first + 1
     builder.video(file.stem, source=media.source)
     for place in range(size):
         frame = first + place

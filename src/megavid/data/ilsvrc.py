@@ -25,6 +25,7 @@ from megavid.data.ilsvrc_lists import (
     read_train_list,
     read_val_list,
 )
+from megavid.data.tracks import track_id
 
 VID_SYNSETS = {
     "n02691156": "airplane",
@@ -64,8 +65,6 @@ SUBSETS = {"vid_train": "VID/train", "vid_val": "VID/val", "det_train": "DET/tra
 """Names of the parts, and their folders."""
 
 _SUFFIXES = (".JPEG", ".jpg", ".jpeg", ".png", ".PNG", ".JPG")
-_OTHER_TRACKS = 1 << 32
-"""Track ids that are no numbers below this one are numbered from here, so that they meet none that is."""
 
 
 def is_ilsvrc(path: Path) -> bool:
@@ -198,7 +197,7 @@ class _Reader:
             file = f"Data/{self.kind}/{stem}{suffix}"
             self.builder.frame(number, file=file, width=width, height=height, listed=listed)
             for found in objects:
-                track = _track_id(found.track, tracks) if found.track else NO_TRACK
+                track = track_id(found.track, tracks) if found.track else NO_TRACK
                 self.builder.box(*found.box, label=found.label, track=track, **found.flags)
 
     def _suffix(self, stem: str) -> str:
@@ -248,12 +247,6 @@ def _text(element: ElementTree.Element | None, key: str) -> str:
     if text is None:
         raise ValueError(f"{key} is missing")
     return text.strip()
-
-
-def _track_id(text: str, others: dict[str, int]) -> int:
-    if text.isdecimal() and int(text) < _OTHER_TRACKS:
-        return int(text)
-    return others.setdefault(text, _OTHER_TRACKS + len(others))
 
 
 def _frame_numbers(folder: Path, stems: Iterable[str], problems: Problems) -> tuple[int, ...]:

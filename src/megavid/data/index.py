@@ -18,7 +18,7 @@ import numpy as np
 from megavid.core.annotations import Annotations, concatenate, load_annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
-from megavid.core.problems import Kind, Problem, Problems
+from megavid.core.problems import Problem, Problems
 from megavid.data.ilsvrc import list_videos, read_entries
 from megavid.data.ilsvrc_lists import VideoEntry
 
@@ -47,7 +47,8 @@ def read_ilsvrc(
         classes: Names, for data sets of one's own; None for the 30 of VID.
         problems: Where broken files, lines and objects go.
         workers: Processes; as many as there are cores by default, up to 16.
-        parts: A folder to keep finished pieces in. What it has of the same job is not read again.
+        parts: A folder to keep finished pieces in. What it has of the same job is not read again; pieces
+            with problems are.
         progress: Called with the number of XML files done and that of all.
 
     Raises:
@@ -90,15 +91,12 @@ class _Job:
         if self.parts is None:
             return self._read_files(entries)
         path = self.parts / f"{number:06d}.parquet"
-        notes = path.with_suffix(".json")
-        if not path.exists():
-            table, found = self._read_files(entries)
-            with atomic_path(notes) as aside:
-                aside.write_text(json.dumps([[p.kind, p.where, p.message] for p in found]))
+        if path.exists():
+            return load_annotations(path), []
+        table, found = self._read_files(entries)
+        if not found:  # else it may be mended by the next run
             table.save(path)
-        return load_annotations(path), [
-            Problem(Kind(kind), *rest) for kind, *rest in json.loads(notes.read_text())
-        ]
+        return table, found
 
     def _read_files(self, entries: Sequence[VideoEntry]) -> tuple[Annotations, list[Problem]]:
         problems = Problems(skip=True)

@@ -76,10 +76,14 @@ def _read_sequence(
     builder: AnnotationBuilder, name: str, folder: Path, truth: Path, problems: Problems
 ) -> None:
     root = builder.root
-    info = configparser.ConfigParser()
-    info.read(folder / "seqinfo.ini")
-    about = info["Sequence"] if info.has_section("Sequence") else {}
-    width, height, length = (int(about.get(key, 0)) for key in ("imWidth", "imHeight", "seqLength"))
+    info = configparser.ConfigParser(interpolation=None)
+    try:
+        info.read(folder / "seqinfo.ini", "utf-8-sig")
+        about = info["Sequence"] if info.has_section("Sequence") else {}
+        width, height, length = (int(about.get(key, 0)) for key in ("imWidth", "imHeight", "seqLength"))
+    except (configparser.Error, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / 'seqinfo.ini'}: expected a sequence's description: {reason}") from error
     images = folder / about.get("imDir", "img1")
     files = [f.relative_to(root).as_posix() for f in image_files(images.iterdir())] if images.is_dir() else []
     source = "" if files else find_media(folder.parent, folder.name).source
@@ -101,7 +105,7 @@ _Row = tuple[tuple[float, float, float, float], int, int, bool, bool]
 def _rows(builder: AnnotationBuilder, truth: Path, problems: Problems) -> dict[int, list[_Row]]:
     """The objects of each frame, from 0."""
     try:
-        lines = truth.read_text().splitlines()
+        lines = truth.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{truth}: cannot be read: {error}") from error
     rows: dict[int, list[_Row]] = {}

@@ -27,9 +27,10 @@ def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
     It is the mean IoU with the same track's other boxes in frames whose numbers are at most `WINDOW` away; 1
     if there are none. NaN without a track.
 
-    So are ImageNet VID's official values, as far as they tell without their boxes: where an object never
-    overlaps itself they are 1e-10 over the number of other frames that have it, from 8 to 20, so the object
-    itself is not counted, nor are frames without it.
+    So are ImageNet VID's official values, as far as they tell without their boxes. Where an object never
+    overlaps itself they are 1e-10 over the number of other frames that have it, from 4 to 20 (10 at a video's
+    last frame), so neither the object itself nor frames without it are counted. The one object that is
+    sure to be alone in its window has 1. Whether the last pixel counts in an IoU cannot be told.
     """
     a = annotations
     rows = np.flatnonzero(a.tracks != NO_TRACK)

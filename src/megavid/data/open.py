@@ -62,11 +62,20 @@ def open_annotations(source: Source, *, problems: Problems) -> Annotations:
         >>> source = Source(path=Path("ILSVRC2015"), subset="vid_val")
         >>> annotations = open_annotations(source, problems=Problems())
     """
-    format_ = FORMATS[source.format or recognise(source.path)]
+    return FORMATS[format_of(source)].read(source, problems)
+
+
+def format_of(source: Source) -> str:
+    """The name of its format.
+
+    Raises:
+        InputError: There is no such path, it is of no known format, or an option does not fit its format.
+    """
+    name = source.format or recognise(source.path)
     for option in ("subset", "classes", "images"):
-        if getattr(source, option) is not None and option not in format_.takes:
+        if getattr(source, option) is not None and option not in FORMATS[name].takes:
             raise InputError(f"{option}: {source.path} has no use for it")
-    return format_.read(source, problems)
+    return name
 
 
 def recognise(path: Path) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
@@ -159,11 +160,14 @@ def plot_stats(stats: DataStats, path: Path) -> None:
 
 def _histogram(axes: Any, values: NDArray[np.float64], *, logarithmic: bool) -> None:
     low, high = float(values.min()), float(values.max())
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
     if low == high:
         axes.hist(values, bins=1, range=(low - 0.5, high + 0.5), color="#3b6ea5")
     elif logarithmic and low > 0:
         axes.hist(values, bins=np.geomspace(low, high, 41).tolist(), color="#3b6ea5")
-        axes.set_xscale("log")
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(ScalarFormatter())
+        axes.set_xlim(2 ** np.floor(np.log2(low)), 2 ** np.ceil(np.log2(high)))  # two labels at least
     else:
         axes.hist(values, bins=40, color="#3b6ea5")
 

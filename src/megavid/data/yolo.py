@@ -134,7 +134,7 @@ def _about(path: Path) -> dict[str, Any]:
     if not path.exists():
         return {}
     try:
-        about = yaml.safe_load(path.read_text())
+        about = yaml.safe_load(path.read_text("utf-8-sig"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: expected YAML: {' '.join(str(error).split())}") from error
     if not isinstance(about, dict):
@@ -152,7 +152,11 @@ def _names(folder: Path, about: Mapping[str, Any]) -> list[str]:
         return [str(name) for name in names]
     listing = folder / "classes.txt"
     if listing.exists():
-        return [line.strip() for line in listing.read_text().splitlines() if line.strip()]
+        try:
+            lines = listing.read_text("utf-8-sig").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"{listing}: cannot be read: {error}") from error
+        return [line.strip() for line in lines if line.strip()]
     raise InputError(f"{folder}: expected data.yaml with names, or classes.txt, or the classes named")
 
 
@@ -205,7 +209,7 @@ def _read_frame(builder: AnnotationBuilder, number: int, file: Path, problems: P
     if labels is None:
         return
     try:
-        lines = labels.read_text().splitlines()
+        lines = labels.read_text("utf-8-sig").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         problems.add(Kind.UNREADABLE, labels, f"cannot be read: {error}")
         return
