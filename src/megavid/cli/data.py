@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from megavid.cli.detect import refuse_overrides
-from megavid.cli.source import DataOptions, report_problems
+from megavid.cli.source import DataOptions, ReadOptions, report_problems
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,7 +108,7 @@ class Check:
 
     path: SourcePath
     """The annotations, in any format that `megavid data index` reads."""
-    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+    options: Annotated[ReadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadOptions)
 
     def run(self) -> int:
         """Do it; the exit code."""

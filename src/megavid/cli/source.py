@@ -18,7 +18,7 @@ FormatName = Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataOptions:
+class ReadOptions:
     """How to read annotations."""
 
     format: FormatName | None = None
@@ -29,6 +29,19 @@ class DataOptions:
     """Class names in the order of their labels, separated by commas; by default the data set's own."""
     images: Path | None = None
     """Where the images or videos are, if not where the format has them."""
+
+    def source(self, path: Path) -> Source:
+        """The data set at a path."""
+        from megavid.data.open import Source
+
+        names = [name.strip() for name in self.classes.split(",")] if self.classes else None
+        return Source(path=path, format=self.format, subset=self.subset, classes=names, images=self.images)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataOptions(ReadOptions):
+    """How to read annotations, and what to do about those that are wrong."""
+
     skip_bad: bool = False
     """Leave out what is wrong with the data and count it, instead of stopping at the first."""
 
@@ -37,13 +50,6 @@ class DataOptions:
         from megavid.core.problems import Problems
 
         return Problems(skip=self.skip_bad, hint="--skip-bad leaves it out and goes on")
-
-    def source(self, path: Path) -> Source:
-        """The data set at a path."""
-        from megavid.data.open import Source
-
-        names = [name.strip() for name in self.classes.split(",")] if self.classes else None
-        return Source(path=path, format=self.format, subset=self.subset, classes=names, images=self.images)
 
 
 @dataclass(frozen=True, kw_only=True)
