@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import Tensor
 
 from megavid.detection.anchors import cell_anchors, grid_anchors
-from megavid.detection.rpn import RPN, RPNConfig
+from megavid.detection.rpn import RPN, Proposals, RPNConfig
 
 SIZES, RATIOS = (64, 128, 256, 512), (0.5, 1.0, 2.0)
 
@@ -37,8 +38,12 @@ def make_rpn(**changes: object) -> RPN:
     return RPN(config, channels=8, stride=16)
 
 
+def propose(rpn: RPN, features: Tensor, image_size: tuple[int, int]) -> list[Proposals]:
+    return rpn.propose(rpn(features), image_size)
+
+
 def test_proposals_are_inside_the_image_and_sorted() -> None:
-    [first, second] = make_rpn()(torch.randn(2, 8, 4, 6), (60, 90))
+    [first, second] = propose(make_rpn(), torch.randn(2, 8, 4, 6), (60, 90))
     for proposals in (first, second):
         assert len(proposals.boxes) == len(proposals.objectness) == 7
         assert proposals.objectness.tolist() == sorted(proposals.objectness.tolist(), reverse=True)
@@ -50,7 +55,10 @@ def test_proposals_are_inside_the_image_and_sorted() -> None:
 
 def test_fewer_proposals_are_the_first_ones() -> None:
     features = torch.randn(1, 8, 4, 6)
-    [many], [few] = make_rpn()(features, (60, 90)), make_rpn(proposals=3)(features, (60, 90))
+    [many], [few] = (
+        propose(make_rpn(), features, (60, 90)),
+        propose(make_rpn(proposals=3), features, (60, 90)),
+    )
     assert few.boxes.tolist() == many.boxes[:3].tolist()
 
 
@@ -63,6 +71,6 @@ def test_objectness_picks_the_place() -> None:
         rpn.objectness.weight[3, 0] = 1.0  # the last of four anchors: ratio 1, size 32
     features = torch.zeros(1, 8, 4, 6)
     features[0, 0, 2, 3] = 5.0
-    [proposals] = rpn(features, (64, 96))
+    [proposals] = propose(rpn, features, (64, 96))
     assert proposals.boxes.tolist() == [[40.0, 24.0, 72.0, 56.0]]  # 32 pixels round (56, 40)
     assert proposals.objectness.item() == pytest.approx(1 / (1 + 2.718281828**-5))

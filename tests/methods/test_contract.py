@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ from torch import Tensor
 from megavid import VideoSession, detect_video, load_detector
 from megavid.convert.weights import write_weights
 from megavid.core.frames import FrameResult, Image
+from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
-from megavid.detection.rpn import Proposals
+from megavid.detection.rpn import RPNOutput
 from megavid.methods import METHODS
 from tests.conftest import build_tiny
 
@@ -186,11 +188,11 @@ def test_frames_without_proposals(
 ) -> None:
     calls = []
 
-    def no_proposals(module: object, args: object, output: list[Proposals]) -> list[Proposals]:
+    def no_proposals(module: object, args: object, output: RPNOutput) -> RPNOutput:
         calls.append(output)
         if empty == "every other frame" and len(calls) % 2:
             return output
-        return [Proposals(p.boxes[:0], p.objectness[:0]) for p in output]
+        return RPNOutput(output.logits[:, :0], output.deltas[:, :0], output.anchors[:0])
 
     with detector.rpn.register_forward_hook(no_proposals):
         results = list(detect_video(detector, make_frames(9)))
@@ -223,3 +225,108 @@ def test_half_precision_stays_close(
     half = list(detect_video(detector, frames, dtype=dtype))
     assert {r.detections.boxes.dtype for r in half} == {torch.float32}
     assert share_close(half, full, pixels=2.0, score=0.05) > 0.9
+
+
+def make_clip(detector: VideoDetector[Any, Any], frames: list[Image], **changes: Any) -> Clip:
+    """A training clip of the first frames, with two objects, whose references go round."""
+    images = torch.stack([detector.network_input(frame) for frame in frames])
+    place = iter(range(1, 100))
+    references = {
+        group.name: tuple(next(place) % len(frames) for _ in range(group.count))
+        for group in detector.training_plan.groups
+    }
+    clip = Clip(
+        images,
+        references,
+        boxes=torch.tensor([[8.0, 10, 40, 50], [50, 5, 90, 45]]),
+        labels=torch.tensor([2, 0]),
+        generator=torch.Generator().manual_seed(5),
+    )
+    return replace(clip, **changes)
+
+
+def test_gradients_reach_all_that_is_trained(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    detector.freeze(stages=2)
+    before = {name: value.clone() for name, value in detector.state_dict().items()}
+    losses = detector.losses(make_clip(detector, make_frames(4)))
+    losses.total.backward()
+    for name, parameter in detector.named_parameters():
+        frozen = name.startswith(("backbone.trunk.stem", "backbone.trunk.layer1"))
+        assert parameter.requires_grad is not frozen, name
+        assert (parameter.grad is not None) is not frozen, name
+        # A key's bias adds the same to all of a query's logits, which softmax takes no notice of.
+        if not frozen and not name.endswith("key.bias"):
+            assert parameter.grad is not None
+            assert parameter.grad.isfinite().all(), name
+            assert parameter.grad.any(), name
+    assert all(torch.equal(value, before[name]) for name, value in detector.state_dict().items())
+
+
+@pytest.mark.parametrize("frames", [1, 2, 9])
+def test_losses_of_stills_and_clips(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, frames: int
+) -> None:
+    encoded = []
+    detector.backbone.trunk.register_forward_hook(lambda _, args, out: encoded.append(len(out)))
+    losses = detector.losses(make_clip(detector, make_frames(frames)))
+    assert sum(encoded) <= frames  # none twice
+    for loss in (losses.objectness, losses.proposals, losses.classes, losses.boxes):
+        assert loss.shape == ()
+        assert loss.isfinite()
+        assert loss > 0
+    assert losses.total.item() == pytest.approx(
+        sum(float(x) for x in (losses.objectness, losses.proposals, losses.classes, losses.boxes))
+    )
+
+
+def test_a_key_frame_without_objects(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    losses = detector.losses(make_clip(detector, make_frames(3), **empty))
+    losses.total.backward()
+    assert losses.objectness > 0
+    assert losses.classes > 0
+    assert losses.proposals == 0
+    assert losses.boxes == 0
+    assert all(p.grad is None or p.grad.isfinite().all() for p in detector.parameters())
+
+
+def test_the_same_generator_gives_the_same_losses(method: str, make_frames: MakeFrames) -> None:
+    detector = build_tiny(method, **{"rpn.sampled": 8, "head.sampled": 8})
+
+    def total(seed: int) -> float:
+        generator = torch.Generator().manual_seed(seed)
+        return detector.losses(make_clip(detector, make_frames(3), generator=generator)).total.item()
+
+    assert total(5) == total(5) != total(6)
+
+
+def test_recomputing_changes_nothing(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    gradients = []
+    for enabled in (False, True):
+        detector.backbone.recompute(enabled=enabled)
+        detector.zero_grad()
+        detector.losses(make_clip(detector, make_frames(3))).total.backward()
+        gradients.append([p.grad.clone() for p in detector.parameters() if p.grad is not None])
+    for plain, recomputed in zip(*gradients, strict=True):
+        torch.testing.assert_close(plain, recomputed)
+
+
+@pytest.mark.parametrize("norm", ["frozen_batch", "group"])
+def test_new_weights_learn_a_clip_by_heart(method: str, make_frames: MakeFrames, norm: str) -> None:
+    detector = build_tiny(method, **{"backbone.norm": norm})
+    torch.manual_seed(0)
+    detector.initialise()
+    clip = make_clip(detector, make_frames(3))
+    optimiser = torch.optim.SGD(detector.parameters(), lr=0.01 if norm == "group" else 0.001, momentum=0.9)
+    totals = []
+    for step in range(30):
+        seeded = replace(clip, generator=torch.Generator().manual_seed(step))
+        loss = detector.losses(seeded).total
+        optimiser.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(detector.parameters(), 10)
+        optimiser.step()
+        totals.append(loss.item())
+    assert sum(totals[-5:]) < 0.8 * sum(totals[:5]), totals

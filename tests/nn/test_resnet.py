@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from megavid.nn.resnet import DEPTHS, Bottleneck, DilatedStage5, ResNetTrunk, frozen_norm
+from megavid.nn.resnet import DEPTHS, Bottleneck, DilatedStage5, ResNetTrunk, frozen_batch_norm
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
@@ -27,8 +27,8 @@ def test_bottleneck_stride_is_in_the_first_convolution_and_stage5_is_dilated() -
     assert {block.conv2.dilation for block in stage5.layer4} == {(2, 2)}  # type: ignore[union-attr]
 
 
-def test_frozen_norm_has_no_epsilon() -> None:
-    norm = frozen_norm(1)
+def test_frozen_batch_norm_has_no_epsilon() -> None:
+    norm = frozen_batch_norm(1)
     values = {"weight": 3.0, "bias": 1.0, "running_mean": 2.0, "running_var": 1e-4}
     norm.load_state_dict({name: torch.tensor([value]) for name, value in values.items()})
     # 3 * (4 - 2) / 0.01 + 1

@@ -142,7 +142,7 @@ def check_intermediates(
                 detector.network_input(frames[newest if quirks and frame == 0 else frame])[None]
             )
         check_rpn(want, c4, detector)
-        [proposals] = detector.rpn(c4, size)
+        [proposals] = detector.rpn.propose(detector.rpn(c4), size)
         assert same_boxes(proposals.boxes, want["proposals"] + torch.tensor([0.0, 0, 1, 1])) >= MATCHED
         close(proposals.objectness, want["objectness"], 1e-4)
         if "last_ref_proposals" in want:
@@ -157,7 +157,8 @@ def check_intermediates(
 
 def check_last_reference(want: dict[str, Tensor], image: Any, detector: VideoDetector[Any, Any]) -> None:
     network_input = detector.network_input(image)[None]
-    [proposals] = detector.rpn(detector.backbone.c4(network_input), tuple(network_input.shape[2:]))
+    height, width = network_input.shape[2:]
+    [proposals] = detector.rpn.propose(detector.rpn(detector.backbone.c4(network_input)), (height, width))
     expected = want["last_ref_proposals"] + torch.tensor([0.0, 0, 1, 1])
     assert same_boxes(proposals.boxes[: len(expected)], expected) >= MATCHED
 

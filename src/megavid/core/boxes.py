@@ -69,6 +69,14 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
     return torch.cat((new_centre - 0.5 * new_size, new_centre + 0.5 * new_size), dim=2)
 
 
+def encode(objects: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
+    """The deltas (N, 4) that `decode` moves each of `boxes` (N, 4) to its object (N, 4) by."""
+    size, new_size = (b[:, 2:] - b[:, :2] for b in (boxes, objects))
+    centre, new_centre = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, objects))
+    deltas = torch.cat(((new_centre - centre) / size, (new_size / size).log()), dim=1)
+    return deltas * deltas.new_tensor(weights)
+
+
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Non-maximum suppression inside each class.
 

@@ -27,6 +27,52 @@ class ReferencePlan:
         return replace(self, future=0)
 
 
+@dataclass(frozen=True, kw_only=True)
+class ReferenceGroup:
+    """Reference frames of a training clip that are drawn alike.
+
+    Attributes:
+        name: What the method calls them.
+        count: How many.
+        low, high: The least and the greatest offset from the centre, both included.
+        centre: The centre's own offset from the key frame.
+        anywhere: They come from the whole video instead.
+    """
+
+    name: str
+    count: int
+    low: int = 0
+    high: int = 0
+    centre: int = 0
+    anywhere: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """The frames that a method looks at in training, beside the key frame."""
+
+    groups: tuple[ReferenceGroup, ...] = ()
+
+
+def training_indexes(
+    plan: TrainingPlan, key: int, length: int, rng: np.random.Generator
+) -> dict[str, tuple[int, ...]]:
+    """Reference frames of a key frame, in the order drawn, by the groups' names.
+
+    Offsets are drawn without replacement as long as there are enough, then clamped to the video; so near its
+    ends a frame may come several times.
+    """
+    drawn = {}
+    for group in plan.groups:
+        if group.anywhere:
+            choice = np.arange(length)
+        else:
+            choice = np.clip(key + group.centre + np.arange(group.low, group.high + 1), 0, length - 1)
+        frames = rng.choice(choice, group.count, replace=group.count > len(choice))
+        drawn[group.name] = tuple(int(frame) for frame in frames)
+    return drawn
+
+
 def window_indexes(plan: ReferencePlan, key: int, length: int) -> list[int]:
     """The local window of a key frame, oldest first, clamped to the video.
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megavid.core.config import Config
-from megavid.nn.resnet import DilatedStage5, ResNetTrunk
+from megavid.nn.resnet import NORMS, DilatedStage5, ResNetTrunk
 
 
 class BackboneConfig(Config):
@@ -20,11 +20,14 @@ class BackboneConfig(Config):
         width: Channels of the first convolution; 64 as published.
         reduce_channels: Channels that a 1x1 convolution brings conv5 down to (256 in the original's R-50
             models), or null to pool from all of them (R-101).
+        norm: "frozen_batch" as published, for weights that were trained with batch norm elsewhere; "group"
+            to train from scratch.
     """
 
     depth: Literal[18, 34, 50, 101]
     width: int = Field(ge=8)
     reduce_channels: int | None = Field(ge=1)
+    norm: Literal["frozen_batch", "group"] = "frozen_batch"
 
 
 class Backbone(nn.Module):
@@ -40,8 +43,8 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.trunk = ResNetTrunk(depth=config.depth, width=config.width)
-        self.stage5 = DilatedStage5(depth=config.depth, width=config.width)
+        self.trunk = ResNetTrunk(depth=config.depth, width=config.width, norm=NORMS[config.norm])
+        self.stage5 = DilatedStage5(depth=config.depth, width=config.width, norm=NORMS[config.norm])
         channels = self.stage5.out_channels
         self.reduce = nn.Conv2d(channels, config.reduce_channels, 1) if config.reduce_channels else None
         self.c4_channels = self.trunk.out_channels
@@ -55,3 +58,12 @@ class Backbone(nn.Module):
         """(B, C4, h, w) -> (B, C5, h, w)."""
         x = self.stage5(c4)
         return cast(Tensor, x if self.reduce is None else F.relu(self.reduce(x)))
+
+    def recompute(self, *, enabled: bool) -> None:
+        """Whether training keeps little and computes the rest twice (`ResNetTrunk.recompute`)."""
+        self.trunk.recompute = self.stage5.recompute = enabled
+
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """The first `count` of conv1, conv2, conv3 and conv4."""
+        trunk = self.trunk
+        return [trunk.stem, *(trunk.get_submodule(f"layer{stage}") for stage in (1, 2, 3))][:count]

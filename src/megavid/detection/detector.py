@@ -15,11 +15,14 @@ from torch.nn import functional as F
 
 from megavid.core.config import Config
 from megavid.core.frames import Image
-from megavid.core.sampling import ReferencePlan
+from megavid.core.sampling import ReferencePlan, TrainingPlan
 from megavid.detection.backbone import Backbone, BackboneConfig
+from megavid.detection.clip import Clip, Losses
+from megavid.detection.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
 from megavid.detection.preprocess import InputConfig, network_input
 from megavid.detection.roi_head import HeadConfig, Prediction, Predictor, pool_rois
 from megavid.detection.rpn import RPN, RPNConfig
+from megavid.nn.initialise import initialise, near_zero
 
 
 class MethodConfig(Config):
@@ -122,7 +125,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
 
     It holds weights and nothing else: what is remembered of a video is a value that goes through
     `detect`, so one detector serves many videos at a time. A method implements `plan`, `encode`,
-    `initial_memory` and `detect`.
+    `initial_memory` and `detect`, and to be trained `training_plan` and `losses`.
 
     Args:
         config: What to build.
@@ -162,29 +165,54 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         widths = [self.pooled_features] + [self.config.method.hidden] * count
         return nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
+    def pooled(self, c4: Tensor, boxes: list[Tensor], layers: Iterable[nn.Module]) -> Tensor:
+        """Features of RoIs: pooled from conv5, through layers with a ReLU after each.
+
+        Args:
+            c4: (B, C4, h, w).
+            boxes: Of each image (P_i, 4), half-open, input pixels.
+            layers: Of what `fully_connected` gives, the first ones.
+
+        Returns:
+            (sum of P_i, D).
+        """
+        pool_size = self.config.head.pool_size
+        x = pool_rois(self.backbone.c5(c4), boxes, pool_size=pool_size, stride=self.backbone.stride)
+        for layer in layers:
+            x = F.relu(layer(x))
+        return x
+
     def roi_features(
         self, c4: Tensor, image_size: tuple[int, int], layers: Iterable[nn.Module]
     ) -> list[RoIFeatures]:
-        """Proposals on a trunk's map, pooled from conv5, through layers with a ReLU after each.
+        """Proposals on a trunk's map with their features.
 
         Args:
             c4: (B, C4, h, w).
             image_size: (height, width) of the network's input.
-            layers: Of what `fully_connected` gives, the first ones.
+            layers: See `pooled`.
 
         Returns:
             Proposals of each image with their features.
         """
-        proposals = [p.boxes for p in self.rpn(c4, image_size)]
-        pool_size = self.config.head.pool_size
-        x = pool_rois(self.backbone.c5(c4), proposals, pool_size=pool_size, stride=self.backbone.stride)
-        for layer in layers:
-            x = F.relu(layer(x))
-        features = x.split([len(boxes) for boxes in proposals])
+        proposals = [p.boxes for p in self.rpn.propose(self.rpn(c4), image_size)]
+        features = self.pooled(c4, proposals, layers).split([len(boxes) for boxes in proposals])
         # A copy each, lest one frame that is kept keep the whole batch.
         return [
             RoIFeatures(image_size, boxes, f.clone()) for boxes, f in zip(proposals, features, strict=True)
         ]
+
+    def sampled_rois(self, key_c4: Tensor, clip: Clip) -> tuple[RPNLosses, SampledRoIs]:
+        """The RPN's losses on the key frame's map (1, C4, h, w), and the RoIs that the head is trained on."""
+        output = self.rpn(key_c4)
+        [proposals] = self.rpn.propose(output, clip.image_size)
+        losses = rpn_losses(output, clip, self.config.rpn)
+        return losses, sample_rois(proposals.boxes, clip, self.config.head)
+
+    def all_losses(self, rpn: RPNLosses, rois: SampledRoIs, features: Tensor, clip: Clip) -> Losses:
+        """The RPN's losses with the head's, which predicts from the RoIs' features (N, D)."""
+        prediction = self.predictor(features, rois.boxes, clip.image_size)
+        return Losses(*rpn, *head_losses(prediction, rois))
 
     @property
     @abstractmethod
@@ -202,3 +230,23 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
     @abstractmethod
     def detect(self, window: Window[FeaturesT], memory: MemoryT) -> tuple[Prediction, MemoryT]:
         """Predictions for the key frame's proposals, and what is remembered for the next key frame."""
+
+    def initialise(self) -> None:
+        """Give all layers new random weights, in place, from PyTorch's global random numbers."""
+        initialise(self)
+        near_zero([self.rpn.conv, self.rpn.objectness, self.rpn.deltas, self.predictor.scores])
+        near_zero([self.predictor.deltas], std=0.001)
+
+    def freeze(self, *, stages: int) -> None:
+        """Have no gradient for the first stages of the backbone: 2 are conv1 and conv2, as published."""
+        for module in self.backbone.first_stages(stages):
+            module.requires_grad_(False)
+
+    @property
+    @abstractmethod
+    def training_plan(self) -> TrainingPlan:
+        """The frames that `losses` needs."""
+
+    @abstractmethod
+    def losses(self, clip: Clip) -> Losses:
+        """What training makes smaller, for the key frame of a clip."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
-from megavid.detection.detector import MethodConfig, RoIFeatures
+from megavid.detection.clip import Clip
+from megavid.detection.detector import MethodConfig, RoIFeatures, VideoDetector
+from megavid.detection.losses import RPNLosses, SampledRoIs
 from megavid.nn.relation import Relation
 
 
@@ -92,6 +94,46 @@ def relate(relation: Relation, queries: RoIs, references: RoIs) -> RoIs:
     """The queries with what the references have to say to them added; a module with geometry."""
     bias = relation.geometry_bias(queries.boxes, references.boxes)
     return RoIs(queries.features + relation(queries.features, references.features, bias), queries.boxes)
+
+
+@dataclass(frozen=True, eq=False)
+class ClipRoIs:
+    """A training clip, encoded.
+
+    Attributes:
+        rpn: The RPN's losses on the key frame.
+        sampled: The key frame's RoIs that the head is trained on.
+        key: The same with their features.
+        references: Of each frame of the clip, the key frame first, its best proposals.
+    """
+
+    rpn: RPNLosses
+    sampled: SampledRoIs
+    key: RoIs
+    references: list[RoIs]
+
+
+def encode_clip(
+    detector: VideoDetector[Any, Any], clip: Clip, layers: Iterable[nn.Module], *, proposals: int
+) -> ClipRoIs:
+    """The RoIs of a training clip; each frame goes through the trunk and conv5 once.
+
+    Args:
+        detector: Whose backbone, RPN and head it goes through.
+        clip: What to encode.
+        layers: See `VideoDetector.pooled`.
+        proposals: How many of a reference frame's there are at most.
+    """
+    c4 = detector.backbone.c4(clip.images)
+    rpn, sampled = detector.sampled_rois(c4[:1], clip)
+    with torch.no_grad():
+        found = detector.rpn.propose(detector.rpn(c4), clip.image_size)
+    boxes = [p.boxes[:proposals] for p in found]
+    together = [torch.cat((sampled.boxes, boxes[0])), *boxes[1:]]
+    features = detector.pooled(c4, together, layers)
+    key, *references = features.split([len(sampled.boxes), *(len(b) for b in boxes)])
+    rois = [RoIs(f, b) for f, b in zip(references, boxes, strict=True)]
+    return ClipRoIs(rpn, sampled, RoIs(key, sampled.boxes), rois)
 
 
 def cat(parts: Sequence[RoIs]) -> RoIs:

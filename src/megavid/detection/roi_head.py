@@ -26,12 +26,14 @@ class HeadConfig(Config):
         score_threshold: Lowest score of a detection, exclusive.
         nms_threshold: IoU above which the lower-scored box of a class goes.
         max_detections: Most detections a frame, over all classes (more only where scores tie).
+        sampled: Proposals of an image that it is trained on, at most.
     """
 
     pool_size: int = Field(ge=1)
     score_threshold: float = Field(ge=0, lt=1)
     nms_threshold: float = Field(gt=0, le=1)
     max_detections: int = Field(ge=1)
+    sampled: int = Field(default=128, ge=1)
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,6 +13,9 @@ from torchvision.ops import nms
 from megavid.core import boxes as box_ops
 from megavid.core.config import Config
 from megavid.detection.anchors import cell_anchors, grid_anchors
+
+ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+"""What the RPN's dx, dy, dw, dh are multiplied by."""
 
 
 class RPNConfig(Config):
@@ -23,6 +27,7 @@ class RPNConfig(Config):
         candidates: Best-scored anchors that go into non-maximum suppression.
         proposals: Boxes kept of them.
         nms_threshold: IoU above which the lower-scored box goes.
+        sampled: Anchors of an image that it is trained on, at most.
     """
 
     anchor_sizes: tuple[int, ...] = Field(strict=False, min_length=1)
@@ -30,6 +35,7 @@ class RPNConfig(Config):
     candidates: int = Field(ge=1)
     proposals: int = Field(ge=1)
     nms_threshold: float = Field(gt=0, le=1)
+    sampled: int = Field(default=256, ge=1)
 
 
 @dataclass(frozen=True)
@@ -43,6 +49,21 @@ class Proposals:
 
     boxes: Tensor
     objectness: Tensor
+
+
+@dataclass(frozen=True)
+class RPNOutput:
+    """What the network says about all N anchors of B images of one size.
+
+    Attributes:
+        logits: (B, N) float32.
+        deltas: (B, N, 4) float32.
+        anchors: (N, 4) half-open, input pixels.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    anchors: Tensor
 
 
 class RPN(nn.Module):
@@ -66,27 +87,34 @@ class RPN(nn.Module):
         self.objectness = nn.Conv2d(channels, len(cell), 1)
         self.deltas = nn.Conv2d(channels, 4 * len(cell), 1)
 
-    def forward(self, c4: Tensor, image_size: tuple[int, int]) -> list[Proposals]:
-        """Proposals of each image.
+    def forward(self, c4: Tensor) -> RPNOutput:
+        """Scores and moves of the anchors on features (B, C, h, w)."""
+        x = F.relu(self.conv(c4))
+        objectness, deltas = self.objectness(x).float(), self.deltas(x).float()
+        anchors = grid_anchors(self.cell, stride=self.stride, height=c4.shape[2], width=c4.shape[3])
+        return RPNOutput(
+            logits=objectness.permute(0, 2, 3, 1).flatten(1),
+            deltas=deltas.permute(0, 2, 3, 1).reshape(len(c4), -1, 4),
+            anchors=anchors,
+        )
+
+    @torch.no_grad()
+    def propose(self, output: RPNOutput, image_size: tuple[int, int]) -> list[Proposals]:
+        """Proposals of each image, without gradient.
 
         Args:
-            c4: (B, C, h, w) features.
+            output: Of the network.
             image_size: (height, width) of the network's input.
         """
-        x = F.relu(self.conv(c4))
-        objectness, deltas = self.objectness(x), self.deltas(x)
-        anchors = grid_anchors(self.cell, stride=self.stride, height=c4.shape[2], width=c4.shape[3])
-        logits_BN = objectness.float().permute(0, 2, 3, 1).flatten(1)
-        deltas_BN4 = deltas.float().permute(0, 2, 3, 1).reshape(len(c4), -1, 4)
         return [
-            self._select(logits, moves, anchors, image_size)
-            for logits, moves in zip(logits_BN, deltas_BN4, strict=True)
+            self._select(logits, moves, output.anchors, image_size)
+            for logits, moves in zip(output.logits, output.deltas, strict=True)
         ]
 
     def _select(self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Proposals:
         config = self.config
         scores, best = logits.sigmoid().topk(min(config.candidates, len(logits)))
-        boxes = box_ops.decode(deltas[best], anchors[best], (1.0, 1.0, 1.0, 1.0))[:, 0]
+        boxes = box_ops.decode(deltas[best], anchors[best], ANCHOR_WEIGHTS)[:, 0]
         boxes = box_ops.clip(boxes, *size)
         kept = nms(boxes, scores, config.nms_threshold)[: config.proposals]
         return Proposals(boxes[kept], scores[kept])

@@ -12,7 +12,8 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
-from megavid.core.sampling import ReferencePlan
+from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
+from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
 from megavid.nn.flownet import FlowNet, flow_input
@@ -71,6 +72,11 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         self.scale = nn.Conv2d(self.flow.out_channels, self.backbone.c4_channels, 1, bias=False)
         nn.init.zeros_(self.scale.weight)
 
+    def initialise(self) -> None:
+        """As any detector; maps begin as they come from the key frame."""
+        super().initialise()
+        nn.init.zeros_(self.scale.weight)
+
     @property
     def plan(self) -> ReferencePlan:
         """No frame but the current one; the key frame is remembered."""
@@ -91,7 +97,28 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         if memory is None or window.step % self.method.key_interval == 0:
             memory = DffMemory(current, self.backbone.c4(image))
         # The original warps a key frame, too, along the flow to itself.
-        flow, flow_features = self.flow(current, memory.flow_input)
-        c4 = warp(memory.c4, flow, align_corners=self.method.align_corners) * (self.scale(flow_features) + 1)
+        c4 = self._propagate(memory, current)
         [found] = self.roi_features(c4, window.key.image_size, self.fcs)
         return self.predictor(found.features, found.proposals, found.image_size), memory
+
+    def _propagate(self, key: DffMemory, current: Tensor) -> Tensor:
+        """The key frame's map as the current frame's, (1, C4, h, w) (section 3, equation 1)."""
+        flow, flow_features = self.flow(current, key.flow_input)
+        c4 = warp(key.c4, flow, align_corners=self.method.align_corners)
+        scaled: Tensor = c4 * (self.scale(flow_features) + 1)
+        return scaled
+
+    @property
+    def training_plan(self) -> TrainingPlan:
+        """One of the frames that the last key frame can be."""
+        group = ReferenceGroup(name="key", count=1, low=1 - self.method.key_interval, high=0)
+        return TrainingPlan((group,))
+
+    def losses(self, clip: Clip) -> Losses:
+        """Of Faster R-CNN on the map that comes from the key frame, which alone the trunk sees."""
+        current = flow_input(clip.images[:1])
+        [row] = clip.references["key"]
+        image = clip.images[row : row + 1]
+        c4 = self._propagate(DffMemory(flow_input(image), self.backbone.c4(image)), current)
+        rpn, rois = self.sampled_rois(c4, clip)
+        return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)

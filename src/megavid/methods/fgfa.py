@@ -5,8 +5,9 @@ Shapes: H x W pixels of the network's input, h x w cells of the trunk's map; E c
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Literal
 
 import torch
@@ -14,7 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from megavid.core.sampling import ReferencePlan
+from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
+from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
 from megavid.nn.flownet import FlowNet, flow_input
@@ -108,24 +110,60 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
     def _aggregate(self, key: FgfaFeatures, local: Sequence[FgfaFeatures]) -> Tensor:
         """The average of the window's maps, warped to the key frame, (C4, h, w).
 
-        Weights are a softmax over frames of the cosine between embeddings, place by place (equations 2
-        and 3). A frame that stands in the window several times counts as often, but is warped once.
+        A frame that stands in the window several times counts as often, but is warped once.
         """
         frames = list(dict.fromkeys([key, *local]))
         references = torch.stack([f.flow_input for f in frames])
         flow, _ = self.flow(key.flow_input[None], references)
-        total, weights = torch.zeros_like(key.c4, dtype=torch.float32), torch.zeros_like(flow[0, 0])
-        target = None
-        for frame, flow_2hw in zip(frames, flow, strict=True):
-            c4, embedding = (
-                warp(map_[None], flow_2hw[None], align_corners=self.method.align_corners)[0].float()
-                for map_ in (frame.c4, frame.embedding)
-            )
-            # The key frame, which comes first, is warped along the flow to itself, too.
-            target = embedding if target is None else target
-            likeness = F.cosine_similarity(embedding, target, dim=0)
-            # Cosines are 1 at most, so their exponentials need no shift.
-            weight = local.count(frame) * likeness.exp()
-            total += weight * c4
-            weights += weight
-        return (total / weights).to(key.c4.dtype)
+        warped = (
+            (self._warp(frame.c4[None], moves)[0], self._warp(frame.embedding[None], moves)[0])
+            for frame, moves in zip(frames, flow.split(1), strict=True)
+        )
+        # The key frame, which comes first, is warped along the flow to itself, too.
+        first = next(warped)
+        return _average_by_likeness(chain([first], warped), [local.count(f) for f in frames], first[1])
+
+    def _warp(self, maps: Tensor, flow: Tensor) -> Tensor:
+        return warp(maps, flow, align_corners=self.method.align_corners)
+
+    @property
+    def training_plan(self) -> TrainingPlan:
+        """Two frames of the local window."""
+        window = self.method.window
+        return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
+
+    def losses(self, clip: Clip) -> Losses:
+        """Of Faster R-CNN on the aggregated map.
+
+        In training the reference frames alone are averaged, and it is the warped maps that are embedded; in
+        `detect` the key frame is among them, and the embeddings are warped.
+        """
+        rows = list(clip.references["local"])
+        inputs, c4 = flow_input(clip.images), self.backbone.c4(clip.images)
+        flow, _ = self.flow(inputs[:1], inputs[rows])
+        warped = self._warp(c4[rows], flow)
+        key, *embeddings = self.embedding(torch.cat((c4[:1], warped)))
+        c4 = _average_by_likeness(zip(warped, embeddings, strict=True), [1] * len(rows), key)[None]
+        rpn, rois = self.sampled_rois(c4, clip)
+        return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)
+
+
+def _average_by_likeness(
+    maps: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], target: Tensor
+) -> Tensor:
+    """The average of several frames' maps as seen from the key frame, (C4, h, w).
+
+    Weights are a softmax over frames of the cosine between embeddings, place by place (equations 2 and 3).
+
+    Args:
+        maps: Of each frame the features (C4, h, w) and the embedding (E, h, w), warped.
+        counts: How many times each frame counts.
+        target: (E, h, w), the key frame's embedding.
+    """
+    total, weights = torch.zeros(()), torch.zeros(())
+    for (c4, embedding), count in zip(maps, counts, strict=True):
+        # Cosines are 1 at most, so their exponentials need no shift.
+        weight = count * F.cosine_similarity(embedding.float(), target.float(), dim=0).exp()
+        total = total + weight * c4.float()
+        weights = weights + weight
+    return (total / weights).to(target.dtype)

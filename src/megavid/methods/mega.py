@@ -6,7 +6,7 @@ local window; G global RoIs; D features; H heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, cast
 
@@ -15,9 +15,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from megavid.core.sampling import ReferencePlan
+from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
+from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, RoIFeatures, VideoDetector, Window
-from megavid.detection.relations import DistillationConfig, RoIs, cat, relate, split
+from megavid.detection.relations import DistillationConfig, RoIs, cat, encode_clip, relate, split
 from megavid.detection.roi_head import Prediction
 from megavid.nn.relation import Relation
 
@@ -77,39 +78,74 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
         key = window.key
         reference = self.method.reference_proposals
         global_GD = torch.cat([key.features[:0], *(f.features[:reference] for f in window.global_frames)])
-        x_PD, remembered = self._aggregate(window, global_GD, memory)
-        for relation in self.global_relations[1:]:
-            x_PD = x_PD + relation(x_PD, global_GD)
+        local = [RoIs.of(f).first(reference) for f in window.local]
+        x_PD, seen = self._aggregate(RoIs.of(key), local, global_GD, memory)
         stages = tuple(
-            (*frames, frame)[-self.method.memory :] if self.method.memory else ()
-            for frames, frame in zip(memory.stages, remembered, strict=True)
+            (*frames, oldest.copied())[-self.method.memory :] if self.method.memory else ()
+            for frames, (oldest, *_) in zip(memory.stages, seen, strict=True)
         )
         return self.predictor(x_PD, key.proposals, key.image_size), MegaMemory(stages)
 
     def _aggregate(
-        self, window: Window[RoIFeatures], global_GD: Tensor, memory: MegaMemory
-    ) -> tuple[Tensor, list[RoIs]]:
-        """Global, then local aggregation (sections 3.2 and 3.3).
+        self, key: RoIs, local: Sequence[RoIs], global_GD: Tensor, memory: MegaMemory
+    ) -> tuple[Tensor, list[list[RoIs]]]:
+        """Global, then local, then again global aggregation (sections 3.2 and 3.3).
+
+        Args:
+            key: RoIs of the key frame.
+            local: Reference proposals of the local window's frames, oldest first.
+            global_GD: Features of the global frames' reference proposals.
+            memory: Of frames that left the window.
 
         Returns:
-            The key frame's features (P, D), and for each stage the window's oldest frame as it sees it.
+            The key frame's features (P, D), and for each stage the window's frames as it sees them.
         """
-        method = self.method
-        frames = [RoIs.of(f).first(method.reference_proposals) for f in window.local]
-        key = RoIs.of(window.key)
-        joined = cat([key, *frames])
+        joined = cat([key, *local])
         enhanced = joined.features + self.global_relations[0](joined.features, global_GD)
-        key, *references = split(enhanced, [key, *frames])
-        distilled = [r.first(method.distilled_proposals) for r in references]
-        remembered = []
+        key, *references = split(enhanced, [key, *local])
+        distilled = [r.first(self.method.distilled_proposals) for r in references]
+        seen = []
         for stage, relation in enumerate(cast(Iterable[Relation], self.local_relations)):
             if stage > 0:
                 x = F.relu(self.fcs[stage](cat([key, *distilled]).features))
                 key, *distilled = split(x, [key, *distilled])
-            seen = references if stage == 0 else distilled
-            remembered.append(seen[0].copied())
+            seen.append(references if stage == 0 else distilled)
             if stage == len(self.local_relations) - 1:
                 distilled = []  # nothing looks at them any more
-            related = relate(relation, cat([key, *distilled]), cat([*seen, *memory.stages[stage]]))
+            related = relate(relation, cat([key, *distilled]), cat([*seen[-1], *memory.stages[stage]]))
             key, *distilled = split(related.features, [key, *distilled])
-        return key.features, remembered
+        x_PD = key.features
+        for relation in cast(Iterable[Relation], self.global_relations[1:]):
+            x_PD = x_PD + relation(x_PD, global_GD)
+        return x_PD, seen
+
+    @property
+    def training_plan(self) -> TrainingPlan:
+        """Two frames of the local window, three of a window that lies in the memory, two global ones."""
+        window, memory = self.method.window, self.method.memory
+        groups = [ReferenceGroup(name="local", count=2, low=-window, high=window)]
+        if memory:
+            groups.append(ReferenceGroup(name="memory", count=3, low=-window, high=window, centre=-memory))
+        if self.method.global_frames:
+            groups.append(ReferenceGroup(name="global", count=2, anywhere=True))
+        return TrainingPlan(tuple(groups))
+
+    def losses(self, clip: Clip) -> Losses:
+        """Of Faster R-CNN on the key frame's aggregated RoIs.
+
+        The key frame is in its own local window. The memory holds what its frames become when they are the
+        window, without gradient.
+        """
+        rois = encode_clip(self, clip, self.fcs[:1], proposals=self.method.reference_proposals)
+        frames = {
+            group.name: [rois.references[row] for row in clip.references[group.name]]
+            for group in self.training_plan.groups
+        }
+        global_GD = torch.cat([rois.key.features[:0], *(f.features for f in frames.get("global", []))])
+        memory = self.initial_memory()
+        if self.method.memory:
+            with torch.no_grad():
+                _, seen = self._aggregate(rois.key.first(0), frames["memory"], global_GD, memory)
+            memory = MegaMemory(tuple(tuple(stage) for stage in seen))
+        x_PD, _ = self._aggregate(rois.key, [rois.references[0], *frames["local"]], global_GD, memory)
+        return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)

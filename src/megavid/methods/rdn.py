@@ -12,9 +12,10 @@ from typing import ClassVar, Literal, TypeVar, cast
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from megavid.core.sampling import ReferencePlan
+from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
+from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
-from megavid.detection.relations import DistillationConfig, RelationConfig, RoIs, cat, relate
+from megavid.detection.relations import DistillationConfig, RelationConfig, RoIs, cat, encode_clip, relate
 from megavid.detection.roi_head import Prediction
 from megavid.nn.relation import Relation
 
@@ -63,6 +64,18 @@ class RdnBase(VideoDetector[RoIFeatures, None]):
         references = [RoIs.of(f).first(self.method.reference_proposals) for f in window.local]
         key = self._aggregate(RoIs.of(window.key), references)
         return self.predictor(key.features, key.boxes, window.key.image_size), None
+
+    @property
+    def training_plan(self) -> TrainingPlan:
+        """Two frames of the local window."""
+        window = self.method.window
+        return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
+
+    def losses(self, clip: Clip) -> Losses:
+        """Of Faster R-CNN on the key frame's RoIs, aggregated over itself and the reference frames."""
+        rois = encode_clip(self, clip, self.fcs[:1], proposals=self.method.reference_proposals)
+        key = self._aggregate(rois.key, [rois.references[row] for row in (0, *clip.references["local"])])
+        return self.all_losses(rois.rpn, rois.sampled, key.features, clip)
 
     def _aggregate(self, key: RoIs, references: list[RoIs]) -> RoIs:
         """The key frame's RoIs after the basic stage; those of the references stay as they were encoded."""

@@ -6,7 +6,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from megavid.core.sampling import ReferencePlan
+from megavid.core.sampling import ReferencePlan, TrainingPlan
+from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
 
@@ -43,3 +44,14 @@ class SingleFrame(VideoDetector[RoIFeatures, None]):
         """Predictions for the key frame's proposals."""
         key = window.key
         return self.predictor(key.features, key.proposals, key.image_size), None
+
+    @property
+    def training_plan(self) -> TrainingPlan:
+        """No frame but the key frame."""
+        return TrainingPlan()
+
+    def losses(self, clip: Clip) -> Losses:
+        """Of Faster R-CNN."""
+        c4 = self.backbone.c4(clip.images[:1])
+        rpn, rois = self.sampled_rois(c4, clip)
+        return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)

@@ -1,0 +1,56 @@
+"""What a detector is trained on: a key frame with its objects, and the frames that it may look at."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Clip:
+    """A key frame and its reference frames.
+
+    Attributes:
+        images: (U, 3, H, W) network inputs: the key frame first, then every other frame once.
+        references: For each group of the method's training plan the frames of `images` that it names; one
+            may stand there several times. A still image has only itself to look at.
+        boxes: (M, 4) the key frame's objects, half-open, input pixels.
+        labels: (M,) int64, from 0.
+        generator: Of the choice of anchors and proposals, on the CPU; None takes the first ones.
+    """
+
+    images: Tensor
+    references: Mapping[str, tuple[int, ...]]
+    boxes: Tensor
+    labels: Tensor
+    generator: torch.Generator | None = None
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """(height, width) of the network's input."""
+        return (self.images.shape[2], self.images.shape[3])
+
+
+@dataclass(frozen=True, eq=False)
+class Losses:
+    """What training makes smaller: their sum. Scalars.
+
+    Attributes:
+        objectness: Of the RPN: object or background (binary cross-entropy).
+        proposals: Of the RPN: boxes (smooth L1).
+        classes: Of the head: cross-entropy.
+        boxes: Of the head: boxes (smooth L1).
+    """
+
+    objectness: Tensor
+    proposals: Tensor
+    classes: Tensor
+    boxes: Tensor
+
+    @property
+    def total(self) -> Tensor:
+        """What the gradient is taken of."""
+        return self.objectness + self.proposals + self.classes + self.boxes

@@ -1,0 +1,113 @@
+"""The original release's losses, RoIs and gradients of one training step, from its checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from megavid.convert.official import from_official
+from megavid.detection.clip import Clip
+from megavid.detection.detector import VideoDetector
+from tests.conftest import require_shared
+from tests.official import official_shapes
+from tests.parity.cases import Case, load_case, reference_folder
+from tests.parity.recipe import make_weights
+
+pytestmark = pytest.mark.parity
+
+GROUPS = {"ref": "local", "ref_l": "local", "ref_m": "memory", "ref_g": "global"}
+"""The recordings' names of reference frames, and ours."""
+
+LOSSES = {
+    "objectness": "loss_objectness",
+    "proposals": "loss_rpn_box_reg",
+    "classes": "loss_classifier",
+    "boxes": "loss_box_reg",
+}
+
+
+def case_files() -> list[Path]:
+    return sorted(
+        path
+        for path in reference_folder().rglob("*.json")
+        if path.with_suffix(".npz").exists() and '"grad_norm_roi_losses"' in path.read_text()
+    )
+
+
+def clip_of(case: Case, detector: VideoDetector[Any, Any]) -> Clip:
+    """The recorded step's frames and objects; samplers take the first."""
+    name = "key" if case.method == "dff" else "local"
+    references = {
+        GROUPS[theirs].replace("local", name): tuple(frames) for theirs, frames in case.facts["refs"].items()
+    }
+    unique = list(dict.fromkeys([case.facts["cur"], *(f for group in references.values() for f in group)]))
+    video = case.frames()
+    return Clip(
+        torch.stack([detector.network_input(video[frame]) for frame in unique]),
+        {group: tuple(unique.index(f) for f in frames) for group, frames in references.items()},
+        torch.tensor(case.facts["gt_boxes"]) + torch.tensor([0.0, 0, 1, 1]),
+        torch.tensor(case.facts["gt_labels"]) - 1,
+    )
+
+
+def names_of_theirs(shapes: dict[str, Any]) -> dict[str, str]:
+    """Our names of the original's tensors."""
+    theirs = [name for name in shapes if "cell_anchors" not in name]
+    numbered = {name: torch.full(shapes[name], float(i)) for i, name in enumerate(theirs)}
+    ours = from_official(numbered)
+    return {theirs[int(tensor.flatten()[0])]: name for name, tensor in ours.items()}
+
+
+def test_all_methods_are_recorded() -> None:
+    require_shared(reference_folder() / "train")
+    methods = {load_case(path).method for path in case_files()}
+    assert methods >= {"single_frame", "dff", "fgfa", "rdn_base", "rdn", "mega"}
+
+
+@pytest.mark.parametrize("path", case_files(), ids=lambda path: path.stem)
+def test_losses_and_gradients(path: Path) -> None:
+    from megavid import load_detector
+    from megavid.convert.weights import load_state
+
+    case = load_case(path)
+    shapes = official_shapes(case.method, case.depth)
+    state = {
+        name: torch.from_numpy(weights)
+        for name, weights in make_weights(shapes, case.facts["weights_salt"]).items()
+    }
+    detector = load_detector(f"{case.method}_r{case.depth}", device="cpu", **case.limits)
+    load_state(detector, from_official(state), origin=path.name)
+    detector.freeze(stages=2)
+    clip = clip_of(case, detector)
+    sampled: list[Tensor] = []
+    detector.predictor.register_forward_hook(lambda _, args, out: sampled.extend((args[1], out.logits)))
+
+    losses = detector.losses(clip)
+
+    for ours, theirs in LOSSES.items():
+        assert getattr(losses, ours).item() == pytest.approx(case.facts["losses"][theirs], rel=1e-4), ours
+    boxes, logits = sampled
+    half_open = case.arrays["roi_boxes"] + np.array([0, 0, 1, 1], np.float32)
+    torch.testing.assert_close(boxes, torch.from_numpy(half_open), rtol=0, atol=0.02)
+    torch.testing.assert_close(logits, torch.from_numpy(case.arrays["class_logits"]), rtol=0, atol=0.02)
+    check_gradients(case, detector, losses.objectness + losses.proposals, "rpn", shapes)
+    check_gradients(case, detector, losses.classes + losses.boxes, "roi", shapes)
+
+
+def check_gradients(
+    case: Case, detector: VideoDetector[Any, Any], loss: Tensor, part: str, shapes: dict[str, Any]
+) -> None:
+    ours = names_of_theirs(shapes)
+    detector.zero_grad()
+    loss.backward(retain_graph=True)
+    gradients = {n: p.grad for n, p in detector.named_parameters() if p.grad is not None}
+    norms = case.facts[f"grad_norm_{part}_losses"]
+    assert norms
+    for theirs, norm in norms.items():
+        have = gradients[ours[theirs]].double().norm().item()
+        assert have == pytest.approx(norm, rel=2e-3, abs=1e-5), theirs
