@@ -22,13 +22,11 @@ Run = Callable[..., int]
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Weights of a tiny detector of each method."""
     folder = tmp_path_factory.mktemp("weights")
-    source = folder / "source"
-    source.touch()
     for method in METHODS:
         detector = build_tiny(method)
         config = detector.config.model_dump(mode="json")
         path = folder / f"{method}.safetensors"
-        write_weights(path, detector.state_dict(), config=config, source=source, licence="none")
+        write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
     return {method: folder / f"{method}.safetensors" for method in METHODS}
 
 

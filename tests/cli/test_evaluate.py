@@ -42,7 +42,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     detector = build_tiny("mega", classes=list(CLASSES))
     path = tmp_path_factory.mktemp("weights") / "mega.safetensors"
     config = detector.config.model_dump(mode="json")
-    write_weights(path, detector.state_dict(), config=config, source=Path(__file__), licence="none")
+    write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
     return path
 
 

@@ -204,11 +204,9 @@ def test_frames_without_proposals(
 def test_weights_round_trip(
     method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, tmp_path: Path
 ) -> None:
-    source = tmp_path / "source.bin"
-    source.write_bytes(b"where the weights came from")
     path = tmp_path / "weights.safetensors"
     config = detector.config.model_dump(mode="json")
-    write_weights(path, detector.state_dict(), config=config, source=source, licence="none")
+    write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
     again = load_detector(weights=path, device="cpu")
     assert type(again) is type(detector) is METHODS[method]
     assert again.config == detector.config

@@ -14,11 +14,13 @@ from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
 from megavid.cli.score import Score
+from megavid.cli.train import Train
 from megavid.core.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "detect": Detect,
     "data": Data,
+    "train": Train,
     "evaluate": Evaluate,
     "score": Score,
     "convert": Convert,

@@ -10,7 +10,14 @@ from typing import Any
 
 import torch
 
-from megavid.convert.weights import FlowNetWeights, Weights, load_state, read_weights, write_weights
+from megavid.convert.weights import (
+    FlowNetWeights,
+    Weights,
+    converted_from,
+    load_state,
+    read_weights,
+    write_weights,
+)
 from megavid.core.config import read_yaml, with_overrides
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
@@ -87,19 +94,18 @@ def convert_weights(
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
     read = read_weights(source)
+    about = converted_from(source, licence=read.licence)
     if isinstance(read, FlowNetWeights):
         if config is not None:
             raise InputError(f"{source}: holds FlowNet's weights only, which take no configuration")
         load_state(FlowNet(width=_FLOWNET_WIDTH), read.state, origin=str(source), target="FlowNet")
-        write_weights(target, read.state, config=None, source=source, licence=read.licence)
+        write_weights(target, read.state, config=None, about=about)
         return None
     data, origin = _config_data(config, read)
     typed = detector_config(data, origin=origin)
     _check_match(typed, read, origin)
     load_state(build_detector(typed), read.state, origin=str(source))
-    write_weights(
-        target, read.state, config=typed.model_dump(mode="json"), source=source, licence=read.licence
-    )
+    write_weights(target, read.state, config=typed.model_dump(mode="json"), about=about)
     return typed
 
 

@@ -79,23 +79,17 @@ def read_weights(path: Path) -> Weights | FlowNetWeights:
 
 
 def write_weights(
-    path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, source: Path, licence: str
+    path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, about: Mapping[str, str]
 ) -> None:
-    """A `.safetensors` file with its configuration, class names, source and licence note as metadata.
+    """A `.safetensors` file with its configuration, class names and what else is to be said as metadata.
 
     Args:
         path: Appears whole or not at all.
         state: Tensors under megavid's names.
         config: Nested values of a `DetectorConfig`; None for FlowNet's weights alone.
-        source: The file that the weights came from; its name and SHA-256 are recorded.
-        licence: Note on the terms of the weights.
+        about: Where the weights come from, such as what `converted_from` says.
     """
-    metadata = {
-        "format": "megavid",
-        "source": source.name,
-        "source_sha256": file_sha256(source),
-        "licence": licence,
-    }
+    metadata = {"format": "megavid", **about}
     if config is None:
         metadata |= {"part": _FLOWNET}
     else:
@@ -106,6 +100,11 @@ def write_weights(
         mode = aside.stat().st_mode
         safetensors.torch.save_file(tensors, aside, metadata)
         aside.chmod(mode)  # safetensors lets nobody else read it
+
+
+def converted_from(source: Path, *, licence: str) -> dict[str, str]:
+    """What a converted file says of itself: its source's name and SHA-256, and a note on its terms."""
+    return {"source": source.name, "source_sha256": file_sha256(source), "licence": licence}
 
 
 def file_sha256(path: Path) -> str:

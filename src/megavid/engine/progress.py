@@ -29,6 +29,20 @@ def frame_progress(*, shown: bool = True) -> Progress:
     )
 
 
+def training_progress(*, shown: bool = True) -> Progress:
+    """A bar with steps done, the last loss ("note") and the time left, on standard error."""
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[note]}", markup=False),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        disable=not shown,
+    )
+
+
 class _Speed(ProgressColumn):
     """Frames a second."""
 

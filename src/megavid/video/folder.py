@@ -66,7 +66,7 @@ class ImageFolder:
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name}: image {index} of {len(self)}")
-        image = _read(self.paths[index])
+        image = read_image(self.paths[index])
         self._check_size(self.paths[index], image.shape[1], image.shape[0])
         return image
 
@@ -101,7 +101,12 @@ def _displayed_size(path: Path) -> tuple[int, int]:
     return (height, width) if orientation in SIDEWAYS else (width, height)
 
 
-def _read(path: Path) -> Image:
+def read_image(path: Path) -> Image:
+    """One image as RGB uint8 (H, W, 3); see `ImageFolder` for how.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
     try:
         with Pillow.open(path) as image:
             return _to_rgb(ImageOps.exif_transpose(image))

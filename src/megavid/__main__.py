@@ -1,0 +1,5 @@
+"""`python -m megavid`: the `megavid` command."""
+
+from megavid.cli import console
+
+console()

@@ -1,0 +1,126 @@
+"""`megavid train`: train a detector by a recipe."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
+
+from megavid.cli.source import report_problems
+
+if TYPE_CHECKING:
+    from megavid.convert.start import Loaded
+    from megavid.engine.checkpoint import Checkpoint
+    from megavid.engine.distributed import Ranks
+    from megavid.engine.recipe import Recipe
+    from megavid.engine.training_data import TrainingData
+
+
+@dataclass(frozen=True, kw_only=True)
+class Train:
+    """Train a detector.
+
+    CONFIG: a recipe's name or a YAML file. Any of its values can be set by its path, such as
+    --run.steps 1000, and any of its model's: --method.window 6
+
+    Writes model.safetensors, best.safetensors, log.jsonl, curves.png, checkpoints and evaluations to the
+    output folder. Ctrl-C and SIGTERM save first; --resume goes on as if nothing had happened. For several
+    processes or GPUs: torchrun --nproc-per-node 4 --no-python megavid train ...
+    """
+
+    config: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG")]
+    """The recipe."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Output folder; not needed with --check."""
+    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
+    """Another model than the recipe's: a shipped configuration's name or a YAML file."""
+    data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
+    """Other data sets than the recipe's: the folder or file that all of them are in."""
+    resume: bool = False
+    """Go on with the run in the output folder, if there is one."""
+    check: bool = False
+    """Run two steps and one evaluation of a few frames, to find mistakes; nothing is kept."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+
+    def run(self, overrides: Mapping[str, str]) -> int:
+        """Do it; the exit code."""
+        from megavid.core.config import parse_overrides
+        from megavid.core.errors import InputError
+        from megavid.engine.distributed import joined_ranks
+        from megavid.engine.training_setup import for_check, read_recipe
+
+        recipe = read_recipe(
+            self.config, model=self.model, data=self.data, overrides=parse_overrides(overrides)
+        )
+        if self.output is None and not self.check:
+            raise InputError("--output: expected a folder to write to")
+        with joined_ranks() as ranks, ExitStack() as stack:
+            if self.check:
+                recipe = for_check(recipe, world=ranks.world)
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="megavid-check-")))
+                folder = Path(ranks.agree(str(folder)))
+            else:
+                assert self.output is not None
+                folder = self.output
+            return self._train(recipe, folder, ranks)
+
+    def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
+        from megavid.convert.load import find_device
+        from megavid.engine.train import Training
+        from megavid.engine.training_data import open_training_data
+        from megavid.engine.training_setup import make_detector, prepare_run
+
+        restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+        if ranks.first:
+            prepare_run(folder, recipe, resume=self.resume or restarted)
+        ranks.wait()
+        checkpoint = prepare_run(folder, recipe, resume=True)
+        device = find_device(ranks.device(self.device))
+        data = open_training_data(recipe, few=self.check)
+        detector, loaded = make_detector(recipe, data.train[0].classes)
+        if ranks.first:
+            report_problems(data.problems)
+            self._say_what_begins(recipe, data, loaded, checkpoint)
+        licences = {part.licence for part in loaded if part.licence}
+        training = Training(
+            recipe,
+            detector.to(device),
+            data,
+            folder,
+            ranks=ranks,
+            checkpoint=checkpoint,
+            about={"licence": " ".join(sorted(licences))},
+        )
+        if not training.run():
+            if ranks.first:
+                print(f"megavid: stopped at step {training.step}; --resume goes on from there")
+            return 130
+        if ranks.first:
+            self._say_what_came_out(folder)
+        return 0
+
+    def _say_what_begins(
+        self, recipe: Recipe, data: TrainingData, loaded: list[Loaded], checkpoint: Checkpoint | None
+    ) -> None:
+        from megavid.data.clips import has_objects
+
+        frames = sum(int((part.listed & has_objects(part)).sum()) for part in data.train)
+        print(f"megavid: {recipe.model}, {len(data.train[0].classes)} classes, {frames} frames to train on")
+        for part in loaded:
+            print(f"megavid: starts from {part}")
+        if checkpoint is not None:
+            print(f"megavid: goes on from step {checkpoint.step}")
+
+    def _say_what_came_out(self, folder: Path) -> None:
+        if self.check:
+            print("megavid: all is well: two steps and an evaluation ran to their end")
+            return
+        for path in sorted(folder.glob("*")):
+            print(f"  {path}")

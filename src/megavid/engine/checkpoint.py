@@ -1,0 +1,82 @@
+"""Checkpoints of a training run: everything that a run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+
+_NAME = "step_{:08d}.pt"
+_PATTERN = re.compile(r"step_(\d{8})\.pt")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state of a run after some steps.
+
+    Attributes:
+        step: How many steps were done; with the seed it says which clips come next.
+        recipe: The run's configuration, as nested values.
+        model: The detector's weights.
+        optimiser: Its state.
+        scaler: That of the gradients' scale, for float16.
+        random: State of PyTorch's random numbers.
+        best: The best AP50 so far, and its step.
+        pending: Sums of the log since its last line.
+    """
+
+    step: int
+    recipe: dict[str, Any]
+    model: dict[str, Any]
+    optimiser: dict[str, Any]
+    scaler: dict[str, Any]
+    random: torch.Tensor
+    best: tuple[float, int]
+    pending: dict[str, float]
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """Write a checkpoint, whole or not at all, and remove all but the newest `keep`.
+
+    Raises:
+        InputError: It cannot be written; those from before stay.
+    """
+    path = folder / _NAME.format(checkpoint.step)
+    with atomic_path(path) as aside:
+        try:
+            torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, aside)
+        except RuntimeError as error:  # PyTorch's writer for a disk that is full
+            raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
+    for old in list_checkpoints(folder)[:-keep]:
+        old.unlink()
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(path for path in folder.glob("*.pt") if _PATTERN.fullmatch(path.name))
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        InputError: The file is missing, broken or something else.
+    """
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+        return Checkpoint(**data)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file") from error
+    except Exception as error:  # the unpickler fails in any of a dozen ways
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint of a training run: {reason}; remove it to go on from "
+            "the one before"
+        ) from error

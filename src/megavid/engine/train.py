@@ -1,0 +1,308 @@
+"""Training a detector: in one process or many, and on from where it was cut off."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from rich.progress import Progress, TaskID
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from megavid.convert.weights import write_weights
+from megavid.core.errors import InputError
+from megavid.data.clips import ClipOrder
+from megavid.detection.clip import Clip
+from megavid.detection.detector import VideoDetector
+from megavid.engine.checkpoint import Checkpoint, save_checkpoint
+from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
+from megavid.engine.distributed import Ranks
+from megavid.engine.interrupt import stop_request
+from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
+from megavid.engine.progress import training_progress
+from megavid.engine.recipe import Recipe
+from megavid.engine.training_data import TrainingData
+from megavid.engine.training_log import LOSSES, TrainingLog, write_curves
+from megavid.engine.training_scores import TrainingScores, evaluate_while_training
+from megavid.engine.training_setup import CHECKPOINTS
+
+MODEL, BEST = "model.safetensors", "best.safetensors"
+
+
+class _Losses(nn.Module):
+    """The mean losses of several clips: what `DistributedDataParallel` wraps."""
+
+    def __init__(self, detector: VideoDetector[Any, Any]) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, clips: Sequence[Clip]) -> Tensor:
+        """(4,), in the order of `LOSSES`."""
+        each = [self.detector.losses(clip) for clip in clips]
+        return torch.stack([torch.stack([getattr(losses, n) for n in LOSSES]) for losses in each]).mean(0)
+
+
+class Training:
+    """A run.
+
+    Args:
+        recipe: Its configuration.
+        detector: On its device, with the weights that it starts from.
+        data: What it is trained on.
+        folder: Where everything is put.
+        ranks: This process among all.
+        checkpoint: What to go on from.
+        about: More for the weight files to say of themselves.
+
+    Raises:
+        InputError: The batch cannot be shared out, or the checkpoint does not fit.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        detector: VideoDetector[Any, Any],
+        data: TrainingData,
+        folder: Path,
+        *,
+        ranks: Ranks,
+        checkpoint: Checkpoint | None,
+        about: dict[str, str],
+    ) -> None:
+        run = recipe.run
+        if run.batch % ranks.world:
+            raise InputError(
+                f"run.batch: expected a multiple of the {ranks.world} processes, got {run.batch}"
+            )
+        self.recipe, self.detector, self.data, self.folder = recipe, detector, data, folder
+        self._ranks, self._about = ranks, about
+        self.step = 0
+        self._best = (-1.0, 0)
+        self._sums: dict[str, float] = {}
+        self._optimiser = make_optimiser(detector, recipe.optimiser)
+        self._scaler = torch.amp.GradScaler(detector.device.type, enabled=run.dtype == "float16")
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        detector.backbone.recompute(enabled=run.recompute)
+        if run.compile:
+            detector.backbone.trunk.compile()
+        self._model: nn.Module = _Losses(detector)
+        if ranks.world > 1:
+            places = [detector.device.index] if detector.device.type == "cuda" else None
+            self._model = DistributedDataParallel(self._model, device_ids=places, broadcast_buffers=False)
+        self._share = Share(run.batch, ranks.rank, ranks.world, run.clips_at_once)
+        self._log = TrainingLog(folder, step=self.step) if ranks.first else None
+
+    def run(self) -> bool:
+        """Train to the end.
+
+        Returns:
+            Whether the end was reached; False if the user asked to stop. What was done is saved either way.
+
+        Raises:
+            InputError: A clip cannot be read, a loss is not finite, or something cannot be written.
+        """
+        run = self.recipe.run
+        order = ClipOrder(
+            self.data.train, self.detector.training_plan, seed=run.seed, flip=self.recipe.data.flip
+        )
+        clips = read_clips(
+            ClipReader(order, self.detector.network_input),
+            self._share,
+            steps=range(self.step, run.steps),
+            workers=run.workers,
+            pin_memory=self.detector.device.type == "cuda",
+        )
+        groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
+        with stop_request() as stop, training_progress(shown=self._ranks.first) as progress:
+            task = progress.add_task("training", total=run.steps, completed=self.step, note="")
+            while self.step < run.steps:
+                began = time.perf_counter()
+                batch = list(islice(clips, groups))
+                waited = time.perf_counter() - began
+                stopped = self._train_step(batch, stop)
+                self._note(began, waited, progress, task)
+                if stopped or not self._save_and_evaluate(progress):
+                    self._save()
+                    return False
+        self._finish()
+        return True
+
+    def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
+        """One step of the optimiser; whether a process was asked to stop."""
+        recipe, detector = self.recipe, self.detector
+        set_learning_rate(self._optimiser, learning_rate(recipe.optimiser, self.step, batch=recipe.run.batch))
+        self._optimiser.zero_grad(set_to_none=True)
+        count = sum(len(group) for group in batch)
+        sums = torch.zeros(len(LOSSES) + 1, dtype=torch.float64)
+        for number, group in enumerate(batch):
+            alone = isinstance(self._model, DistributedDataParallel) and number < len(batch) - 1
+            with self._model.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                with self._autocast():
+                    losses = self._model([clip.ready(detector.device) for clip in group])
+                share = len(group) / count
+                self._scaler.scale(losses.sum() * share).backward()
+            mean = losses.detach().double().cpu()
+            self._check_finite(mean, group)
+            sums[:-1] += mean * share
+        sums[-1] = stop.is_set()
+        if self._ranks.world > 1:
+            dist.all_reduce(sums)
+        sums[:-1] /= self._ranks.world
+        if recipe.optimiser.clip_norm is not None:
+            self._scaler.unscale_(self._optimiser)
+            trained = [p for p in detector.parameters() if p.requires_grad]
+            nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self.step += 1
+        for name, value in zip(LOSSES, sums.tolist(), strict=False):
+            self._add(name, value)
+        return bool(sums[-1])
+
+    def _autocast(self) -> torch.autocast:
+        dtype = self.recipe.run.dtype
+        return torch.autocast(
+            self.detector.device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"
+        )
+
+    def _check_finite(self, losses: Tensor, group: Sequence[TrainingClip]) -> None:
+        if losses.isfinite().all():
+            return
+        values = ", ".join(f"{name} {value:g}" for name, value in zip(LOSSES, losses.tolist(), strict=True))
+        clips = ", ".join(clip.name for clip in group)
+        raise InputError(
+            f"step {self.step}: the loss is not finite ({values}) for {clips}; earlier checkpoints are "
+            "kept. Try a lower optimiser.learning_rate, a longer optimiser.warmup, "
+            "optimiser.clip_norm 10, or run.dtype float32"
+        )
+
+    def _add(self, name: str, value: float) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def _note(self, began: float, waited: float, progress: Progress, task: TaskID) -> None:
+        """Keep account of a step; write a line when one is due."""
+        self._add("steps", 1)
+        self._add("seconds", time.perf_counter() - began)
+        self._add("waited", waited)
+        due = self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps
+        note = None
+        if due and self._log is not None:
+            count, seconds = self._sums["steps"], self._sums["seconds"]
+            losses = {name: self._sums[name] / count for name in LOSSES}
+            line = {
+                "loss": sum(losses.values()),
+                **losses,
+                "learning_rate": self._optimiser.param_groups[0]["lr"],
+                "clips_per_second": count * self.recipe.run.batch / seconds,
+                "data_wait": self._sums["waited"] / seconds,
+                "memory_mb": _memory(self.detector.device),
+            }
+            self._log.write(self.step, line)
+            note = f"loss {line['loss']:.3f}"
+        if due:
+            self._sums = {}
+        progress.update(task, completed=self.step)
+        if note:
+            progress.update(task, note=note)
+
+    def _save_and_evaluate(self, progress: Progress) -> bool:
+        """What is due after a step; False if the user asked to stop."""
+        log, last = self.recipe.log, self.step == self.recipe.run.steps
+        scores_due = self.data.val is not None and (
+            last or (log.evaluate_every is not None and self.step % log.evaluate_every == 0)
+        )
+        if self.step % log.save_every == 0 or last or scores_due:
+            self._save()
+        if not scores_due:
+            return True
+        self._ranks.wait()
+        progress.stop()  # evaluation has a bar of its own
+        scores = self._evaluate()
+        progress.start()
+        if scores is None:
+            return False
+        if self._log is not None:
+            self._log.write(self.step, scores.values)
+            for name, picture in scores.pictures.items():
+                self._log.picture(self.step, name, picture)
+            if scores.values["AP50"] is not None and scores.values["AP50"] > self._best[0]:
+                self._best = (scores.values["AP50"], self.step)
+                self._write_model(self.folder / BEST)
+                self._save()  # which knows the best, now
+        return True
+
+    def _evaluate(self) -> TrainingScores | None:
+        assert self.data.val is not None
+        self.detector.eval()
+        try:
+            return evaluate_while_training(
+                self.detector,
+                self.data.val,
+                self.folder,
+                step=self.step,
+                motion=self.recipe.log.motion,
+                ranks=self._ranks,
+                problems=self.data.problems,
+            )
+        finally:
+            self.detector.train()
+
+    def _save(self) -> None:
+        if not self._ranks.first:
+            return
+        checkpoint = Checkpoint(
+            step=self.step,
+            recipe=self.recipe.model_dump(mode="json"),
+            model=self.detector.state_dict(),
+            optimiser=self._optimiser.state_dict(),
+            scaler=self._scaler.state_dict(),
+            random=torch.get_rng_state(),
+            best=self._best,
+            pending=self._sums,
+        )
+        save_checkpoint(self.folder / CHECKPOINTS, checkpoint, keep=self.recipe.log.keep)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        try:
+            self.detector.load_state_dict(checkpoint.model)
+            self._optimiser.load_state_dict(checkpoint.optimiser)
+        except (RuntimeError, ValueError) as error:
+            raise InputError(
+                f"{self.folder}: its checkpoint does not fit the data's classes: {error}"
+            ) from error
+        self._scaler.load_state_dict(checkpoint.scaler)
+        torch.set_rng_state(checkpoint.random)
+        self.step, self._best, self._sums = checkpoint.step, checkpoint.best, dict(checkpoint.pending)
+
+    def _write_model(self, path: Path) -> None:
+        about = {
+            **self._about,
+            "trained": json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")}),
+        }
+        config = self.detector.config.model_dump(mode="json")
+        write_weights(path, self.detector.state_dict(), config=config, about=about)
+
+    def _finish(self) -> None:
+        if self._log is not None:
+            self._write_model(self.folder / MODEL)
+            self._log.close()
+            write_curves(self.folder)
+        self._ranks.wait()
+
+
+def _memory(device: torch.device) -> float:
+    """The most that was in use so far, MB: of the device, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3

@@ -1,0 +1,66 @@
+"""What a training run learns from and is evaluated on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
+from megavid.core.problems import Problems
+from megavid.data.open import Source, open_annotations
+from megavid.engine.recipe import DataSetConfig, Recipe
+
+_FEW_FRAMES = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Data sets of a run.
+
+    Attributes:
+        train: What is trained on; data sets of the same classes.
+        val: What is evaluated on; None for no evaluation.
+        problems: What was left out of them.
+    """
+
+    train: Sequence[Annotations]
+    val: Annotations | None
+    problems: Problems
+
+
+def open_training_data(recipe: Recipe, *, few: bool = False) -> TrainingData:
+    """Read a recipe's data sets.
+
+    Args:
+        recipe: Which.
+        few: Only the first frames of the first video to evaluate on.
+
+    Raises:
+        InputError: A data set cannot be read, or has no class in common with what is trained on.
+    """
+    problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out and goes on")
+    train = [_open(config, problems) for config in recipe.data.train]
+    val = None if recipe.data.val is None else _open(recipe.data.val, problems)
+    if val is not None:
+        if len(val) == 0:
+            raise InputError(f"{val.root}: data.val has no frames")
+        if not set(val.classes) & set(train[0].classes):
+            raise InputError(f"{val.root}: data.val and data.train have no class in common")
+        if few:
+            first = val.frames_of(int(val.video[0]))
+            val = val.select(np.arange(len(val)) < min(first.stop, _FEW_FRAMES))
+    return TrainingData(train=train, val=val, problems=problems)
+
+
+def _open(config: DataSetConfig, problems: Problems) -> Annotations:
+    source = Source(
+        path=config.path,
+        format=config.format,
+        subset=config.subset,
+        classes=config.classes,
+        images=config.images,
+    )
+    return open_annotations(source, problems=problems)

@@ -1,0 +1,157 @@
+"""What a training run says of itself: JSON lines, TensorBoard, curves."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+from megavid.core.frames import Image
+
+LOG = "log.jsonl"
+CURVES = "curves.png"
+LOSSES = ("objectness", "proposals", "classes", "boxes")
+"""As in `detection.clip.Losses`."""
+
+
+class TrainingLog:
+    """A line a time in `log.jsonl`, and the same numbers for TensorBoard where it is installed.
+
+    Args:
+        folder: Where.
+        step: Lines of later steps, which a run that was cut off had written, are removed.
+
+    Raises:
+        InputError: The log is there and cannot be read, or cannot be written.
+    """
+
+    def __init__(self, folder: Path, *, step: int) -> None:
+        self._path = folder / LOG
+        kept = [line for line in read_log(self._path) if line["step"] <= step] if self._path.exists() else []
+        with atomic_path(self._path) as aside:
+            aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        self._board = _tensorboard(folder / "tensorboard", step)
+
+    def write(self, step: int, values: Mapping[str, float | None]) -> None:
+        """One line; None is a number that there is none of.
+
+        Raises:
+            InputError: The disk is full, say.
+        """
+        try:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": step, **values}) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error.strerror}") from error
+        if self._board is not None:
+            for name, value in values.items():
+                if value is not None:
+                    self._board.add_scalar(name, value, step)
+
+    def picture(self, step: int, name: str, image: Image) -> None:
+        """An RGB image for TensorBoard."""
+        if self._board is not None:
+            self._board.add_image(name, image, step, dataformats="HWC")
+
+    def close(self) -> None:
+        """Bring TensorBoard's file to its end."""
+        if self._board is not None:
+            self._board.close()
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The lines of a log; a last one that was cut off is left out.
+
+    Raises:
+        InputError: The file is missing or another line is broken.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    read: list[dict[str, Any]] = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = json.loads(line)
+            if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
+                raise ValueError("no step")
+        except ValueError as error:
+            if number == len(lines):
+                break
+            raise InputError(f"{path}: line {number}: expected a JSON object with a step") from error
+        read.append(entry)
+    return read
+
+
+def write_curves(folder: Path) -> Path:
+    """Draw losses, learning rate and AP50 of a log as `curves.png`.
+
+    Raises:
+        InputError: The log cannot be read, or the picture not be written.
+    """
+    lines = read_log(folder / LOG)
+    trained = [line for line in lines if "loss" in line]
+    scored = [line for line in lines if "AP50" in line]
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    FigureCanvasAgg(figure)
+    total, parts, rate, score = figure.subplots(2, 2).flat
+    steps = [line["step"] for line in trained]
+    total.plot(steps, [line["loss"] for line in trained], color="#b9cde0", linewidth=1)
+    total.plot(steps, _smooth([line["loss"] for line in trained]), color="#2471a3", linewidth=1.8)
+    total.set(title="loss")
+    for name in LOSSES:
+        parts.plot(steps, _smooth([line[name] for line in trained]), label=name, linewidth=1.5)
+    parts.set(title="its parts, smoothed")
+    if trained:
+        parts.legend()
+    rate.plot(steps, [line["learning_rate"] for line in trained], color="#333333")
+    rate.set(title="learning rate")
+    for name, colour in (
+        ("AP50", "#333333"),
+        ("fast", "#c0392b"),
+        ("medium", "#d68910"),
+        ("slow", "#2471a3"),
+    ):
+        points = [(line["step"], 100 * line[name]) for line in scored if line.get(name) is not None]
+        if points:
+            score.plot(*zip(*points, strict=True), marker="o", label=name, color=colour)
+    score.set(title="AP50, per cent", ylim=(0, 100))
+    if scored:
+        score.legend()
+    for axes in (total, parts, rate, score):
+        axes.set_xlabel("step")
+        axes.grid(alpha=0.3)
+    path = folder / CURVES
+    with atomic_path(path) as aside:
+        figure.savefig(aside, dpi=100)
+    return path
+
+
+def _smooth(values: list[float]) -> np.ndarray[Any, Any]:
+    """The mean over a window that is a fiftieth of all, cut off at the ends."""
+    if not values:
+        return np.zeros(0)
+    half = len(values) // 100
+    sums = np.concatenate(([0.0], np.cumsum(values)))
+    places = np.arange(len(values))
+    first, end = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
+    smoothed: np.ndarray[Any, Any] = (sums[end] - sums[first]) / (end - first)
+    return smoothed
+
+
+def _tensorboard(folder: Path, step: int) -> Any:
+    try:
+        from torch.utils.tensorboard import SummaryWriter  # noqa: PLC0415 - an extra
+    except ImportError:
+        return None
+    return SummaryWriter(folder, purge_step=step + 1)

@@ -1,0 +1,170 @@
+"""What a training run is put together from: its recipe, data and detector."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megavid.convert.load import read_config
+from megavid.convert.start import Loaded, load_backbone, load_flow, load_from_detector
+from megavid.core.config import read_yaml, validate, with_overrides
+from megavid.core.errors import InputError
+from megavid.detection.detector import VideoDetector
+from megavid.engine.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from megavid.engine.outputs import make_output_folder
+from megavid.engine.recipe import Recipe
+from megavid.methods import build_detector, detector_config
+
+_RECIPES = resources.files("megavid") / "recipes"
+
+CHECKPOINTS, RECIPE = "checkpoints", "recipe.json"
+
+SECTIONS = ("data", "start", "optimiser", "run", "log")
+"""Parts of a recipe; other dotted paths are settings of its model."""
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    names = (Path(entry.name) for entry in _RECIPES.iterdir())
+    return sorted(name.stem for name in names if name.suffix == ".yaml")
+
+
+def read_recipe(
+    name: str,
+    *,
+    model: str | None = None,
+    data: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """A recipe with some of its values changed.
+
+    Args:
+        name: A shipped recipe's name or a YAML file.
+        model: Another model than the recipe's.
+        data: Another path for all of its data sets.
+        overrides: Other values by dotted path: "run.steps" and the like of the recipe, all others of the
+            model's configuration, such as "method.window".
+
+    Raises:
+        InputError: There is no such recipe, or a key or value is wrong.
+    """
+    if name in shipped_recipes():
+        with resources.as_file(_RECIPES / f"{name}.yaml") as path:
+            values = read_yaml(path)
+    elif Path(name).is_file():
+        values = read_yaml(Path(name))
+    else:
+        shipped = ", ".join(shipped_recipes())
+        raise InputError(f"{name}: no such recipe; expected a YAML file or one of {shipped}")
+    changes = dict(overrides or {})
+    own = {path: value for path, value in changes.items() if path.split(".")[0] in SECTIONS}
+    values = with_overrides(values, own)
+    settings = {path: value for path, value in changes.items() if path not in own}
+    if settings:
+        # The method's own settings would win over those of all methods.
+        values["settings"] = {**(values.get("settings") or {}), **settings}
+        values["method_settings"] = {
+            method: {path: value for path, value in (given or {}).items() if path not in settings}
+            for method, given in (values.get("method_settings") or {}).items()
+        }
+    if model is not None:
+        values["model"] = model
+    if data is not None:
+        _use_data(values, data)
+    return validate(Recipe, values, origin=name)
+
+
+def _use_data(values: dict[str, Any], path: Path) -> None:
+    """Put a path into all data sets of a recipe."""
+    sets = values.get("data")
+    if isinstance(sets, dict):
+        train, val = sets.get("train"), sets.get("val")
+        for data_set in [*(train if isinstance(train, list) else []), val]:
+            if isinstance(data_set, dict):
+                data_set["path"] = str(path)
+
+
+def for_check(recipe: Recipe, *, world: int) -> Recipe:
+    """The recipe for two steps of one clip a process, with one evaluation."""
+    run = recipe.run.model_copy(update={"steps": 2, "batch": world})
+    log = recipe.log.model_copy(update={"every": 1, "evaluate_every": None})
+    optimiser = recipe.optimiser.model_copy(update={"drops": ()})
+    return recipe.model_copy(update={"run": run, "log": log, "optimiser": optimiser})
+
+
+def make_detector(recipe: Recipe, classes: tuple[str, ...]) -> tuple[VideoDetector[Any, Any], list[Loaded]]:
+    """The recipe's detector, with the weights that it starts from.
+
+    Args:
+        recipe: What to build.
+        classes: Those of the training data.
+
+    Returns:
+        The detector, and what was loaded into it.
+
+    Raises:
+        InputError: The configuration or a weight file is wrong.
+    """
+    data, origin = read_config(recipe.model)
+    method = data["method"].get("name") if isinstance(data.get("method"), dict) else None
+    changes = {**recipe.model_settings(str(method)), "classes": list(classes)}
+    detector = build_detector(detector_config(with_overrides(data, changes), origin=origin))
+    torch.manual_seed(recipe.run.seed)
+    detector.initialise()
+    loaded = [
+        load(detector, path)
+        for load, path in (
+            (load_backbone, recipe.start.backbone),
+            (load_from_detector, recipe.start.detector),
+            (load_flow, recipe.start.flow),
+        )
+        if path is not None
+    ]
+    detector.freeze(stages=recipe.run.frozen_stages)
+    return detector, loaded
+
+
+def prepare_run(folder: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
+    """Make a run's folder, or find the newest checkpoint in it.
+
+    Args:
+        folder: Of the run.
+        recipe: Its configuration, which is written to `recipe.json`.
+        resume: Go on from the newest checkpoint, if there is one.
+
+    Returns:
+        The checkpoint to go on from; None to begin.
+
+    Raises:
+        InputError: The folder cannot be written to, holds a run that is not to be resumed, or one of another
+            recipe.
+    """
+    found = list_checkpoints(folder / CHECKPOINTS)
+    if found and not resume:
+        raise InputError(f"{folder}: holds a run already; --resume goes on with it, or choose another folder")
+    make_output_folder(folder)
+    make_output_folder(folder / CHECKPOINTS)
+    values = recipe.model_dump(mode="json")
+    (folder / RECIPE).write_text(json.dumps(values, indent=1) + "\n")
+    if not found:
+        return None
+    checkpoint = load_checkpoint(found[-1])
+    for path in different(checkpoint.recipe, values):
+        if path.split(".")[0] != "log" and path not in {"run.steps", "run.workers", "run.recompute"}:
+            raise InputError(f"{folder}: the run in it was begun with another {path}; choose another folder")
+    return checkpoint
+
+
+def different(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted paths of values that differ."""
+    for key in sorted(one.keys() | other.keys()):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from different(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}"

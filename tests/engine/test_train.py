@@ -1,0 +1,341 @@
+"""Training: the numbers do not depend on how a run is cut up."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from megavid import load_detector
+from megavid.cli import main
+from megavid.core.config import validate
+from megavid.core.errors import InputError
+from megavid.engine.checkpoint import list_checkpoints, load_checkpoint
+from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
+from megavid.engine.recipe import OptimiserConfig, Recipe
+from megavid.engine.training_log import read_log
+from megavid.methods import METHODS
+from tests.conftest import build_tiny
+from tests.engine.training import recipe_values, write_recipe, write_videos
+
+Train = Callable[..., Path]
+
+TIMES = {"clips_per_second", "data_wait", "memory_mb"}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_videos(tmp_path_factory.mktemp("data"))
+
+
+def numbers(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log without what depends on the machine."""
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in read_log(folder / "log.jsonl")]
+
+
+def train(path: Path, folder: Path, *more: str) -> int:
+    return main(["train", str(path), "-o", str(folder), "--device", "cpu", *more])
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_detector(weights=path, device="cpu").state_dict()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_is_the_same_to_the_last_bit(method: str, data: Path, tmp_path: Path) -> None:
+    whole = write_recipe(tmp_path / "whole.yaml", recipe_values(data, method))
+    assert train(whole, tmp_path / "whole") == 0
+    half = write_recipe(
+        tmp_path / "half.yaml", recipe_values(data, method, run__steps=3, optimiser__drops=[])
+    )
+    values = recipe_values(data, method)
+    assert train(half, tmp_path / "parts") == 0
+    # As if the first run had been stopped after three steps.
+    checkpoint = tmp_path / "parts" / "checkpoints" / "step_00000003.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["recipe"] = validate(Recipe, values, origin="").model_dump(mode="json")
+    state["best"] = (-1.0, 0)
+    torch.save(state, checkpoint)
+    assert train(whole, tmp_path / "parts", "--resume") == 0
+    lines = [line for line in numbers(tmp_path / "parts") if not ("AP50" in line and line["step"] == 3)]
+    assert lines == numbers(tmp_path / "whole")
+    one, other = (weights(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_what_comes_out(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = recipe_values(data, log__save_every=1, log__keep=3, log__evaluate_every=3)
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
+    assert "15 frames to train on" in capsys.readouterr().out  # listed, with objects
+    steps = [load_checkpoint(path).step for path in list_checkpoints(tmp_path / "run" / "checkpoints")]
+    assert steps == [4, 5, 6]
+    lines = numbers(tmp_path / "run")
+    trained = [line for line in lines if "loss" in line]
+    assert [line["step"] for line in trained] == [1, 2, 3, 4, 5, 6]
+    assert trained[-1]["loss"] < trained[0]["loss"]
+    rates = [line["learning_rate"] for line in trained]
+    # From a third to all over four steps; a tenth after five.
+    assert rates == pytest.approx([0.01 / 3, 0.005, 0.01 * 2 / 3, 0.01 * 5 / 6, 0.01, 0.001])
+    scored = [line for line in lines if "AP50" in line]
+    assert [line["step"] for line in scored] == [3, 6]
+    for line in scored:
+        report = tmp_path / "run" / "evaluations" / f"step_{line['step']:08d}" / "report.html"
+        assert report.stat().st_size > 10_000
+    best = max(scored, key=lambda line: (line["AP50"], -line["step"]))
+    assert load_checkpoint(list_checkpoints(tmp_path / "run" / "checkpoints")[-1]).best == (
+        best["AP50"],
+        best["step"],
+    )
+    assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
+    detector = load_detector(weights=tmp_path / "run" / "best.safetensors", device="cpu")
+    assert detector.class_names == ("disc", "ring", "square", "triangle", "cross", "star")
+
+
+def test_frozen_stages_stay(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, "single_frame", run__frozen_stages=2)
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
+    first, last = (load_checkpoint(p).model for p in list_checkpoints(tmp_path / "run" / "checkpoints"))
+    changed = {name for name in first if not torch.equal(first[name], last[name])}
+    frozen = ("backbone.trunk.stem", "backbone.trunk.layer1")
+    assert not any(name.startswith(frozen) for name in changed)
+    trained = {name for name in first if not name.startswith(frozen)}
+    assert len(changed) > 0.9 * len(trained)
+
+
+def test_clips_at_once_and_gradients_added_up_are_the_same(data: Path, tmp_path: Path) -> None:
+    for count in (1, 2, 4):
+        values = recipe_values(data, run__batch=4, run__clips_at_once=count, data__val=None)
+        assert train(write_recipe(tmp_path / f"{count}.yaml", values), tmp_path / str(count)) == 0
+    one, *others = (numbers(tmp_path / str(count)) for count in (1, 2, 4))
+    for other in others:
+        for a, b in zip(one, other, strict=True):
+            assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+@pytest.mark.parametrize("changes", [{"run__recompute": True}, {"run__workers": 2}])
+def test_what_changes_nothing(data: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
+    for name, more in (("plain", {}), ("changed", changes)):
+        values = recipe_values(data, data__val=None, **more)
+        assert train(write_recipe(tmp_path / f"{name}.yaml", values), tmp_path / name) == 0
+    for a, b in zip(numbers(tmp_path / "plain"), numbers(tmp_path / "changed"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("method", METHODS)
+def test_half_precision_learns(method: str, data: Path, tmp_path: Path, dtype: str) -> None:
+    values = recipe_values(data, method, run__dtype=dtype, optimiser__clip_norm=5.0, data__val=None)
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
+    losses = [line["loss"] for line in numbers(tmp_path / "run")]
+    assert losses[-1] < losses[0]
+
+
+def torchrun(processes: int, *arguments: str, restarts: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [f"--max-restarts={restarts}", "-m", "megavid", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
+    """The log of a run in processes of one thread each."""
+    process = torchrun(processes, "train", str(recipe), "-o", str(folder), "--device", "cpu")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return numbers(folder)
+
+
+def test_two_processes_are_one(data: Path, tmp_path: Path) -> None:
+    """50 steps of the same batch.
+
+    Of two clips, since the sum of two gradients has one rounding only; the smallest difference grows, as soon
+    as two proposals change places and others are sampled.
+    """
+    values = recipe_values(
+        data, run__steps=50, data__val=None, optimiser__drops=[40], optimiser__clip_norm=5.0
+    )
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    one, two = run(1, recipe, tmp_path / "one"), run(2, recipe, tmp_path / "two")
+    assert len(one) == 50
+    assert one[-1]["loss"] < 0.7 * one[0]["loss"]
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4), a["step"]
+
+
+def test_a_killed_rank_goes_on_from_the_last_checkpoint(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, run__steps=60, data__val=None, log__save_every=5, log__keep=20)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu", restarts=1)
+    deadline = time.monotonic() + 120
+    while len(list_checkpoints(folder / "checkpoints")) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    [victim, *_] = children_of(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "goes on from step" in output
+    for a, b in zip(run(2, recipe, tmp_path / "whole"), numbers(folder), strict=True):
+        assert a["step"] == b["step"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that torchrun started, by Linux's account."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -> None:
+    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(folder), "--device", "cpu"]
+    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    deadline = time.monotonic() + 60
+    while not (folder / "log.jsonl").exists() or len(read_log(folder / "log.jsonl")) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(how)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    [path] = list_checkpoints(folder / "checkpoints")
+    step = load_checkpoint(path).step
+    assert f"stopped at step {step}; --resume goes on" in output
+    assert read_log(folder / "log.jsonl")[-1]["step"] == step
+    assert train(recipe, folder, "--resume", "--run.steps", str(step + 2)) == 0
+    assert [line["step"] for line in numbers(folder)] == list(range(1, step + 3))
+
+
+def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = recipe_values(
+        data,
+        run__steps=40,
+        optimiser__learning_rate=1e7,
+        data__val=None,
+        optimiser__warmup=3,
+        log__save_every=1,
+    )
+    folder = tmp_path / "run"
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), folder) == 2
+    message = capsys.readouterr().err
+    assert "the loss is not finite" in message
+    assert "clip_" in message  # the clips' files
+    assert "optimiser.learning_rate" in message
+    assert f"step {load_checkpoint(list_checkpoints(folder / 'checkpoints')[-1]).step}:" in message
+
+
+def test_a_full_disk_keeps_what_was_saved(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import resource
+
+    values = recipe_values(data, data__val=None)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:  # no file may grow beyond 20 kB: what a full disk says
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be written" in capsys.readouterr().err
+    assert load_checkpoint(list_checkpoints(folder / "checkpoints")[-1]).step == 3
+    assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 0
+
+
+def test_schedule() -> None:
+    config = OptimiserConfig(learning_rate=0.001, reference_batch=4, warmup=500, drops=(80_000, 100_000))
+    rates = [learning_rate(config, step, batch=4) for step in (0, 250, 500, 79_999, 80_000, 100_000)]
+    assert rates == pytest.approx([0.001 / 3, 0.001 * 2 / 3, 0.001, 0.001, 1e-4, 1e-5])
+    assert learning_rate(config, 500, batch=16) == pytest.approx(0.004)
+
+
+def test_biases_learn_faster_and_do_not_decay() -> None:
+    detector = build_tiny("mega")
+    detector.freeze(stages=2)
+    optimiser = make_optimiser(detector, OptimiserConfig(learning_rate=0.001))
+    set_learning_rate(optimiser, 0.5)
+    weights, biases = optimiser.param_groups
+    assert (weights["lr"], weights["weight_decay"], weights["momentum"]) == (0.5, 1e-4, 0.9)
+    assert (biases["lr"], biases["weight_decay"]) == (1.0, 0.0)
+    trained = [p for p in detector.parameters() if p.requires_grad]
+    assert len(weights["params"]) + len(biases["params"]) == len(trained)
+    assert any(p is detector.predictor.scores.bias for p in biases["params"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"run__steps": 0}, "run.steps"),
+        ({"optimiser__learning_rate": "fast"}, "optimiser.learning_rate"),
+        ({"optimiser__drops": [9]}, "optimiser.drops should rise and be less than run.steps 6"),
+        ({"optimiser__speed": 1}, "optimiser.speed: unknown key"),
+        ({"model": "mega_r49"}, "mega_r49: no such configuration"),
+        ({"data__train": []}, "data.train"),
+        ({"data__train": [{"path": "nowhere"}]}, "nowhere: no such file or folder"),
+        ({"start__detector": "nowhere.pth"}, "nowhere.pth: no such weight file"),
+        ({"start__backbone": "resnet.pth"}, "resnet.pth: its batch norm needs backbone.norm frozen_batch"),
+        ({"settings": {"method.windows": 3}}, "method.windows: unknown key"),
+    ],
+)
+def test_mistakes(
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    changes: dict[str, Any],
+    message: str,
+) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, **changes))
+    assert train(recipe, tmp_path / "run") == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, "single_frame", data__val=None))
+    assert train(recipe, tmp_path / "run") == 0
+    assert train(recipe, tmp_path / "run") == 2
+    assert "holds a run already; --resume" in capsys.readouterr().err
+    assert train(recipe, tmp_path / "run", "--resume", "--run.seed", "5") == 2
+    assert "begun with another run.seed" in capsys.readouterr().err
+
+
+def test_check_finds_what_is_wrong_and_keeps_nothing(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = recipe_values(data, run__steps=10_000, run__batch=64)
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["train", str(recipe), "--check", "--device", "cpu"]) == 0
+    assert "all is well" in capsys.readouterr().out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path) -> None:
+    from megavid.engine.clips import Share
+
+    shares = [Share(batch=6, rank=rank, world=2, at_once=2) for rank in (0, 1)]
+    assert shares[0].numbers(0) == [[0, 1], [2]]
+    assert shares[1].numbers(0) == [[3, 4], [5]]
+    assert shares[1].numbers(2) == [[15, 16], [17]]
+
+
+def test_checkpoints_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "step_00000001.pt"
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)

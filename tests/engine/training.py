@@ -1,0 +1,54 @@
+"""A small data set and a recipe that train in seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import yaml
+
+from megavid.core.annotations import AnnotationBuilder
+from megavid.core.config import with_overrides
+from megavid.data.synthesize import CLASSES, render_clip
+from tests.conftest import tiny_overrides
+
+
+def write_videos(folder: Path, *, videos: int = 3, frames: int = 8, seed: int = 0) -> Path:
+    """An index of rendered clips of 96x64; every third frame is not listed, the first has no objects."""
+    builder = AnnotationBuilder(CLASSES, root=folder)
+    for video in range(videos):
+        builder.video(f"clip_{video}")
+        (folder / f"clip_{video}").mkdir(parents=True)
+        clip = render_clip(seed=100 * seed + video, num_frames=frames, height=64, width=96, num_objects=2)
+        for t in range(frames):
+            file = f"clip_{video}/{t:06d}.png"
+            PIL.Image.fromarray(clip.images[t]).save(folder / file)
+            builder.frame(t, file=file, width=96, height=64, listed=t % 3 != 2)
+            for i in range(2):
+                if clip.visible[t, i] and t > 0:
+                    x1, y1, x2, y2 = clip.boxes[t, i].tolist()
+                    builder.box(x1, y1, x2, y2, label=int(clip.labels[i]), track=i)
+    path = folder / "index.parquet"
+    builder.build().save(path)
+    return path
+
+
+def recipe_values(data: Path, method: str = "mega", **changes: Any) -> dict[str, Any]:
+    """A recipe of a few steps; changes by dotted path, with __ for the dot."""
+    settings = {key: value for key, value in tiny_overrides(method).items() if key != "classes"}
+    values: dict[str, Any] = {
+        "model": f"{method}_r50",
+        "settings": {**settings, "backbone.norm": "group", "head.sampled": 16, "rpn.sampled": 32},
+        "data": {"train": [{"path": str(data)}], "val": {"path": str(data)}},
+        "optimiser": {"learning_rate": 0.01, "warmup": 4, "drops": [5]},
+        "run": {"steps": 6, "batch": 2, "workers": 0, "frozen_stages": 0},
+        "log": {"every": 1, "save_every": 3},
+    }
+    return with_overrides(values, {path.replace("__", "."): value for path, value in changes.items()})
+
+
+def write_recipe(path: Path, values: Mapping[str, Any]) -> Path:
+    path.write_text(yaml.safe_dump(dict(values)))
+    return path
