@@ -15,6 +15,7 @@ import tyro
 
 from megavid.cli.detect import refuse_overrides
 from megavid.cli.source import DataOptions, ReadOptions, report_problems
+from megavid.cli.synthesize import Synthesize
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -202,13 +203,14 @@ class Export:
 
 @dataclass(frozen=True, kw_only=True)
 class Data:
-    """Index, check, describe and export annotated data sets."""
+    """Index, check, describe, export and generate annotated data sets."""
 
     command: (
         Annotated[Index, tyro.conf.subcommand("index")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Stats, tyro.conf.subcommand("stats")]
         | Annotated[Export, tyro.conf.subcommand("export")]
+        | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
     )
 
     def run(self, overrides: Mapping[str, str]) -> int:

@@ -231,7 +231,7 @@ class _Reader:
         label = self.labels.get(name)
         if label is None:
             if self.kind != "DET":  # which has 170 classes more
-                hint = "; --classes names those of a data set of one's own"
+                hint = "; --classes or ImageSets/classes.txt names those of a data set of one's own"
                 self.problems.add(Kind.UNKNOWN_CLASS, where, f"no class is called {name!r}{hint}")
             return None
         if not (inf > x2 >= x1 > -inf and inf > y2 >= y1 > -inf):

@@ -45,6 +45,28 @@ class VideoEntry:
         return len(self.numbers) or 1
 
 
+CLASSES_FILE = "ImageSets/classes.txt"
+"""Where a data set of one's own may name its classes, a line each."""
+
+
+def read_classes(root: Path) -> tuple[str, ...] | None:
+    """The classes that a data set names itself; None where it does not.
+
+    Raises:
+        InputError: The file is empty, cannot be read or names a class twice.
+    """
+    path = root / CLASSES_FILE
+    if not path.exists():
+        return None
+    try:
+        names = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
+    if not names or len(set(names)) != len(names):
+        raise InputError(f"{path}: expected the names of classes, a line each, none of them twice")
+    return names
+
+
 def key_frames(length: int) -> list[int]:
     """Which frames of a video are listed for training: `KEY_FRAMES` evenly spread, fewer of a shorter one."""
     return sorted({(2 * i + 1) * length // (2 * KEY_FRAMES) for i in range(KEY_FRAMES)})

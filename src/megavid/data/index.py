@@ -20,7 +20,7 @@ from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.problems import Problem, Problems
 from megavid.data.ilsvrc import list_videos, read_entries
-from megavid.data.ilsvrc_lists import VideoEntry
+from megavid.data.ilsvrc_lists import VideoEntry, read_classes
 
 _FILES_AT_ONCE = 2_000
 _MOST_WORKERS = 16
@@ -44,7 +44,8 @@ def read_ilsvrc(
     Args:
         root: See `ilsvrc.find_root`.
         subset: One of `ilsvrc.SUBSETS`.
-        classes: Names, for data sets of one's own; None for the 30 of VID.
+        classes: Names, for data sets of one's own; None for those in its `ImageSets/classes.txt`, or else the
+            30 of VID.
         problems: Where broken files, lines and objects go.
         workers: Processes; as many as there are cores by default, up to 16.
         parts: A folder to keep finished pieces in. What it has of the same job is not read again; pieces
@@ -55,6 +56,7 @@ def read_ilsvrc(
         InputError: The subset is missing or `parts` cannot be written; or see `problems`.
     """
     root = root.absolute()
+    classes = classes or read_classes(root)
     entries = list_videos(root, subset, problems=problems)
     chunks = _chunks(entries)
     if parts is not None:

@@ -68,8 +68,8 @@ def render_clip(*, seed: int, num_frames: int, height: int, width: int, num_obje
     _check_least("width", width, MIN_SIZE)
     _check_least("num_objects", num_objects, 0)
 
-    background = _make_background(_stream(seed, _BACKGROUND), height, width)
-    sprites = [_make_sprite(_stream(seed, _OBJECT, i), height, width) for i in range(num_objects)]
+    background = make_background(stream(seed, _BACKGROUND), height, width)
+    sprites = [_make_sprite(stream(seed, _OBJECT, i), height, width) for i in range(num_objects)]
     images = np.empty((num_frames, height, width, 3), np.uint8)
     boxes = np.zeros((num_frames, num_objects, 4), np.float32)
     visible = np.zeros((num_frames, num_objects), np.bool_)
@@ -89,7 +89,8 @@ def _check_least(name: str, value: int, least: int) -> None:
         raise InputError(f"{name}: expected at least {least}, got {value}")
 
 
-def _stream(*key: int) -> np.random.Generator:
+def stream(*key: int) -> np.random.Generator:
+    """Random numbers of their own for a key."""
     return np.random.Generator(np.random.PCG64(key))
 
 
@@ -141,6 +142,12 @@ CLASSES: tuple[str, ...] = tuple(_KINDS)
 """Names of the classes; a label is an index into them."""
 
 
+def class_emblem(label: int, x: Floats, y: Floats) -> Floats:
+    """Signed distance to the outline of a class's shape, negative inside its circle of radius 1."""
+    shape, _ = _KINDS[CLASSES[label]]
+    return shape(x, y)
+
+
 @dataclass(frozen=True)
 class _Bounce:
     """A position in pixels that goes at a constant speed and turns back at `low` and `high`."""
@@ -165,7 +172,7 @@ class _Swing:
     phase: float
     speed: float
 
-    def at(self, t: int) -> float:
+    def at(self, t: float) -> float:
         return self.centre + self.reach * math.sin(self.phase + self.speed * t)
 
 
@@ -213,15 +220,15 @@ class _Sprite:
         shape, pattern = _KINDS[CLASSES[self.label]]
         distance = shape(x, y)
         first, second = self.colours
-        colour = second + _inside(pattern(x, y), radius)[..., None] * (first - second)
+        paint = second + inside(pattern(x, y), radius)[..., None] * (first - second)
         light = 1.04 - 0.18 * (x * x + y * y)
         for across, down, phase in self.ripples:
             light += 0.04 * np.sin(across * x + down * y + phase)
-        light *= 1 - 0.75 * _inside(distance + 0.07, radius)  # a dark rim
-        return _inside(-distance, radius), colour * light[..., None]
+        light *= 1 - 0.75 * inside(distance + 0.07, radius)  # a dark rim
+        return inside(-distance, radius), paint * light[..., None]
 
 
-def _inside(distance: Floats, radius: float) -> Floats:
+def inside(distance: Floats, radius: float) -> Floats:
     """How much of a pixel lies on the positive side, from the distance of its centre in radii."""
     inside: Floats = np.clip(0.5 + distance * radius, 0, 1)
     return inside
@@ -237,7 +244,7 @@ def _make_sprite(rng: np.random.Generator, height: int, width: int) -> _Sprite:
     hue = rng.random()
     return _Sprite(
         label=int(rng.integers(len(CLASSES))),
-        colours=(_colour(hue, 0.55, 0.98), _colour(hue + rng.uniform(0.3, 0.7), 0.85, 0.5)),
+        colours=(colour(hue, 0.55, 0.98), colour(hue + rng.uniform(0.3, 0.7), 0.85, 0.5)),
         ripples=tuple((rng.normal(0, 9), rng.normal(0, 9), rng.uniform(0, math.tau)) for _ in range(4)),
         x=_Bounce(rng.uniform(size, width - size), speed * math.cos(heading), margin, width - margin),
         y=_Bounce(rng.uniform(size, height - size), speed * math.sin(heading), margin, height - margin),
@@ -248,7 +255,7 @@ def _make_sprite(rng: np.random.Generator, height: int, width: int) -> _Sprite:
 
 
 @dataclass(frozen=True)
-class _Background:
+class Background:
     """A picture larger than the frame, and where the frame lies on it."""
 
     picture: Floats  # (H', W', 3)
@@ -257,7 +264,7 @@ class _Background:
     left: _Swing
     top: _Swing
 
-    def view(self, t: int) -> Floats:
+    def view(self, t: float) -> Floats:
         """Frame t, float32 (H, W, 3), between pixels by linear interpolation."""
         left, top = self.left.at(t), self.top.at(t)
         column, row = int(left), int(top)
@@ -266,7 +273,7 @@ class _Background:
         return part[:, :-1] + (left - column) * (part[:, 1:] - part[:, :-1])
 
 
-def _make_background(rng: np.random.Generator, height: int, width: int) -> _Background:
+def make_background(rng: np.random.Generator, height: int, width: int) -> Background:
     """Patches and clouds of muted colours, on a camera that sways by up to a tenth of the short side."""
     short = min(height, width)
     reach = short / 10
@@ -277,11 +284,11 @@ def _make_background(rng: np.random.Generator, height: int, width: int) -> _Back
         start=np.zeros(size, np.float32),
     )
     hue = rng.random()
-    stops = [_colour(hue + rng.normal(0, 0.08), rng.uniform(0.1, 0.45), v) for v in (0.2, 0.42, 0.6, 0.85)]
+    stops = [colour(hue + rng.normal(0, 0.08), rng.uniform(0.1, 0.45), v) for v in (0.2, 0.42, 0.6, 0.85)]
     places = [-0.45, -0.12, 0.12, 0.45]
     channels = [np.interp(level, places, [stop[c] for stop in stops]) for c in range(3)]
     picture = np.stack(channels, axis=-1) * (1 + 0.15 * _noise(rng, size, max(short / 120, 1)))[..., None]
-    return _Background(picture.astype(np.float32), height, width, left, top)
+    return Background(picture.astype(np.float32), height, width, left, top)
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], cell: float) -> Floats:
@@ -293,6 +300,6 @@ def _noise(rng: np.random.Generator, size: tuple[int, int], cell: float) -> Floa
     return np.asarray(smooth, np.float32)
 
 
-def _colour(hue: float, saturation: float, value: float) -> Floats:
+def colour(hue: float, saturation: float, value: float) -> Floats:
     """RGB float32 (3,), 0 to 255; the hue goes round at 1."""
     return np.array(colorsys.hsv_to_rgb(hue % 1, saturation, value), np.float32) * 255

@@ -1,0 +1,131 @@
+"""Writing a generated set in the layout of ImageNet VID."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from xml.etree import ElementTree
+
+import PIL.Image
+
+from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
+from megavid.data.generated.camera import VideoFrame, film
+from megavid.data.generated.scene import make_scene
+from megavid.data.ilsvrc_lists import CLASSES_FILE
+from megavid.data.synthesize import CLASSES
+
+_VAL_EVERY = 5
+_QUALITY = 90
+_UNFINISHED = ".unfinished"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GeneratedSet:
+    """What is written. Video i of a seed is the same in every set of that size of frames.
+
+    Attributes:
+        videos: How many; every fifth is for validation.
+        frames: Of each.
+        height, width: Of a frame, pixels.
+        seed: Of everything.
+    """
+
+    videos: int
+    frames: int = 48
+    height: int = 144
+    width: int = 192
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, least in (("videos", 1), ("frames", 1), ("height", 48), ("width", 48), ("seed", 0)):
+            value = getattr(self, name)
+            if value < least:
+                raise InputError(f"{name}: expected at least {least}, got {value}")
+
+
+def write_generated_set(
+    folder: Path,
+    config: GeneratedSet,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+) -> None:
+    """Write JPEG images, XML annotations with track ids and the names of the classes.
+
+    Args:
+        folder: Made if missing; must be empty. A set that was broken off has a file `.unfinished` in it.
+        config: What to write.
+        workers: Processes; as many as there are cores by default.
+        progress: Called with the number of videos done.
+
+    Raises:
+        InputError: The folder is not empty or cannot be written to.
+    """
+    mark = folder / _UNFINISHED
+    try:
+        if mark.exists():
+            shutil.rmtree(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise InputError(f"{folder}: expected an empty folder or none")
+        mark.touch()
+        (folder / CLASSES_FILE).parent.mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
+    with atomic_path(folder / CLASSES_FILE) as aside:
+        aside.write_text("".join(f"{name}\n" for name in CLASSES))
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+        jobs = [pool.submit(_write_video, folder, config, video) for video in range(config.videos)]
+        try:
+            for done, job in enumerate(jobs, 1):
+                job.result()
+                progress(done)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    mark.unlink()
+
+
+def _write_video(folder: Path, config: GeneratedSet, video: int) -> None:
+    subset = "val" if video % _VAL_EVERY == _VAL_EVERY - 1 else "train"
+    name = f"{subset}/{config.seed:04d}_{video:06d}"
+    images, annotations = (folder / top / "VID" / name for top in ("Data", "Annotations"))
+    try:
+        images.mkdir(parents=True)
+        annotations.mkdir(parents=True)
+        scene = make_scene(seed=config.seed, video=video, height=config.height, width=config.width)
+        for t, frame in enumerate(film(scene, seed=config.seed, video=video, frames=config.frames)):
+            PIL.Image.fromarray(frame.image).save(images / f"{t:06d}.JPEG", quality=_QUALITY)
+            (annotations / f"{t:06d}.xml").write_bytes(_xml(frame, name, f"{t:06d}"))
+    except OSError as error:
+        raise InputError(f"{images}: cannot be written: {error.strerror}") from error
+
+
+def _xml(frame: VideoFrame, folder: str, stem: str) -> bytes:
+    """An annotation file: boxes with their last pixel at xmax, ymax, rounded outwards to whole pixels."""
+    root = ElementTree.Element("annotation")
+    for key, text in (("folder", folder), ("filename", stem)):
+        ElementTree.SubElement(root, key).text = text
+    size = ElementTree.SubElement(root, "size")
+    for key, value in zip(("width", "height"), reversed(frame.image.shape[:2]), strict=True):
+        ElementTree.SubElement(size, key).text = str(value)
+    rows = zip(frame.boxes.tolist(), frame.labels, frame.tracks, frame.occluded, strict=True)
+    for (x1, y1, x2, y2), label, track, occluded in rows:
+        item = ElementTree.SubElement(root, "object")
+        ElementTree.SubElement(item, "trackid").text = str(track)
+        ElementTree.SubElement(item, "name").text = CLASSES[label]
+        box = ElementTree.SubElement(item, "bndbox")
+        corners = {"xmax": -int(-x2 // 1) - 1, "xmin": int(x1), "ymax": -int(-y2 // 1) - 1, "ymin": int(y1)}
+        for key, number in corners.items():
+            ElementTree.SubElement(box, key).text = str(number)
+        ElementTree.SubElement(item, "occluded").text = str(int(occluded))
+        ElementTree.SubElement(item, "generated").text = "0"
+    ElementTree.indent(root)
+    return ElementTree.tostring(root)
