@@ -3,27 +3,42 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 import torch
 
 from megavid import load_detector
 from megavid.cli import main
+from megavid.core.annotations import AnnotationBuilder, load_annotations
 from megavid.core.config import validate
 from megavid.core.errors import InputError
+from megavid.core.sampling import ReferenceGroup, TrainingPlan
+from megavid.data.clips import ClipOrder
+from megavid.data.coco import write_cocovid
+from megavid.data.synthesize import CLASSES, render_clip
 from megavid.engine.checkpoint import list_checkpoints, load_checkpoint
+from megavid.engine.clips import ClipReader, Share
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
 from megavid.engine.recipe import OptimiserConfig, Recipe
 from megavid.engine.training_log import read_log
 from megavid.methods import METHODS
+from megavid.video.folder import read_image
+from megavid.video.writer import VideoWriter
 from tests.conftest import build_tiny
+from tests.data.ilsvrc_set import write_ilsvrc
 from tests.engine.training import recipe_values, write_recipe, write_videos
 
 Train = Callable[..., Path]
@@ -240,8 +255,6 @@ def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.Ca
 def test_a_full_disk_keeps_what_was_saved(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import resource
-
     values = recipe_values(data, data__val=None)
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
@@ -326,8 +339,6 @@ def test_check_finds_what_is_wrong_and_keeps_nothing(
 
 
 def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path) -> None:
-    from megavid.engine.clips import Share
-
     shares = [Share(batch=6, rank=rank, world=2, at_once=2) for rank in (0, 1)]
     assert shares[0].numbers(0) == [[0, 1], [2]]
     assert shares[1].numbers(0) == [[3, 4], [5]]
@@ -339,3 +350,82 @@ def test_checkpoints_that_are_none(tmp_path: Path) -> None:
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="cannot be read as a checkpoint"):
         load_checkpoint(path)
+
+
+def test_stills_and_videos_of_the_published_layout(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_ilsvrc(tmp_path / "ILSVRC2015", train_videos=2, val_videos=1, frames=5, stills=3)
+    values = recipe_values(root)
+    values["data"] = {
+        "train": [{"path": str(root), "subset": "vid_train"}, {"path": str(root), "subset": "det_train"}],
+        "val": {"path": str(root), "subset": "vid_val"},
+    }
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
+    assert "30 classes, 13 frames to train on" in capsys.readouterr().out
+    assert [line["step"] for line in numbers(tmp_path / "run")] == [1, 2, 3, 4, 5, 6, 6]
+
+
+def test_a_cocovid_set_with_other_classes(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = load_annotations(data)
+    own = replace(table, classes=("fox", "badger", "deer", "owl", "hare", "boar"))
+    write_cocovid(own, tmp_path / "own.json")
+    values = recipe_values(data)
+    part = {"path": str(tmp_path / "own.json"), "images": str(data.parent)}
+    values["data"] = {"train": [part], "val": part}
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
+    detector = load_detector(weights=tmp_path / "run" / "model.safetensors", device="cpu")
+    assert detector.class_names == own.classes
+
+
+def test_training_on_video_files(tmp_path: Path) -> None:
+    clip = render_clip(seed=1, num_frames=12, height=64, width=96, num_objects=1)
+    with VideoWriter(tmp_path / "clip.mp4", rate=Fraction(25), width=96, height=64) as writer:
+        for t, image in enumerate(clip.images):
+            writer.write(image, t / 25)
+    builder = AnnotationBuilder(CLASSES, root=tmp_path)
+    builder.video("clip", source="clip.mp4")
+    for t in range(12):
+        builder.frame(t, width=96, height=64)
+        builder.box(*clip.boxes[t, 0].tolist(), label=int(clip.labels[0]), track=0)
+    builder.build().save(tmp_path / "index.parquet")
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(tmp_path / "index.parquet"))
+    assert train(recipe, tmp_path / "run") == 0
+    assert numbers(tmp_path / "run")[-1]["AP50"] >= 0
+
+
+def test_a_clip_that_was_read(data: Path) -> None:
+    """Boxes in pixels of the network's input; mirrored, they are at the mirrored place."""
+    plan = TrainingPlan((ReferenceGroup(name="local", count=2, low=-3, high=3),))
+    detector = build_tiny("rdn", **{"input.min_size": 96, "input.max_size": 144})  # half as large again
+    table = load_annotations(data)
+    read = {
+        flip: ClipReader(ClipOrder([table], plan, seed=0, flip=flip), detector.network_input)[0]
+        for flip in (0.0, 1.0)
+    }
+    plain, mirrored = read[0.0].clip, read[1.0].clip
+    key = ClipOrder([table], plan, seed=0, flip=0.0)[0]
+    rows = slice(*table.offsets[key.key : key.key + 2])
+    # Inclusive coordinates are scaled, as in the original.
+    expected = (table.boxes[rows] - [0, 0, 1, 1]) * 1.5 + [0, 0, 1, 1]
+    np.testing.assert_allclose(plain.boxes, expected, atol=1e-4)
+    assert plain.labels.tolist() == table.labels[rows].tolist()
+    assert torch.equal(mirrored.images, plain.images.flip(3))
+    width = plain.images.shape[3]
+    torch.testing.assert_close(mirrored.boxes[:, [0, 2]], width - plain.boxes[:, [2, 0]])
+    image = detector.network_input(read_image(data.parent / table.files[key.key].as_py()))
+    assert torch.equal(plain.images[0], image)
+    assert len(plain.images) == len({0, *plain.references["local"]})
+
+
+def test_frames_of_several_sizes_are_named(data: Path, tmp_path: Path) -> None:
+    table = load_annotations(data)
+    folder = tmp_path / "copy"
+    shutil.copytree(data.parent, folder)
+    PIL.Image.new("RGB", (50, 40)).save(folder / "clip_0" / "000003.png")
+    order = ClipOrder([replace(table, root=folder)], build_tiny("rdn").training_plan, seed=0)
+    reader = ClipReader(order, build_tiny("rdn").network_input)
+    with pytest.raises(InputError, match=r"clip_0.000003.png|frames of one size"):
+        [reader[i] for i in range(60)]
