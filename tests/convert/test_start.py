@@ -31,13 +31,15 @@ def resnet() -> nn.Module:
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)
             nn.init.normal_(module.bias, std=0.1)
+            assert module.running_mean is not None
+            assert module.running_var is not None
             nn.init.normal_(module.running_mean, std=0.1)
             nn.init.uniform_(module.running_var, 0.5, 1.5)
     return model
 
 
-def wide(method: str = "single_frame", **changes: Any) -> VideoDetector[Any, Any]:
-    return build_tiny(method, **{"backbone.width": 64, "backbone.reduce_channels": None, **changes})
+def wide(**changes: Any) -> VideoDetector[Any, Any]:
+    return build_tiny("single_frame", **{"backbone.width": 64, "backbone.reduce_channels": None, **changes})
 
 
 THEIR_MEAN, THEIR_STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
