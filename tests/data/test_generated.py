@@ -13,11 +13,10 @@ from megavid.core.errors import InputError
 from megavid.core.problems import Problems
 from megavid.data.check import check_annotations
 from megavid.data.generated.camera import VideoFrame, film
-from megavid.data.generated.scene import make_scene
+from megavid.data.generated.scene import CLASSES, make_scene
 from megavid.data.generated.write import GeneratedSet, write_generated_set
 from megavid.data.motion import motion_iou
 from megavid.data.open import Source, open_annotations
-from megavid.data.synthesize import CLASSES
 
 SMALL = GeneratedSet(videos=5, frames=6, height=72, width=96)
 
@@ -146,7 +145,7 @@ def test_classes_that_a_set_names_itself(written: Path, tmp_path: Path) -> None:
     names = root / "ImageSets" / "classes.txt"
     names.write_text("\n".join(reversed(CLASSES)))
     assert read(root, "vid_val").classes == CLASSES[::-1]
-    for text in ("", "disc\ndisc\n"):
+    for text in ("", "dots\ndots\n"):
         names.write_text(text)
         with pytest.raises(InputError, match="expected the names of classes"):
             read(root, "vid_val")

@@ -99,7 +99,8 @@ def _triangle(x: Floats, y: Floats) -> Floats:
     return np.maximum(slant, y) - 0.5
 
 
-def _cross(x: Floats, y: Floats) -> Floats:
+def cross(x: Floats, y: Floats) -> Floats:
+    """Signed distance to a cross, negative inside."""
     long, short = np.maximum(np.abs(x), np.abs(y)), np.minimum(np.abs(x), np.abs(y))
     return np.maximum(long - 0.94, short - 0.33)
 
@@ -114,7 +115,8 @@ def _star(x: Floats, y: Floats) -> Floats:
     return across / math.hypot(1 - notch_x, notch_y)
 
 
-def _dots(x: Floats, y: Floats) -> Floats:
+def dots(x: Floats, y: Floats) -> Floats:
+    """Signed distance to dots on a grid, positive inside."""
     pitch = 0.34
     u, v = x % pitch - pitch / 2, y % pitch - pitch / 2
     away: Floats = np.hypot(u, v)
@@ -133,19 +135,13 @@ _KINDS: dict[str, tuple[Field, Field]] = {
         lambda x, y: np.maximum(np.abs(x), np.abs(y)) - math.sqrt(0.5),
         lambda x, y: np.sin(9 * x) * np.sin(9 * y) / 9,
     ),
-    "triangle": (_triangle, _dots),
-    "cross": (_cross, lambda x, y: math.sqrt(0.5) * (np.abs(x) - np.abs(y))),
+    "triangle": (_triangle, dots),
+    "cross": (cross, lambda x, y: math.sqrt(0.5) * (np.abs(x) - np.abs(y))),
     "star": (_star, lambda x, y: np.sin(16 * np.hypot(x, y)) / 16),
 }
 
 CLASSES: tuple[str, ...] = tuple(_KINDS)
 """Names of the classes; a label is an index into them."""
-
-
-def class_emblem(label: int, x: Floats, y: Floats) -> Floats:
-    """Signed distance to the outline of a class's shape, negative inside its circle of radius 1."""
-    shape, _ = _KINDS[CLASSES[label]]
-    return shape(x, y)
 
 
 @dataclass(frozen=True)

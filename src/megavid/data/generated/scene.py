@@ -15,11 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.data.synthesize import (
-    CLASSES,
     Background,
+    Field,
     Floats,
-    class_emblem,
     colour,
+    cross,
+    dots,
     inside,
     make_background,
     stream,
@@ -27,7 +28,20 @@ from megavid.data.synthesize import (
 
 _BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # random streams
 
-_EMBLEM = 0.8  # of a ball's radius
+_EMBLEMS: dict[str, Field] = {
+    "stripes": lambda x, y: np.sin(9 * x) / 9,
+    "rings": lambda x, y: np.sin(10 * np.hypot(x, y)) / 10,
+    "checks": lambda x, y: np.sin(7 * x) * np.sin(7 * y) / 7,
+    "dots": dots,
+    "spokes": lambda x, y: np.hypot(x, y) * np.sin(5 * np.arctan2(y, x)) / 5,
+    "cross": lambda x, y: -cross(x, y),
+}
+"""Of each class, about the distance to the border of two colours in a disc of radius 1."""
+
+CLASSES: tuple[str, ...] = tuple(_EMBLEMS)
+"""Names of the classes; a label is an index into them."""
+
+_EMBLEM = 0.88  # of a ball's radius
 _PACES = ((0.0, 0.2), (0.35, 0.9), (1.8, 9.0))
 """Pixels a frame of slow, medium and fast balls in a frame of 144 lines, drawn evenly in their logarithm."""
 
@@ -114,11 +128,10 @@ class Ball:
         colours = body + inside(0.12 * ripple, self.radius)[..., None] * (grain - body)
         roll, lift = math.cos(self.tilt) / _EMBLEM, math.sin(self.tilt) / _EMBLEM
         u, v = roll * side + lift * down, roll * down - lift * side
-        shape = class_emblem(self.label, u, v)
-        mark = inside(-shape, self.radius * _EMBLEM) * inside(front - 0.1, self.radius)
-        plate = inside(0.97 - np.hypot(u, v), self.radius) * inside(front - 0.1, self.radius)
-        colours = colours + plate[..., None] * (body - colours)  # no grain under the emblem
-        colours = colours + mark[..., None] * (emblem - colours)
+        plate = inside(1 - np.hypot(u, v), self.radius * _EMBLEM) * inside(front - 0.1, self.radius)
+        mark = inside(_EMBLEMS[CLASSES[self.label]](u, v), self.radius * _EMBLEM)
+        painted = 0.35 * body + mark[..., None] * (emblem - 0.35 * body)
+        colours = colours + plate[..., None] * (painted - colours)
         return colours * (0.55 + 0.5 * depth)[..., None]
 
     def shows(self, t: float) -> float:
@@ -217,7 +230,7 @@ def make_scene(*, seed: int, video: int, height: int, width: int) -> Scene:
 
 def _make_ball(rng: np.random.Generator, height: int, width: int, hue: float) -> Ball:
     short = min(height, width)
-    radius = short * rng.uniform(0.1, 0.21)
+    radius = short * rng.uniform(0.12, 0.24)
     low, high = _PACES[int(rng.integers(3))]
     pace = short / 144 * math.exp(rng.uniform(math.log(low + 0.02), math.log(high)))
     heading = rng.uniform(0, math.tau)

@@ -16,9 +16,8 @@ import PIL.Image
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.data.generated.camera import VideoFrame, film
-from megavid.data.generated.scene import make_scene
+from megavid.data.generated.scene import CLASSES, make_scene
 from megavid.data.ilsvrc_lists import CLASSES_FILE
-from megavid.data.synthesize import CLASSES
 
 _VAL_EVERY = 5
 _QUALITY = 90
