@@ -6,6 +6,7 @@ import json
 import re
 from pathlib import Path
 
+import PIL.Image
 import pytest
 
 from megavid.cli import main
@@ -166,3 +167,18 @@ def test_mistakes(
         root.rename(tmp_path / "other")
     assert data(*(argument.format(tmp_path) for argument in arguments)) == 2
     assert re.search(message, error_of(capsys))
+
+
+def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "set"
+    size = ["--width", "96", "--height", "72", "--frames", "9"]
+    assert main(["data", "synthesize", str(out), "--videos", "3", *size]) == 0
+    assert "3 videos of 9 frames" in capsys.readouterr().out
+    with PIL.Image.open(out / "contact_sheet.jpg") as sheet:
+        assert sheet.size == (8 * 192, 3 * 144)
+    assert main(["data", "stats", str(out), "--subset", "vid_train"]) == 0
+    assert "3 videos of 9 to 9 frames" in capsys.readouterr().out
+    assert main(["data", "synthesize", str(out)]) == 2
+    assert "expected an empty folder or none" in capsys.readouterr().err
+    assert main(["data", "synthesize", str(tmp_path / "none"), "--videos", "0"]) == 2
+    assert "videos: expected at least 1, got 0" in capsys.readouterr().err

@@ -16,6 +16,7 @@ class Synthesize:
     Balls of six classes roll over moving backgrounds. What tells the class is painted on one side of them
     and turned away now and then; blur along the motion, defocus, low light, noise and things passing in
     front come on top. The same seed gives the same bytes, whatever the number of workers.
+    contact_sheet.jpg shows some of it.
     """
 
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
@@ -35,7 +36,10 @@ class Synthesize:
 
     def run(self) -> int:
         """Do it; the exit code."""
+        from megavid.core.problems import Problems
         from megavid.data.generated.write import GeneratedSet, write_generated_set
+        from megavid.data.open import Source, open_annotations
+        from megavid.engine.contact_sheet import write_contact_sheet
         from megavid.engine.progress import frame_progress
 
         config = GeneratedSet(
@@ -49,5 +53,7 @@ class Synthesize:
                 workers=self.workers,
                 progress=lambda done: progress.update(task, completed=done * self.frames),
             )
+        table = open_annotations(Source(path=self.output, subset="vid_train"), problems=Problems())
+        write_contact_sheet(table, self.output / "contact_sheet.jpg")
         print(f"{self.output}: {self.videos} videos of {self.frames} frames")
         return 0
