@@ -429,3 +429,41 @@ def test_frames_of_several_sizes_are_named(data: Path, tmp_path: Path) -> None:
     reader = ClipReader(order, build_tiny("rdn").network_input)
     with pytest.raises(InputError, match=r"clip_0.000003.png|frames of one size"):
         [reader[i] for i in range(60)]
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_missing_image_is_named(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], workers: int
+) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(data.parent, folder)
+    replace(load_annotations(data), root=folder).save(folder / "index.parquet")
+    (folder / "clip_1" / "000004.png").unlink()
+    values = recipe_values(folder / "index.parquet", "single_frame", run__workers=workers, run__steps=40)
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 2
+    message = capsys.readouterr().err
+    assert "clip_1/000004.png" in message
+    assert "Traceback" not in message
+
+
+def test_the_other_process_says_what_is_wrong(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(data.parent, folder)
+    replace(load_annotations(data), root=folder).save(folder / "index.parquet")
+    (folder / "clip_1" / "000004.png").unlink()
+    values = recipe_values(folder / "index.parquet", "single_frame", run__steps=40)
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    process = torchrun(2, "train", str(recipe), "-o", str(tmp_path / "run"), "--device", "cpu")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "clip_1/000004.png" in output
+    assert "engine/train.py" not in output  # no traceback but that of torchrun
+
+
+def test_frozen_batch_norm_without_weights_is_told(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimiser__drops=[])
+    values["settings"]["backbone.norm"] = "frozen_batch"
+    assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
+    assert "this will hardly learn" in caplog.text

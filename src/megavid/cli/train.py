@@ -75,13 +75,13 @@ class Train:
         from megavid.convert.load import find_device
         from megavid.engine.train import Training
         from megavid.engine.training_data import open_training_data
-        from megavid.engine.training_setup import make_detector, prepare_run
+        from megavid.engine.training_setup import make_detector, newest_checkpoint, prepare_run
 
         restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
         if ranks.first:
             prepare_run(folder, recipe, resume=self.resume or restarted)
         ranks.wait()
-        checkpoint = prepare_run(folder, recipe, resume=True)
+        checkpoint = newest_checkpoint(folder, recipe)
         device = find_device(ranks.device(self.device))
         data = open_training_data(recipe, few=self.check)
         detector, loaded = make_detector(recipe, data.train[0].classes)

@@ -51,7 +51,7 @@ class TrainingClip:
         return TrainingClip(self.clip.pin_memory(), self.seed, self.name)
 
 
-class ClipReader(Dataset[TrainingClip]):
+class ClipReader:
     """The clips of a series by number; processes that read ahead have one each.
 
     Args:
@@ -164,15 +164,37 @@ class Share:
 def read_clips(
     reader: ClipReader, share: Share, *, steps: range, workers: int, pin_memory: bool
 ) -> Iterator[list[TrainingClip]]:
-    """The groups of clips of all steps, read ahead by `workers` processes (0: none, in this one)."""
+    """The groups of clips of all steps, read ahead by `workers` processes (0: none, in this one).
+
+    Raises:
+        InputError: A frame cannot be read.
+    """
     groups = _Groups(share, steps)
-    yield from DataLoader(
-        reader,
+    loader = DataLoader(
+        _Clips(reader),
         batch_sampler=groups,
         num_workers=workers,
         collate_fn=_as_they_are,
         pin_memory=pin_memory,
     )
+    for group in loader:
+        for clip in group:
+            if isinstance(clip, InputError):
+                raise clip
+        yield group
+
+
+class _Clips(Dataset["TrainingClip | InputError"]):
+    """A reader for other processes, from which an error would come with a traceback: it is given instead."""
+
+    def __init__(self, reader: ClipReader) -> None:
+        self._reader = reader
+
+    def __getitem__(self, number: int) -> TrainingClip | InputError:
+        try:
+            return self._reader[number]
+        except InputError as error:
+            return error
 
 
 class _Groups:
@@ -186,5 +208,5 @@ class _Groups:
             yield from self._share.numbers(step)
 
 
-def _as_they_are(clips: Sequence[TrainingClip]) -> list[TrainingClip]:
+def _as_they_are(clips: Sequence[TrainingClip | InputError]) -> list[TrainingClip | InputError]:
     return list(clips)

@@ -19,6 +19,9 @@ T = TypeVar("T")
 _PATIENCE = timedelta(days=30)
 """How long a process waits for another, which may have hours of work left."""
 
+_CONNECTION_WORDS = ("connection", "gloo", "nccl", "timed out", "socket", "store")
+"""In the messages of PyTorch when another process is gone."""
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -54,10 +57,8 @@ class Ranks:
         if self.world == 1:
             return value
         values = [value]
-        try:
+        with others_watched(self):
             dist.broadcast_object_list(values, src=0)
-        except RuntimeError as error:
-            raise InputError("another process has failed; its own message says why") from error
         return values[0]
 
     def wait(self) -> None:
@@ -66,12 +67,25 @@ class Ranks:
         Raises:
             InputError: Another process has failed.
         """
-        if self.world == 1:
-            return
-        try:
-            dist.barrier()
-        except RuntimeError as error:
+        if self.world > 1:
+            with others_watched(self):
+                dist.barrier()
+
+
+@contextmanager
+def others_watched(ranks: Ranks) -> Iterator[None]:
+    """Says so where work that is done together fails since another process is gone.
+
+    Raises:
+        InputError: It is.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        words = str(error).lower()
+        if ranks.world > 1 and any(word in words for word in _CONNECTION_WORDS):
             raise InputError("another process has failed; its own message says why") from error
+        raise
 
 
 @contextmanager

@@ -26,7 +26,7 @@ from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
 from megavid.engine.checkpoint import Checkpoint, save_checkpoint
 from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
-from megavid.engine.distributed import Ranks
+from megavid.engine.distributed import Ranks, others_watched
 from megavid.engine.interrupt import stop_request
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
 from megavid.engine.progress import training_progress
@@ -130,7 +130,8 @@ class Training:
                 began = time.perf_counter()
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
-                stopped = self._train_step(batch, stop)
+                with others_watched(self._ranks):
+                    stopped = self._train_step(batch, stop)
                 self._note(began, waited, progress, task)
                 if stopped or not self._save_and_evaluate(progress):
                     self._save()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -14,15 +15,21 @@ from megavid.convert.load import read_config
 from megavid.convert.start import Loaded, load_backbone, load_flow, load_from_detector
 from megavid.core.config import read_yaml, validate, with_overrides
 from megavid.core.errors import InputError
+from megavid.core.files import atomic_path
 from megavid.detection.detector import VideoDetector
 from megavid.engine.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from megavid.engine.outputs import make_output_folder
 from megavid.engine.recipe import Recipe
 from megavid.methods import build_detector, detector_config
 
+logger = logging.getLogger(__name__)
+
 _RECIPES = resources.files("megavid") / "recipes"
 
 CHECKPOINTS, RECIPE = "checkpoints", "recipe.json"
+
+_MAY_CHANGE = ("run.steps", "run.workers", "run.recompute", "run.compile")
+"""From one part of a run to the next."""
 
 SECTIONS = ("data", "start", "optimiser", "run", "log")
 """Parts of a recipe; other dotted paths are settings of its model."""
@@ -125,37 +132,48 @@ def make_detector(recipe: Recipe, classes: tuple[str, ...]) -> tuple[VideoDetect
         )
         if path is not None
     ]
+    if detector.config.backbone.norm == "frozen_batch" and not loaded:
+        logger.warning(
+            "frozen batch norm, and no weights to start from: this will hardly learn. Give start.backbone or "
+            "start.detector, or train from scratch with backbone.norm group"
+        )
     detector.freeze(stages=recipe.run.frozen_stages)
     return detector, loaded
 
 
-def prepare_run(folder: Path, recipe: Recipe, *, resume: bool) -> Checkpoint | None:
-    """Make a run's folder, or find the newest checkpoint in it.
+def prepare_run(folder: Path, recipe: Recipe, *, resume: bool) -> None:
+    """Make a run's folder and write its configuration to `recipe.json`.
 
     Args:
         folder: Of the run.
-        recipe: Its configuration, which is written to `recipe.json`.
-        resume: Go on from the newest checkpoint, if there is one.
-
-    Returns:
-        The checkpoint to go on from; None to begin.
+        recipe: Its configuration.
+        resume: Whether it may go on from a checkpoint.
 
     Raises:
-        InputError: The folder cannot be written to, holds a run that is not to be resumed, or one of another
-            recipe.
+        InputError: The folder cannot be written to, or holds a run that is not to be resumed.
     """
-    found = list_checkpoints(folder / CHECKPOINTS)
-    if found and not resume:
+    if list_checkpoints(folder / CHECKPOINTS) and not resume:
         raise InputError(f"{folder}: holds a run already; --resume goes on with it, or choose another folder")
     make_output_folder(folder)
     make_output_folder(folder / CHECKPOINTS)
-    values = recipe.model_dump(mode="json")
-    (folder / RECIPE).write_text(json.dumps(values, indent=1) + "\n")
+    newest_checkpoint(folder, recipe)  # fits, if there is one
+    with atomic_path(folder / RECIPE) as aside:
+        aside.write_text(json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
+
+
+def newest_checkpoint(folder: Path, recipe: Recipe) -> Checkpoint | None:
+    """What a run goes on from; None to begin.
+
+    Raises:
+        InputError: The checkpoint is broken or of another recipe; steps, logs and what only costs time or
+            memory may differ.
+    """
+    found = list_checkpoints(folder / CHECKPOINTS)
     if not found:
         return None
     checkpoint = load_checkpoint(found[-1])
-    for path in different(checkpoint.recipe, values):
-        if path.split(".")[0] != "log" and path not in {"run.steps", "run.workers", "run.recompute"}:
+    for path in different(checkpoint.recipe, recipe.model_dump(mode="json")):
+        if path.split(".")[0] != "log" and path not in _MAY_CHANGE:
             raise InputError(f"{folder}: the run in it was begun with another {path}; choose another folder")
     return checkpoint
 
