@@ -19,7 +19,6 @@ from megavid.data.generated.camera import VideoFrame, film
 from megavid.data.generated.scene import CLASSES, make_scene
 from megavid.data.ilsvrc_lists import CLASSES_FILE
 
-_VAL_EVERY = 5
 _QUALITY = 90
 _UNFINISHED = ".unfinished"
 
@@ -29,20 +28,29 @@ class GeneratedSet:
     """What is written. Video i of a seed is the same in every set of that size of frames.
 
     Attributes:
-        videos: How many; every fifth is for validation.
+        videos: How many.
+        val_every: One in how many is for validation.
         frames: Of each.
         height, width: Of a frame, pixels.
         seed: Of everything.
     """
 
     videos: int
+    val_every: int = 5
     frames: int = 48
     height: int = 144
     width: int = 192
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("videos", 1), ("frames", 1), ("height", 48), ("width", 48), ("seed", 0)):
+        for name, least in (
+            ("videos", 1),
+            ("val_every", 1),
+            ("frames", 1),
+            ("height", 48),
+            ("width", 48),
+            ("seed", 0),
+        ):
             value = getattr(self, name)
             if value < least:
                 raise InputError(f"{name}: expected at least {least}, got {value}")
@@ -93,7 +101,7 @@ def write_generated_set(
 
 
 def _write_video(folder: Path, config: GeneratedSet, video: int) -> None:
-    subset = "val" if video % _VAL_EVERY == _VAL_EVERY - 1 else "train"
+    subset = "val" if video % config.val_every == config.val_every - 1 else "train"
     name = f"{subset}/{config.seed:04d}_{video:06d}"
     images, annotations = (folder / top / "VID" / name for top in ("Data", "Annotations"))
     try:

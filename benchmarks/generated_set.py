@@ -1,0 +1,109 @@
+"""All methods on the generated set: AP50 by motion, mean and spread over seeds.
+
+    python -m benchmarks.generated_set runs --jobs 2
+
+For each seed a single-frame detector is trained from scratch, and all methods, the single-frame one among
+them, go on from it alike. What is done is not done again: a run that was broken off goes on. Each job has one
+thread. Prints the table of docs/results.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from megavid.engine.training_log import read_log
+from megavid.methods import METHODS
+
+MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
+
+GO_ON = ("--run.steps", "2500", "--optimiser.drops", "[2000]", "--optimiser.learning_rate", "0.01")
+"""How the methods go on from the single-frame detector."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training run.
+
+    Attributes:
+        folder: Where.
+        options: Of the command line.
+    """
+
+    folder: Path
+    options: tuple[str, ...]
+
+    def run(self) -> None:
+        """Train, unless it is done."""
+        if (self.folder / "model.safetensors").exists():
+            return
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "megavid", "train", "generated", "-o", str(self.folder), "--resume"]
+        environment = os.environ | {"OMP_NUM_THREADS": "1"}
+        with Path(f"{self.folder}.txt").open("w") as output:
+            subprocess.run(
+                [*command, "--device", "cpu", *self.options],
+                env=environment,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                check=True,
+            )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=list(METHODS))
+    parser.add_argument("--videos", type=int, default=500)
+    parser.add_argument("--jobs", type=int, default=1)
+    options = parser.parse_args()
+    data = options.folder / "data"
+    if not (data / "contact_sheet.jpg").exists():
+        command = [sys.executable, "-m", "megavid", "data", "synthesize", str(data)]
+        subprocess.run([*command, "--videos", str(options.videos)], check=True)
+    base, rest = [], []
+    for seed in options.seeds:
+        place = options.folder / f"seed_{seed}"
+        common = ("--data", str(data), "--run.seed", str(seed), "--run.workers", "0")
+        base.append(Job(place / "base", (*common, "--model", "single_frame_r50")))
+        start = ("--start.detector", str(place / "base" / "model.safetensors"))
+        rest += [
+            Job(place / method, (*common, *start, *GO_ON, "--model", f"{method}_r50"))
+            for method in options.methods
+        ]
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for jobs in (base, rest):
+            list(pool.map(Job.run, jobs))
+    print(table(options.folder, options.methods, options.seeds))
+
+
+def table(folder: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
+    """Markdown: mean and spread (largest less smallest) of each number over the seeds, in per cent."""
+    lines = ["| method | " + " | ".join(MOTIONS.values()) + " |", "|---" * (len(MOTIONS) + 1) + "|"]
+    for method in methods:
+        scores = [last_scores(folder / f"seed_{seed}" / method) for seed in seeds]
+        cells = []
+        for motion in MOTIONS:
+            values = 100 * np.array([score[motion] for score in scores])
+            cells.append(f"{values.mean():.1f} ({np.ptp(values):.1f})")
+        lines.append(f"| `{method}` | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def last_scores(folder: Path) -> dict[str, float]:
+    """AP50 by motion at the end of a run."""
+    scored = [line for line in read_log(folder / "log.jsonl") if "AP50" in line]
+    return scored[-1]
+
+
+if __name__ == "__main__":
+    main()
