@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import shutil
@@ -112,6 +113,23 @@ def test_what_comes_out(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
     detector = load_detector(weights=tmp_path / "run" / "best.safetensors", device="cpu")
     assert detector.class_names == ("disc", "ring", "square", "triangle", "cross", "star")
+
+
+def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, log__evaluate_every=3))
+    folder = tmp_path / "run"
+    assert train(recipe, folder) == 0
+    whole = numbers(folder)
+    # As if it had been killed in the evaluation after step 3, and in the last one.
+    log = folder / "log.jsonl"
+    for step in (6, 3):
+        kept = [line for line in whole if not (line["step"] == step and "AP50" in line)]
+        log.write_text("".join(json.dumps(line) + "\n" for line in kept if line["step"] <= step))
+        for path in list_checkpoints(folder / "checkpoints"):
+            if load_checkpoint(path).step > step:
+                path.unlink()
+        assert train(recipe, folder, "--resume") == 0
+        assert numbers(folder) == whole
 
 
 def test_frozen_stages_stay(data: Path, tmp_path: Path) -> None:

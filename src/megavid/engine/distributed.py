@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed.rendezvous import rendezvous
 
 from megavid.core.errors import InputError
 
@@ -19,7 +21,7 @@ T = TypeVar("T")
 _PATIENCE = timedelta(days=30)
 """How long a process waits for another, which may have hours of work left."""
 
-_CONNECTION_WORDS = ("connection", "gloo", "nccl", "timed out", "socket", "store")
+_CONNECTION_WORDS = ("connection", "gloo", "nccl", "timed out")
 """In the messages of PyTorch when another process is gone."""
 
 
@@ -99,7 +101,10 @@ def joined_ranks() -> Iterator[Ranks]:
         torch.cuda.set_device(local % torch.cuda.device_count())
     # Gradients on GPUs go by NCCL, what is agreed on by Gloo.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    # torchrun keeps one store over restarts, in which the addresses of killed processes still stand.
+    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), local)
     finally:

@@ -7,11 +7,11 @@ import math
 import resource
 import threading
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 import torch.distributed as dist
@@ -33,7 +33,7 @@ from megavid.engine.progress import training_progress
 from megavid.engine.recipe import Recipe
 from megavid.engine.training_data import TrainingData
 from megavid.engine.training_log import LOSSES, TrainingLog, write_curves
-from megavid.engine.training_scores import TrainingScores, evaluate_while_training
+from megavid.engine.training_scores import evaluate_while_training
 from megavid.engine.training_setup import CHECKPOINTS
 
 MODEL, BEST = "model.safetensors", "best.safetensors"
@@ -99,7 +99,7 @@ class Training:
         self._model: nn.Module = _Losses(detector)
         if ranks.world > 1:
             places = [detector.device.index] if detector.device.type == "cuda" else None
-            self._model = DistributedDataParallel(self._model, device_ids=places, broadcast_buffers=False)
+            self._model = DistributedDataParallel(self._model, device_ids=places)
         self._share = Share(run.batch, ranks.rank, ranks.world, run.clips_at_once)
         self._log = TrainingLog(folder, step=self.step) if ranks.first else None
 
@@ -126,15 +126,19 @@ class Training:
         groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
         with stop_request() as stop, training_progress(shown=self._ranks.first) as progress:
             task = progress.add_task("training", total=run.steps, completed=self.step, note="")
+            if self._evaluation_missing() and not self._evaluate(progress):
+                return False
             while self.step < run.steps:
                 began = time.perf_counter()
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
-                with others_watched(self._ranks):
+                with others_watched(self._ranks), self._memory_watched():
                     stopped = self._train_step(batch, stop)
                 self._note(began, waited, progress, task)
-                if stopped or not self._save_and_evaluate(progress):
+                due = self._evaluation_due()
+                if due or stopped or self._save_due():
                     self._save()
+                if stopped or (due and not self._evaluate(progress)):
                     return False
         self._finish()
         return True
@@ -160,16 +164,27 @@ class Training:
         if self._ranks.world > 1:
             dist.all_reduce(sums)
         sums[:-1] /= self._ranks.world
-        if recipe.optimiser.clip_norm is not None:
-            self._scaler.unscale_(self._optimiser)
-            trained = [p for p in detector.parameters() if p.requires_grad]
-            nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm)
+        self._scaler.unscale_(self._optimiser)
+        trained = [p for p in detector.parameters() if p.requires_grad]
+        norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm or math.inf)
+        if not self._scaler.is_enabled() and not norm.isfinite():  # else the step is left out
+            self._fail("the gradient is not finite", [clip for group in batch for clip in group])
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self.step += 1
-        for name, value in zip(LOSSES, sums.tolist(), strict=False):
+        for name, value in zip((*LOSSES, "gradient_norm"), (*sums.tolist()[:-1], float(norm)), strict=True):
             self._add(name, value)
         return bool(sums[-1])
+
+    @contextmanager
+    def _memory_watched(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            raise InputError(
+                f"step {self.step}: the device's memory is full; checkpoints up to there are kept. Try "
+                "run.clips_at_once 1, run.recompute true, run.dtype bfloat16 or a smaller input.min_size"
+            ) from error
 
     def _autocast(self) -> torch.autocast:
         dtype = self.recipe.run.dtype
@@ -178,13 +193,15 @@ class Training:
         )
 
     def _check_finite(self, losses: Tensor, group: Sequence[TrainingClip]) -> None:
-        if losses.isfinite().all():
-            return
-        values = ", ".join(f"{name} {value:g}" for name, value in zip(LOSSES, losses.tolist(), strict=True))
-        clips = ", ".join(clip.name for clip in group)
+        if not losses.isfinite().all():
+            named = zip(LOSSES, losses.tolist(), strict=True)
+            values = ", ".join(f"{name} {value:g}" for name, value in named)
+            self._fail(f"the loss is not finite ({values})", group)
+
+    def _fail(self, what: str, clips: Sequence[TrainingClip]) -> NoReturn:
         raise InputError(
-            f"step {self.step}: the loss is not finite ({values}) for {clips}; earlier checkpoints are "
-            "kept. Try a lower optimiser.learning_rate, a longer optimiser.warmup, "
+            f"step {self.step}: {what} for {', '.join(clip.name for clip in clips)}; checkpoints up to there "
+            "are kept. Try a lower optimiser.learning_rate, a longer optimiser.warmup, "
             "optimiser.clip_norm 10, or run.dtype float32"
         )
 
@@ -204,6 +221,7 @@ class Training:
             line = {
                 "loss": sum(losses.values()),
                 **losses,
+                "gradient_norm": self._sums["gradient_norm"] / count,
                 "learning_rate": self._optimiser.param_groups[0]["lr"],
                 "clips_per_second": count * self.recipe.run.batch / seconds,
                 "data_wait": self._sums["waited"] / seconds,
@@ -217,19 +235,36 @@ class Training:
         if note:
             progress.update(task, note=note)
 
-    def _save_and_evaluate(self, progress: Progress) -> bool:
-        """What is due after a step; False if the user asked to stop."""
-        log, last = self.recipe.log, self.step == self.recipe.run.steps
-        scores_due = self.data.val is not None and (
-            last or (log.evaluate_every is not None and self.step % log.evaluate_every == 0)
-        )
-        if self.step % log.save_every == 0 or last or scores_due:
-            self._save()
-        if not scores_due:
-            return True
+    def _save_due(self) -> bool:
+        return self.step % self.recipe.log.save_every == 0 or self.step == self.recipe.run.steps
+
+    def _evaluation_due(self) -> bool:
+        every, last = self.recipe.log.evaluate_every, self.step == self.recipe.run.steps
+        return self.data.val is not None and (last or (every is not None and self.step % every == 0))
+
+    def _evaluation_missing(self) -> bool:
+        """Whether the run was broken off after a step and before the evaluation that was due then."""
+        done = self._log is not None and self._log.has("AP50", self.step)
+        return self.step > 0 and self._evaluation_due() and not self._ranks.agree(done)
+
+    def _evaluate(self, progress: Progress) -> bool:
+        """Score the detector, and keep it if it is the best so far; False if the user asked to stop."""
+        assert self.data.val is not None
         self._ranks.wait()
         progress.stop()  # evaluation has a bar of its own
-        scores = self._evaluate()
+        self.detector.eval()
+        try:
+            scores = evaluate_while_training(
+                self.detector,
+                self.data.val,
+                self.folder,
+                step=self.step,
+                motion=self.recipe.log.motion,
+                ranks=self._ranks,
+                problems=self.data.problems,
+            )
+        finally:
+            self.detector.train()
         progress.start()
         if scores is None:
             return False
@@ -242,22 +277,6 @@ class Training:
                 self._write_model(self.folder / BEST)
                 self._save()  # which knows the best, now
         return True
-
-    def _evaluate(self) -> TrainingScores | None:
-        assert self.data.val is not None
-        self.detector.eval()
-        try:
-            return evaluate_while_training(
-                self.detector,
-                self.data.val,
-                self.folder,
-                step=self.step,
-                motion=self.recipe.log.motion,
-                ranks=self._ranks,
-                problems=self.data.problems,
-            )
-        finally:
-            self.detector.train()
 
     def _save(self) -> None:
         if not self._ranks.first:

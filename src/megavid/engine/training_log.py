@@ -58,6 +58,10 @@ class TrainingLog:
                 if value is not None:
                     self._board.add_scalar(name, value, step)
 
+    def has(self, name: str, step: int) -> bool:
+        """Whether a line of this step has such a number."""
+        return any(line["step"] == step and name in line for line in read_log(self._path))
+
     def picture(self, step: int, name: str, image: Image) -> None:
         """An RGB image for TensorBoard."""
         if self._board is not None:
