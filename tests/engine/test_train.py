@@ -20,6 +20,7 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from megavid import load_detector
 from megavid.cli import main
@@ -113,6 +114,20 @@ def test_what_comes_out(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
     detector = load_detector(weights=tmp_path / "run" / "best.safetensors", device="cpu")
     assert detector.class_names == ("disc", "ring", "square", "triangle", "cross", "star")
+
+
+def test_tensorboard_has_it_all(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, "single_frame"))
+    assert train(recipe, tmp_path / "run") == 0
+    events = EventAccumulator(str(tmp_path / "run" / "tensorboard"), size_guidance={"images": 0}).Reload()
+    for line in read_log(tmp_path / "run" / "log.jsonl"):
+        for name, value in line.items():
+            if name != "step" and value is not None:
+                [there] = [event.value for event in events.Scalars(name) if event.step == line["step"]]
+                assert there == pytest.approx(value, rel=1e-5), name
+    pictures = events.Tags()["images"]
+    assert len(pictures) == 4
+    assert all(name.startswith("clip_") for name in pictures)
 
 
 def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: Path) -> None:
