@@ -123,7 +123,7 @@ def test_ones_own_data_in_this_layout(tmp_path: Path) -> None:
     assert table.labels.tolist() == [1, 0]
     assert table.files.to_pylist() == [f"Data/VID/val/ä/00000{i}.png" for i in range(2)]
     with pytest.raises(
-        InputError, match=r"000000.xml, object 1: no class is called 'Fuchs'; --classes names"
+        InputError, match=r"000000.xml, object 1: no class is called 'Fuchs'; --classes or ImageSets"
     ):
         read(tmp_path, "vid_val")
 

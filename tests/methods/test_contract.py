@@ -275,7 +275,7 @@ def test_losses_of_stills_and_clips(
         assert loss.isfinite()
         assert loss > 0
     assert losses.total.item() == pytest.approx(
-        sum(float(x) for x in (losses.objectness, losses.proposals, losses.classes, losses.boxes))
+        sum(x.item() for x in (losses.objectness, losses.proposals, losses.classes, losses.boxes))
     )
 
 
