@@ -14,7 +14,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,13 +36,17 @@ class Job:
     Attributes:
         folder: Where.
         options: Of the command line.
+        after: The run to wait for.
     """
 
     folder: Path
     options: tuple[str, ...]
+    after: Future[None] | None = None
 
     def run(self) -> None:
         """Train, unless it is done."""
+        if self.after is not None:
+            self.after.result()
         if (self.folder / "model.safetensors").exists():
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
@@ -70,19 +74,20 @@ def main() -> None:
     if not (data / "contact_sheet.jpg").exists():
         command = [sys.executable, "-m", "megavid", "data", "synthesize", str(data)]
         subprocess.run([*command, "--videos", str(options.videos)], check=True)
-    base, rest = [], []
-    for seed in options.seeds:
-        place = options.folder / f"seed_{seed}"
-        common = ("--data", str(data), "--run.seed", str(seed), "--run.workers", "0")
-        base.append(Job(place / "base", (*common, "--model", "single_frame_r50")))
-        start = ("--start.detector", str(place / "base" / "model.safetensors"))
-        rest += [
-            Job(place / method, (*common, *start, *GO_ON, "--model", f"{method}_r50"))
-            for method in options.methods
-        ]
     with ThreadPoolExecutor(options.jobs) as pool:
-        for jobs in (base, rest):
-            list(pool.map(Job.run, jobs))
+        bases, rest = [], []
+        for seed in options.seeds:
+            place = options.folder / f"seed_{seed}"
+            common = ("--data", str(data), "--run.seed", str(seed), "--run.workers", "0")
+            base = Job(place / "base", (*common, "--model", "single_frame_r50"))
+            bases.append(pool.submit(base.run))
+            start = ("--start.detector", str(place / "base" / "model.safetensors"))
+            rest += [
+                Job(place / method, (*common, *start, *GO_ON, "--model", f"{method}_r50"), bases[-1])
+                for method in options.methods
+            ]
+        for run in [pool.submit(job.run) for job in rest]:
+            run.result()
     print(table(options.folder, options.methods, options.seeds))
 
 
