@@ -44,6 +44,8 @@ CLASSES: tuple[str, ...] = tuple(_EMBLEMS)
 _EMBLEM = 0.88  # of a ball's radius
 _PACES = ((0.0, 0.2), (0.35, 0.9), (1.8, 9.0))
 """Pixels a frame of slow, medium and fast balls in a frame of 144 lines, drawn evenly in their logarithm."""
+_SWAYING = (0.8, 0.45, 0.1)
+"""The share of them that only sway, their emblem always in sight: what hardly moves seldom tumbles."""
 
 
 @dataclass(frozen=True)
@@ -231,10 +233,11 @@ def make_scene(*, seed: int, video: int, height: int, width: int) -> Scene:
 def _make_ball(rng: np.random.Generator, height: int, width: int, hue: float) -> Ball:
     short = min(height, width)
     radius = short * rng.uniform(0.12, 0.24)
-    low, high = _PACES[int(rng.integers(3))]
+    kind = int(rng.integers(3))
+    low, high = _PACES[kind]
     pace = short / 144 * math.exp(rng.uniform(math.log(low + 0.02), math.log(high)))
     heading = rng.uniform(0, math.tau)
-    sways = rng.random() < 0.35
+    sways = rng.random() < _SWAYING[kind]
     spin = rng.uniform(0.06, 0.3) * rng.choice((-1, 1))
     own = (colour(hue, 0.75, 0.8), colour(hue + 0.07, 0.85, 0.5), colour(hue + 0.5, 0.35, 1.0))
     return Ball(
