@@ -25,7 +25,7 @@ from megavid.methods import METHODS
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 
-GO_ON = ("--run.steps", "2500", "--optimiser.drops", "[2000]", "--optimiser.learning_rate", "0.01")
+GO_ON = ("--run.steps", "1500", "--optimiser.drops", "[1200]", "--optimiser.learning_rate", "0.01")
 """How the methods go on from the single-frame detector."""
 
 
