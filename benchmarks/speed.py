@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from megavid import VideoSession, load_detector
-from megavid.data.synthesize import render_clip
+from megavid.data.generated.camera import film
 from megavid.methods import METHODS
 
 HEIGHT, WIDTH = 720, 1280
@@ -52,7 +52,8 @@ def measure(model: str) -> dict[str, Any]:
     detector = load_detector(model, device="cpu")
     memory = getattr(detector.config.method, "memory", 0)
     warm_up = detector.plan.past + detector.plan.future + memory + 1
-    frames = list(render_clip(seed=0, num_frames=warm_up + MEASURED, height=HEIGHT, width=WIDTH).images)
+    filmed = film(seed=0, video=0, frames=warm_up + MEASURED, height=HEIGHT, width=WIDTH)
+    frames = [frame.image for frame in filmed]
     encodes = count_encodes(detector)
     session = VideoSession(detector)  # a stream: exactly one frame is encoded a step
     start = time.perf_counter()

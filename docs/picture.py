@@ -8,27 +8,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from megavid.core.detections import Detections
-from megavid.data.synthesize import CLASSES, render_clip
-from megavid.video.render import draw_detections
+from megavid.data.generated.camera import film
+from megavid.data.generated.scene import CLASSES
+from megavid.video.render import Mark, draw_marks, label_color
 
-KEY, PAST, FUTURE = 40, 12, 12
+SEED, VIDEO = 1, 8
+KEY = 40
 GLOBAL = (3, 66, 84, 95)
 SMALL = (160, 120)
-WIDTH, HEIGHT = 1160, 560
+WIDTH, HEIGHT = 1160, 508
 BLUE, GREEN, ORANGE, GREY = (38, 102, 178), (36, 130, 76), (196, 106, 20), (110, 110, 110)
 
 
 def main() -> None:
-    clip = render_clip(seed=5, num_frames=96, height=240, width=320, num_objects=4)
+    video = list(film(seed=SEED, video=VIDEO, frames=96, height=240, width=320))
     canvas = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(canvas)
 
     def paste(frame: int, at: tuple[int, int], size: tuple[int, int], color: tuple[int, int, int]) -> None:
-        picture = Image.fromarray(clip.images[frame]).resize(size)
+        picture = Image.fromarray(video[frame].image).resize(size)
         canvas.paste(picture, at)
         draw.rectangle(
             (at[0] - 2, at[1] - 2, at[0] + size[0] + 1, at[1] + size[1] + 1), outline=color, width=3
@@ -48,16 +48,12 @@ def main() -> None:
     for i, frame in enumerate((28, 32, 36, 44, 48, 52)):
         paste(frame, (20 + i * 120, 394), (112, 84), BLUE)
     title(f"key frame {KEY}: what is detected", (780, 14), GREEN)
-    visible = torch.from_numpy(clip.visible[KEY])
-    found = Detections(
-        torch.from_numpy(clip.boxes[KEY])[visible],
-        torch.ones(len(clip.labels))[visible],
-        torch.from_numpy(clip.labels.astype(np.int64))[visible],
-        CLASSES,
-    )
-    large = draw_detections(
-        np.asarray(Image.fromarray(clip.images[KEY]).resize((360, 270))), scaled(found, 360 / 320)
-    )
+    key = video[KEY]
+    marks = [
+        Mark(box * 360 / 320, CLASSES[label], label_color(label))
+        for box, label in zip(key.boxes, key.labels.tolist(), strict=True)
+    ]
+    large = draw_marks(np.asarray(Image.fromarray(key.image).resize((360, 270))), marks)
     canvas.paste(Image.fromarray(large), (780, 44))
     draw.rectangle((778, 42, 1141, 315), outline=GREEN, width=3)
     for y, color in ((100, ORANGE), (276, GREY), (434, BLUE)):
@@ -75,10 +71,6 @@ def main() -> None:
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size=size)
-
-
-def scaled(found: Detections, factor: float) -> Detections:
-    return Detections(found.boxes * factor, found.scores, found.labels, found.class_names)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ import torch
 
 from megavid.convert.load import load_detector, read_config
 from megavid.core.frames import Image
-from megavid.data.synthesize import render_clip
+from megavid.data.generated.camera import film
 from megavid.detection.detector import VideoDetector
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -63,10 +63,10 @@ def build_tiny(method: str, **changes: Any) -> VideoDetector[Any, Any]:
 
 @pytest.fixture
 def make_frames() -> Callable[[int], list[Image]]:
-    """`make_frames(n)`: the first n frames of a rendered 96x64 clip."""
+    """`make_frames(n)`: the first n frames of a generated 96x64 video."""
 
     def make(n: int) -> list[Image]:
-        return list(render_clip(seed=3, num_frames=n, height=64, width=96).images)
+        return [frame.image for frame in film(seed=0, video=3, frames=n, height=64, width=96)]
 
     return make
 

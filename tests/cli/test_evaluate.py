@@ -20,7 +20,7 @@ import pytest
 from megavid.cli import main
 from megavid.convert.weights import write_weights
 from megavid.core.annotations import Annotations, load_annotations
-from megavid.data.synthesize import CLASSES
+from megavid.data.generated.scene import CLASSES
 from megavid.evaluation.table import save_predictions
 from tests.cli.helpers import error_of
 from tests.conftest import build_tiny

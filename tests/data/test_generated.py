@@ -30,8 +30,7 @@ def sums(folder: Path) -> dict[str, str]:
 
 
 def frames_of(video: int, *, seed: int = 0, frames: int = 6) -> list[VideoFrame]:
-    scene = make_scene(seed=seed, video=video, height=72, width=96)
-    return list(film(scene, seed=seed, video=video, frames=frames))
+    return list(film(seed=seed, video=video, frames=frames, height=72, width=96))
 
 
 @pytest.fixture(scope="module")

@@ -30,7 +30,8 @@ from megavid.core.errors import InputError
 from megavid.core.sampling import ReferenceGroup, TrainingPlan
 from megavid.data.clips import ClipOrder
 from megavid.data.coco import write_cocovid
-from megavid.data.synthesize import CLASSES, render_clip
+from megavid.data.generated.camera import film
+from megavid.data.generated.scene import CLASSES
 from megavid.engine.checkpoint import list_checkpoints, load_checkpoint
 from megavid.engine.clips import ClipReader, Share
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
@@ -113,7 +114,7 @@ def test_what_comes_out(data: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     )
     assert (tmp_path / "run" / "curves.png").stat().st_size > 10_000
     detector = load_detector(weights=tmp_path / "run" / "best.safetensors", device="cpu")
-    assert detector.class_names == ("disc", "ring", "square", "triangle", "cross", "star")
+    assert detector.class_names == CLASSES
 
 
 def test_tensorboard_has_it_all(data: Path, tmp_path: Path) -> None:
@@ -414,15 +415,16 @@ def test_a_cocovid_set_with_other_classes(
 
 
 def test_training_on_video_files(tmp_path: Path) -> None:
-    clip = render_clip(seed=1, num_frames=12, height=64, width=96, num_objects=1)
+    frames = list(film(seed=0, video=1, frames=12, height=64, width=96))
     with VideoWriter(tmp_path / "clip.mp4", rate=Fraction(25), width=96, height=64) as writer:
-        for t, image in enumerate(clip.images):
-            writer.write(image, t / 25)
+        for t, frame in enumerate(frames):
+            writer.write(frame.image, t / 25)
     builder = AnnotationBuilder(CLASSES, root=tmp_path)
     builder.video("clip", source="clip.mp4")
-    for t in range(12):
+    for t, frame in enumerate(frames):
         builder.frame(t, width=96, height=64)
-        builder.box(*clip.boxes[t, 0].tolist(), label=int(clip.labels[0]), track=0)
+        for box, label, track in zip(frame.boxes.tolist(), frame.labels, frame.tracks, strict=True):
+            builder.box(*box, label=int(label), track=int(track))
     builder.build().save(tmp_path / "index.parquet")
     recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(tmp_path / "index.parquet"))
     assert train(recipe, tmp_path / "run") == 0

@@ -11,25 +11,24 @@ import yaml
 
 from megavid.core.annotations import AnnotationBuilder
 from megavid.core.config import with_overrides
-from megavid.data.synthesize import CLASSES, render_clip
+from megavid.data.generated.camera import film
+from megavid.data.generated.scene import CLASSES
 from tests.conftest import tiny_overrides
 
 
 def write_videos(folder: Path, *, videos: int = 3, frames: int = 8, seed: int = 0) -> Path:
-    """An index of rendered clips of 96x64; every third frame is not listed, the first has no objects."""
+    """An index of generated videos of 96x64; every third frame is not listed, the first has no objects."""
     builder = AnnotationBuilder(CLASSES, root=folder)
     for video in range(videos):
         builder.video(f"clip_{video}")
         (folder / f"clip_{video}").mkdir(parents=True)
-        clip = render_clip(seed=100 * seed + video, num_frames=frames, height=64, width=96, num_objects=2)
-        for t in range(frames):
+        for t, frame in enumerate(film(seed=seed, video=video, frames=frames, height=64, width=96)):
             file = f"clip_{video}/{t:06d}.png"
-            PIL.Image.fromarray(clip.images[t]).save(folder / file)
+            PIL.Image.fromarray(frame.image).save(folder / file)
             builder.frame(t, file=file, width=96, height=64, listed=t % 3 != 2)
-            for i in range(2):
-                if clip.visible[t, i] and t > 0:
-                    x1, y1, x2, y2 = clip.boxes[t, i].tolist()
-                    builder.box(x1, y1, x2, y2, label=int(clip.labels[i]), track=i)
+            for box, label, track in zip(frame.boxes.tolist(), frame.labels, frame.tracks, strict=True):
+                if t > 0:
+                    builder.box(*box, label=int(label), track=int(track))
     path = folder / "index.parquet"
     builder.build().save(path)
     return path

@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
-from megavid.data.synthesize import CLASSES, render_clip
+from megavid.data.generated.camera import film
+from megavid.data.generated.scene import CLASSES
 from megavid.evaluation.table import Predictions
 
 
@@ -20,15 +21,13 @@ def write_data_set(
     for number in range(videos):
         name = f"clip {number}"
         (root / name).mkdir(parents=True)
-        clip = render_clip(seed=number, num_frames=frames, height=height, width=width)
         builder.video(name)
-        for t, image in enumerate(clip.images):
+        for t, frame in enumerate(film(seed=0, video=number, frames=frames, height=height, width=width)):
             file = f"{name}/{t:06d}.jpg"
-            PIL.Image.fromarray(image).save(root / file, quality=90)
+            PIL.Image.fromarray(frame.image).save(root / file, quality=90)
             builder.frame(t, file=file, width=width, height=height)
-            for i in np.flatnonzero(clip.visible[t]).tolist():
-                box = clip.boxes[t, i].tolist()
-                builder.box(*box, label=int(clip.labels[i]), track=int(clip.track_ids[i]))
+            for box, label, track in zip(frame.boxes.tolist(), frame.labels, frame.tracks, strict=True):
+                builder.box(*box, label=int(label), track=int(track))
     return builder.build()
 
 

@@ -11,7 +11,8 @@ import torch
 
 from megavid.convert.load import load_detector, read_config
 from megavid.core.files import atomic_path
-from megavid.data.synthesize import CLASSES, render_clip
+from megavid.data.generated.camera import film
+from megavid.data.generated.scene import CLASSES
 from megavid.detection.detector import VideoDetector
 from megavid.engine.detect import DetectOptions, DetectSummary, detect_to_folder
 from megavid.engine.outputs import make_output_folder
@@ -56,14 +57,13 @@ def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
         InputError: The folder cannot be written to.
     """
     make_output_folder(folder)
-    clip = render_clip(seed=seed, num_frames=_FRAMES, height=_HEIGHT, width=_WIDTH)
     path = folder / "clip.mp4"
     with (
         atomic_path(path) as aside,
         VideoWriter(aside, rate=Fraction(_RATE), width=_WIDTH, height=_HEIGHT) as writer,
     ):
-        for index, image in enumerate(clip.images):
-            writer.write(image, index / _RATE)
+        for index, frame in enumerate(film(seed=seed, video=0, frames=_FRAMES, height=_HEIGHT, width=_WIDTH)):
+            writer.write(frame.image, index / _RATE)
     for model in (f"{method}_r50" for method in METHODS):
         detector = _untrained(model, seed=seed)
         options = DetectOptions()

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from megavid.data.generated.scene import Scene
-from megavid.data.synthesize import stream
+from megavid.data.generated.drawing import stream
+from megavid.data.generated.scene import Scene, make_scene
 
 _STRETCHES, _NOISE = 4, 5  # random streams
 _SHUTTER = 0.9  # of the time from frame to frame
@@ -58,8 +58,9 @@ class _Stretch:
         return self.strength * (1 - away * away) ** 2 if away < 1 else 0.0
 
 
-def film(scene: Scene, *, seed: int, video: int, frames: int) -> Iterator[VideoFrame]:
-    """Film a scene; frame t is the same whatever `frames` is."""
+def film(*, seed: int, video: int, frames: int, height: int, width: int) -> Iterator[VideoFrame]:
+    """A video of a seed; frame t is the same whatever `frames` is. Sizes in pixels."""
+    scene = make_scene(seed=seed, video=video, height=height, width=width)
     for t in range(frames):
         defocus, dark = (_strength(seed, video, kind, t) for kind in (0, 1))
         sigma = 2.6 * defocus * scene.height / 144

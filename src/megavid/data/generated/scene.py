@@ -14,17 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.data.synthesize import (
-    Background,
-    Field,
-    Floats,
-    colour,
-    cross,
-    dots,
-    inside,
-    make_background,
-    stream,
-)
+from megavid.data.generated.background import Background, make_background
+from megavid.data.generated.drawing import Field, Floats, colour, cross, dots, inside, stream
 
 _BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # random streams
 

@@ -16,7 +16,7 @@ import PIL.Image
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.data.generated.camera import VideoFrame, film
-from megavid.data.generated.scene import CLASSES, make_scene
+from megavid.data.generated.scene import CLASSES
 from megavid.data.ilsvrc_lists import CLASSES_FILE
 
 _QUALITY = 90
@@ -107,8 +107,10 @@ def _write_video(folder: Path, config: GeneratedSet, video: int) -> None:
     try:
         images.mkdir(parents=True)
         annotations.mkdir(parents=True)
-        scene = make_scene(seed=config.seed, video=video, height=config.height, width=config.width)
-        for t, frame in enumerate(film(scene, seed=config.seed, video=video, frames=config.frames)):
+        filmed = film(
+            seed=config.seed, video=video, frames=config.frames, height=config.height, width=config.width
+        )
+        for t, frame in enumerate(filmed):
             PIL.Image.fromarray(frame.image).save(images / f"{t:06d}.JPEG", quality=_QUALITY)
             (annotations / f"{t:06d}.xml").write_bytes(_xml(frame, name, f"{t:06d}"))
     except OSError as error:
