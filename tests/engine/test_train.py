@@ -178,6 +178,29 @@ def test_what_changes_nothing(data: Path, tmp_path: Path, changes: dict[str, Any
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-5)
 
 
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles with a C++ compiler")
+def test_a_compiled_backbone_is_the_same(data: Path, tmp_path: Path) -> None:
+    for name, compiled in (("plain", False), ("compiled", True)):
+        values = recipe_values(data, "single_frame", data__val=None, run__compile=compiled, run__steps=2)
+        values["optimiser"]["drops"] = []
+        assert train(write_recipe(tmp_path / f"{name}.yaml", values), tmp_path / name) == 0
+    for a, b in zip(numbers(tmp_path / "plain"), numbers(tmp_path / "compiled"), strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+def test_no_compiler(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, run__compile=True)
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(tmp_path / "run")]
+    nowhere = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    process = subprocess.run(
+        [*command, "--device", "cpu"], env=os.environ | nowhere, text=True, capture_output=True, check=False
+    )
+    assert process.returncode == 2, process.stderr
+    assert "run.compile: expected what PyTorch compiles with" in process.stderr
+    assert "Traceback" not in process.stderr
+
+
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("method", METHODS)
 def test_half_precision_learns(method: str, data: Path, tmp_path: Path, dtype: str) -> None:

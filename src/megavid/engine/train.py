@@ -132,7 +132,7 @@ class Training:
                 began = time.perf_counter()
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
-                with others_watched(self._ranks), self._memory_watched():
+                with others_watched(self._ranks), self._device_watched():
                     stopped = self._train_step(batch, stop)
                 self._note(began, waited, progress, task)
                 due = self._evaluation_due()
@@ -177,13 +177,21 @@ class Training:
         return bool(sums[-1])
 
     @contextmanager
-    def _memory_watched(self) -> Iterator[None]:
+    def _device_watched(self) -> Iterator[None]:
+        """Say what to do where the device's memory is full or nothing can be compiled."""
         try:
             yield
         except torch.OutOfMemoryError as error:
             raise InputError(
                 f"step {self.step}: the device's memory is full; checkpoints up to there are kept. Try "
                 "run.clips_at_once 1, run.recompute true, run.dtype bfloat16 or a smaller input.min_size"
+            ) from error
+        except RuntimeError as error:
+            if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+                raise
+            raise InputError(
+                "run.compile: expected what PyTorch compiles with, a C++ compiler on a CPU, Triton on a GPU, "
+                f"or run.compile false: {str(error).splitlines()[0]}"
             ) from error
 
     def _autocast(self) -> torch.autocast:
