@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megavid.engine.training_log import read_log
+from megavid.engine.training_log import CURVES, read_log
 from megavid.methods import METHODS
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
@@ -47,7 +47,7 @@ class Job:
         """Train, unless it is done."""
         if self.after is not None:
             self.after.result()
-        if (self.folder / "model.safetensors").exists():
+        if (self.folder / CURVES).exists():  # the last that a run writes
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "megavid", "train", "generated", "-o", str(self.folder), "--resume"]

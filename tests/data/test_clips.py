@@ -45,6 +45,16 @@ def test_frames_without_an_object_in_them() -> None:
     assert np.flatnonzero(~has_objects(make())).tolist() == [3, 4, 5, 13, 14, 15]
 
 
+def test_slivers_and_crowds_are_no_objects_to_learn() -> None:
+    builder = AnnotationBuilder(("cat",), root=Path("data"))
+    builder.video("v")
+    boxes = {0: (49.4, 2, 60, 20), 1: (48.9, 2, 60, 20), 2: (1, 2, 1.5, 20), 3: (1, 2, 30, 20)}
+    for t, box in boxes.items():
+        builder.frame(t, file=f"{t}.png", width=50, height=40)
+        builder.box(*box, label=0, difficult=t == 3)
+    assert has_objects(builder.build()).tolist() == [False, True, False, False]
+
+
 def test_an_epoch_has_every_key_frame_once() -> None:
     order = ClipOrder([make(stills=1)], PLAN, seed=0)
     expected = [0, 1, 2, 7, 8, 9, 10, 11, 12, 17, 18, 19, 20]

@@ -43,6 +43,11 @@ def test_without_objects_all_is_background() -> None:
     assert match(BOXES, torch.zeros(0, 4), low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
 
 
+def test_an_object_that_no_box_touches_has_none() -> None:
+    objects = torch.tensor([[500.0, 500, 510, 510]])
+    assert match(BOXES, objects, low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
+
+
 def test_an_objects_best_box_belongs_to_what_it_overlaps_most() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]])
     objects = torch.tensor([[0.0, 0, 10, 1], [0, 0, 10, 6]])

@@ -20,10 +20,12 @@ import numpy as np
 import PIL.Image
 import pytest
 import torch
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from megavid import load_detector
 from megavid.cli import main
+from megavid.convert.load import read_config
 from megavid.core.annotations import AnnotationBuilder, load_annotations
 from megavid.core.config import validate
 from megavid.core.errors import InputError
@@ -42,6 +44,7 @@ from megavid.video.folder import read_image
 from megavid.video.writer import VideoWriter
 from tests.conftest import build_tiny
 from tests.data.ilsvrc_set import write_ilsvrc
+from tests.data.test_motion import write_mat
 from tests.engine.training import recipe_values, write_recipe, write_videos
 
 Train = Callable[..., Path]
@@ -269,18 +272,27 @@ def children_of(pid: int) -> list[int]:
     return [int(child) for child in children]
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -> None:
-    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
-    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
-    command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(folder), "--device", "cpu"]
-    process = subprocess.Popen(command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    deadline = time.monotonic() + 60
+def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
+    """Until a run has done five steps."""
+    deadline = time.monotonic() + 120
     while not (folder / "log.jsonl").exists() or len(read_log(folder / "log.jsonl")) < 5:
         assert process.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    process.send_signal(how)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """Sent to all processes, as by a terminal or a cluster, those that read ahead among them."""
+    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    values["run"]["workers"] = 2
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(folder), "--device", "cpu"]
+    process = subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    wait_for_steps(process, folder)
+    os.killpg(process.pid, how)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130, output
     [path] = list_checkpoints(folder / "checkpoints")
@@ -291,22 +303,47 @@ def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -
     assert [line["step"] for line in numbers(folder)] == list(range(1, step + 3))
 
 
+def test_torchrun_that_is_ended_saves_first(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    values["run"]["workers"] = 1
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu")
+    wait_for_steps(process, folder)
+    process.terminate()
+    output, _ = process.communicate(timeout=120)
+    [path] = list_checkpoints(folder / "checkpoints")
+    assert f"stopped at step {load_checkpoint(path).step}; --resume goes on" in output
+
+
+def test_restarts_leave_other_runs_alone(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, data__val=None)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
+    process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu", restarts=1)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "holds a run already" in output
+    assert [load_checkpoint(path).step for path in list_checkpoints(folder / "checkpoints")] == [3]
+
+
 def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = recipe_values(
-        data,
-        run__steps=40,
-        optimiser__learning_rate=1e7,
-        data__val=None,
-        optimiser__warmup=3,
-        log__save_every=1,
+    values = recipe_values(data, data__val=None, optimiser__warmup=0, optimiser__drops=[], log__save_every=2)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "2") == 0
+    assert (
+        train(recipe, folder, "--resume", "--optimiser.learning_rate", "1e9", "--log.save_every", "99") == 2
     )
-    folder = tmp_path / "run"
-    assert train(write_recipe(tmp_path / "recipe.yaml", values), folder) == 2
     message = capsys.readouterr().err
     assert "the loss is not finite" in message
     assert "clip_" in message  # the clips' files
-    assert "optimiser.learning_rate" in message
-    assert f"step {load_checkpoint(list_checkpoints(folder / 'checkpoints')[-1]).step}:" in message
+    assert int(message.partition("error: step ")[2].partition(":")[0]) > 2
+    # What it advises.
+    assert "--resume and a lower optimiser.learning_rate" in message
+    assert train(recipe, folder, "--resume", "--optimiser.learning_rate", "0.001") == 0
+    output = capsys.readouterr().out
+    assert "goes on from step 2" in output
+    assert "with another optimiser.learning_rate than before" in output
+    assert numbers(folder)[-1]["learning_rate"] == 0.001
 
 
 def test_a_full_disk_keeps_what_was_saved(
@@ -348,6 +385,66 @@ def test_biases_learn_faster_and_do_not_decay() -> None:
     assert any(p is detector.predictor.scores.bias for p in biases["params"])
 
 
+def test_a_full_disk_while_the_best_is_kept(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", recipe_values(data)), tmp_path / "run"
+    (folder / "best.safetensors").mkdir(parents=True)  # is in the way
+    assert train(recipe, folder) == 2
+    assert "best.safetensors: " in capsys.readouterr().err
+    assert (folder / "model.safetensors").exists()
+    (folder / "best.safetensors").rmdir()
+    assert train(recipe, folder, "--resume") == 0
+    assert load_checkpoint(list_checkpoints(folder / "checkpoints")[-1]).best[1] == 6
+    assert (folder / "best.safetensors").exists()
+
+
+def test_a_broken_checkpoint_is_passed_over(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe, folder = (
+        write_recipe(tmp_path / "recipe.yaml", recipe_values(data, data__val=None)),
+        tmp_path / "run",
+    )
+    assert train(recipe, folder) == 0
+    whole = numbers(folder)
+    list_checkpoints(folder / "checkpoints")[-1].write_bytes(b"")
+    (folder / "checkpoints" / ".step_00000005.77.partial.pt").touch()
+    assert train(recipe, folder, "--resume") == 0
+    assert "goes on from step_00000003.pt" in caplog.text
+    assert numbers(folder) == whole
+    assert len(list((folder / "checkpoints").glob(".*"))) == 0
+
+
+def test_another_model_under_the_same_name(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = read_config("mega_r50")
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(model))
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, data__val=None, model=str(own)))
+    assert train(recipe, tmp_path / "run") == 0
+    model["rpn"]["nms_threshold"] = 0.5
+    own.write_text(yaml.safe_dump(model))
+    assert train(recipe, tmp_path / "run", "--resume") == 2
+    assert "begun with another rpn.nms_threshold" in capsys.readouterr().err
+
+
+def test_classes_that_only_one_side_has(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = load_annotations(data)
+    replace(table, classes=("fox", *table.classes[1:])).save(data.parent / "other.parquet")
+    values = recipe_values(data, "single_frame", data__val={"path": str(data.parent / "other.parquet")})
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder) == 2  # before a step is done
+    message = capsys.readouterr().err
+    assert "the detector has no class 'fox'" in message
+    assert "data.skip_bad" in message
+    assert not (folder / "log.jsonl").exists()
+    assert train(recipe, folder, "--data.skip_bad", "true") == 0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -361,6 +458,9 @@ def test_biases_learn_faster_and_do_not_decay() -> None:
         ({"start__detector": "nowhere.pth"}, "nowhere.pth: no such weight file"),
         ({"start__backbone": "resnet.pth"}, "resnet.pth: its batch norm needs backbone.norm frozen_batch"),
         ({"settings": {"method.windows": 3}}, "method.windows: unknown key"),
+        ({"settings": 5}, "settings"),
+        ({"method_settings": {"mgea": {"method.window": 3}}}, "got 'mgea'"),
+        ({"log__motion": "motion.mat"}, "motion.mat: "),
     ],
 )
 def test_mistakes(
@@ -371,7 +471,7 @@ def test_mistakes(
     message: str,
 ) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, **changes))
-    assert train(recipe, tmp_path / "run") == 2
+    assert train(recipe, tmp_path / "run", "--method.window", "2") == 2
     assert message in capsys.readouterr().err
 
 
@@ -387,12 +487,35 @@ def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.Ca
 def test_check_finds_what_is_wrong_and_keeps_nothing(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    values = recipe_values(data, run__steps=10_000, run__batch=64)
+    values = recipe_values(data, run__steps=10_000, run__batch=4)
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
     before = sorted(tmp_path.rglob("*"))
-    assert main(["train", str(recipe), "--check", "--device", "cpu"]) == 0
+    check = ["train", str(recipe), "--check", "--device", "cpu"]
+    assert main(check) == 0
     assert "all is well" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
+    folder = tmp_path / "run"
+    assert main([*check, "-o", str(folder)]) == 0
+    assert not list(folder.glob(".*"))
+    assert not (folder / "log.jsonl").exists()
+    assert train(recipe, folder, "--run.steps", "1", "--optimiser.drops", "[]", "--data.val", "null") == 0
+    assert main([*check, "-o", str(folder)]) == 2
+    assert "holds a run already" in capsys.readouterr().err
+    assert main([*check, "-o", str(recipe)]) == 2
+    assert "recipe.yaml: " in capsys.readouterr().err
+    # Of all frames, of which only some are detected in.
+    objects = np.diff(load_annotations(data).offsets).tolist()
+    official = write_mat(tmp_path / "motion.mat", [[0.8] * count for count in objects])
+    assert main([*check, "--log.motion", str(official)]) == 0
+    assert main([*check, "--log.motion", str(write_mat(official, [[0.8]]))]) == 2
+
+
+def test_two_processes_check_the_batch(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, run__batch=3))
+    process = torchrun(2, "train", str(recipe), "--check", "--device", "cpu")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "run.batch: expected a multiple of the 2 processes, got 3" in output
 
 
 def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path) -> None:
@@ -525,3 +648,13 @@ def test_frozen_batch_norm_without_weights_is_told(
     values["settings"]["backbone.norm"] = "frozen_batch"
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
     assert "this will hardly learn" in caplog.text
+    assert "stages of the backbone are frozen" not in caplog.text
+
+
+def test_random_stages_that_stay_so_are_told(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimiser__drops=[])
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    assert train(recipe, tmp_path / "run", "--run.frozen_stages", "2") == 0
+    assert "the first 2 stages of the backbone are frozen" in caplog.text

@@ -300,6 +300,19 @@ def test_the_same_generator_gives_the_same_losses(method: str, make_frames: Make
     assert total(5) == total(5) != total(6)
 
 
+def test_clips_through_the_trunk_together(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    clips = [make_clip(detector, make_frames(n), generator=None) for n in (1, 4, 3)]
+    clips.append(replace(clips[1], images=clips[1].images[..., :48], boxes=clips[1].boxes.clamp(max=48)))
+    alone = [detector.losses(clip) for clip in clips]
+    batches = []
+    detector.backbone.trunk.register_forward_hook(lambda _, args, out: batches.append(len(out)))
+    together = [detector.losses(clip) for clip in detector.through_trunk(clips)]
+    assert len(batches) == 2  # a batch for each size of frames
+    for one, other in zip(alone, together, strict=True):
+        for name in ("objectness", "proposals", "classes", "boxes"):
+            torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
+
+
 def test_recomputing_changes_nothing(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
     gradients = []
     for enabled in (False, True):

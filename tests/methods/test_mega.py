@@ -178,3 +178,11 @@ def test_a_stream_has_no_order_to_replay(
 def test_settings_stand_in_the_plan(detector: Mega) -> None:
     assert (detector.plan.past, detector.plan.future) == (TINY_METHOD["window"],) * 2
     assert detector.plan.global_frames == TINY_METHOD["global_frames"]
+
+
+def test_without_global_frames_global_relations_are_not_trained() -> None:
+    detector = build_tiny("mega", **{"method.global_frames": 0})
+    untrained = {name for name, p in detector.named_parameters() if not p.requires_grad}
+    assert untrained == {
+        name for name, _ in detector.named_parameters() if name.startswith("global_relations")
+    }

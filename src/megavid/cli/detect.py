@@ -27,7 +27,8 @@ class Detect:
     input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     """A video file, an image folder, a pattern such as "frames/*.png", a camera index or a stream address."""
     weights: Path
-    """Weights: megavid's .safetensors, or a checkpoint of the original release."""
+    """Weights: megavid's .safetensors, a checkpoint of the original release, or the name of weights that come
+    with the package: single_frame_generated, mega_generated."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Output folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
@@ -59,7 +60,7 @@ class Detect:
         import torch
 
         from megavid.convert.load import load_detector
-        from megavid.convert.weights import file_sha256
+        from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
         from megavid.engine.detect import DetectOptions, detect_to_folder
         from megavid.video.reader import open_input
@@ -78,8 +79,9 @@ class Detect:
             detector = load_detector(
                 self.model, weights=self.weights, device=self.device, overrides=parse_overrides(overrides)
             )
-            made_with = {"weights": self.weights.name, "weights_sha256": file_sha256(self.weights)}
-            summary = detect_to_folder(detector, video, self.output, options, metadata=made_with)
+            summary = detect_to_folder(
+                detector, video, self.output, options, metadata=describe_weights(self.weights)
+            )
         report(summary)
         return 0 if summary.complete else 130
 

@@ -24,7 +24,8 @@ class Evaluate:
 
     source: Annotated[DataSource, tyro.conf.OmitArgPrefixes]
     weights: Path
-    """Weights: megavid's .safetensors, or a checkpoint of the original release."""
+    """Weights: megavid's .safetensors, a checkpoint of the original release, or the name of weights that come
+    with the package: single_frame_generated, mega_generated."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Output folder."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
@@ -50,7 +51,7 @@ class Evaluate:
         """Do it; the exit code."""
         from megavid.cli.score import print_scores
         from megavid.convert.load import load_detector
-        from megavid.convert.weights import file_sha256
+        from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
         from megavid.engine.distributed import joined_ranks
         from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
@@ -74,14 +75,13 @@ class Evaluate:
                 device=ranks.device(self.device),
                 overrides=parse_overrides(overrides),
             )
-            made_with = {"weights": self.weights.name, "weights_sha256": file_sha256(self.weights)}
             complete = detect_in_data_set(
                 detector,
                 annotations,
                 self.output,
                 options,
                 ranks=ranks,
-                metadata=made_with,
+                metadata=describe_weights(self.weights),
                 problems=problems,
             )
             if not complete:

@@ -135,6 +135,20 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str]) -> None:
     _print(table)
 
 
+def print_summary(runs: Mapping[str, Scores]) -> None:
+    """A row a run: AP50 by motion, in per cent."""
+    from rich.table import Table
+
+    from megavid.evaluation.report import COLUMNS
+
+    table = Table("")
+    for motion in next(iter(runs.values())).results:
+        table.add_column(COLUMNS[motion], justify="right")
+    for name, scores in runs.items():
+        table.add_row(name, *(_percent(result.mean) for result in scores.results.values()))
+    _print(table)
+
+
 def _print(table: Table) -> None:
     """Print it in full, however narrow the terminal."""
     from rich.console import Console

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from megavid.core.errors import InputError
+
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesize:
@@ -42,6 +44,8 @@ class Synthesize:
         from megavid.engine.contact_sheet import write_contact_sheet
         from megavid.engine.progress import frame_progress
 
+        if self.workers is not None and self.workers < 1:
+            raise InputError(f"workers: expected at least 1, got {self.workers}")
         config = GeneratedSet(
             videos=self.videos, frames=self.frames, height=self.height, width=self.width, seed=self.seed
         )

@@ -62,32 +62,43 @@ class Train:
         if self.output is None and not self.check:
             raise InputError("--output: expected a folder to write to")
         with joined_ranks() as ranks, ExitStack() as stack:
-            if self.check:
-                recipe = for_check(recipe, world=ranks.world)
-                folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="megavid-check-")))
-                folder = Path(ranks.agree(str(folder)))
-            else:
+            if not self.check:
                 assert self.output is not None
-                folder = self.output
-            return self._train(recipe, folder, ranks)
+                return self._train(recipe, self.output, ranks)
+            return self._train(for_check(recipe), self._folder_to_check_in(ranks, stack), ranks)
+
+    def _folder_to_check_in(self, ranks: Ranks, stack: ExitStack) -> Path:
+        """One that is removed in the end: in the output folder, to see whether that can be used."""
+        from megavid.core.errors import InputError
+        from megavid.engine.training_setup import prepare_run
+
+        if self.output is None and ranks.world > int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
+            raise InputError("--output: expected with --check on several hosts, on a disk that all see")
+        place = ""
+        if ranks.first:
+            if self.output is not None:
+                prepare_run(self.output, resume=self.resume)
+            place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".check-", dir=self.output))
+        return Path(ranks.agree(place))
 
     def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
         from megavid.convert.load import find_device
         from megavid.engine.train import Training
         from megavid.engine.training_data import open_training_data
-        from megavid.engine.training_setup import make_detector, newest_checkpoint, prepare_run
+        from megavid.engine.training_setup import (
+            make_detector,
+            newest_checkpoint,
+            prepare_run,
+            write_recipe,
+        )
 
-        restarted = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
         if ranks.first:
-            prepare_run(folder, recipe, resume=self.resume or restarted)
+            prepare_run(folder, resume=self.resume)
         ranks.wait()
-        checkpoint = newest_checkpoint(folder, recipe)
+        checkpoint = newest_checkpoint(folder, recipe, ranks)
         device = find_device(ranks.device(self.device))
         data = open_training_data(recipe, few=self.check)
-        detector, loaded = make_detector(recipe, data.train[0].classes)
-        if ranks.first:
-            report_problems(data.problems)
-            self._say_what_begins(recipe, data, loaded, checkpoint)
+        detector, loaded = make_detector(recipe, data.train[0].classes, begins=checkpoint is None)
         licences = {part.licence for part in loaded if part.licence}
         training = Training(
             recipe,
@@ -96,8 +107,13 @@ class Train:
             folder,
             ranks=ranks,
             checkpoint=checkpoint,
-            about={"licence": " ".join(sorted(licences))},
+            licence=" ".join(sorted(licences)),
         )
+        if ranks.first:
+            write_recipe(folder, recipe)
+            report_problems(data.problems)
+            self._say_what_begins(recipe, data, loaded, checkpoint)
+        del checkpoint  # as large as the model and its momentum
         if not training.run():
             if ranks.first:
                 print(f"megavid: stopped at step {training.step}; --resume goes on from there")
@@ -110,6 +126,7 @@ class Train:
         self, recipe: Recipe, data: TrainingData, loaded: list[Loaded], checkpoint: Checkpoint | None
     ) -> None:
         from megavid.data.clips import has_objects
+        from megavid.engine.training_setup import changes
 
         frames = sum(int((part.listed & has_objects(part)).sum()) for part in data.train)
         print(f"megavid: {recipe.model}, {len(data.train[0].classes)} classes, {frames} frames to train on")
@@ -117,6 +134,8 @@ class Train:
             print(f"megavid: starts from {part}")
         if checkpoint is not None:
             print(f"megavid: goes on from step {checkpoint.step}")
+            for path in changes(checkpoint, recipe):
+                print(f"megavid: with another {path} than before")
 
     def _say_what_came_out(self, folder: Path) -> None:
         if self.check:

@@ -44,7 +44,8 @@ def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> dict[str, 
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # the unpickler fails in any of a dozen ways
-        raise InputError(f"{path}: expected a PyTorch checkpoint of tensors only: {error}") from error
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{path}: expected a PyTorch checkpoint of tensors only: {reason}") from error
     if not isinstance(state, dict) or "layer1.0.conv1.weight" not in state or "conv1.weight" not in state:
         raise InputError(f"{path}: expected a ResNet of torchvision's, with layer1.0.conv1.weight in it")
     return _from_torchvision(state, mean)

@@ -50,8 +50,8 @@ def load_detector(
     Args:
         config: A shipped configuration's name (`shipped_configs`), a YAML file, or None when the weights
             carry their configuration or their names and shapes tell it.
-        weights: megavid's `.safetensors`, or a checkpoint of the original release as it is. None gives
-            random, untrained weights.
+        weights: megavid's `.safetensors`, a checkpoint of the original release as it is, or a name of
+            `shipped_weights`. None gives random, untrained weights.
         device: "auto" takes the first of cuda, mps and cpu that is there.
         min_size, max_size: The network's input size, pixels (`InputConfig`); None leaves the configured.
         overrides: Other values of the configuration by dotted path, such as {"method.window": 6}.
@@ -94,7 +94,7 @@ def convert_weights(
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
     read = read_weights(source)
-    about = converted_from(source, licence=read.licence)
+    about = converted_from(read.path, licence=read.licence)
     if isinstance(read, FlowNetWeights):
         if config is not None:
             raise InputError(f"{source}: holds FlowNet's weights only, which take no configuration")

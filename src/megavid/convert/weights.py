@@ -8,6 +8,7 @@ import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from megavid.core.files import atomic_path
 OFFICIAL_LICENCE = (
     "Converted from a checkpoint of the original MEGA release, whose terms (non-commercial) may carry over."
 )
+
+_SHIPPED = resources.files("megavid") / "weights"
 
 _FLOWNET = "flownet"
 """What a `.safetensors` file that is no whole detector says it is."""
@@ -65,16 +68,33 @@ class FlowNetWeights:
     licence: str
 
 
+def shipped_weights() -> list[str]:
+    """Names of the weights that come with the package."""
+    names = (Path(entry.name) for entry in _SHIPPED.iterdir())
+    return sorted(name.stem for name in names if name.suffix == ".safetensors")
+
+
+def find_weights(name: str | os.PathLike[str]) -> Path:
+    """The file of shipped weights, or else the path as it is."""
+    name = os.fspath(name)
+    return Path(str(_SHIPPED / f"{name}.safetensors")) if name in shipped_weights() else Path(name)
+
+
 def read_weights(path: Path) -> Weights | FlowNetWeights:
     """A `.safetensors` file of megavid's, a checkpoint of the original release, or its FlowNet.
 
     A checkpoint is read with `weights_only=True`: nothing in it is executed.
 
+    Args:
+        path: A file, or a name of `shipped_weights`.
+
     Raises:
         InputError: There is no such file, or it is broken, unsafe or something else.
     """
+    path = find_weights(path)
     if not os.path.isfile(path):  # noqa: PTH113 - False for names that are too long, too
-        raise InputError(f"{path}: no such weight file")
+        shipped = ", ".join(shipped_weights())
+        raise InputError(f"{path}: no such weight file; expected one, or a name: {shipped}")
     return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
 
 
@@ -88,6 +108,9 @@ def write_weights(
         state: Tensors under megavid's names.
         config: Nested values of a `DetectorConfig`; None for FlowNet's weights alone.
         about: Where the weights come from, such as what `converted_from` says.
+
+    Raises:
+        InputError: It cannot be written.
     """
     metadata = {"format": "megavid", **about}
     if config is None:
@@ -98,13 +121,22 @@ def write_weights(
     tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}
     with atomic_path(path) as aside:
         mode = aside.stat().st_mode
-        safetensors.torch.save_file(tensors, aside, metadata)
+        try:
+            safetensors.torch.save_file(tensors, aside, metadata)
+        except safetensors.SafetensorError as error:  # what it says of a full disk, too
+            raise InputError(f"{path}: cannot be written: {error}") from error
         aside.chmod(mode)  # safetensors lets nobody else read it
 
 
 def converted_from(source: Path, *, licence: str) -> dict[str, str]:
     """What a converted file says of itself: its source's name and SHA-256, and a note on its terms."""
     return {"source": source.name, "source_sha256": file_sha256(source), "licence": licence}
+
+
+def describe_weights(name: str | os.PathLike[str]) -> dict[str, str]:
+    """What predictions say of the weights that made them: the file's name and SHA-256."""
+    path = find_weights(name)
+    return {"weights": path.name, "weights_sha256": file_sha256(path)}
 
 
 def file_sha256(path: Path) -> str:

@@ -12,6 +12,9 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.sampling import TrainingPlan, training_indexes
 
+LEAST_SIDE = 1.0
+"""Pixels of a frame; objects of which less lies inside are no use to learn from."""
+
 _ORDER, _CLIP = 0, 1  # random streams
 
 
@@ -38,8 +41,8 @@ class ClipOrder:
     """An endless series of clips: every frame that can be trained on once an epoch, shuffled.
 
     Clip n is the same whatever was asked before, so any process can take any part of the series and go on
-    anywhere. Frames that are not listed or have no object in them are no key frames; the frames of all data
-    sets are mixed evenly.
+    anywhere. Frames that are not listed or have no object to learn in them are no key frames; the frames of
+    all data sets are mixed evenly.
 
     Args:
         data: Data sets of the same classes.
@@ -96,12 +99,13 @@ class ClipOrder:
 
 
 def has_objects(annotations: Annotations) -> NDArray[np.bool_]:
-    """(F,), whether a frame has a box of which something lies inside the frame."""
+    """(F,), whether a frame has an object to learn: not difficult (a crowd), a pixel or more of it inside."""
     boxes, frames = annotations.boxes, annotations.box_frames
     # Where the size is not annotated, boxes are taken to be inside.
     width = np.where(annotations.width > 0, annotations.width, np.iinfo(np.int32).max)[frames]
     height = np.where(annotations.height > 0, annotations.height, np.iinfo(np.int32).max)[frames]
-    wide = np.minimum(boxes[:, 2], width) > np.maximum(boxes[:, 0], 0)
-    high = np.minimum(boxes[:, 3], height) > np.maximum(boxes[:, 1], 0)
-    found: NDArray[np.bool_] = np.bincount(frames[wide & high], minlength=len(annotations)) > 0
+    wide = np.minimum(boxes[:, 2], width) - np.maximum(boxes[:, 0], 0) >= LEAST_SIDE
+    high = np.minimum(boxes[:, 3], height) - np.maximum(boxes[:, 1], 0) >= LEAST_SIDE
+    learnt = wide & high & ~annotations.difficult
+    found: NDArray[np.bool_] = np.bincount(frames[learnt], minlength=len(annotations)) > 0
     return found

@@ -20,6 +20,8 @@ class Clip:
         boxes: (M, 4) the key frame's objects, half-open, input pixels.
         labels: (M,) int64, from 0.
         generator: Of the choice of anchors and proposals, on the CPU; None takes the first ones.
+        maps: The trunk's maps (N, C4, h, w) of those frames that the method has go through it, where they
+            are computed already.
     """
 
     images: Tensor
@@ -27,6 +29,7 @@ class Clip:
     boxes: Tensor
     labels: Tensor
     generator: torch.Generator | None = None
+    maps: Tensor | None = None
 
     def to(self, device: torch.device) -> Clip:
         """The same on a device; copied while other work goes on, where the clip is in pinned memory."""

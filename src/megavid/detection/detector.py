@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from typing import ClassVar, Generic, TypeVar
 
@@ -201,6 +201,27 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         return [
             RoIFeatures(image_size, boxes, f.clone()) for boxes, f in zip(proposals, features, strict=True)
         ]
+
+    def trunk_rows(self, clip: Clip) -> list[int]:
+        """Which of a training clip's frames go through the trunk."""
+        return list(range(len(clip.images)))
+
+    def trunk_maps(self, clip: Clip) -> Tensor:
+        """The trunk's maps (N, C4, h, w) of a training clip's `trunk_rows`."""
+        return clip.maps if clip.maps is not None else self.backbone.c4(clip.images[self.trunk_rows(clip)])
+
+    def through_trunk(self, clips: Sequence[Clip]) -> list[Clip]:
+        """Training clips with their maps, those of one size computed as one batch."""
+        if len(clips) == 1:
+            return list(clips)
+        rows = [self.trunk_rows(clip) for clip in clips]
+        done: dict[int, Clip] = {}
+        for size in dict.fromkeys(clip.image_size for clip in clips):
+            chosen = [i for i, clip in enumerate(clips) if clip.image_size == size]
+            maps = self.backbone.c4(torch.cat([clips[i].images[rows[i]] for i in chosen]))
+            parts = maps.split([len(rows[i]) for i in chosen])
+            done |= {i: replace(clips[i], maps=part) for i, part in zip(chosen, parts, strict=True)}
+        return [done[i] for i in range(len(clips))]
 
     def sampled_rois(self, key_c4: Tensor, clip: Clip) -> tuple[RPNLosses, SampledRoIs]:
         """The RPN's losses on the key frame's map (1, C4, h, w), and the RoIs that the head is trained on."""

@@ -21,8 +21,8 @@ def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best:
         low: A box whose highest IoU is lower is `NEGATIVE`.
         high: A box whose highest IoU is at least this belongs to that object; between the two it is
             `IGNORED`.
-        keep_best: An object's best boxes, all that tie, belong to an object whatever the overlap is: each
-            to the one that it overlaps most.
+        keep_best: An object's best boxes, all that tie, belong to an object however small the overlap is:
+            each to the one that it overlaps most.
 
     Returns:
         (N,) int64, indexes into `objects`, or `NEGATIVE` or `IGNORED`.
@@ -33,7 +33,7 @@ def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best:
     best_N, index_N = iou_MN.max(dim=0)
     matched: Tensor = index_N.where(best_N >= high, torch.where(best_N < low, NEGATIVE, IGNORED))
     if keep_best:
-        is_best = (iou_MN == iou_MN.amax(dim=1, keepdim=True)).any(dim=0)
+        is_best = ((iou_MN == iou_MN.amax(dim=1, keepdim=True)) & (iou_MN > 0)).any(dim=0)
         matched = index_N.where(is_best, matched)
     return matched
 

@@ -124,7 +124,7 @@ def encode_clip(
         layers: See `VideoDetector.pooled`.
         proposals: How many of a reference frame's there are at most.
     """
-    c4 = detector.backbone.c4(clip.images)
+    c4 = detector.trunk_maps(clip)
     rpn, sampled = detector.sampled_rois(c4[:1], clip)
     with torch.no_grad():
         found = detector.rpn.propose(detector.rpn(c4), clip.image_size)

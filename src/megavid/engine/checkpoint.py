@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +13,8 @@ import torch
 
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+
+logger = logging.getLogger(__name__)
 
 _NAME = "step_{:08d}.pt"
 _PATTERN = re.compile(r"step_(\d{8})\.pt")
@@ -23,6 +27,8 @@ class Checkpoint:
     Attributes:
         step: How many steps were done; with the seed it says which clips come next.
         recipe: The run's configuration, as nested values.
+        config: The detector's.
+        licence: On the terms of the weights that the run began with.
         model: The detector's weights.
         optimiser: Its state.
         scaler: That of the gradients' scale, for float16.
@@ -33,6 +39,8 @@ class Checkpoint:
 
     step: int
     recipe: dict[str, Any]
+    config: dict[str, Any]
+    licence: str
     model: dict[str, Any]
     optimiser: dict[str, Any]
     scaler: dict[str, Any]
@@ -51,6 +59,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     with atomic_path(path) as aside:
         try:
             torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, aside)
+            with aside.open("rb") as file:  # those from before go: this one has to outlast a power cut
+                os.fsync(file.fileno())
         except RuntimeError as error:  # PyTorch's writer for a disk that is full
             raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
     for old in list_checkpoints(folder)[:-keep]:
@@ -61,6 +71,33 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
 def list_checkpoints(folder: Path) -> list[Path]:
     """The checkpoints in a folder, oldest first."""
     return sorted(path for path in folder.glob("*.pt") if _PATTERN.fullmatch(path.name))
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint in a folder that can be read; None where there is none at all.
+
+    Raises:
+        InputError: There are some, and none can be read.
+    """
+    failure: InputError | None = None
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            checkpoint = load_checkpoint(path)
+        except InputError as error:
+            failure = failure or error
+            continue
+        if failure is not None:
+            logger.warning("%s; goes on from %s", failure, path.name)
+        return checkpoint
+    if failure is not None:
+        raise failure
+    return None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed while they saved have left behind."""
+    for path in folder.glob(".step_*.partial.pt"):
+        path.unlink(missing_ok=True)
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -76,7 +113,4 @@ def load_checkpoint(path: Path) -> Checkpoint:
         raise InputError(f"{path}: no such file") from error
     except Exception as error:  # the unpickler fails in any of a dozen ways
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(
-            f"{path}: cannot be read as a checkpoint of a training run: {reason}; remove it to go on from "
-            "the one before"
-        ) from error
+        raise InputError(f"{path}: cannot be read as a checkpoint of a training run: {reason}") from error

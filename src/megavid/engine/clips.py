@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -13,8 +13,9 @@ from torch.utils.data import DataLoader, Dataset
 from megavid.core import boxes as box_ops
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
-from megavid.data.clips import ClipFrames, ClipOrder
+from megavid.data.clips import LEAST_SIDE, ClipFrames, ClipOrder
 from megavid.detection.clip import Clip
+from megavid.engine.interrupt import ignore_stop_requests
 from megavid.video.files import VideoFile
 from megavid.video.folder import read_image
 
@@ -100,13 +101,14 @@ class ClipReader:
     def _objects(
         self, frames: ClipFrames, frame_size: tuple[int, int], input_size: tuple[int, ...]
     ) -> tuple[Tensor, Tensor]:
-        """Boxes and labels of a key frame, as far as they lie inside it, in input pixels."""
+        """Boxes and labels of the objects to learn in a key frame, inside of it, in input pixels."""
         annotations = self.order.data[frames.data]
         span = slice(*annotations.offsets[frames.key : frames.key + 2])
         boxes = torch.from_numpy(annotations.boxes[span].copy())
         height, width = frame_size
         boxes = boxes.clamp(min=torch.zeros(4), max=torch.tensor([width, height, width, height]).float())
-        kept = (boxes[:, 2:] > boxes[:, :2]).all(1)
+        difficult = torch.from_numpy(annotations.difficult[span].copy())
+        kept = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1) & ~difficult
         boxes = box_ops.rescale(boxes[kept], from_size=frame_size, to_size=(input_size[0], input_size[1]))
         return boxes, torch.from_numpy(annotations.labels[span].astype("int64"))[kept]
 
@@ -143,7 +145,7 @@ class Share:
     Attributes:
         batch: Clips a step, over all processes.
         rank, world: Which of how many processes this is.
-        at_once: Clips that go through the network together.
+        at_once: Clips that go through the network before the next backward pass.
     """
 
     batch: int
@@ -152,7 +154,7 @@ class Share:
     at_once: int
 
     def numbers(self, step: int) -> list[list[int]]:
-        """The clips of a step, in groups that go through the network together."""
+        """The clips of a step, in groups of `at_once`."""
         count = self.batch // self.world
         first = step * self.batch + self.rank * count
         return [
@@ -163,7 +165,7 @@ class Share:
 
 def read_clips(
     reader: ClipReader, share: Share, *, steps: range, workers: int, pin_memory: bool
-) -> Iterator[list[TrainingClip]]:
+) -> Generator[list[TrainingClip]]:
     """The groups of clips of all steps, read ahead by `workers` processes (0: none, in this one).
 
     Raises:
@@ -176,6 +178,7 @@ def read_clips(
         num_workers=workers,
         collate_fn=_as_they_are,
         pin_memory=pin_memory,
+        worker_init_fn=_start_worker,
     )
     for group in loader:
         for clip in group:
@@ -206,6 +209,10 @@ class _Groups:
     def __iter__(self) -> Iterator[list[int]]:
         for step in self._steps:
             yield from self._share.numbers(step)
+
+
+def _start_worker(number: int) -> None:
+    ignore_stop_requests()
 
 
 def _as_they_are(clips: Sequence[TrainingClip | InputError]) -> list[TrainingClip | InputError]:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
+import time
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,7 +14,7 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch.distributed import PrefixStore  # type: ignore[attr-defined]
+from torch.distributed import PrefixStore, Store  # type: ignore[attr-defined]
 from torch.distributed.rendezvous import rendezvous
 
 from megavid.core.errors import InputError
@@ -20,6 +23,8 @@ T = TypeVar("T")
 
 _PATIENCE = timedelta(days=30)
 """How long a process waits for another, which may have hours of work left."""
+
+_POLL = 0.05  # seconds
 
 _CONNECTION_WORDS = ("connection", "gloo", "nccl", "timed out")
 """In the messages of PyTorch when another process is gone."""
@@ -47,7 +52,7 @@ class Ranks:
     def device(self, name: str) -> str:
         """The device for this process: of several on a machine with GPUs, each has its own."""
         if name in {"auto", "cuda"} and self.world > 1 and torch.cuda.is_available():
-            return f"cuda:{self.local % torch.cuda.device_count()}"
+            return f"cuda:{self.local}"
         return name
 
     def agree(self, value: T) -> T:
@@ -75,19 +80,33 @@ class Ranks:
 
 
 @contextmanager
-def others_watched(ranks: Ranks) -> Iterator[None]:
+def others_watched(ranks: Ranks, doing: str = "") -> Iterator[None]:
     """Says so where work that is done together fails since another process is gone.
 
+    Args:
+        ranks: This process among all.
+        doing: What is being done and what to do about a failure, for the message.
+
     Raises:
-        InputError: It is.
+        InputError: Another process is gone.
     """
     try:
         yield
     except RuntimeError as error:
         words = str(error).lower()
         if ranks.world > 1 and any(word in words for word in _CONNECTION_WORDS):
-            raise InputError("another process has failed; its own message says why") from error
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(
+                f"{doing}another process was killed, or has failed and says why itself ({reason})"
+            ) from error
         raise
+
+
+def launch_id() -> str | None:
+    """What all processes that one `torchrun` started have in common, those that it restarts included."""
+    run = os.environ.get("TORCHELASTIC_RUN_ID")
+    # Without a rendezvous of its own torchrun calls all its runs "none".
+    return f"{socket.gethostname()} {os.getppid()}" if run == "none" else run
 
 
 @contextmanager
@@ -98,14 +117,48 @@ def joined_ranks() -> Iterator[Ranks]:
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
-        torch.cuda.set_device(local % torch.cuda.device_count())
+        if local >= torch.cuda.device_count():
+            raise InputError(
+                f"expected --nproc-per-node {torch.cuda.device_count()} at most, a GPU for each process; "
+                "CUDA_VISIBLE_DEVICES= hides the GPUs, for the CPU"
+            )
+        torch.cuda.set_device(local)
     # Gradients on GPUs go by NCCL, what is agreed on by Gloo.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    # torchrun keeps one store over restarts, in which the addresses of killed processes still stand.
     store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
-    store = PrefixStore(f"attempt_{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}", store)
+    store = PrefixStore(meet(store, rank, world), store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), local)
     finally:
         dist.destroy_process_group()
+
+
+def meet(store: Store, rank: int, world: int) -> str:
+    """A name that the processes of this attempt agree on and that no earlier one had.
+
+    torchrun keeps one store over restarts, in which what killed processes wrote still stands, and no number
+    that it gives its processes is the same on all hosts and new each time. So each process but the first
+    says who it is; the first one answers whoever it finds, until all have taken up its answer: those that
+    are dead never do.
+
+    Args:
+        store: That of all processes and attempts.
+        rank: The number of this process.
+        world: How many there are.
+    """
+    own = uuid.uuid4().hex
+    if rank > 0:
+        store.set(f"megavid/here/{rank}", own)
+        name = store.get(f"megavid/answer/{own}").decode()
+        store.set(f"megavid/taken/{name}/{rank}", "")
+        return name
+    missing = set(range(1, world))
+    while missing:
+        for other in sorted(missing):
+            if store.check([f"megavid/here/{other}"]):
+                who = store.get(f"megavid/here/{other}").decode()
+                store.set(f"megavid/answer/{who}", own)
+        missing = {other for other in missing if not store.check([f"megavid/taken/{own}/{other}"])}
+        time.sleep(_POLL)
+    return own

@@ -11,14 +11,16 @@ from types import FrameType
 
 @contextmanager
 def stop_request() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets instead of raising; a second one raises KeyboardInterrupt.
+    """An event that Ctrl-C or SIGTERM sets instead of raising; a second Ctrl-C raises KeyboardInterrupt.
+
+    A second SIGTERM does not: clusters send it to every process, and torchrun passes it on besides.
 
     Outside the main thread, where signals cannot be caught, nothing sets it.
     """
     stop = threading.Event()
 
     def request(number: int, frame: FrameType | None) -> None:
-        if stop.is_set():
+        if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
         stop.set()
 
@@ -31,6 +33,12 @@ def uninterrupted() -> Iterator[None]:
     """Ctrl-C and SIGTERM are ignored: for the seconds in which files are brought to their end."""
     with _handling(signal.SIG_IGN):
         yield
+
+
+def ignore_stop_requests() -> None:
+    """For processes that help another one, which ends them itself once it has done what it is asked to."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
 
 
 @contextmanager

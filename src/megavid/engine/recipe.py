@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from megavid.core.config import Config
+from megavid.methods import METHODS
 
 FilePath = Annotated[Path, Field(strict=False)]
 Number = Annotated[float, BeforeValidator(lambda value: float(value) if _is_number(value) else value)]
@@ -101,12 +102,12 @@ class RunConfig(Config):
     Attributes:
         steps: Steps of the optimiser.
         batch: Clips a step over all processes, each with its references; a multiple of the processes.
-        clips_at_once: Of them, clips that a process keeps in memory together; the others' gradients are
-            added up.
+        clips_at_once: Of them, clips that go through the network at once, their frames through the trunk as
+            one batch; the gradients of one such group after the other are added up.
         seed: Of new weights, the order of clips and all else that is random.
         frozen_stages: First stages of the backbone that stay as they are: 2, conv1 and conv2, as published.
         dtype: What the network computes in; boxes and losses are in float32.
-        compile: Compile the backbone (torch.compile): slow to start, faster then.
+        compile: Compile the trunk, conv1 to conv4 (torch.compile): slow to start, faster then.
         recompute: Compute activations of the backbone twice to save memory.
         workers: Processes that read ahead, for each process that trains.
     """
@@ -172,6 +173,14 @@ class Recipe(Config):
                 f"got {list(self.optimiser.drops)}"
             )
         return self
+
+    @field_validator("method_settings")
+    @classmethod
+    def _methods_are_known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        for method in value:
+            if method not in METHODS:
+                raise ValueError(f"expected methods out of {', '.join(METHODS)}, got {method!r}")
+        return value
 
     def model_settings(self, method: str) -> dict[str, Any]:
         """Values of the model's configuration by dotted path, those of the method included."""

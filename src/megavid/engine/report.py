@@ -101,21 +101,30 @@ def _picture(a: Annotations, frame: int, found: Boxes, truth: Boxes, errors: Err
     ]
     caption = f"frame {a.number[frame]}: {', '.join(counts)}"
     try:
-        image = _read(a, frame)
+        image = read_frame(a, frame)
     except InputError:
         return Picture(caption, None)
     picture = PIL.Image.fromarray(image)
     scale = min(_WIDTH / picture.width, 1.0)
     small = picture.resize((round(picture.width * scale), max(1, round(picture.height * scale))))
-    marks = _marks(a.classes, frame, found, truth, errors, scale=scale)
+    marks = error_marks(a.classes, frame, found, truth, errors, scale=scale)
     buffer = io.BytesIO()
     PIL.Image.fromarray(draw_marks(np.array(small), marks)).save(buffer, "JPEG", quality=85)
     return Picture(caption, buffer.getvalue())
 
 
-def _marks(
+def error_marks(
     classes: Sequence[str], frame: int, found: Boxes, truth: Boxes, errors: Errors, *, scale: float
 ) -> list[Mark]:
+    """What is right in a frame in green, what is wrong in red, what was missed in yellow.
+
+    Args:
+        classes: Names by label.
+        frame: Which, as in `found` and `truth`.
+        found, truth: What was compared.
+        errors: What `find_errors` says of them.
+        scale: From their pixels to those that are drawn.
+    """
     assert found.score is not None
     marks = [
         Mark(truth.xyxy[row] * scale, f"missed {classes[truth.label[row]]}", _YELLOW)
@@ -130,7 +139,12 @@ def _marks(
     return marks
 
 
-def _read(a: Annotations, frame: int) -> Image:
+def read_frame(a: Annotations, frame: int) -> Image:
+    """A row of a data set as RGB uint8 (H, W, 3), from its image or its video.
+
+    Raises:
+        InputError: It cannot be read.
+    """
     file = a.files[frame].as_py()
     if file is not None:
         return ImageFolder([a.root / file], name=file, rate=Fraction(25))[0]

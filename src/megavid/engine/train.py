@@ -5,13 +5,15 @@ from __future__ import annotations
 import json
 import math
 import resource
+import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -24,17 +26,20 @@ from megavid.core.errors import InputError
 from megavid.data.clips import ClipOrder
 from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
+from megavid.detection.preprocess import network_input
 from megavid.engine.checkpoint import Checkpoint, save_checkpoint
 from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
 from megavid.engine.distributed import Ranks, others_watched
+from megavid.engine.evaluate import check_classes
 from megavid.engine.interrupt import stop_request
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
 from megavid.engine.progress import training_progress
 from megavid.engine.recipe import Recipe
 from megavid.engine.training_data import TrainingData
+from megavid.engine.training_failures import check_finite, device_watched, fail
 from megavid.engine.training_log import LOSSES, TrainingLog, write_curves
 from megavid.engine.training_scores import evaluate_while_training
-from megavid.engine.training_setup import CHECKPOINTS
+from megavid.engine.training_setup import CHECKPOINTS, different
 
 MODEL, BEST = "model.safetensors", "best.safetensors"
 
@@ -48,7 +53,7 @@ class _Losses(nn.Module):
 
     def forward(self, clips: Sequence[Clip]) -> Tensor:
         """(4,), in the order of `LOSSES`."""
-        each = [self.detector.losses(clip) for clip in clips]
+        each = [self.detector.losses(clip) for clip in self.detector.through_trunk(clips)]
         return torch.stack([torch.stack([getattr(losses, n) for n in LOSSES]) for losses in each]).mean(0)
 
 
@@ -62,10 +67,11 @@ class Training:
         folder: Where everything is put.
         ranks: This process among all.
         checkpoint: What to go on from.
-        about: More for the weight files to say of themselves.
+        licence: On the terms of the weights that it starts from.
 
     Raises:
-        InputError: The batch cannot be shared out, or the checkpoint does not fit.
+        InputError: The batch cannot be shared out, the checkpoint does not fit, or the data sets have other
+            classes.
     """
 
     def __init__(
@@ -77,15 +83,17 @@ class Training:
         *,
         ranks: Ranks,
         checkpoint: Checkpoint | None,
-        about: dict[str, str],
+        licence: str,
     ) -> None:
         run = recipe.run
         if run.batch % ranks.world:
             raise InputError(
                 f"run.batch: expected a multiple of the {ranks.world} processes, got {run.batch}"
             )
+        if data.val is not None:
+            check_classes(detector, data.val, data.problems)
         self.recipe, self.detector, self.data, self.folder = recipe, detector, data, folder
-        self._ranks, self._about = ranks, about
+        self._ranks, self._licence = ranks, licence
         self.step = 0
         self._best = (-1.0, 0)
         self._sums: dict[str, float] = {}
@@ -117,14 +125,15 @@ class Training:
             self.data.train, self.detector.training_plan, seed=run.seed, flip=self.recipe.data.flip
         )
         clips = read_clips(
-            ClipReader(order, self.detector.network_input),
+            ClipReader(order, partial(network_input, config=self.detector.config.input)),
             self._share,
             steps=range(self.step, run.steps),
             workers=run.workers,
             pin_memory=self.detector.device.type == "cuda",
         )
         groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
-        with stop_request() as stop, training_progress(shown=self._ranks.first) as progress:
+        shown = self._ranks.first
+        with closing(clips), stop_request() as stop, training_progress(shown=shown) as progress:
             task = progress.add_task("training", total=run.steps, completed=self.step, note="")
             if self._evaluation_missing() and not self._evaluate(progress):
                 return False
@@ -132,13 +141,17 @@ class Training:
                 began = time.perf_counter()
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
-                with others_watched(self._ranks), self._device_watched():
+                doing = f"step {self.step}: --resume goes on from the last checkpoint; "
+                with others_watched(self._ranks, doing), device_watched(self.step):
                     stopped = self._train_step(batch, stop)
                 self._note(began, waited, progress, task)
                 due = self._evaluation_due()
                 if due or stopped or self._save_due():
                     self._save()
-                if stopped or (due and not self._evaluate(progress)):
+                if stopped:
+                    self._ranks.wait()  # lest the first one be ended with the others before it has saved
+                    return False
+                if due and not self._evaluate(progress):
                     return False
         self._finish()
         return True
@@ -157,8 +170,8 @@ class Training:
                     losses = self._model([clip.ready(detector.device) for clip in group])
                 share = len(group) / count
                 self._scaler.scale(losses.sum() * share).backward()
-            mean = losses.detach().double().cpu()
-            self._check_finite(mean, group)
+            mean = losses.detach().cpu().double()
+            check_finite(mean, group, step=self.step)
             sums[:-1] += mean * share
         sums[-1] = stop.is_set()
         if self._ranks.world > 1:
@@ -168,49 +181,21 @@ class Training:
         trained = [p for p in detector.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm or math.inf)
         if not self._scaler.is_enabled() and not norm.isfinite():  # else the step is left out
-            self._fail("the gradient is not finite", [clip for group in batch for clip in group])
+            fail("the gradient is not finite", [clip for group in batch for clip in group], step=self.step)
         self._scaler.step(self._optimiser)
         self._scaler.update()
         self.step += 1
-        for name, value in zip((*LOSSES, "gradient_norm"), (*sums.tolist()[:-1], float(norm)), strict=True):
+        for name, value in zip(LOSSES, sums.tolist()[:-1], strict=True):
             self._add(name, value)
+        if norm.isfinite():
+            self._add("gradient_norm", float(norm))
+            self._add("finite", 1)
         return bool(sums[-1])
-
-    @contextmanager
-    def _device_watched(self) -> Iterator[None]:
-        """Say what to do where the device's memory is full or nothing can be compiled."""
-        try:
-            yield
-        except torch.OutOfMemoryError as error:
-            raise InputError(
-                f"step {self.step}: the device's memory is full; checkpoints up to there are kept. Try "
-                "run.clips_at_once 1, run.recompute true, run.dtype bfloat16 or a smaller input.min_size"
-            ) from error
-        except RuntimeError as error:
-            if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-                raise
-            raise InputError(
-                "run.compile: expected what PyTorch compiles with, a C++ compiler on a CPU, Triton on a GPU, "
-                f"or run.compile false: {str(error).splitlines()[0]}"
-            ) from error
 
     def _autocast(self) -> torch.autocast:
         dtype = self.recipe.run.dtype
         return torch.autocast(
             self.detector.device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"
-        )
-
-    def _check_finite(self, losses: Tensor, group: Sequence[TrainingClip]) -> None:
-        if not losses.isfinite().all():
-            named = zip(LOSSES, losses.tolist(), strict=True)
-            values = ", ".join(f"{name} {value:g}" for name, value in named)
-            self._fail(f"the loss is not finite ({values})", group)
-
-    def _fail(self, what: str, clips: Sequence[TrainingClip]) -> NoReturn:
-        raise InputError(
-            f"step {self.step}: {what} for {', '.join(clip.name for clip in clips)}; checkpoints up to there "
-            "are kept. Try a lower optimiser.learning_rate, a longer optimiser.warmup, "
-            "optimiser.clip_norm 10, or run.dtype float32"
         )
 
     def _add(self, name: str, value: float) -> None:
@@ -224,12 +209,12 @@ class Training:
         due = self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps
         note = None
         if due and self._log is not None:
-            count, seconds = self._sums["steps"], self._sums["seconds"]
+            count, seconds, finite = (self._sums.get(key, 0.0) for key in ("steps", "seconds", "finite"))
             losses = {name: self._sums[name] / count for name in LOSSES}
             line = {
                 "loss": sum(losses.values()),
                 **losses,
-                "gradient_norm": self._sums["gradient_norm"] / count,
+                "gradient_norm": self._sums["gradient_norm"] / finite if finite else None,
                 "learning_rate": self._optimiser.param_groups[0]["lr"],
                 "clips_per_second": count * self.recipe.run.batch / seconds,
                 "data_wait": self._sums["waited"] / seconds,
@@ -258,32 +243,36 @@ class Training:
     def _evaluate(self, progress: Progress) -> bool:
         """Score the detector, and keep it if it is the best so far; False if the user asked to stop."""
         assert self.data.val is not None
+        if self._ranks.first and self.step == self.recipe.run.steps:
+            self._write_model(self.folder / MODEL)  # whatever becomes of the evaluation
         self._ranks.wait()
         progress.stop()  # evaluation has a bar of its own
         self.detector.eval()
         try:
-            scores = evaluate_while_training(
-                self.detector,
-                self.data.val,
-                self.folder,
-                step=self.step,
-                motion=self.recipe.log.motion,
-                ranks=self._ranks,
-                problems=self.data.problems,
-            )
+            with device_watched(self.step):
+                scores = evaluate_while_training(
+                    self.detector,
+                    self.data.val,
+                    self.folder,
+                    step=self.step,
+                    motion=self.data.motion,
+                    ranks=self._ranks,
+                    problems=self.data.problems,
+                )
         finally:
             self.detector.train()
         progress.start()
         if scores is None:
             return False
         if self._log is not None:
-            self._log.write(self.step, scores.values)
-            for name, picture in scores.pictures.items():
-                self._log.picture(self.step, name, picture)
-            if scores.values["AP50"] is not None and scores.values["AP50"] > self._best[0]:
-                self._best = (scores.values["AP50"], self.step)
+            ap50 = scores.values["AP50"]
+            if ap50 is not None and ap50 > self._best[0]:
+                self._best = (ap50, self.step)
                 self._write_model(self.folder / BEST)
                 self._save()  # which knows the best, now
+            for name, picture in scores.pictures.items():
+                self._log.picture(self.step, name, picture)
+            self._log.write(self.step, scores.values)  # the last: it says that all is done
         return True
 
     def _save(self) -> None:
@@ -292,6 +281,8 @@ class Training:
         checkpoint = Checkpoint(
             step=self.step,
             recipe=self.recipe.model_dump(mode="json"),
+            config=self.detector.config.model_dump(mode="json"),
+            licence=self._licence,
             model=self.detector.state_dict(),
             optimiser=self._optimiser.state_dict(),
             scaler=self._scaler.state_dict(),
@@ -302,22 +293,24 @@ class Training:
         save_checkpoint(self.folder / CHECKPOINTS, checkpoint, keep=self.recipe.log.keep)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
-        try:
-            self.detector.load_state_dict(checkpoint.model)
-            self._optimiser.load_state_dict(checkpoint.optimiser)
-        except (RuntimeError, ValueError) as error:
+        config = self.detector.config.model_dump(mode="json")
+        for path in different(checkpoint.config, config):
             raise InputError(
-                f"{self.folder}: its checkpoint does not fit the data's classes: {error}"
-            ) from error
-        self._scaler.load_state_dict(checkpoint.scaler)
+                f"{self.folder}: the run in it was begun with another {path}; choose another folder"
+            )
+        self.detector.load_state_dict(checkpoint.model)
+        # Its momentum, but the settings of this recipe, which may be others.
+        groups = self._optimiser.state_dict()["param_groups"]
+        self._optimiser.load_state_dict({**checkpoint.optimiser, "param_groups": groups})
+        if self._scaler.is_enabled() and checkpoint.scaler:
+            self._scaler.load_state_dict(checkpoint.scaler)
+        self._licence = checkpoint.licence
         torch.set_rng_state(checkpoint.random)
         self.step, self._best, self._sums = checkpoint.step, checkpoint.best, dict(checkpoint.pending)
 
     def _write_model(self, path: Path) -> None:
-        about = {
-            **self._about,
-            "trained": json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")}),
-        }
+        trained = json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")})
+        about = {"licence": self._licence, "trained": trained}
         config = self.detector.config.model_dump(mode="json")
         write_weights(path, self.detector.state_dict(), config=config, about=about)
 
@@ -333,4 +326,4 @@ def _memory(device: torch.device) -> float:
     """The most that was in use so far, MB: of the device, or of this process on a CPU."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

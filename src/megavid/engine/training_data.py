@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Problems
 from megavid.data.open import Source, open_annotations
 from megavid.engine.recipe import DataSetConfig, Recipe
+from megavid.engine.score import find_motion
 
 _FEW_FRAMES = 4
 
@@ -23,11 +25,13 @@ class TrainingData:
     Attributes:
         train: What is trained on; data sets of the same classes.
         val: What is evaluated on; None for no evaluation.
+        motion: Of its objects, as in `find_motion`.
         problems: What was left out of them.
     """
 
     train: Sequence[Annotations]
     val: Annotations | None
+    motion: NDArray[np.float64] | None
     problems: Problems
 
 
@@ -39,20 +43,25 @@ def open_training_data(recipe: Recipe, *, few: bool = False) -> TrainingData:
         few: Only the first frames of the first video to evaluate on.
 
     Raises:
-        InputError: A data set cannot be read, or has no class in common with what is trained on.
+        InputError: A data set cannot be read, has no class in common with what is trained on, or no such
+            motion.
     """
     problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out and goes on")
     train = [_open(config, problems) for config in recipe.data.train]
     val = None if recipe.data.val is None else _open(recipe.data.val, problems)
+    motion = None
     if val is not None:
         if len(val) == 0:
             raise InputError(f"{val.root}: data.val has no frames")
         if not set(val.classes) & set(train[0].classes):
             raise InputError(f"{val.root}: data.val and data.train have no class in common")
+        motion = find_motion(val, recipe.log.motion)
         if few:
             first = val.frames_of(int(val.video[0]))
-            val = val.select(np.arange(len(val)) < min(first.stop, _FEW_FRAMES))
-    return TrainingData(train=train, val=val, problems=problems)
+            kept = np.arange(len(val)) < min(first.stop, _FEW_FRAMES)
+            motion = None if motion is None else motion[kept[val.box_frames]]
+            val = val.select(kept)
+    return TrainingData(train=train, val=val, motion=motion, problems=problems)
 
 
 def _open(config: DataSetConfig, problems: Problems) -> Annotations:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from megavid.core.frames import Image
 
 LOG = "log.jsonl"
 CURVES = "curves.png"
+BOARD = "tensorboard"
 LOSSES = ("objectness", "proposals", "classes", "boxes")
 """As in `detection.clip.Losses`."""
 
@@ -38,7 +40,7 @@ class TrainingLog:
         kept = [line for line in read_log(self._path) if line["step"] <= step] if self._path.exists() else []
         with atomic_path(self._path) as aside:
             aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
-        self._board = _tensorboard(folder / "tensorboard", step)
+        self._board = _tensorboard(folder / BOARD, step)
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
         """One line; None is a number that there is none of.
@@ -53,9 +55,9 @@ class TrainingLog:
                 os.fsync(file.fileno())
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written: {error.strerror}") from error
-        if self._board is not None:
+        with self._board_written():
             for name, value in values.items():
-                if value is not None:
+                if self._board is not None and value is not None:
                     self._board.add_scalar(name, value, step)
 
     def has(self, name: str, step: int) -> bool:
@@ -65,12 +67,21 @@ class TrainingLog:
     def picture(self, step: int, name: str, image: Image) -> None:
         """An RGB image for TensorBoard."""
         if self._board is not None:
-            self._board.add_image(name, image, step, dataformats="HWC")
+            with self._board_written():
+                self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
         """Bring TensorBoard's file to its end."""
         if self._board is not None:
-            self._board.close()
+            with self._board_written():
+                self._board.close()
+
+    @contextmanager
+    def _board_written(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self._path.with_name(BOARD)}: cannot be written: {error.strerror}") from error
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from megavid.core.annotations import Annotations
 from megavid.core.detections import Detections
@@ -19,7 +20,7 @@ from megavid.detection.detector import VideoDetector
 from megavid.engine.distributed import Ranks
 from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
-from megavid.engine.score import Scores, describe, find_motion, score_predictions, write_scores
+from megavid.engine.score import Scores, describe, score_predictions, write_scores
 from megavid.evaluation.table import load_predictions
 from megavid.video.folder import read_image
 from megavid.video.render import draw_detections
@@ -47,7 +48,7 @@ def evaluate_while_training(
     folder: Path,
     *,
     step: int,
-    motion: str,
+    motion: NDArray[np.float64] | None,
     ranks: Ranks,
     problems: Problems,
 ) -> TrainingScores | None:
@@ -58,7 +59,7 @@ def evaluate_while_training(
         annotations: The data set.
         folder: Of the run.
         step: How far it is.
-        motion: See `find_motion`.
+        motion: Of its objects, from `find_motion`.
         ranks: This process among all.
         problems: Where what is wrong with the data goes.
 
@@ -84,8 +85,7 @@ def evaluate_while_training(
     if not ranks.first:
         return TrainingScores({}, {})
     predictions = load_predictions(place / PREDICTIONS, problems=problems)
-    found = find_motion(annotations, motion)
-    scores = score_predictions(predictions, annotations, motion=found, problems=problems)
+    scores = score_predictions(predictions, annotations, motion=motion, problems=problems)
     write_scores(place, scores, annotations, {"step": str(step), **describe(predictions)})
     values = {("AP50" if name == "all" else name): v for name, v in scores.as_dict()["AP50"].items()}
     return TrainingScores(values, _pictures(scores, annotations))

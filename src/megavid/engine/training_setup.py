@@ -17,7 +17,8 @@ from megavid.core.config import read_yaml, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.detection.detector import VideoDetector
-from megavid.engine.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from megavid.engine.checkpoint import Checkpoint, list_checkpoints, load_newest, remove_unfinished
+from megavid.engine.distributed import Ranks, launch_id
 from megavid.engine.outputs import make_output_folder
 from megavid.engine.recipe import Recipe
 from megavid.methods import build_detector, detector_config
@@ -28,8 +29,14 @@ _RECIPES = resources.files("megavid") / "recipes"
 
 CHECKPOINTS, RECIPE = "checkpoints", "recipe.json"
 
-_MAY_CHANGE = ("run.steps", "run.workers", "run.recompute", "run.compile")
-"""From one part of a run to the next."""
+LAUNCH = "launch.txt"
+"""In the folder of checkpoints: which `torchrun` began the run, or went on with it last."""
+
+_MAY_CHANGE = (
+    *("log", "optimiser", "data.val", "data.skip_bad"),
+    *(f"run.{key}" for key in ("steps", "workers", "recompute", "compile", "dtype", "clips_at_once")),
+)
+"""From one part of a run to the next: what mends a failure or costs time or memory."""
 
 SECTIONS = ("data", "start", "optimiser", "run", "log")
 """Parts of a recipe; other dotted paths are settings of its model."""
@@ -68,16 +75,17 @@ def read_recipe(
     else:
         shipped = ", ".join(shipped_recipes())
         raise InputError(f"{name}: no such recipe; expected a YAML file or one of {shipped}")
-    changes = dict(overrides or {})
-    own = {path: value for path, value in changes.items() if path.split(".")[0] in SECTIONS}
+    given = dict(overrides or {})
+    own = {path: value for path, value in given.items() if path.split(".")[0] in SECTIONS}
     values = with_overrides(values, own)
-    settings = {path: value for path, value in changes.items() if path not in own}
+    settings = {path: value for path, value in given.items() if path not in own}
     if settings:
+        validate(Recipe, values, origin=name)  # before its parts are put together
         # The method's own settings would win over those of all methods.
-        values["settings"] = {**(values.get("settings") or {}), **settings}
+        values["settings"] = {**values.get("settings", {}), **settings}
         values["method_settings"] = {
-            method: {path: value for path, value in (given or {}).items() if path not in settings}
-            for method, given in (values.get("method_settings") or {}).items()
+            method: {path: value for path, value in of_method.items() if path not in settings}
+            for method, of_method in values.get("method_settings", {}).items()
         }
     if model is not None:
         values["model"] = model
@@ -96,20 +104,23 @@ def _use_data(values: dict[str, Any], path: Path) -> None:
                 data_set["path"] = str(path)
 
 
-def for_check(recipe: Recipe, *, world: int) -> Recipe:
-    """The recipe for two steps of one clip a process, with one evaluation."""
-    run = recipe.run.model_copy(update={"steps": 2, "batch": world})
+def for_check(recipe: Recipe) -> Recipe:
+    """The recipe for two steps with one evaluation."""
+    run = recipe.run.model_copy(update={"steps": 2})
     log = recipe.log.model_copy(update={"every": 1, "evaluate_every": None})
     optimiser = recipe.optimiser.model_copy(update={"drops": ()})
     return recipe.model_copy(update={"run": run, "log": log, "optimiser": optimiser})
 
 
-def make_detector(recipe: Recipe, classes: tuple[str, ...]) -> tuple[VideoDetector[Any, Any], list[Loaded]]:
+def make_detector(
+    recipe: Recipe, classes: tuple[str, ...], *, begins: bool
+) -> tuple[VideoDetector[Any, Any], list[Loaded]]:
     """The recipe's detector, with the weights that it starts from.
 
     Args:
         recipe: What to build.
         classes: Those of the training data.
+        begins: Whether a run begins; one that goes on has its weights in a checkpoint.
 
     Returns:
         The detector, and what was loaded into it.
@@ -119,8 +130,11 @@ def make_detector(recipe: Recipe, classes: tuple[str, ...]) -> tuple[VideoDetect
     """
     data, origin = read_config(recipe.model)
     method = data["method"].get("name") if isinstance(data.get("method"), dict) else None
-    changes = {**recipe.model_settings(str(method)), "classes": list(classes)}
-    detector = build_detector(detector_config(with_overrides(data, changes), origin=origin))
+    settings = {**recipe.model_settings(str(method)), "classes": list(classes)}
+    detector = build_detector(detector_config(with_overrides(data, settings), origin=origin))
+    detector.freeze(stages=recipe.run.frozen_stages)
+    if not begins:
+        return detector, []
     torch.manual_seed(recipe.run.seed)
     detector.initialise()
     loaded = [
@@ -132,50 +146,86 @@ def make_detector(recipe: Recipe, classes: tuple[str, ...]) -> tuple[VideoDetect
         )
         if path is not None
     ]
-    if detector.config.backbone.norm == "frozen_batch" and not loaded:
+    if recipe.start.backbone is None and recipe.start.detector is None:
+        _warn_of_random_backbone(recipe, detector)
+    return detector, loaded
+
+
+def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector[Any, Any]) -> None:
+    if detector.config.backbone.norm == "frozen_batch":
         logger.warning(
             "frozen batch norm, and no weights to start from: this will hardly learn. Give start.backbone or "
             "start.detector, or train from scratch with backbone.norm group"
         )
-    detector.freeze(stages=recipe.run.frozen_stages)
-    return detector, loaded
+    if recipe.run.frozen_stages:
+        logger.warning(
+            "the first %d stages of the backbone are frozen, and no weights to start from: they stay random. "
+            "Give start.backbone or start.detector, or run.frozen_stages 0",
+            recipe.run.frozen_stages,
+        )
 
 
-def prepare_run(folder: Path, recipe: Recipe, *, resume: bool) -> None:
-    """Make a run's folder and write its configuration to `recipe.json`.
+def prepare_run(folder: Path, *, resume: bool) -> None:
+    """Make a run's folder.
+
+    A run goes on if that is asked for, and if the same `torchrun` that began it has restarted its processes.
 
     Args:
         folder: Of the run.
-        recipe: Its configuration.
         resume: Whether it may go on from a checkpoint.
 
     Raises:
         InputError: The folder cannot be written to, or holds a run that is not to be resumed.
     """
-    if list_checkpoints(folder / CHECKPOINTS) and not resume:
+    checkpoints, launch = folder / CHECKPOINTS, launch_id()
+    mark = checkpoints / LAUNCH
+    restarted = launch is not None and mark.exists() and mark.read_text() == launch
+    if list_checkpoints(checkpoints) and not (resume or restarted):
         raise InputError(f"{folder}: holds a run already; --resume goes on with it, or choose another folder")
     make_output_folder(folder)
-    make_output_folder(folder / CHECKPOINTS)
-    newest_checkpoint(folder, recipe)  # fits, if there is one
+    make_output_folder(checkpoints)
+    remove_unfinished(checkpoints)
+    if launch is not None:
+        with atomic_path(mark) as aside:
+            aside.write_text(launch)
+
+
+def write_recipe(folder: Path, recipe: Recipe) -> None:
+    """Write a run's configuration to `recipe.json`.
+
+    Raises:
+        InputError: It cannot be written.
+    """
     with atomic_path(folder / RECIPE) as aside:
         aside.write_text(json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
 
 
-def newest_checkpoint(folder: Path, recipe: Recipe) -> Checkpoint | None:
-    """What a run goes on from; None to begin.
+def newest_checkpoint(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint | None:
+    """What a run goes on from, the same in all processes; None to begin.
 
     Raises:
-        InputError: The checkpoint is broken or of another recipe; steps, logs and what only costs time or
-            memory may differ.
+        InputError: No checkpoint can be read; or it is of another recipe, in what may not change; or not all
+            processes see it.
     """
-    found = list_checkpoints(folder / CHECKPOINTS)
-    if not found:
-        return None
-    checkpoint = load_checkpoint(found[-1])
-    for path in different(checkpoint.recipe, recipe.model_dump(mode="json")):
-        if path.split(".")[0] != "log" and path not in _MAY_CHANGE:
+    checkpoint = load_newest(folder / CHECKPOINTS)
+    step = 0 if checkpoint is None else checkpoint.step
+    first = ranks.agree(step)
+    if step != first:
+        raise InputError(
+            f"{folder}: expected on a disk that all processes see: the first one goes on from step {first}, "
+            f"process {ranks.rank} from step {step}"
+        )
+    for path in changes(checkpoint, recipe):
+        if not any(path == may or path.startswith(f"{may}.") for may in _MAY_CHANGE):
             raise InputError(f"{folder}: the run in it was begun with another {path}; choose another folder")
     return checkpoint
+
+
+def changes(checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
+    """Dotted paths of what is not as it was when the checkpoint was saved."""
+    if checkpoint is None:
+        return []
+    return list(different(checkpoint.recipe, recipe.model_dump(mode="json")))
 
 
 def different(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[str]:

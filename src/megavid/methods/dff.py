@@ -114,11 +114,14 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         group = ReferenceGroup(name="key", count=1, low=1 - self.method.key_interval, high=0)
         return TrainingPlan((group,))
 
+    def trunk_rows(self, clip: Clip) -> list[int]:
+        """The frame that is propagated from."""
+        return list(clip.references["key"])
+
     def losses(self, clip: Clip) -> Losses:
         """Of Faster R-CNN on the map that comes from the key frame, which alone the trunk sees."""
         current = flow_input(clip.images[:1])
-        [row] = clip.references["key"]
-        image = clip.images[row : row + 1]
-        c4 = self._propagate(DffMemory(flow_input(image), self.backbone.c4(image)), current)
+        image = clip.images[self.trunk_rows(clip)]
+        c4 = self._propagate(DffMemory(flow_input(image), self.trunk_maps(clip)), current)
         rpn, rois = self.sampled_rois(c4, clip)
         return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)

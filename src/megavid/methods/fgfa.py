@@ -139,7 +139,7 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         `detect` the key frame is among them, and the embeddings are warped.
         """
         rows = list(clip.references["local"])
-        inputs, c4 = flow_input(clip.images), self.backbone.c4(clip.images)
+        inputs, c4 = flow_input(clip.images), self.trunk_maps(clip)
         flow, _ = self.flow(inputs[:1], inputs[rows])
         warped = self._warp(c4[rows], flow)
         key, *embeddings = self.embedding(torch.cat((c4[:1], warped)))

@@ -57,6 +57,7 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
         self.fcs = self.fully_connected(method.stages)
         self.local_relations = method.relations(method.stages, geometry=True, query_bias=True)
         self.global_relations = method.relations(method.global_stages, geometry=False, query_bias=True)
+        self.global_relations.requires_grad_(method.global_frames > 0)  # without any it has nothing to learn
 
     @property
     def plan(self) -> ReferencePlan:

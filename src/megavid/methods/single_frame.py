@@ -50,8 +50,12 @@ class SingleFrame(VideoDetector[RoIFeatures, None]):
         """No frame but the key frame."""
         return TrainingPlan()
 
+    def trunk_rows(self, clip: Clip) -> list[int]:
+        """The key frame."""
+        return [0]
+
     def losses(self, clip: Clip) -> Losses:
         """Of Faster R-CNN."""
-        c4 = self.backbone.c4(clip.images[:1])
+        c4 = self.trunk_maps(clip)
         rpn, rois = self.sampled_rois(c4, clip)
         return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)
