@@ -110,4 +110,5 @@ def check_gradients(
     assert norms
     for theirs, norm in norms.items():
         have = gradients[ours[theirs]].double().norm().item()
-        assert have == pytest.approx(norm, rel=2e-3, abs=1e-5), theirs
+        # The smallest norms are of sums that nearly cancel: the number of threads moves them by 2e-3.
+        assert have == pytest.approx(norm, rel=5e-3, abs=1e-5), theirs
