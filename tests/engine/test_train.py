@@ -385,9 +385,7 @@ def test_biases_learn_faster_and_do_not_decay() -> None:
     assert any(p is detector.predictor.scores.bias for p in biases["params"])
 
 
-def test_a_full_disk_while_the_best_is_kept(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_best_cannot_be_written(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", recipe_values(data)), tmp_path / "run"
     (folder / "best.safetensors").mkdir(parents=True)  # is in the way
     assert train(recipe, folder) == 2
@@ -410,9 +408,15 @@ def test_a_broken_checkpoint_is_passed_over(
     whole = numbers(folder)
     list_checkpoints(folder / "checkpoints")[-1].write_bytes(b"")
     (folder / "checkpoints" / ".step_00000005.77.partial.pt").touch()
-    assert train(recipe, folder, "--resume") == 0
+    assert (
+        train(recipe, folder, "--resume", "--log.keep", "1", "--run.steps", "5", "--optimiser.drops", "[]")
+        == 0
+    )
     assert "goes on from step_00000003.pt" in caplog.text
-    assert numbers(folder) == whole
+    steps = [path.name for path in list_checkpoints(folder / "checkpoints")]
+    assert steps == ["step_00000005.pt", "step_00000006.pt"]  # the broken one is not the one that is kept
+    assert train(recipe, folder, "--resume") == 0
+    assert numbers(folder)[:5] == whole[:5]
     assert len(list((folder / "checkpoints").glob(".*"))) == 0
 
 
@@ -496,11 +500,12 @@ def test_check_finds_what_is_wrong_and_keeps_nothing(
     assert sorted(tmp_path.rglob("*")) == before
     folder = tmp_path / "run"
     assert main([*check, "-o", str(folder)]) == 0
-    assert not list(folder.glob(".*"))
-    assert not (folder / "log.jsonl").exists()
+    assert list(folder.iterdir()) == []
     assert train(recipe, folder, "--run.steps", "1", "--optimiser.drops", "[]", "--data.val", "null") == 0
     assert main([*check, "-o", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
+    assert main([*check, "-o", str(folder), "--resume", "--run.seed", "5"]) == 2
+    assert "begun with another run.seed" in capsys.readouterr().err
     assert main([*check, "-o", str(recipe)]) == 2
     assert "recipe.yaml: " in capsys.readouterr().err
     # Of all frames, of which only some are detected in.
@@ -599,6 +604,41 @@ def test_a_clip_that_was_read(data: Path) -> None:
     image = detector.network_input(read_image(data.parent / table.files[key.key].as_py()))
     assert torch.equal(plain.images[0], image)
     assert len(plain.images) == len({0, *plain.references["local"]})
+
+
+def test_crowds_and_slivers_are_not_learnt(data: Path) -> None:
+    table = load_annotations(data)
+    key = ClipOrder([table], build_tiny("single_frame").training_plan, seed=0, flip=0.0)[0].key
+    rows = slice(*table.offsets[key : key + 2])
+
+    def learnt(boxes: np.ndarray[Any, Any], difficult: np.ndarray[Any, Any]) -> int:
+        order = ClipOrder(
+            [replace(table, boxes=boxes, difficult=difficult)],
+            build_tiny("single_frame").training_plan,
+            seed=0,
+            flip=0.0,
+        )
+        reader = ClipReader(order, build_tiny("single_frame").network_input)
+        [found] = [clip for i in range(len(order)) if order[i].key == key for clip in [reader[i].clip]]
+        assert len(found.boxes) == len(found.labels)
+        return len(found.boxes)
+
+    none = np.zeros(len(table.boxes), np.bool_)
+    assert learnt(table.boxes, none) == rows.stop - rows.start > 1
+    crowd = none.copy()
+    crowd[rows.start] = True
+    assert learnt(table.boxes, crowd) == rows.stop - rows.start - 1
+    sliver = table.boxes.copy()
+    sliver[rows.start] = (10, 10, 10.5, 40)
+    assert learnt(sliver, none) == rows.stop - rows.start - 1
+
+
+def test_a_recipe_may_leave_model_and_data_to_the_command_line(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, data__val=None)
+    del values["model"], values["data"]["train"][0]["path"]
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    given = ["--model", "mega_r50", "--data", str(data), "--method.window", "2"]
+    assert train(recipe, tmp_path / "run", *given) == 0
 
 
 def test_frames_of_several_sizes_are_named(data: Path, tmp_path: Path) -> None:

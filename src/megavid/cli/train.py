@@ -65,38 +65,46 @@ class Train:
             if not self.check:
                 assert self.output is not None
                 return self._train(recipe, self.output, ranks)
-            return self._train(for_check(recipe), self._folder_to_check_in(ranks, stack), ranks)
+            folder = self._folder_to_check_in(recipe, ranks, stack)
+            return self._train(for_check(recipe), folder, ranks)
 
-    def _folder_to_check_in(self, ranks: Ranks, stack: ExitStack) -> Path:
+    def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """One that is removed in the end: in the output folder, to see whether that can be used."""
         from megavid.core.errors import InputError
-        from megavid.engine.training_setup import prepare_run
+        from megavid.engine.distributed import Ranks
+        from megavid.engine.training_setup import check_folder, newest_checkpoint
 
         if self.output is None and ranks.world > int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
             raise InputError("--output: expected with --check on several hosts, on a disk that all see")
         place = ""
         if ranks.first:
             if self.output is not None:
-                prepare_run(self.output, resume=self.resume)
+                check_folder(self.output, resume=self.resume)
+                newest_checkpoint(self.output, recipe, Ranks())
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".check-", dir=self.output))
         return Path(ranks.agree(place))
 
     def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
+        import torch
+
         from megavid.convert.load import find_device
+        from megavid.core.errors import InputError
         from megavid.engine.train import Training
         from megavid.engine.training_data import open_training_data
         from megavid.engine.training_setup import (
+            forget_launch,
             make_detector,
             newest_checkpoint,
             prepare_run,
             write_recipe,
         )
 
-        if ranks.first:
-            prepare_run(folder, resume=self.resume)
-        ranks.wait()
-        checkpoint = newest_checkpoint(folder, recipe, ranks)
         device = find_device(ranks.device(self.device))
+        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        if device.type == "cuda" and here > torch.cuda.device_count():
+            raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
+        prepare_run(folder, ranks, resume=self.resume)
+        checkpoint = newest_checkpoint(folder, recipe, ranks)
         data = open_training_data(recipe, few=self.check)
         detector, loaded = make_detector(recipe, data.train[0].classes, begins=checkpoint is None)
         licences = {part.licence for part in loaded if part.licence}
@@ -114,7 +122,10 @@ class Train:
             report_problems(data.problems)
             self._say_what_begins(recipe, data, loaded, checkpoint)
         del checkpoint  # as large as the model and its momentum
-        if not training.run():
+        complete = training.run()
+        if ranks.first:
+            forget_launch(folder)
+        if not complete:
             if ranks.first:
                 print(f"megavid: stopped at step {training.step}; --resume goes on from there")
             return 130

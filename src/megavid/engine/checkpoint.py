@@ -49,13 +49,22 @@ class Checkpoint:
     pending: dict[str, float]
 
 
+class BrokenCheckpointError(InputError):
+    """A file is no checkpoint, or not all of one."""
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after some steps is."""
+    return folder / _NAME.format(step)
+
+
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     """Write a checkpoint, whole or not at all, and remove all but the newest `keep`.
 
     Raises:
         InputError: It cannot be written; those from before stay.
     """
-    path = folder / _NAME.format(checkpoint.step)
+    path = checkpoint_path(folder, checkpoint.step)
     with atomic_path(path) as aside:
         try:
             torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, aside)
@@ -63,7 +72,8 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
                 os.fsync(file.fileno())
         except RuntimeError as error:  # PyTorch's writer for a disk that is full
             raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
-    for old in list_checkpoints(folder)[:-keep]:
+    # A later one is broken: this run has gone on from before it.
+    for old in [other for other in list_checkpoints(folder) if other <= path][:-keep]:
         old.unlink()
     return path
 
@@ -77,13 +87,13 @@ def load_newest(folder: Path) -> Checkpoint | None:
     """The newest checkpoint in a folder that can be read; None where there is none at all.
 
     Raises:
-        InputError: There are some, and none can be read.
+        InputError: There are some, and none is whole; or the newest cannot be read.
     """
-    failure: InputError | None = None
+    failure: BrokenCheckpointError | None = None
     for path in reversed(list_checkpoints(folder)):
         try:
             checkpoint = load_checkpoint(path)
-        except InputError as error:
+        except BrokenCheckpointError as error:
             failure = failure or error
             continue
         if failure is not None:
@@ -111,6 +121,10 @@ def load_checkpoint(path: Path) -> Checkpoint:
         return Checkpoint(**data)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file") from error
+    except (OSError, MemoryError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from error
     except Exception as error:  # the unpickler fails in any of a dozen ways
         reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: cannot be read as a checkpoint of a training run: {reason}") from error
+        raise BrokenCheckpointError(
+            f"{path}: cannot be read as a checkpoint of a training run: {reason}"
+        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
@@ -171,20 +172,27 @@ def read_clips(
     Raises:
         InputError: A frame cannot be read.
     """
-    groups = _Groups(share, steps)
     loader = DataLoader(
         _Clips(reader),
-        batch_sampler=groups,
+        batch_sampler=_Groups(share, steps),
         num_workers=workers,
         collate_fn=_as_they_are,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
     )
-    for group in loader:
-        for clip in group:
-            if isinstance(clip, InputError):
-                raise clip
-        yield group
+    others = set(multiprocessing.active_children())
+    groups_read = iter(loader)
+    started = set(multiprocessing.active_children()) - others
+    try:
+        for group in groups_read:
+            for clip in group:
+                if isinstance(clip, InputError):
+                    raise clip
+            yield group
+    finally:
+        del groups_read  # ends the processes, but those that are in the middle of a long read
+        for process in started:
+            process.kill()
 
 
 class _Clips(Dataset["TrainingClip | InputError"]):

@@ -52,7 +52,7 @@ class Ranks:
     def device(self, name: str) -> str:
         """The device for this process: of several on a machine with GPUs, each has its own."""
         if name in {"auto", "cuda"} and self.world > 1 and torch.cuda.is_available():
-            return f"cuda:{self.local}"
+            return f"cuda:{self.local % torch.cuda.device_count()}"
         return name
 
     def agree(self, value: T) -> T:
@@ -117,12 +117,7 @@ def joined_ranks() -> Iterator[Ranks]:
         return
     local = int(os.environ.get("LOCAL_RANK", "0"))
     if torch.cuda.is_available():
-        if local >= torch.cuda.device_count():
-            raise InputError(
-                f"expected --nproc-per-node {torch.cuda.device_count()} at most, a GPU for each process; "
-                "CUDA_VISIBLE_DEVICES= hides the GPUs, for the CPU"
-            )
-        torch.cuda.set_device(local)
+        torch.cuda.set_device(local % torch.cuda.device_count())
     # Gradients on GPUs go by NCCL, what is agreed on by Gloo.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))

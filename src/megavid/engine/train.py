@@ -133,7 +133,7 @@ class Training:
         )
         groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
         shown = self._ranks.first
-        with closing(clips), stop_request() as stop, training_progress(shown=shown) as progress:
+        with stop_request() as stop, closing(clips), training_progress(shown=shown) as progress:
             task = progress.add_task("training", total=run.steps, completed=self.step, note="")
             if self._evaluation_missing() and not self._evaluate(progress):
                 return False
@@ -249,16 +249,15 @@ class Training:
         progress.stop()  # evaluation has a bar of its own
         self.detector.eval()
         try:
-            with device_watched(self.step):
-                scores = evaluate_while_training(
-                    self.detector,
-                    self.data.val,
-                    self.folder,
-                    step=self.step,
-                    motion=self.data.motion,
-                    ranks=self._ranks,
-                    problems=self.data.problems,
-                )
+            scores = evaluate_while_training(
+                self.detector,
+                self.data.val,
+                self.folder,
+                step=self.step,
+                motion=self.data.motion,
+                ranks=self._ranks,
+                problems=self.data.problems,
+            )
         finally:
             self.detector.train()
         progress.start()
@@ -306,7 +305,9 @@ class Training:
             self._scaler.load_state_dict(checkpoint.scaler)
         self._licence = checkpoint.licence
         torch.set_rng_state(checkpoint.random)
-        self.step, self._best, self._sums = checkpoint.step, checkpoint.best, dict(checkpoint.pending)
+        self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
+        if checkpoint.recipe["data"]["val"] == self.recipe.model_dump(mode="json")["data"]["val"]:
+            self._best = checkpoint.best  # else it was the best on other data
 
     def _write_model(self, path: Path) -> None:
         trained = json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")})
@@ -316,7 +317,8 @@ class Training:
 
     def _finish(self) -> None:
         if self._log is not None:
-            self._write_model(self.folder / MODEL)
+            if self.data.val is None:
+                self._write_model(self.folder / MODEL)
             self._log.close()
             write_curves(self.folder)
         self._ranks.wait()

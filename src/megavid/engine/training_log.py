@@ -55,10 +55,11 @@ class TrainingLog:
                 os.fsync(file.fileno())
         except OSError as error:
             raise InputError(f"{self._path}: cannot be written: {error.strerror}") from error
-        with self._board_written():
-            for name, value in values.items():
-                if self._board is not None and value is not None:
-                    self._board.add_scalar(name, value, step)
+        if self._board is not None:
+            with self._board_written():
+                for name, value in values.items():
+                    if value is not None:
+                        self._board.add_scalar(name, value, step)
 
     def has(self, name: str, step: int) -> bool:
         """Whether a line of this step has such a number."""

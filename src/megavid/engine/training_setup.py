@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import uuid
 from collections.abc import Iterator, Mapping
 from importlib import resources
 from pathlib import Path
@@ -17,7 +18,14 @@ from megavid.core.config import read_yaml, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.detection.detector import VideoDetector
-from megavid.engine.checkpoint import Checkpoint, list_checkpoints, load_newest, remove_unfinished
+from megavid.engine.checkpoint import (
+    Checkpoint,
+    checkpoint_path,
+    list_checkpoints,
+    load_checkpoint,
+    load_newest,
+    remove_unfinished,
+)
 from megavid.engine.distributed import Ranks, launch_id
 from megavid.engine.outputs import make_output_folder
 from megavid.engine.recipe import Recipe
@@ -75,6 +83,10 @@ def read_recipe(
     else:
         shipped = ", ".join(shipped_recipes())
         raise InputError(f"{name}: no such recipe; expected a YAML file or one of {shipped}")
+    if model is not None:
+        values["model"] = model
+    if data is not None:
+        _use_data(values, data)
     given = dict(overrides or {})
     own = {path: value for path, value in given.items() if path.split(".")[0] in SECTIONS}
     values = with_overrides(values, own)
@@ -87,10 +99,6 @@ def read_recipe(
             method: {path: value for path, value in of_method.items() if path not in settings}
             for method, of_method in values.get("method_settings", {}).items()
         }
-    if model is not None:
-        values["model"] = model
-    if data is not None:
-        _use_data(values, data)
     return validate(Recipe, values, origin=name)
 
 
@@ -165,8 +173,8 @@ def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector[Any, Any]) 
         )
 
 
-def prepare_run(folder: Path, *, resume: bool) -> None:
-    """Make a run's folder.
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """That a run can be put into a folder, which is made if it is missing.
 
     A run goes on if that is asked for, and if the same `torchrun` that began it has restarted its processes.
 
@@ -177,17 +185,42 @@ def prepare_run(folder: Path, *, resume: bool) -> None:
     Raises:
         InputError: The folder cannot be written to, or holds a run that is not to be resumed.
     """
-    checkpoints, launch = folder / CHECKPOINTS, launch_id()
-    mark = checkpoints / LAUNCH
+    mark, launch = folder / CHECKPOINTS / LAUNCH, launch_id()
     restarted = launch is not None and mark.exists() and mark.read_text() == launch
-    if list_checkpoints(checkpoints) and not (resume or restarted):
+    if list_checkpoints(folder / CHECKPOINTS) and not (resume or restarted):
         raise InputError(f"{folder}: holds a run already; --resume goes on with it, or choose another folder")
     make_output_folder(folder)
-    make_output_folder(checkpoints)
-    remove_unfinished(checkpoints)
-    if launch is not None:
-        with atomic_path(mark) as aside:
-            aside.write_text(launch)
+
+
+def prepare_run(folder: Path, ranks: Ranks, *, resume: bool) -> None:
+    """Make a run's folders, by the first process, and see that all processes see them.
+
+    Raises:
+        InputError: As `check_folder`, or this process does not see what the first one has written.
+    """
+    checkpoints, launch = folder / CHECKPOINTS, launch_id()
+    name = f".seen-{uuid.uuid4().hex}"
+    if ranks.first:
+        check_folder(folder, resume=resume)
+        make_output_folder(checkpoints)
+        remove_unfinished(checkpoints)
+        if launch is not None:
+            with atomic_path(checkpoints / LAUNCH) as aside:
+                aside.write_text(launch)
+        (checkpoints / name).touch()
+    name = ranks.agree(name)
+    if not (checkpoints / name).exists():
+        raise InputError(
+            f"{folder}: expected on a disk that all processes see; process {ranks.rank} does not"
+        )
+    ranks.wait()
+    if ranks.first:
+        (checkpoints / name).unlink()
+
+
+def forget_launch(folder: Path) -> None:
+    """A run has come to its end or was stopped: the next `torchrun` is not to take itself for the same."""
+    (folder / CHECKPOINTS / LAUNCH).unlink(missing_ok=True)
 
 
 def write_recipe(folder: Path, recipe: Recipe) -> None:
@@ -204,20 +237,17 @@ def newest_checkpoint(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint 
     """What a run goes on from, the same in all processes; None to begin.
 
     Raises:
-        InputError: No checkpoint can be read; or it is of another recipe, in what may not change; or not all
-            processes see it.
+        InputError: No checkpoint can be read; or it is of another recipe, in what may not change.
     """
-    checkpoint = load_newest(folder / CHECKPOINTS)
-    step = 0 if checkpoint is None else checkpoint.step
-    first = ranks.agree(step)
-    if step != first:
-        raise InputError(
-            f"{folder}: expected on a disk that all processes see: the first one goes on from step {first}, "
-            f"process {ranks.rank} from step {step}"
-        )
-    for path in changes(checkpoint, recipe):
-        if not any(path == may or path.startswith(f"{may}.") for may in _MAY_CHANGE):
-            raise InputError(f"{folder}: the run in it was begun with another {path}; choose another folder")
+    checkpoint = load_newest(folder / CHECKPOINTS) if ranks.first else None
+    path = ranks.agree(None if checkpoint is None else checkpoint_path(folder / CHECKPOINTS, checkpoint.step))
+    if path is not None and not ranks.first:
+        checkpoint = load_checkpoint(path)
+    for changed in changes(checkpoint, recipe):
+        if not any(changed == may or changed.startswith(f"{may}.") for may in _MAY_CHANGE):
+            raise InputError(
+                f"{folder}: the run in it was begun with another {changed}; choose another folder"
+            )
     return checkpoint
 
 
