@@ -5,6 +5,7 @@ VENV := .venv/.installed
 .PHONY: demo test lint bench
 
 demo: $(VENV)
+	rm -rf demo_output
 	.venv/bin/megavid demo -o demo_output
 
 test: $(VENV)

@@ -10,7 +10,6 @@ import PIL.Image
 import pytest
 
 from megavid.cli import COMMANDS, main, split_overrides
-from megavid.methods import METHODS
 from tests.official import flownet_shapes, official_shapes, write_official
 
 
@@ -77,11 +76,3 @@ def test_convert_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     command = ["detect", str(tmp_path), "--weights", target, "-o", str(tmp_path / "out")]
     assert main(command) == 2
     assert "holds FlowNet's weights only, not a whole detector" in capsys.readouterr().err
-
-
-def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "-o", str(tmp_path / "demo")]) == 0
-    output = capsys.readouterr().out
-    assert "untrained" in output
-    for model in (f"{method}_r50" for method in METHODS):
-        assert (tmp_path / "demo" / model / "annotated.mp4").stat().st_size > 10_000

@@ -1,83 +1,120 @@
-"""The main job on what the package ships: a rendered clip through every method."""
+"""The main job on what the package ships: two trained detectors on videos that neither has seen."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from megavid.convert.load import load_detector, read_config
-from megavid.core.files import atomic_path
-from megavid.data.generated.camera import film
-from megavid.data.generated.scene import CLASSES
+from megavid.convert.load import load_detector
+from megavid.convert.weights import describe_weights
+from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
+from megavid.core.problems import Problems
+from megavid.data.generated.write import GeneratedSet, write_generated_set
+from megavid.data.open import Source, open_annotations
 from megavid.detection.detector import VideoDetector
-from megavid.engine.detect import DetectOptions, DetectSummary, detect_to_folder
-from megavid.engine.outputs import make_output_folder
-from megavid.methods import METHODS
-from megavid.video.reader import open_input
-from megavid.video.writer import VideoWriter
+from megavid.engine.distributed import Ranks
+from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
+from megavid.engine.outputs import PREDICTIONS, make_output_folder
+from megavid.engine.progress import frame_progress
+from megavid.engine.score import (
+    Scores,
+    describe,
+    find_motion,
+    score_predictions,
+    write_comparison,
+    write_scores,
+)
+from megavid.engine.side_by_side import SideBySide
+from megavid.evaluation.table import load_predictions
 
-_FRAMES, _HEIGHT, _WIDTH, _RATE = 48, 240, 320, 24
+WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}
+"""The detectors by the names of their methods."""
 
-_SMALL: dict[str, Any] = {
-    "classes": list(CLASSES),
-    "input.min_size": 240,
-    "input.max_size": 320,
-    "backbone.depth": 18,
-    "backbone.width": 32,
-    "backbone.reduce_channels": 64,
-    "rpn.proposals": 100,
-    "head.max_detections": 6,
-    "method.hidden": 256,
-}
-"""What makes a published configuration small enough to run in seconds on a CPU."""
+SEES = {"single_frame": "sees this frame alone", "mega": "sees the other frames, too"}
 
-_SMALL_METHOD: dict[str, Any] = {
-    "heads": 4,
-    "reference_proposals": 30,
-    "distilled_proposals": 6,
-    "flow_width": 16,
-}
-"""The same for settings that only some methods have."""
+TRAINED_ON = 0
+"""Seed of the videos that their weights were trained on."""
+
+_RATE = Fraction(12)
 
 
-def run_demo(folder: Path, *, seed: int) -> Iterator[DetectSummary]:
-    """Render `clip.mp4` and detect in it with every method, each in a folder of its name.
+@dataclass(frozen=True, eq=False)
+class DemoResult:
+    """What came out.
 
-    Until trained weights ship, the weights are random.
+    Attributes:
+        scores: Of each method.
+        paths: What to look at.
+    """
+
+    scores: Mapping[str, Scores]
+    paths: list[Path]
+
+
+def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult | None:
+    """Generate videos, detect in them with both detectors, score and draw.
 
     Args:
-        folder: Where all is put.
-        seed: Of the clip and the weights.
+        folder: Where all is put; must be empty or missing.
+        seed: Of the videos.
+        videos: How many.
+        device: See `load_detector`.
+
+    Returns:
+        None if the user asked to stop.
 
     Raises:
-        InputError: The folder cannot be written to.
+        InputError: The folder is not empty or cannot be written to, or a number is wrong.
     """
+    if seed == TRAINED_ON:
+        raise InputError(f"seed: expected any but {TRAINED_ON}, on whose videos the detectors were trained")
+    config = GeneratedSet(videos=videos, val_every=1, seed=seed)
+    detectors = {method: load_detector(weights=name, device=device) for method, name in WEIGHTS.items()}
     make_output_folder(folder)
-    path = folder / "clip.mp4"
-    with (
-        atomic_path(path) as aside,
-        VideoWriter(aside, rate=Fraction(_RATE), width=_WIDTH, height=_HEIGHT) as writer,
-    ):
-        for index, frame in enumerate(film(seed=seed, video=0, frames=_FRAMES, height=_HEIGHT, width=_WIDTH)):
-            writer.write(frame.image, index / _RATE)
-    for model in (f"{method}_r50" for method in METHODS):
-        detector = _untrained(model, seed=seed)
-        options = DetectOptions()
-        with open_input(path) as video:
-            about = {"weights": "untrained"}
-            summary = detect_to_folder(detector, video, folder / model, options, metadata=about)
-        yield summary
-        if not summary.complete:
-            return
+    if any(folder.iterdir()):
+        raise InputError(f"{folder}: expected an empty folder or none")
+    annotations = _generate(folder / "videos", config)
+    scores: dict[str, Scores] = {}
+    for method, detector in detectors.items():
+        found = _detect(detector, annotations, folder / method, describe_weights(WEIGHTS[method]))
+        if found is None:
+            return None
+        scores[method] = found
+    (one, its), (other, theirs) = scores.items()
+    about = {"data": f"{videos} generated videos of seed {seed}"}
+    _, comparison = write_comparison(folder, (its, theirs), (one, other), about)
+    shown = SideBySide(annotations, {f"{name}: {SEES[name]}": run for name, run in scores.items()})
+    video, picture = folder / "side_by_side.mp4", folder / "side_by_side.png"
+    shown.write_video(video, rate=_RATE)
+    shown.write_picture(picture)
+    return DemoResult(scores, [video, picture, comparison, *(folder / m / "report.html" for m in scores)])
 
 
-def _untrained(model: str, *, seed: int) -> VideoDetector[Any, Any]:
-    data, _ = read_config(model)
-    own = {f"method.{key}": value for key, value in _SMALL_METHOD.items() if key in data["method"]}
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return load_detector(model, device="cpu", overrides=_SMALL | own)
+def _generate(folder: Path, config: GeneratedSet) -> Annotations:
+    with frame_progress() as progress:
+        task = progress.add_task("rendering", total=config.videos * config.frames)
+        write_generated_set(
+            folder, config, progress=lambda done: progress.update(task, completed=done * config.frames)
+        )
+    return open_annotations(Source(path=folder, subset="vid_val"), problems=Problems())
+
+
+def _detect(
+    detector: VideoDetector[Any, Any], annotations: Annotations, folder: Path, about: Mapping[str, str]
+) -> Scores | None:
+    """Detect in the videos and score, in `folder`; None if the user asked to stop."""
+    problems = Problems()
+    complete = detect_in_data_set(
+        detector, annotations, folder, EvaluateOptions(), ranks=Ranks(), metadata=about, problems=problems
+    )
+    if not complete:
+        return None
+    predictions = load_predictions(folder / PREDICTIONS, problems=problems)
+    motion = find_motion(annotations, "tracks")
+    scores = score_predictions(predictions, annotations, motion=motion, problems=problems)
+    write_scores(folder, scores, annotations, describe(predictions))
+    return scores

@@ -1,0 +1,87 @@
+"""Put trained weights of the generated set into the package, each with a model card.
+
+    python -m benchmarks.ship_weights runs --seed 0 --commit 6505eba --machine "2 cores of ..."
+
+`runs` is what `benchmarks.generated_set` made.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from datetime import datetime
+from pathlib import Path
+
+from benchmarks.generated_set import GO_ON, MOTIONS, last_scores
+from megavid.convert.weights import Weights, read_weights, write_weights
+from megavid.engine.demo import TRAINED_ON, WEIGHTS
+from megavid.engine.train import MODEL
+from megavid.engine.training_log import LOG, read_log
+
+PACKAGE = Path(__file__).parents[1] / "src" / "megavid" / "weights"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--commit", required=True, help="with which they were trained")
+    parser.add_argument("--machine", required=True, help="on which they were trained")
+    options = parser.parse_args()
+    runs = options.folder / f"seed_{options.seed}"
+    command = f"python -m benchmarks.generated_set runs --seeds {options.seed} --methods {' '.join(WEIGHTS)}"
+    for method, name in WEIGHTS.items():
+        weights = read_weights(runs / method / MODEL)
+        assert isinstance(weights, Weights)
+        assert weights.config is not None
+        trained = {"command": command, "commit": options.commit, "seed": options.seed}
+        about = {"licence": "Apache-2.0", "card": f"{name}.md", "trained": json.dumps(trained)}
+        write_weights(PACKAGE / f"{name}.safetensors", weights.state, config=weights.config, about=about)
+        card = _card(runs, method, weights, command=command, commit=options.commit, machine=options.machine)
+        (PACKAGE / f"{name}.md").write_text(card)
+
+
+def _card(runs: Path, method: str, weights: Weights, *, command: str, commit: str, machine: str) -> str:
+    hours = {run: seconds(runs / run) / 3600 for run in ("base", method)}
+    parameters = sum(tensor.numel() for tensor in weights.state.values()) / 1e6
+    scores = last_scores(runs / method)
+    assert weights.config is not None
+    day = datetime.fromtimestamp((runs / method / MODEL).stat().st_mtime).date()
+    config, kinds = weights.config, (scores[key] for key in MOTIONS)
+    size = f"{parameters:.1f} million parameters"
+    backbone = f"ResNet-{config['backbone']['depth']} of width {config['backbone']['width']} with group norm"
+    ap = ", ".join(f"{name} {100 * value:.1f}" for name, value in zip(MOTIONS.values(), kinds, strict=True))
+    return f"""# {WEIGHTS[method]}
+
+A small `{method}` detector ({size}: {backbone})
+for the videos that `megavid data synthesize` makes. It is there for the demo, the tests and the tutorials; it
+knows nothing of real videos.
+
+- **Classes**: {", ".join(config["classes"])}.
+- **Input**: frames of 192x144; others are scaled to a short side of {config["input"]["min_size"]}.
+- **AP50** on the set's 100 videos for validation, in per cent: {ap}.
+  One run of three seeds: [docs/results.md](../../../docs/results.md) has them all.
+- **Trained** from random weights on 400 videos of 48 frames (`megavid data synthesize data --videos 500`,
+  seed {TRAINED_ON}): a single-frame detector by the recipe `generated`, then this one from it with
+  `{" ".join(GO_ON)}`.
+- **Command**: `{command}`,
+  at commit {commit}, finished {day}.
+- **Time**: {hours["base"]:.2f} hours and {hours[method]:.2f} hours, one thread each of {machine}.
+- **Licence**: Apache-2.0, as the package; trained on nothing but generated videos.
+"""
+
+
+def seconds(run: Path) -> float:
+    """How long a run's steps took, by its log."""
+    lines = [line for line in read_log(run / LOG) if "loss" in line]
+    batch = json.loads((run / "recipe.json").read_text())["run"]["batch"]
+    steps = [line["step"] for line in lines]
+    spans: list[int] = [b - a for a, b in zip([0, *steps[:-1]], steps, strict=True)]
+    total: float = sum(
+        span * batch / line["clips_per_second"] for span, line in zip(spans, lines, strict=True)
+    )
+    return total
+
+
+if __name__ == "__main__":
+    main()
