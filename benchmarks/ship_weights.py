@@ -47,6 +47,9 @@ def _card(runs: Path, method: str, weights: Weights, *, command: str, commit: st
     scores = last_scores(runs / method)
     assert weights.config is not None
     day = datetime.fromtimestamp((runs / method / MODEL).stat().st_mtime).date()
+    train, val = (
+        len(list((runs.parent / "data" / "Data" / "VID" / part).iterdir())) for part in ("train", "val")
+    )
     config, kinds = weights.config, (scores[key] for key in MOTIONS)
     size = f"{parameters:.1f} million parameters"
     backbone = f"ResNet-{config['backbone']['depth']} of width {config['backbone']['width']} with group norm"
@@ -58,10 +61,10 @@ for the videos that `megavid data synthesize` makes. It is there for the demo, t
 knows nothing of real videos.
 
 - **Classes**: {", ".join(config["classes"])}.
-- **Input**: frames of 192x144; others are scaled to a short side of {config["input"]["min_size"]}.
-- **AP50** on the set's 100 videos for validation, in per cent: {ap}.
+- **Input**: frames are scaled to a short side of {config["input"]["min_size"]} pixels, that of the set.
+- **AP50** on the set's {val} videos for validation, in per cent: {ap}.
   One run of three seeds: [docs/results.md](../../../docs/results.md) has them all.
-- **Trained** from random weights on 400 videos of 48 frames (`megavid data synthesize data --videos 500`,
+- **Trained** from random weights on {train} videos (`megavid data synthesize data --videos {train + val}`,
   seed {TRAINED_ON}): a single-frame detector by the recipe `generated`, then this one from it with
   `{" ".join(GO_ON)}`.
 - **Command**: `{command}`,
