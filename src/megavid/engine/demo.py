@@ -35,6 +35,7 @@ WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}
 """The detectors by the names of their methods."""
 
 SEES = {"single_frame": "sees this frame alone", "mega": "sees the other frames, too"}
+"""What each of them looks at, for the reader of the video."""
 
 TRAINED_ON = 0
 """Seed of the videos that their weights were trained on."""
