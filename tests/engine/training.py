@@ -1,4 +1,4 @@
-"""A small data set and a recipe that train in seconds."""
+"""A small data set and a recipe that train in seconds, and what a run of them wrote."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from typing import Any
 import PIL.Image
 import yaml
 
+from megavid.cli import main
 from megavid.core.annotations import AnnotationBuilder
 from megavid.core.config import with_overrides
 from megavid.data.generated.camera import film
 from megavid.data.generated.scene import CLASSES
+from megavid.engine.training_log import read_log
 from tests.conftest import tiny_overrides
+
+TIMES = {"clips_per_second", "data_wait", "memory_mb"}
 
 
 def write_videos(folder: Path, *, videos: int = 3, frames: int = 8, seed: int = 0) -> Path:
@@ -51,3 +55,12 @@ def recipe_values(data: Path, method: str = "mega", **changes: Any) -> dict[str,
 def write_recipe(path: Path, values: Mapping[str, Any]) -> Path:
     path.write_text(yaml.safe_dump(dict(values)))
     return path
+
+
+def train(path: Path, folder: Path, *more: str) -> int:
+    return main(["train", str(path), "-o", str(folder), "--device", "cpu", *more])
+
+
+def numbers(folder: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log without what depends on the machine."""
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in read_log(folder / "log.jsonl")]
