@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -30,26 +31,42 @@ def scored(predictions: Predictions, data: Annotations) -> Scores:
     return score_predictions(predictions, data, motion=None, problems=Problems())
 
 
+def all_but(data: Annotations, *, missed: Sequence[int]) -> Predictions:
+    """The true boxes, but for the first few of each frame."""
+    place = np.arange(len(data.boxes)) - data.offsets[data.box_frames]
+    kept = place >= np.array(missed)[data.box_frames]
+    frames = data.box_frames[kept]
+    return Predictions(
+        videos=data.videos,
+        video=data.video[frames],
+        frame=data.number[frames],
+        labels=data.labels[kept].astype(np.int32),
+        scores=np.full(len(frames), 0.9, np.float32),
+        boxes=data.boxes[kept],
+        class_names=data.classes,
+        lengths=dict(zip(data.videos, np.bincount(data.video).tolist(), strict=True)),
+        origin=Path("true boxes"),
+    )
+
+
 @pytest.fixture(scope="module")
 def runs(data: Annotations) -> dict[str, Scores]:
     """One with mistakes, and one without: all of `noisy_predictions` that is neither moved nor wrong."""
     wrong = noisy_predictions(data, seed=1)
-    right = Predictions(
-        videos=data.videos,
-        video=data.video[data.box_frames],
-        frame=data.number[data.box_frames],
-        labels=data.labels.astype(np.int32),
-        scores=np.full(len(data.boxes), 0.9, np.float32),
-        boxes=data.boxes,
-        class_names=data.classes,
-        lengths=wrong.lengths,
-        origin=Path("right"),
-    )
-    return {"wrong": scored(wrong, data), "right": scored(right, data)}
+    return {"wrong": scored(wrong, data), "right": scored(all_but(data, missed=[0] * len(data)), data)}
 
 
 def colours(image: Image) -> set[tuple[int, int, int]]:
     return {colour for colour in (GREEN, RED, YELLOW) if (image == colour).all(axis=2).any()}
+
+
+def frames_of(picture: Path, shown: SideBySide, data: Annotations) -> list[int]:
+    """The rows of the data set that a picture shows, one for each video."""
+    drawn = [shown.draw(frame).tobytes() for frame in range(len(data))]
+    assert len(set(drawn)) == len(drawn)
+    image = np.asarray(PIL.Image.open(picture))
+    assert image.shape == (3 * 314, 774, 3)
+    return [drawn.index(part.tobytes()) for part in np.split(image, 3)]
 
 
 def test_what_is_right_is_green_on_the_right(data: Annotations, runs: dict[str, Scores]) -> None:
@@ -73,12 +90,15 @@ def test_video_and_picture(data: Annotations, runs: dict[str, Scores], tmp_path:
         assert video.rate == 12
     shown.write_picture(tmp_path / "both.png")
     # A frame of each of the three videos, with mistakes on the left.
-    frames = [shown.draw(frame) for frame in range(len(data))]
-    picture = np.asarray(PIL.Image.open(tmp_path / "both.png"))
-    assert picture.shape == (3 * 314, 774, 3)
-    seen = set()
-    for part in np.split(picture, 3):
-        [frame] = [number for number, drawn in enumerate(frames) if np.array_equal(drawn, part)]
-        assert colours(part[26:, :384]) & {RED, YELLOW}
-        seen.add(int(data.video[frame]))
-    assert seen == {0, 1, 2}
+    frames = frames_of(tmp_path / "both.png", shown, data)
+    assert all(colours(shown.draw(frame)[26:, :384]) & {RED, YELLOW} for frame in frames)
+    assert sorted(data.video[frames].tolist()) == [0, 1, 2]
+
+
+def test_the_picture_is_of_what_the_right_makes_up_for(data: Annotations, tmp_path: Path) -> None:
+    """Not of where the left has most mistakes: the right has them, too."""
+    left = all_but(data, missed=(4, 1, 3, 0, 4, 3, 1, 0, 0, 1, 0, 2))
+    right = all_but(data, missed=(4, 0, 1, 2, 4, 0, 0, 3, 3, 0, 2, 3))
+    shown = SideBySide(data, {"left": scored(left, data), "right": scored(right, data)})
+    shown.write_picture(tmp_path / "both.png")
+    assert frames_of(tmp_path / "both.png", shown, data) == [5, 2, 9]  # 3, 2 and 1 mistakes fewer
