@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from megavid import load_detector
 from megavid.convert.load import read_config
 from megavid.core.config import validate
 from megavid.core.errors import InputError
-from megavid.engine.checkpoint import list_checkpoints, load_checkpoint
+from megavid.engine.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from megavid.engine.recipe import Recipe
 from megavid.methods import METHODS
 from tests.engine.training import numbers, recipe_values, train, write_recipe
@@ -82,6 +83,31 @@ def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "goes on from step 2" in output
     assert "with another optimiser.learning_rate than before" in output
     assert numbers(folder)[-1]["learning_rate"] == 0.001
+
+
+def test_other_settings_of_the_optimiser_hold_from_then_on(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, optimiser__weight_decay=0.0)
+    values["optimiser"] |= {"drops": [], "warmup": 0}
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "3") == 0
+    [path] = list_checkpoints(folder / "checkpoints")
+    before = load_checkpoint(path)
+
+    def next_step(name: str, *changes: str) -> Checkpoint:
+        shutil.copytree(folder, tmp_path / name)
+        assert train(recipe, tmp_path / name, "--resume", "--run.steps", "4", *changes) == 0
+        return load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1])
+
+    same, slower = next_step("same"), next_step("slower", "--optimiser.momentum", "0.5")
+    other = next_step("other", "--optimiser.weight_decay", "0.1", "--optimiser.bias_factor", "4")
+    # The gradients are the same.
+    for number, state in before.optimiser["state"].items():
+        one, two = (after.optimiser["state"][number]["momentum_buffer"] for after in (same, slower))
+        torch.testing.assert_close(one - two, (0.9 - 0.5) * state["momentum_buffer"], atol=1e-6, rtol=1e-4)
+    for name, value in before.model.items():
+        step, changed = same.model[name] - value, other.model[name] - value
+        expected = 2 * step if name.endswith(".bias") else step - 0.01 * 0.1 * value
+        torch.testing.assert_close(changed, expected, atol=1e-6, rtol=1e-4)
 
 
 def test_a_full_disk_keeps_what_was_saved(
