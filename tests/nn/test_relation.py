@@ -7,25 +7,42 @@ import math
 import pytest
 import torch
 
-from megavid.nn.relation import Relation, geometry_embedding
+from megavid.nn.relation import Relation, geometry_biases
 
 BOXES = torch.tensor([[10.0, 20.0, 50.0, 40.0], [0.0, 0.0, 16.0, 64.0], [10.0, 20.0, 50.0, 40.0]])
 
 
-def test_geometry_embedding_by_hand() -> None:
-    # Query 40x20 at (30, 30), reference 16x64 at (8, 32).
+def embedding(query: list[float], reference: list[float]) -> torch.Tensor:
+    """The 64 numbers of a pair of boxes."""
+    w, h = query[2] - query[0], query[3] - query[1]
+    centres = [((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in (query, reference)]
     position = [
-        math.log(22 / 40 + 1e-3),
-        math.log(2 / 20 + 1e-3),
-        math.log(40 / 16),
-        math.log(20 / 64),
+        math.log(abs(centres[0][0] - centres[1][0]) / w + 1e-3),
+        math.log(abs(centres[0][1] - centres[1][1]) / h + 1e-3),
+        math.log(w / (reference[2] - reference[0])),
+        math.log(h / (reference[3] - reference[1])),
     ]
-    expected = []
+    numbers = []
     for value in position:
         angles = [100 * value / 1000 ** (k / 8) for k in range(8)]
-        expected += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
-    embedding = geometry_embedding(BOXES[:1], BOXES[1:2])
-    torch.testing.assert_close(embedding, torch.tensor([[expected]]), atol=1e-4, rtol=0)
+        numbers += [math.sin(a) for a in angles] + [math.cos(a) for a in angles]
+    return torch.tensor(numbers)
+
+
+def test_geometry_bias_by_hand() -> None:
+    relation = Relation(features=32, heads=4, geometry=True, query_bias=False)
+    assert relation.geometry is not None
+    gate = relation.geometry(embedding([10, 20, 50, 40], [0, 0, 16, 64])).relu()
+    bias = relation.geometry_bias(BOXES[:1], BOXES[1:2])[:, 0, 0]
+    torch.testing.assert_close(bias.exp(), gate + 1e-6, atol=2e-5, rtol=0)
+    assert 0 < (gate > 0.1).sum() < 4
+
+
+def test_biases_of_several_modules_at_once() -> None:
+    modules = [Relation(features=32, heads=h, geometry=True, query_bias=False) for h in (4, 2)]
+    both = geometry_biases(modules, BOXES, BOXES)
+    for module, bias in zip(modules, both, strict=True):
+        torch.testing.assert_close(bias, module.geometry_bias(BOXES, BOXES), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("geometry", [True, False])
@@ -44,8 +61,7 @@ def test_attention_by_loops(geometry: bool) -> None:
                 q, k = relation.query(queries[n])[part], relation.key(references[m])[part]
                 logits[m] = (q @ k + relation.query_bias[h] @ k) / math.sqrt(8)  # type: ignore[index]
                 if relation.geometry is not None:
-                    embedding = geometry_embedding(BOXES[n : n + 1], BOXES[m : m + 1])[0, 0]
-                    gate = relation.geometry(embedding)[h].relu()
+                    gate = relation.geometry(embedding(BOXES[n].tolist(), BOXES[m].tolist()))[h].relu()
                     logits[m] += torch.log(gate + 1e-6)
             attended = logits.softmax(0) @ references  # unprojected, then the head's share of the projection
             expected[n, part] = relation.value.weight[part] @ attended + relation.value.bias[part]

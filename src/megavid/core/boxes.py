@@ -77,6 +77,27 @@ def encode(objects: Tensor, boxes: Tensor, weights: tuple[float, float, float, f
     return deltas * deltas.new_tensor(weights)
 
 
+def nms_best(boxes: Tensor, scores: Tensor, threshold: float, *, limit: int) -> Tensor:
+    """The first `limit` boxes that non-maximum suppression keeps.
+
+    What goes depends on better boxes alone, so as a rule a part of the list will do.
+
+    Args:
+        boxes: (N, 4); scores: (N,), the highest first.
+        threshold: A box that overlaps a better one by more than this IoU goes.
+        limit: Most boxes to keep.
+
+    Returns:
+        Indexes of the boxes kept, highest score first.
+    """
+    looked_at = 4 * limit
+    while True:
+        kept: Tensor = nms(boxes[:looked_at], scores[:looked_at], threshold)
+        if len(kept) >= limit or looked_at >= len(boxes):
+            return kept[:limit]
+        looked_at *= 2
+
+
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
     """Non-maximum suppression inside each class.
 

@@ -8,7 +8,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.ops import nms
 
 from megavid.core import boxes as box_ops
 from megavid.core.config import Config
@@ -116,5 +115,5 @@ class RPN(nn.Module):
         scores, best = logits.sigmoid().topk(min(config.candidates, len(logits)))
         boxes = box_ops.decode(deltas[best], anchors[best], ANCHOR_WEIGHTS)[:, 0]
         boxes = box_ops.clip(boxes, *size)
-        kept = nms(boxes, scores, config.nms_threshold)[: config.proposals]
+        kept = box_ops.nms_best(boxes, scores, config.nms_threshold, limit=config.proposals)
         return Proposals(boxes[kept], scores[kept])

@@ -1,7 +1,7 @@
 """Relation modules (Hu et al., CVPR 2018) as RDN (ICCV 2019) and MEGA (CVPR 2020) use them.
 
 A relation module is multi-head attention from query RoIs to reference RoIs whose logits carry a geometry
-term. Shapes: N queries, M references, D features, H heads of D / H features.
+term. Shapes: N queries, M references, D features, H heads of d = D / H features.
 
 The papers project the attended references per head by a grouped 1x1 convolution; since attention weights
 sum to one, projecting the references first gives the same, and is what `value` does here.
@@ -9,13 +9,43 @@ sum to one, projecting the references first gives the same, and is what `value` 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 GEOMETRY_FEATURES = 64
 _WAVELENGTHS = 8
-_CHUNK_PAIRS = 1 << 18  # 64 float32 numbers a pair: 64 MiB at a time
+_CHUNK_PAIRS = 1 << 15  # 32 float32 numbers a pair: 4 MiB at a time, which a processor's caches hold
+
+
+@dataclass(frozen=True, eq=False)
+class References:
+    """Reference RoIs as a relation module projects them, which depends on them alone.
+
+    Attributes:
+        keys: (M, H, d).
+        values: (M, H, d).
+    """
+
+    keys: Tensor
+    values: Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory that the tensors take, bytes."""
+        return self.keys.nbytes + self.values.nbytes
+
+    @classmethod
+    def cat(cls, parts: Iterable[References]) -> References:
+        """All references of several sets, of which there is at least one."""
+        parts = list(parts)
+        return cls(torch.cat([p.keys for p in parts]), torch.cat([p.values for p in parts]))
 
 
 class Relation(nn.Module):
@@ -45,50 +75,105 @@ class Relation(nn.Module):
             reference_MD: Features of the reference RoIs. None of them says nothing: zeros.
             bias_HNM: What `geometry_bias` gives, for a module with geometry.
         """
-        if len(reference_MD) == 0:
-            return torch.zeros_like(query_ND)
-        q = self.query(query_ND).unflatten(1, (self.heads, -1))
-        if self.query_bias is not None:
-            q = q + self.query_bias
-        k = self.key(reference_MD).unflatten(1, (self.heads, -1))
-        v = self.value(reference_MD).unflatten(1, (self.heads, -1))
-        q, k, v = (x.transpose(0, 1)[None] for x in (q, k, v))  # (1, H, N or M, D / H)
+        return self.attend(self.queries(query_ND), self.references(reference_MD), bias_HNM)
+
+    def queries(self, query_ND: Tensor) -> Tensor:
+        """Query RoIs as this module projects them, (N, H, d)."""
+        q_NHd: Tensor = self.query(query_ND).unflatten(1, (self.heads, -1))
+        return q_NHd if self.query_bias is None else q_NHd + self.query_bias.to(q_NHd.dtype)
+
+    def references(self, reference_MD: Tensor) -> References:
+        """Reference RoIs as this module projects them."""
+        key, value = self.key(reference_MD), self.value(reference_MD)
+        return References(key.unflatten(1, (self.heads, -1)), value.unflatten(1, (self.heads, -1)))
+
+    def attend(self, query_NHd: Tensor, references: References, bias_HNM: Tensor | None = None) -> Tensor:
+        """Attended references, (N, D), from what `queries` and `references` give."""
+        if len(references) == 0:
+            return torch.zeros_like(query_NHd).flatten(1)
+        # (1, H, N or M, d)
+        q, k, v = (x.transpose(0, 1)[None] for x in (query_NHd, references.keys, references.values))
         mask = None if bias_HNM is None else bias_HNM[None].to(q.dtype)
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1).flatten(1)
 
     def geometry_bias(self, query_boxes_N4: Tensor, reference_boxes_M4: Tensor) -> Tensor:
         """The log-geometry term of every pair, (H, N, M) float32 (Hu et al. 2018, equation 5)."""
-        assert self.geometry is not None
-        weight, bias = self.geometry.weight.float(), self.geometry.bias.float()
-        bias_HNM = query_boxes_N4.new_empty(self.heads, len(query_boxes_N4), len(reference_boxes_M4))
-        rows = max(1, _CHUNK_PAIRS // max(len(reference_boxes_M4), 1))
-        # Precision and memory: sines of numbers in the hundreds need float32, and all pairs at once
-        # would take 64 numbers each.
-        with torch.autocast(query_boxes_N4.device.type, enabled=False):
-            for start in range(0, len(query_boxes_N4), rows):
-                chunk = slice(start, start + rows)
-                embedding = geometry_embedding(query_boxes_N4[chunk], reference_boxes_M4)
-                gate = F.relu(F.linear(embedding, weight, bias))
-                bias_HNM[:, chunk] = (gate + 1e-6).log().permute(2, 0, 1)
+        [bias_HNM] = geometry_biases([self], query_boxes_N4, reference_boxes_M4)
         return bias_HNM
 
 
-def geometry_embedding(query_boxes_N4: Tensor, reference_boxes_M4: Tensor) -> Tensor:
-    """Relative position and size of all pairs of half-open boxes as sines and cosines, (N, M, 64).
+def geometry_biases(
+    relations: Sequence[Relation], query_boxes_N4: Tensor, reference_boxes_M4: Tensor
+) -> tuple[Tensor, ...]:
+    """The log-geometry terms (H, N, M) of several modules for the same pairs of half-open boxes.
 
-    Four numbers a pair (log distance in x and in y over the query's size, log ratio of widths and of
-    heights; Hu et al. 2018, section 3.1), each times 100 at eight wavelengths 1000^(k/8): the eight sines,
-    then the eight cosines.
+    A module's term is log(relu(W e + b) + 1e-6), where e has four numbers a pair (log distance in x and in y
+    over the query's size, log ratio of widths and of heights; Hu et al. 2018, section 3.1), each times 100
+    at eight wavelengths 1000^(k/8): the eight sines, then the eight cosines.
+
+    The sines and cosines of a ratio's logarithm, a difference of logarithms, are products of those of the
+    boxes (the addition theorems), so what they add is a matrix product and takes no sine of a pair.
     """
-    centre_q, size_q = _centre_and_size(query_boxes_N4.float())
-    centre_r, size_r = _centre_and_size(reference_boxes_M4.float())
-    distance = (centre_q[:, None] - centre_r[None]).abs() / size_q[:, None] + 1e-3
-    ratio = size_q[:, None] / size_r[None]
-    position = torch.cat((distance, ratio), dim=2).log()  # (N, M, 4)
-    exponent = torch.arange(_WAVELENGTHS, device=position.device, dtype=torch.float32) / _WAVELENGTHS
-    angle = 100.0 * position[..., None] / torch.pow(1000.0, exponent)
-    return torch.cat((angle.sin(), angle.cos()), dim=3).flatten(2)
+    layers = [relation.geometry for relation in relations if relation.geometry is not None]
+    assert len(layers) == len(relations)
+    N, M = len(query_boxes_N4), len(reference_boxes_M4)
+    # In float32 whatever the network computes in: these are sines of numbers in the hundreds.
+    with torch.autocast(query_boxes_N4.device.type, enabled=False):
+        weight = torch.cat([layer.weight for layer in layers]).float().unflatten(1, (4, 2, _WAVELENGTHS))
+        offset = torch.cat([layer.bias for layer in layers]).float()
+        centre_N2, size_N2 = _centre_and_size(query_boxes_N4)
+        centre_M2, size_M2 = _centre_and_size(reference_boxes_M4)
+        centre_2N, size_2N, centre_2M = (x.T.contiguous() for x in (centre_N2, size_N2, centre_M2))
+        distance_weight = weight[:, :2].flatten(1)
+        by_query_HNf, by_reference_fM = _ratio_factors(weight[:, 2:], offset, size_N2, size_M2)
+        bias_HNM = centre_2N.new_empty(len(weight), N, M)
+        rows = max(1, _CHUNK_PAIRS // max(M, 1))
+        for start in range(0, N if M else 0, rows):
+            chunk = slice(start, start + rows)
+            waves = _distance_waves(centre_2N[:, chunk], size_2N[:, chunk], centre_2M)
+            ratios = (by_query_HNf[:, chunk].flatten(0, 1) @ by_reference_fM).view(len(weight), -1)
+            gate = F.relu(ratios.addmm_(distance_weight, waves))
+            bias_HNM[:, chunk] = (gate + 1e-6).log().unflatten(1, (-1, M))
+    biases: tuple[Tensor, ...] = bias_HNM.split([relation.heads for relation in relations])
+    return biases
+
+
+@torch.no_grad()
+def _distance_waves(centre_2N: Tensor, size_2N: Tensor, centre_2M: Tensor) -> Tensor:
+    """Sines and cosines of all pairs' log distances in x and y, (2 * 2 * wavelengths, N * M)."""
+    distance = (centre_2N[:, :, None] - centre_2M[:, None]).abs() / size_2N[:, :, None]
+    angle = (distance + 1e-3).log()[:, None] * _frequencies(distance.device)[:, None, None]
+    waves = angle.new_empty(2, 2, *angle.shape[1:])
+    torch.sin(angle, out=waves[:, 0])
+    torch.cos(angle, out=waves[:, 1])
+    return waves.flatten(0, 2).flatten(1)
+
+
+def _ratio_factors(weight: Tensor, offset: Tensor, size_N2: Tensor, size_M2: Tensor) -> tuple[Tensor, Tensor]:
+    """Two factors, (H, N, f) and (f, M), whose product is the offset and what the ratios add to it.
+
+    For a frequency, with u of the query and v of the reference, a sin(u - v) + b cos(u - v) is
+    (a sin u + b cos u) cos v + (b sin u - a cos u) sin v.
+
+    Args:
+        weight: (H, 2, 2, wavelengths), the layer's for width and height, sine and cosine.
+        offset: (H,), its bias.
+    """
+    frequency = _frequencies(size_N2.device)
+    # Over 64 pixels, which is exact, so that logarithms are small and their rounding is, too.
+    u, v = ((size / 64).log()[..., None] * frequency for size in (size_N2, size_M2))
+    a, b = weight[:, None, :, 0], weight[:, None, :, 1]
+    by_query = torch.cat((a * u.sin() + b * u.cos(), b * u.sin() - a * u.cos()), dim=3).flatten(2)
+    by_query = torch.cat((by_query, offset[:, None, None].expand(-1, len(size_N2), 1)), dim=2)
+    by_reference = F.pad(torch.cat((v.cos(), v.sin()), dim=2).flatten(1), (0, 1), value=1.0)
+    return by_query, by_reference.T.contiguous()
+
+
+def _frequencies(device: torch.device) -> Tensor:
+    exponent = torch.arange(_WAVELENGTHS, device=device, dtype=torch.float32) / _WAVELENGTHS
+    return 100.0 / torch.pow(1000.0, exponent)
 
 
 def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+    boxes = boxes.float()
     return 0.5 * (boxes[:, :2] + boxes[:, 2:]), boxes[:, 2:] - boxes[:, :2]
