@@ -55,7 +55,8 @@ def build_tiny(method: str, **changes: Any) -> VideoDetector[Any, Any]:
     """A tiny detector with random weights that are the same every time."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
-        detector = load_detector(f"{method}_r50", device="cpu", overrides=tiny_overrides(method) | changes)
+        overrides = tiny_overrides(method) | changes
+        detector = load_detector(f"{method}_r50", device="cpu", overrides=overrides, inference=None)
         for parameter in detector.predictor.parameters():
             torch.nn.init.normal_(parameter, std=0.3)  # scores that differ
     return detector

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections, pool_rois
+from megavid.detection.pooling import pool_rois
+from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections
 
 CONFIG = HeadConfig(pool_size=7, score_threshold=0.1, nms_threshold=0.5, max_detections=3)
 

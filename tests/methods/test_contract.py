@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -17,11 +17,16 @@ from megavid.convert.weights import write_weights
 from megavid.core.frames import FrameResult, Image
 from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
+from megavid.detection.inference import FAST, Inference
+from megavid.detection.prepare import prepare
 from megavid.detection.rpn import RPNOutput
 from megavid.methods import METHODS
 from tests.conftest import build_tiny
 
 MakeFrames = Callable[[int], list[Image]]
+
+SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "reuse")
+"""The fields of `Inference` that need no compiler."""
 
 
 @pytest.fixture(params=METHODS)
@@ -207,20 +212,49 @@ def test_weights_round_trip(
     path = tmp_path / "weights.safetensors"
     config = detector.config.model_dump(mode="json")
     write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
-    again = load_detector(weights=path, device="cpu")
+    again = load_detector(weights=path, device="cpu", inference=None)
     assert type(again) is type(detector) is METHODS[method]
     assert again.config == detector.config
     frames = make_frames(8)
     assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)))
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize(
+    "inference",
+    [
+        Inference.plain(),
+        FAST,
+        *(Inference.plain().model_copy(update={name: True}) for name in SPEED_UPS),
+        *(FAST.model_copy(update={name: False}) for name in SPEED_UPS),
+    ],
+    ids=["none", "all", *(f"only_{name}" for name in SPEED_UPS), *(f"without_{name}" for name in SPEED_UPS)],
+)
+def test_what_makes_it_fast_changes_nothing(
+    method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, inference: Inference
+) -> None:
+    frames = make_frames(12)
+    expected = list(detect_video(detector, frames))
+    fast = build_tiny(method)
+    prepare(fast, inference)
+    results = list(detect_video(fast, frames))
+    # Rounding decides which of two proposals with all but the same score is kept.
+    assert share_close(results, expected, pixels=0.01, score=1e-4) > 0.99
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("plain", [True, False])
 def test_half_precision_stays_close(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, dtype: torch.dtype
+    method: str,
+    detector: VideoDetector[Any, Any],
+    make_frames: MakeFrames,
+    dtype: Literal["bfloat16", "float16"],
+    plain: bool,
 ) -> None:
     frames = make_frames(9)
     full = list(detect_video(detector, frames))
-    half = list(detect_video(detector, frames, dtype=dtype))
+    halved = build_tiny(method)
+    prepare(halved, Inference.plain(dtype=dtype) if plain else Inference(dtype=dtype))
+    half = list(detect_video(halved, frames))
     assert {r.detections.boxes.dtype for r in half} == {torch.float32}
     assert share_close(half, full, pixels=2.0, score=0.05) > 0.9
 

@@ -47,7 +47,8 @@ def test_memory_holds_the_oldest_frames_of_the_last_windows(detector: Mega, make
             ]
         # Without global frames, the first stage remembers features as they were encoded.
         for rois, i in zip(memory.stages[0], kept, strict=True):
-            assert torch.equal(rois.features, frames[i].features[:8])
+            expected = detector.local_relations[0].get_submodule("key")(frames[i].features[:8])
+            torch.testing.assert_close(rois.references.keys.flatten(1), expected)
 
 
 @torch.inference_mode()
@@ -92,7 +93,7 @@ def test_memory_keeps_no_more_than_it_needs(detector: Mega, make_frames: MakeFra
     window = Window(step=0, key=frames[3], local=frames, global_frames=[])
     _, memory = detector.detect(window, detector.initial_memory())
     for [rois] in memory.stages:
-        for tensor in (rois.features, rois.boxes):
+        for tensor in (rois.references.keys, rois.references.values, rois.boxes):
             assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 

@@ -36,7 +36,7 @@ def test_stages_by_hand(method: str, make_frames: MakeFrames) -> None:
     key = frames[3]
     seen: list[Tensor] = []
     detector.predictor.register_forward_hook(lambda module, args, output: seen.append(args[0]))
-    detector.detect(Window(step=3, key=key, local=frames, global_frames=[]), None)
+    detector.detect(Window(step=3, key=key, local=frames, global_frames=[]), detector.initial_memory())
 
     y = torch.cat([f.features[:8] for f in frames])  # TINY_METHOD: 8 reference proposals, 3 distilled
     others = torch.cat([f.proposals[:8] for f in frames])
@@ -60,8 +60,9 @@ def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(make_frames
     few = RoIFeatures(other.image_size, other.proposals[:2], other.features[:2])
     none = RoIFeatures(third.image_size, third.proposals[:0], third.features[:0])
     seen: list[Tensor] = []
-    detector.advanced_relations[0].register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    refine = detector.advanced_relations[0].get_submodule("query")
+    refine.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     window = Window(step=0, key=full, local=[few, none, full], global_frames=[])
-    prediction, _ = detector.detect(window, None)
+    prediction, _ = detector.detect(window, detector.initial_memory())
     assert len(prediction.logits) == len(full.proposals)
-    assert torch.equal(seen[0], torch.cat([few.features, full.features[:3]]))
+    assert torch.equal(torch.cat(seen), torch.cat([few.features, full.features[:3]]))

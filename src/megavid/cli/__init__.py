@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from megavid.cli.benchmark import Benchmark
 from megavid.cli.convert import Convert
 from megavid.cli.data import Data
 from megavid.cli.demo import Demo
@@ -25,6 +26,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "score": Score,
     "convert": Convert,
     "demo": Demo,
+    "benchmark": Benchmark,
 }
 
 _DESCRIPTION = "Video object detection: find the objects in every frame, using the other frames of the video."

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from megavid.cli.inference import InferenceOptions
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,15 +51,14 @@ class Detect:
     """Of the choice of global frames."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the network computes in."""
+    inference: Annotated[InferenceOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=InferenceOptions
+    )
     batch_size: int = 1
     """Frames that go through the network together."""
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        import torch
-
         from megavid.convert.load import load_detector
         from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
@@ -72,12 +72,15 @@ class Detect:
             save_frames=self.save_frames,
             causal=self.causal,
             seed=self.seed,
-            dtype=getattr(torch, self.dtype),
             batch_size=self.batch_size,
         )
         with open_input(self.input, fps=self.fps) as video:
             detector = load_detector(
-                self.model, weights=self.weights, device=self.device, overrides=parse_overrides(overrides)
+                self.model,
+                weights=self.weights,
+                device=self.device,
+                overrides=parse_overrides(overrides),
+                inference=self.inference.chosen(),
             )
             summary = detect_to_folder(
                 detector, video, self.output, options, metadata=describe_weights(self.weights)

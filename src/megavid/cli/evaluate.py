@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from megavid.cli.inference import InferenceOptions
 from megavid.cli.source import DataSource, report_problems
 
 
@@ -42,8 +43,9 @@ class Evaluate:
     """Of the choice of global frames."""
     device: str = "auto"
     """auto, cpu, cuda or mps; with torchrun, auto gives each process a GPU of its own."""
-    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the network computes in."""
+    inference: Annotated[InferenceOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=InferenceOptions
+    )
     batch_size: int = 1
     """Frames that go through the network together."""
 
@@ -64,7 +66,6 @@ class Evaluate:
             causal=self.causal,
             seed=self.seed,
             official_quirks=self.official_quirks,
-            dtype=self.dtype,
         )
         with joined_ranks() as ranks:
             annotations, problems = self.source.open()
@@ -74,6 +75,7 @@ class Evaluate:
                 weights=self.weights,
                 device=ranks.device(self.device),
                 overrides=parse_overrides(overrides),
+                inference=self.inference.chosen(),
             )
             complete = detect_in_data_set(
                 detector,

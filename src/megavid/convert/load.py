@@ -21,6 +21,8 @@ from megavid.convert.weights import (
 from megavid.core.config import read_yaml, with_overrides
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
+from megavid.detection.inference import FAST, Inference
+from megavid.detection.prepare import prepare
 from megavid.methods import build_detector, detector_config
 from megavid.nn.flownet import FlowNet
 
@@ -44,6 +46,7 @@ def load_detector(
     min_size: int | None = None,
     max_size: int | None = None,
     overrides: Mapping[str, Any] | None = None,
+    inference: Inference | None = FAST,
 ) -> VideoDetector[Any, Any]:
     """A detector, ready for inference.
 
@@ -55,6 +58,8 @@ def load_detector(
         device: "auto" takes the first of cuda, mps and cpu that is there.
         min_size, max_size: The network's input size, pixels (`InputConfig`); None leaves the configured.
         overrides: Other values of the configuration by dotted path, such as {"method.window": 6}.
+        inference: How it computes: in which type, and what makes it fast. None leaves the network as it was
+            built, so that it can be trained or saved.
 
     Raises:
         InputError: A file, a key or a value is wrong, or weights and configuration don't fit each other.
@@ -72,7 +77,10 @@ def load_detector(
     if read is not None:
         _check_match(typed, read, origin)
         load_state(detector, read.state, origin=str(read.path))
-    return detector.to(place)
+    detector = detector.to(place)
+    if inference is not None:
+        prepare(detector, inference)
+    return detector
 
 
 def convert_weights(

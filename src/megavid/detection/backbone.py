@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megavid.core.config import Config
+from megavid.core.stages import stage
 from megavid.nn.resnet import NORMS, DilatedStage5, ResNetTrunk
 
 
@@ -52,12 +53,14 @@ class Backbone(nn.Module):
 
     def c4(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, C4, ceil(H / 16), ceil(W / 16))."""
-        return cast(Tensor, self.trunk(images))
+        with stage("trunk"):
+            return cast(Tensor, self.trunk(images))
 
     def c5(self, c4: Tensor) -> Tensor:
         """(B, C4, h, w) -> (B, C5, h, w)."""
-        x = self.stage5(c4)
-        return cast(Tensor, x if self.reduce is None else F.relu(self.reduce(x)))
+        with stage("conv5"):
+            x = self.stage5(c4)
+            return cast(Tensor, x if self.reduce is None else F.relu(self.reduce(x)))
 
     def recompute(self, *, enabled: bool) -> None:
         """Whether training keeps little and computes the rest twice (`ResNetTrunk.recompute`)."""

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar, cast
 
 import torch
 from pydantic import Field, field_validator
@@ -16,11 +16,14 @@ from torch.nn import functional as F
 from megavid.core.config import Config
 from megavid.core.frames import Image
 from megavid.core.sampling import ReferencePlan, TrainingPlan
+from megavid.core.stages import stage
 from megavid.detection.backbone import Backbone, BackboneConfig
 from megavid.detection.clip import Clip, Losses
+from megavid.detection.inference import Inference
 from megavid.detection.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
+from megavid.detection.pooling import pool_cells, pool_rois
 from megavid.detection.preprocess import InputConfig, network_input
-from megavid.detection.roi_head import HeadConfig, Prediction, Predictor, pool_rois
+from megavid.detection.roi_head import HeadConfig, Prediction, Predictor
 from megavid.detection.rpn import RPN, RPNConfig
 from megavid.nn.initialise import initialise, near_zero
 
@@ -129,6 +132,10 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
 
     Args:
         config: What to build.
+
+    Attributes:
+        fcs: The layers from a pooled RoI to its features D; the first takes what is pooled.
+        inference: How it computes at inference (`prepare.prepare`).
     """
 
     config_type: ClassVar[type[MethodConfig]]
@@ -140,6 +147,8 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         self.backbone = Backbone(config.backbone)
         self.rpn = RPN(config.rpn, channels=self.backbone.c4_channels, stride=self.backbone.stride)
         self.predictor = Predictor(features=config.method.hidden, classes=len(config.classes))
+        self.inference = Inference.plain()
+        self._bins_first = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -160,6 +169,28 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         """An RGB uint8 (H, W, 3) frame as the network's input (3, h, w), on the CPU."""
         return network_input(image, self.config.input)
 
+    def autocast(self) -> torch.autocast:
+        """The context in which inference computes."""
+        dtype = getattr(torch, self.inference.dtype)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    def description(self) -> dict[str, Any]:
+        """What it is and how it computes, as JSON values."""
+        parts = {"config": self.config, "inference": self.inference}
+        return {name: part.model_dump(mode="json") for name, part in parts.items()}
+
+    def convolutional(self) -> list[nn.Module]:
+        """The modules that are convolutions in the main, of inputs whose size follows from the frame's."""
+        return [self.backbone.trunk, self.backbone.stage5, self.rpn]
+
+    def pool_bins_first(self) -> None:
+        """Pool RoIs by `pool_cells`, whose bins come before channels, and arrange the weights accordingly."""
+        self._bins_first = True
+        first = cast(nn.ModuleList, self.fcs)[0]
+        assert isinstance(first, nn.Linear)
+        by_bin = first.weight.detach().unflatten(1, (self.backbone.c5_channels, -1)).transpose(1, 2)
+        first.weight = nn.Parameter(by_bin.flatten(1), requires_grad=False)
+
     def fully_connected(self, count: int) -> nn.ModuleList:
         """Layers from a pooled RoI to its features D: `count` of them, for `roi_features`."""
         widths = [self.pooled_features] + [self.config.method.hidden] * count
@@ -176,10 +207,14 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         Returns:
             (sum of P_i, D).
         """
-        pool_size = self.config.head.pool_size
-        x = pool_rois(self.backbone.c5(c4), boxes, pool_size=pool_size, stride=self.backbone.stride)
-        for layer in layers:
-            x = F.relu(layer(x))
+        pool = pool_cells if self._bins_first else pool_rois
+        size, stride = self.config.head.pool_size, self.backbone.stride
+        c5 = self.backbone.c5(c4)
+        with stage("RoI pooling"):
+            x = pool(c5, boxes, pool_size=size, stride=stride)
+        with stage("fully connected"):
+            for layer in layers:
+                x = F.relu(layer(x))
         return x
 
     def roi_features(
@@ -195,7 +230,8 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         Returns:
             Proposals of each image with their features.
         """
-        proposals = [p.boxes for p in self.rpn.propose(self.rpn(c4), image_size)]
+        with stage("RPN"):
+            proposals = [p.boxes for p in self.rpn.propose(self.rpn(c4), image_size)]
         features = self.pooled(c4, proposals, layers).split([len(boxes) for boxes in proposals])
         # A copy each, lest one frame that is kept keep the whole batch.
         return [

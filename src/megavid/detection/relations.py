@@ -85,15 +85,9 @@ class RoIs:
         """The first n, or all where there are fewer."""
         return RoIs(self.features[:n], self.boxes[:n])
 
-    def copied(self) -> RoIs:
-        """The same in memory of its own, which a part of a larger tensor would keep all of."""
-        return RoIs(self.features.clone(), self.boxes.clone())
-
-
-def relate(relation: Relation, queries: RoIs, references: RoIs) -> RoIs:
-    """The queries with what the references have to say to them added; a module with geometry."""
-    bias = relation.geometry_bias(queries.boxes, references.boxes)
-    return RoIs(queries.features + relation(queries.features, references.features, bias), queries.boxes)
+    def plus(self, features: Tensor) -> RoIs:
+        """The same RoIs with something (N, D) added to their features."""
+        return RoIs(self.features + features, self.boxes)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,14 +1,12 @@
-"""The second stage of a detector: RoI pooling, class and box prediction, the choice of detections."""
+"""The second stage of a detector: class and box prediction, the choice of detections."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from megavid.core import boxes as box_ops
 from megavid.core.config import Config
@@ -53,25 +51,6 @@ class Prediction:
     image_size: tuple[int, int]
 
 
-def pool_rois(features: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
-    """RoIAlign (He et al., ICCV 2017), flattened.
-
-    Args:
-        features: (B, C, h, w).
-        boxes: For each image (P_i, 4), half-open, input pixels.
-        pool_size: Cells a side.
-        stride: Input pixels a cell of the map.
-
-    Returns:
-        (sum of P_i, C * pool_size^2). As in the original, RoIs are not shifted by half a pixel, are taken
-        by their inclusive coordinates, and sample each bin ceil(RoI / pool_size) times a side.
-    """
-    rois = [box_ops.to_inclusive(b) for b in boxes]
-    # In float32 whatever the features are in: half precision can't tell neighbouring coordinates apart.
-    pooled = roi_align(features.float(), rois, pool_size, 1.0 / stride, sampling_ratio=-1, aligned=False)
-    return cast(Tensor, pooled.flatten(1))
-
-
 class Predictor(nn.Module):
     """Class scores and per-class box deltas from RoI features.
 
@@ -87,7 +66,9 @@ class Predictor(nn.Module):
 
     def forward(self, features: Tensor, proposals: Tensor, image_size: tuple[int, int]) -> Prediction:
         """Predictions for RoI features (P, D) of `proposals` (P, 4)."""
-        logits, deltas = self.scores(features).float(), self.deltas(features).float()
+        with torch.autocast(features.device.type, enabled=False):  # half precision is some pixels off
+            features = features.float()
+            logits, deltas = self.scores(features), self.deltas(features)
         return Prediction(logits, deltas, proposals, image_size)
 
 

@@ -43,7 +43,7 @@ class DetectOptions:
         every: Detect in every n-th frame only.
         save_frames: Write annotated frames as images instead of a video.
         batch_size: Frames that go through the network together.
-        causal, dtype, seed: See `VideoSession`.
+        causal, seed: See `VideoSession`.
     """
 
     score_threshold: float | None = None
@@ -52,7 +52,6 @@ class DetectOptions:
     save_frames: bool = False
     batch_size: int = 1
     causal: bool = False
-    dtype: torch.dtype = torch.float32
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -109,9 +108,8 @@ def detect_to_folder(
         causal=options.causal,
         seed=options.seed,
         score_threshold=options.score_threshold,
-        dtype=options.dtype,
     )
-    about = {"config": detector.config.model_dump(mode="json"), **metadata}
+    about = {**detector.description(), **metadata}
     files = _image_files(video)
     images = _image_names(files)
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
@@ -45,7 +44,6 @@ class EvaluateOptions:
         score_threshold: Lowest score, exclusive, of detections kept; None for the configured.
         batch_size: Frames that go through the network together.
         causal, seed, official_quirks: See `VideoSession`.
-        dtype: What the network computes in: "float32", "bfloat16" or "float16".
     """
 
     score_threshold: float | None = None
@@ -53,7 +51,6 @@ class EvaluateOptions:
     causal: bool = False
     seed: int = 0
     official_quirks: bool = False
-    dtype: str = "float32"
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -95,7 +92,7 @@ def detect_in_data_set(
         raise InputError(f"{annotations.root}: the data set has no frames")
     check_classes(detector, annotations, problems)
     run = {
-        "config": detector.config.model_dump(mode="json"),
+        **detector.description(),
         "options": asdict(options),
         "data": {"frames": len(annotations), "sha256": _fingerprint(annotations)},
         **metadata,
@@ -279,7 +276,6 @@ def _results(
         seed=options.seed,
         score_threshold=options.score_threshold,
         official_quirks=options.official_quirks,
-        dtype=getattr(torch, options.dtype),
     )
     frames: Iterable[Frame] = video.frames
     with closing(prefetch(frames, ahead=_QUEUE)) as ahead:

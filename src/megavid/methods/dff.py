@@ -13,6 +13,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
+from megavid.core.stages import stage
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
@@ -77,6 +78,10 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         super().initialise()
         nn.init.zeros_(self.scale.weight)
 
+    def convolutional(self) -> list[nn.Module]:
+        """Those of any detector, and its own."""
+        return [*super().convolutional(), self.flow]
+
     @property
     def plan(self) -> ReferencePlan:
         """No frame but the current one; the key frame is remembered."""
@@ -103,9 +108,11 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
 
     def _propagate(self, key: DffMemory, current: Tensor) -> Tensor:
         """The key frame's map as the current frame's, (1, C4, h, w) (section 3, equation 1)."""
-        flow, flow_features = self.flow(current, key.flow_input)
-        c4 = warp(key.c4, flow, align_corners=self.method.align_corners)
-        scaled: Tensor = c4 * (self.scale(flow_features) + 1)
+        with stage("flow"):
+            flow, flow_features = self.flow(current, key.flow_input)
+        with stage("warping"):
+            c4 = warp(key.c4, flow, align_corners=self.method.align_corners)
+            scaled: Tensor = c4 * (self.scale(flow_features) + 1)
         return scaled
 
     @property

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
+from megavid.core.stages import stage
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
@@ -85,6 +86,10 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         self.flow = FlowNet(width=config.method.flow_width)
         self.embedding = EmbeddingNet(channels=self.backbone.c4_channels)
 
+    def convolutional(self) -> list[nn.Module]:
+        """Those of any detector, and its own."""
+        return [*super().convolutional(), self.flow, self.embedding]
+
     @property
     def plan(self) -> ReferencePlan:
         """The local window on both sides of the key frame."""
@@ -114,7 +119,8 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         """
         frames = list(dict.fromkeys([key, *local]))
         references = torch.stack([f.flow_input for f in frames])
-        flow, _ = self.flow(key.flow_input[None], references)
+        with stage("flow"):
+            flow, _ = self.flow(key.flow_input[None], references)
         warped = (
             (self._warp(frame.c4[None], moves)[0], self._warp(frame.embedding[None], moves)[0])
             for frame, moves in zip(frames, flow.split(1), strict=True)
@@ -124,7 +130,8 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         return _average_by_likeness(chain([first], warped), [local.count(f) for f in frames], first[1])
 
     def _warp(self, maps: Tensor, flow: Tensor) -> Tensor:
-        return warp(maps, flow, align_corners=self.method.align_corners)
+        with stage("warping"):
+            return warp(maps, flow, align_corners=self.method.align_corners)
 
     @property
     def training_plan(self) -> TrainingPlan:

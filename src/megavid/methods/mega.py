@@ -6,8 +6,8 @@ local window; G global RoIs; D features; H heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, cast
 
 import torch
@@ -18,9 +18,10 @@ from torch.nn import functional as F
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, RoIFeatures, VideoDetector, Window
-from megavid.detection.relations import DistillationConfig, RoIs, cat, encode_clip, relate, split
+from megavid.detection.relations import DistillationConfig, RoIs, cat, encode_clip, split
+from megavid.detection.reuse import PairBias, of_frames
 from megavid.detection.roi_head import Prediction
-from megavid.nn.relation import Relation
+from megavid.nn.relation import References, Relation
 
 
 class MegaConfig(DistillationConfig):
@@ -40,10 +41,48 @@ class MegaConfig(DistillationConfig):
 
 
 @dataclass(frozen=True, eq=False)
-class MegaMemory:
-    """For each stage, the RoIs of frames that left the window, oldest first (section 3.3)."""
+class LocalFrame:
+    """What depends on a frame of the local window alone.
 
-    stages: tuple[tuple[RoIs, ...], ...]
+    Attributes:
+        rois: Its R reference proposals.
+        queries: (R, H, d), the same as the first global relation module projects them.
+        distilled_boxes: (A, 4), of the distilled ones.
+    """
+
+    rois: RoIs
+    queries: Tensor
+    distilled_boxes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Remembered:
+    """RoIs of a frame that left the window, as a relation module projects them.
+
+    Attributes:
+        references: Of N RoIs.
+        boxes: (N, 4).
+    """
+
+    references: References
+    boxes: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class MegaMemory:
+    """What is remembered of a video: the long-range memory, and what the next key frame would compute again.
+
+    Attributes:
+        stages: For each stage, the RoIs of frames that left the window, oldest first (section 3.3).
+        local: The window's frames.
+        world: The global frames, for each global relation module.
+        biases: Of pairs of frames, for each stage but the last.
+    """
+
+    stages: tuple[tuple[Remembered, ...], ...]
+    local: Mapping[RoIFeatures, LocalFrame]
+    world: Mapping[RoIFeatures, tuple[References, ...]]
+    biases: tuple[PairBias, ...]
 
 
 class Mega(VideoDetector[RoIFeatures, MegaMemory]):
@@ -72,53 +111,121 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
 
     def initial_memory(self) -> MegaMemory:
         """No frames, for every stage."""
-        return MegaMemory(((),) * self.method.stages)
+        stages = self.method.stages
+        return MegaMemory(((),) * stages, {}, {}, (PairBias(),) * (stages - 1))
 
     def detect(self, window: Window[RoIFeatures], memory: MegaMemory) -> tuple[Prediction, MegaMemory]:
         """Predictions for the key frame's proposals, and the memory with the window's oldest frame in it."""
-        key = window.key
-        reference = self.method.reference_proposals
-        global_GD = torch.cat([key.features[:0], *(f.features[:reference] for f in window.global_frames)])
-        local = [RoIs.of(f).first(reference) for f in window.local]
-        x_PD, seen = self._aggregate(RoIs.of(key), local, global_GD, memory)
-        stages = tuple(
-            (*frames, oldest.copied())[-self.method.memory :] if self.method.memory else ()
-            for frames, (oldest, *_) in zip(memory.stages, seen, strict=True)
+        key, count = window.key, self.method.reference_proposals
+        local = of_frames(window.local, lambda f: self._local(RoIs.of(f).first(count)), known=memory.local)
+        world = of_frames(
+            window.global_frames, lambda f: self._projected(f.features[:count]), known=memory.world
         )
-        return self.predictor(x_PD, key.proposals, key.image_size), MegaMemory(stages)
+        x_PD, seen, biases = self._aggregate(
+            RoIs.of(key),
+            [local[frame] for frame in window.local],
+            [world[frame] for frame in window.global_frames],
+            memory.stages,
+            memory.biases,
+        )
+        stages = tuple(
+            (*frames, self._remembered(stage, oldest))[-self.method.memory :] if self.method.memory else ()
+            for stage, (frames, (oldest, *_)) in enumerate(zip(memory.stages, seen, strict=True))
+        )
+        prediction = self.predictor(x_PD, key.proposals, key.image_size)
+        if not self.inference.reuse:
+            return prediction, replace(self.initial_memory(), stages=stages)
+        return prediction, MegaMemory(stages, local, world, biases)
+
+    def _local(self, rois: RoIs) -> LocalFrame:
+        first = cast(Relation, self.global_relations[0])
+        # Boxes in memory of their own: they stay in the memory when the frame is gone.
+        boxes, distilled = rois.boxes.clone(), rois.boxes[: self.method.distilled_proposals].clone()
+        return LocalFrame(RoIs(rois.features, boxes), first.queries(rois.features), distilled)
+
+    def _projected(self, features: Tensor) -> tuple[References, ...]:
+        """A global frame's reference proposals (R, D) as each global relation module projects them."""
+        return tuple(r.references(features) for r in cast(Iterable[Relation], self.global_relations))
+
+    def _remembered(self, stage: int, rois: RoIs) -> Remembered:
+        relation = cast(Relation, self.local_relations[stage])
+        return Remembered(relation.references(rois.features), rois.boxes)
 
     def _aggregate(
-        self, key: RoIs, local: Sequence[RoIs], global_GD: Tensor, memory: MegaMemory
-    ) -> tuple[Tensor, list[list[RoIs]]]:
+        self,
+        key: RoIs,
+        local: Sequence[LocalFrame],
+        world: Sequence[tuple[References, ...]],
+        memory: Sequence[Sequence[Remembered]],
+        biases: Sequence[PairBias],
+    ) -> tuple[Tensor, list[list[RoIs]], tuple[PairBias, ...]]:
         """Global, then local, then again global aggregation (sections 3.2 and 3.3).
 
         Args:
             key: RoIs of the key frame.
-            local: Reference proposals of the local window's frames, oldest first.
-            global_GD: Features of the global frames' reference proposals.
-            memory: Of frames that left the window.
+            local: Frames of the local window, oldest first.
+            world: Global frames, for each global relation module.
+            memory: For each stage, the frames that left the window.
+            biases: Of pairs of frames, for each stage but the last.
 
         Returns:
-            The key frame's features (P, D), and for each stage the window's frames as it sees them.
+            The key frame's features (P, D); for each stage the window's frames as it sees them; new `biases`.
         """
-        joined = cat([key, *local])
-        enhanced = joined.features + self.global_relations[0](joined.features, global_GD)
-        key, *references = split(enhanced, [key, *local])
-        distilled = [r.first(self.method.distilled_proposals) for r in references]
-        seen = []
-        for stage, relation in enumerate(cast(Iterable[Relation], self.local_relations)):
-            if stage > 0:
-                x = F.relu(self.fcs[stage](cat([key, *distilled]).features))
-                key, *distilled = split(x, [key, *distilled])
-            seen.append(references if stage == 0 else distilled)
-            if stage == len(self.local_relations) - 1:
-                distilled = []  # nothing looks at them any more
-            related = relate(relation, cat([key, *distilled]), cat([*seen[-1], *memory.stages[stage]]))
-            key, *distilled = split(related.features, [key, *distilled])
+        first, *later = cast(Iterable[Relation], self.global_relations)
+        joined = [key, *(frame.rois for frame in local)]
+        enhanced = cat(joined).features
+        if world:
+            queries = torch.cat([first.queries(key.features), *(frame.queries for frame in local)])
+            enhanced = enhanced + first.attend(queries, References.cat(parts[0] for parts in world))
+        key, *references = split(enhanced, joined)
+        distilled = [
+            RoIs(rois.features[: len(frame.distilled_boxes)], frame.distilled_boxes)
+            for rois, frame in zip(references, local, strict=True)
+        ]
+        seen, moved = [references], []
+        for stage, before in enumerate(biases):
+            key, distilled, bias = self._stage(
+                stage, key, distilled, window=seen[-1], memory=memory[stage], bias=before
+            )
+            moved.append(bias)
+            x = F.relu(self.fcs[stage + 1](cat([key, *distilled]).features))
+            key, *distilled = split(x, [key, *distilled])
+            seen.append(distilled)
+        # In the last stage nothing looks at the distilled RoIs any more.
+        key, _, _ = self._stage(len(biases), key, [], window=seen[-1], memory=memory[-1], bias=PairBias())
         x_PD = key.features
-        for relation in cast(Iterable[Relation], self.global_relations[1:]):
-            x_PD = x_PD + relation(x_PD, global_GD)
-        return x_PD, seen
+        for number, relation in enumerate(later, 1):
+            if world:
+                references_of = References.cat(parts[number] for parts in world)
+                x_PD = x_PD + relation.attend(relation.queries(x_PD), references_of)
+        return x_PD, seen, tuple(moved)
+
+    def _stage(
+        self,
+        stage: int,
+        key: RoIs,
+        distilled: Sequence[RoIs],
+        *,
+        window: Sequence[RoIs],
+        memory: Sequence[Remembered],
+        bias: PairBias,
+    ) -> tuple[RoIs, list[RoIs], PairBias]:
+        """The key frame's and the distilled RoIs, related to those of the window and of the memory."""
+        relation = cast(Relation, self.local_relations[stage])
+        asking = cat([key, *distilled])
+        queries, others = relation.queries(asking.features).split(
+            [len(key.boxes), len(asking.boxes) - len(key.boxes)]
+        )
+        boxes = [*(frame.boxes for frame in memory), *(rois.boxes for rois in window)]
+        of_window = relation.references(cat(window).features)
+        references = References.cat([*(frame.references for frame in memory), of_window])
+        geometry = relation.geometry_bias(key.boxes, torch.cat(boxes))
+        key = key.plus(relation.attend(queries, references, geometry))
+        if not distilled:
+            return key, [], bias
+        bias = bias.moved_on(relation, [rois.boxes for rois in distilled], boxes)
+        related = cat(distilled).plus(relation.attend(others, references, bias.bias))
+        return key, split(related.features, distilled), bias
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -142,11 +249,14 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
             group.name: [rois.references[row] for row in clip.references[group.name]]
             for group in self.training_plan.groups
         }
-        global_GD = torch.cat([rois.key.features[:0], *(f.features for f in frames.get("global", []))])
-        memory = self.initial_memory()
+        local = [self._local(rois.references[0]), *(self._local(frame) for frame in frames["local"])]
+        world = [self._projected(frame.features) for frame in frames.get("global", [])]
+        initial = self.initial_memory()
+        memory: Sequence[Sequence[Remembered]] = initial.stages
         if self.method.memory:
             with torch.no_grad():
-                _, seen = self._aggregate(rois.key.first(0), frames["memory"], global_GD, memory)
-            memory = MegaMemory(tuple(tuple(stage) for stage in seen))
-        x_PD, _ = self._aggregate(rois.key, [rois.references[0], *frames["local"]], global_GD, memory)
+                before = [self._local(frame) for frame in frames["memory"]]
+                _, seen, _ = self._aggregate(rois.key.first(0), before, world, memory, initial.biases)
+            memory = [[self._remembered(stage, r) for r in kept] for stage, kept in enumerate(seen)]
+        x_PD, _, _ = self._aggregate(rois.key, local, world, memory, initial.biases)
         return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)

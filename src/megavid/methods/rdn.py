@@ -6,18 +6,21 @@ local window; D features; H heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
-from megavid.detection.relations import DistillationConfig, RelationConfig, RoIs, cat, encode_clip, relate
+from megavid.detection.relations import DistillationConfig, RelationConfig, RoIs, cat, encode_clip
+from megavid.detection.reuse import PairBias, of_frames
 from megavid.detection.roi_head import Prediction
-from megavid.nn.relation import Relation
+from megavid.nn.relation import References, Relation, geometry_biases
 
 
 class RdnBaseConfig(RelationConfig):
@@ -35,7 +38,38 @@ class RdnConfig(DistillationConfig):
 RelationConfigT = TypeVar("RelationConfigT", bound=RelationConfig)
 
 
-class RdnBase(VideoDetector[RoIFeatures, None]):
+@dataclass(frozen=True, eq=False)
+class RdnFrame:
+    """What depends on a frame of the window alone.
+
+    Attributes:
+        references: Its R reference proposals as the relation modules of the basic stage project them, and
+            that which refines the distilled ones.
+        boxes: (R, 4), of the reference proposals.
+        distilled: The A distilled ones; none in RDN-base.
+        queries: (A, H, d), the distilled ones as the refining module projects them.
+    """
+
+    references: tuple[References, ...]
+    boxes: Tensor
+    distilled: RoIs
+    queries: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class RdnMemory:
+    """What the next key frame would compute again.
+
+    Attributes:
+        frames: Of the window.
+        bias: Between distilled and reference proposals.
+    """
+
+    frames: Mapping[RoIFeatures, RdnFrame]
+    bias: PairBias
+
+
+class RdnBase(VideoDetector[RoIFeatures, RdnMemory]):
     """The paper's basic stage: the key frame's RoIs are related to those of the local window."""
 
     config_type: ClassVar[type[MethodConfig]] = RdnBaseConfig
@@ -56,14 +90,19 @@ class RdnBase(VideoDetector[RoIFeatures, None]):
         image_size = (images.shape[2], images.shape[3])
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
-    def initial_memory(self) -> None:
-        """Nothing is remembered."""
+    def initial_memory(self) -> RdnMemory:
+        """Nothing: RDN remembers what saves time alone."""
+        return RdnMemory({}, PairBias())
 
-    def detect(self, window: Window[RoIFeatures], memory: None) -> tuple[Prediction, None]:
+    def detect(self, window: Window[RoIFeatures], memory: RdnMemory) -> tuple[Prediction, RdnMemory]:
         """Predictions for the key frame's proposals."""
-        references = [RoIs.of(f).first(self.method.reference_proposals) for f in window.local]
-        key = self._aggregate(RoIs.of(window.key), references)
-        return self.predictor(key.features, key.boxes, window.key.image_size), None
+        count = self.method.reference_proposals
+        frames = of_frames(
+            window.local, lambda f: self._reference(RoIs.of(f).first(count)), known=memory.frames
+        )
+        key, bias = self._aggregate(RoIs.of(window.key), [frames[f] for f in window.local], memory.bias)
+        prediction = self.predictor(key.features, key.boxes, window.key.image_size)
+        return prediction, RdnMemory(frames, bias) if self.inference.reuse else self.initial_memory()
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -74,17 +113,27 @@ class RdnBase(VideoDetector[RoIFeatures, None]):
     def losses(self, clip: Clip) -> Losses:
         """Of Faster R-CNN on the key frame's RoIs, aggregated over itself and the reference frames."""
         rois = encode_clip(self, clip, self.fcs[:1], proposals=self.method.reference_proposals)
-        key = self._aggregate(rois.key, [rois.references[row] for row in (0, *clip.references["local"])])
+        frames = [self._reference(rois.references[row]) for row in (0, *clip.references["local"])]
+        key, _ = self._aggregate(rois.key, frames, PairBias())
         return self.all_losses(rois.rpn, rois.sampled, key.features, clip)
 
-    def _aggregate(self, key: RoIs, references: list[RoIs]) -> RoIs:
+    def _reference(self, rois: RoIs) -> RdnFrame:
+        """A frame of the window from its reference proposals."""
+        references = tuple(relation.references(rois.features) for relation in self._basic())
+        return RdnFrame(references, rois.boxes, rois.first(0), rois.features[:0])
+
+    def _basic(self) -> Iterable[Relation]:
+        return cast(Iterable[Relation], self.relations)
+
+    def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
         """The key frame's RoIs after the basic stage; those of the references stay as they were encoded."""
-        seen = cat(references)
-        for stage, relation in enumerate(cast(Iterable[Relation], self.relations)):
+        biases = geometry_biases(list(self._basic()), key.boxes, torch.cat([f.boxes for f in frames]))
+        for stage, relation in enumerate(self._basic()):
             if stage > 0:
                 key = RoIs(F.relu(self.fcs[stage](key.features)), key.boxes)
-            key = relate(relation, key, seen)
-        return key
+            seen = References.cat(f.references[stage] for f in frames)
+            key = key.plus(relation.attend(relation.queries(key.features), seen, biases[stage]))
+        return key, bias
 
 
 class Rdn(RdnBase):
@@ -98,10 +147,20 @@ class Rdn(RdnBase):
         self.advanced_fc = nn.Linear(config.method.hidden, config.method.hidden)
         self.advanced_relations = config.method.relations(2, geometry=True, query_bias=False)
 
-    def _aggregate(self, key: RoIs, references: list[RoIs]) -> RoIs:
+    def _reference(self, rois: RoIs) -> RdnFrame:
+        frame, distilled = super()._reference(rois), rois.first(self.distilled_proposals)
+        refine = cast(Relation, self.advanced_relations[0])
+        references = (*frame.references, refine.references(rois.features))
+        return RdnFrame(references, rois.boxes, distilled, refine.queries(distilled.features))
+
+    def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
         """The key frame's RoIs after both stages."""
         refine, advanced = cast(Iterable[Relation], self.advanced_relations)
-        distilled = cat([r.first(self.distilled_proposals) for r in references])
-        refined = relate(refine, distilled, cat(references))
+        bias = bias.moved_on(refine, [f.distilled.boxes for f in frames], [f.boxes for f in frames])
+        queries = torch.cat([f.queries for f in frames])
+        seen = References.cat(f.references[-1] for f in frames)
+        refined = cat([f.distilled for f in frames]).plus(refine.attend(queries, seen, bias.bias))
         refined = RoIs(F.relu(self.advanced_fc(refined.features)), refined.boxes)
-        return relate(advanced, super()._aggregate(key, references), refined)
+        key, bias = super()._aggregate(key, frames, bias)
+        geometry = advanced.geometry_bias(key.boxes, refined.boxes)
+        return key.plus(advanced(key.features, refined.features, geometry)), bias

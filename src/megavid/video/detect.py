@@ -7,8 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from typing import Any, cast
 
-import torch
-
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult, FrameSource, Image
 from megavid.detection.detector import VideoDetector
@@ -25,7 +23,6 @@ def detect_video(
     global_order: Sequence[int] | None = None,
     seed: int = 0,
     official_quirks: bool = False,
-    dtype: torch.dtype = torch.float32,
     batch_size: int = 1,
     fps: float | None = None,
 ) -> Iterator[FrameResult]:
@@ -38,7 +35,7 @@ def detect_video(
             come from all of it. An iterator, a camera or a stream is taken as it comes.
         batch_size: Frames that go through the network together.
         fps: Frames a second, where the frames come without times: images and arrays, 25 by default.
-        score_threshold, causal, global_order, seed, official_quirks, dtype: See `VideoSession`.
+        score_threshold, causal, global_order, seed, official_quirks: See `VideoSession`.
 
     Raises:
         InputError: The video cannot be read, or an option doesn't fit.
@@ -62,7 +59,6 @@ def detect_video(
         seed=seed,
         score_threshold=score_threshold,
         official_quirks=official_quirks,
-        dtype=dtype,
         fps=fps,
     )
     return _results(session, frames, opened, batch_size=batch_size)

@@ -13,6 +13,7 @@ from megavid.core.detections import Detections
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult, FrameSource, Image, check_image
 from megavid.core.sampling import Reservoir, global_indexes, global_order, window_indexes
+from megavid.core.stages import stage
 from megavid.detection.detector import FeaturesT, MemoryT, VideoDetector, Window
 from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections
 from megavid.video.decode import DEFAULT_RATE
@@ -41,7 +42,6 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         official_quirks: Reproduce the original release's defect at the start of a video: the image of the
             first frame of the global order stands in for frame 0. Needs `source` where the method has
             global frames.
-        dtype: What the network computes in; boxes and scores are always computed in float32.
         fps: Frames a second, for the times of frames pushed as plain arrays; 25 by default.
         store_bytes: Memory for encoded frames that may be needed again as global frames.
 
@@ -66,7 +66,6 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         seed: int = 0,
         score_threshold: float | None = None,
         official_quirks: bool = False,
-        dtype: torch.dtype = torch.float32,
         fps: float | None = None,
         store_bytes: int = 256 << 20,
     ) -> None:
@@ -84,7 +83,6 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         if self._quirks and self._order is None:
             raise InputError("official_quirks: needs source, the whole video, for random access")
         self._reservoir = Reservoir(size=self._plan.global_frames, seed=seed)
-        self._dtype = dtype
         self._fps = fps or float(DEFAULT_RATE)
         self._memory = detector.initial_memory()
         self._store: FrameStore[FeaturesT] = FrameStore(budget=store_bytes if self._order else 0)
@@ -177,8 +175,9 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         found = {index: self._store.get(index) for index in images}
         missing = [index for index, features in found.items() if features is None]
         if missing:
-            inputs = torch.stack([self._detector.network_input(images[index]) for index in missing])
-            with self._autocast():
+            with stage("input"):
+                inputs = torch.stack([self._detector.network_input(images[index]) for index in missing])
+            with self._detector.autocast():
                 encoded = self._detector.encode(inputs.to(self._detector.device))
             for index, features in zip(missing, encoded, strict=True):
                 found[index] = features
@@ -225,7 +224,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             local=[self._local[i] for i in window_indexes(self._plan, key, self._pushed)],
             global_frames=self._global_frames(),
         )
-        with self._autocast():
+        with self._detector.autocast(), stage("aggregation"):
             prediction, self._memory = self._detector.detect(window, self._memory)
         self._steps += 1
         self._local = {i: f for i, f in self._local.items() if i >= self._steps - self._plan.past}
@@ -234,13 +233,10 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
 
     def _detections(self, prediction: Prediction) -> Detections:
         assert self._frame_size is not None
-        found = choose_detections(prediction, self._head, self._detector.class_names)
+        with stage("choice"):
+            found = choose_detections(prediction, self._head, self._detector.class_names)
         boxes = box_ops.rescale(found.boxes, from_size=prediction.image_size, to_size=self._frame_size)
         return Detections(boxes, found.scores, found.labels, found.class_names).cpu()
-
-    def _autocast(self) -> torch.autocast:
-        device = self._detector.device.type
-        return torch.autocast(device, dtype=self._dtype, enabled=self._dtype != torch.float32)
 
 
 def _with_threshold(head: HeadConfig, score_threshold: float | None) -> HeadConfig:

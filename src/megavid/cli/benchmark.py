@@ -1,0 +1,102 @@
+"""`megavid benchmark`: how fast a detector is on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from megavid.cli.inference import InferenceOptions
+
+if TYPE_CHECKING:
+    from megavid.engine.benchmark import BenchmarkResult
+
+SpeedUp = Literal["fold_norms", "channels_last", "sum_cells", "reuse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """Measure how fast a detector is: frames a second, what a frame costs in passes of the trunk, memory.
+
+    Weights are random unless some are given; the time hardly depends on them.
+    Any value of the model's configuration can be set by its path: --input.min-size 400
+    """
+
+    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|YAML")] = None
+    """A shipped configuration's name, such as mega_r101, or a YAML file; by default what the weights say."""
+    weights: Path | None = None
+    """Weights to measure with."""
+    height: int = 720
+    """Height of the video's frames, pixels."""
+    width: int = 1280
+    """Their width."""
+    frames: int = 10
+    """Frames to measure, once window and memory are full."""
+    batch_size: int = 1
+    """Frames that go through the network together."""
+    device: str = "auto"
+    """auto, cpu, cuda or mps."""
+    inference: Annotated[InferenceOptions, tyro.conf.OmitArgPrefixes] = field(
+        default_factory=InferenceOptions
+    )
+    without: tuple[SpeedUp, ...] = ()
+    """What makes it fast and is to be left out, to see what it is good for."""
+    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """A file for all that was measured, as JSON."""
+
+    def run(self, overrides: Mapping[str, str]) -> int:
+        """Do it; the exit code."""
+        import json
+
+        from megavid.convert.load import load_detector
+        from megavid.core.config import parse_overrides
+        from megavid.core.files import atomic_path
+        from megavid.engine.benchmark import BenchmarkOptions, as_json, benchmark
+
+        options = BenchmarkOptions(
+            height=self.height, width=self.width, frames=self.frames, batch_size=self.batch_size
+        )
+        inference = self.inference.chosen().model_copy(update=dict.fromkeys(self.without, False))
+        detector = load_detector(
+            self.model,
+            weights=self.weights,
+            device=self.device,
+            overrides=parse_overrides(overrides),
+            inference=inference,
+        )
+        result = benchmark(detector, options)
+        report = as_json(detector, options, result)
+        _print(report, result)
+        if self.output is not None:
+            with atomic_path(self.output) as aside:
+                aside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+            print(f"  {self.output}")
+        return 0
+
+
+def _print(report: Mapping[str, Any], result: BenchmarkResult) -> None:
+    machine, inference = report["machine"], report["inference"]
+    height, width = result.input_size
+    ways = [name for name, is_on in inference.items() if is_on is True]
+    print(
+        f"{machine['device']}, {machine['threads']} threads, Python {machine['python']}, "
+        f"torch {machine['torch']}, megavid {machine['megavid']}"
+    )
+    print(
+        f"{report['model']}, ResNet-{report['depth']}, input {width}x{height}, {inference['dtype']}, "
+        f"{', '.join(ways) or 'plain'}"
+    )
+    rows = {
+        "frames a second": f"{result.frames_per_second:.2f}",
+        "seconds a frame": f"{result.frame_seconds:.4f}",
+        "trunk passes a frame": f"{result.trunks_per_frame:.2f}, of {result.trunk_seconds:.4f} s in float32",
+        "frames encoded a frame": f"{result.encodes_per_frame:.2f}",
+        "first result": f"{result.first_seconds:.1f} s, {result.look_ahead} frames late",
+        "peak memory": f"{result.peak_megabytes:.0f} MB",
+    }
+    rows |= {f"  {name}": f"{1000 * seconds:.1f} ms" for name, seconds in result.stage_seconds.items()}
+    for name, value in rows.items():
+        print(f"{name:24}{value}")

@@ -1,0 +1,33 @@
+"""The options that say how a detector computes, which several commands have."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from megavid.detection.inference import Inference
+
+
+@dataclass(frozen=True, kw_only=True)
+class InferenceOptions:
+    """How the detector computes."""
+
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    """What the network computes in."""
+    compile: bool = False
+    """Compile the network when the first frame comes, which takes a minute; faster then. Needs what PyTorch
+    compiles with: a C++ compiler on a CPU, Triton on a GPU."""
+    plain: bool = False
+    """Compute as in training, with none of what makes detecting fast: for comparison."""
+
+    def chosen(self) -> Inference:
+        """The settings."""
+        from megavid.core.errors import InputError
+        from megavid.detection.inference import Inference
+
+        if not self.plain:
+            return Inference(dtype=self.dtype, compile=self.compile)
+        if self.compile:
+            raise InputError("compile: expected one of --compile and --plain, got both")
+        return Inference.plain(dtype=self.dtype)
