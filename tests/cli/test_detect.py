@@ -129,7 +129,9 @@ def test_configuration_is_set_by_path(
         assert re.search(message, error_of(capsys))
 
 
-@pytest.mark.parametrize("options", [["--batch-size", "4"], ["--dtype", "bfloat16"], ["--causal"]])
+@pytest.mark.parametrize(
+    "options", [["--batch-size", "4"], ["--dtype", "bfloat16"], ["--causal"], ["--plain"], ["--compile"]]
+)
 def test_options_that_change_how_it_runs(run: Run, folder: Path, tmp_path: Path, options: list[str]) -> None:
     assert run(folder, *options) == 0
     assert predictions(tmp_path / "out" / "predictions.parquet")[1]["frames"] == 9

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
+from torchvision.ops import nms
 
 from megavid.core import boxes as box_ops
 
@@ -63,3 +65,28 @@ def test_nms_keeps_boxes_that_overlap_by_the_threshold_exactly() -> None:
 def test_nms_of_nothing() -> None:
     nothing = box_ops.nms_per_class(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), 0.5)
     assert nothing.tolist() == []
+
+
+def test_the_best_of_suppression_are_the_first_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    start = 50 * torch.rand(400, 2)
+    boxes = torch.cat((start, start + 5 + 20 * torch.rand(400, 2)), dim=1)
+    scores = torch.rand(400).sort(descending=True).values
+    everything = nms(boxes, scores, 0.3)
+    looked_at: list[int] = []
+
+    def counting(boxes: torch.Tensor, scores: torch.Tensor, threshold: float) -> torch.Tensor:
+        looked_at.append(len(boxes))
+        kept: torch.Tensor = nms(boxes, scores, threshold)
+        return kept
+
+    monkeypatch.setattr(box_ops, "nms", counting)
+    for limit in (1, 10, len(everything), 400):
+        best = box_ops.nms_best(boxes, scores, 0.3, limit=limit)
+        assert best.tolist() == everything[:limit].tolist()
+    assert looked_at[0] == 4
+    assert looked_at[-1] == 400
+    # All in one place: four are not enough to find two, nor are any.
+    same = boxes[:1].expand(20, 4)
+    assert box_ops.nms_best(same, scores[:20], 0.3, limit=2).tolist() == [0]
+    assert box_ops.nms_best(boxes[:0], scores[:0], 0.3, limit=2).tolist() == []

@@ -1,10 +1,9 @@
-"""RoI pooling and the choice of detections, by hand."""
+"""The choice of detections, by hand."""
 
 from __future__ import annotations
 
 import torch
 
-from megavid.detection.pooling import pool_rois
 from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections
 
 CONFIG = HeadConfig(pool_size=7, score_threshold=0.1, nms_threshold=0.5, max_detections=3)
@@ -14,20 +13,6 @@ def predict(logits: list[list[float]], proposals: list[list[float]]) -> Predicti
     classes = len(logits[0])
     deltas = torch.zeros(len(logits), 4 * classes)
     return Prediction(torch.tensor(logits), deltas, torch.tensor(proposals), (100, 200))
-
-
-def test_pooling_a_ramp_gives_its_values_at_the_bins() -> None:
-    # A map whose value is its column. The inclusive RoI 16 .. 127 spans columns 1 to 7.94 of the map;
-    # 7 bins of 111 / 16 / 7 columns, the average of each is the value in its middle.
-    ramp = torch.arange(10.0).expand(1, 1, 10, 10)
-    pooled = pool_rois(ramp, [torch.tensor([[16.0, 16.0, 128.0, 128.0]])], pool_size=7, stride=16)
-    bin_width = 111 / 16 / 7
-    expected = torch.tensor([1 + (i + 0.5) * bin_width for i in range(7)]).repeat(7)
-    torch.testing.assert_close(pooled, expected[None], atol=1e-5, rtol=1e-5)
-
-
-def test_pooling_nothing() -> None:
-    assert pool_rois(torch.zeros(1, 4, 5, 5), [torch.zeros(0, 4)], pool_size=3, stride=16).shape == (0, 36)
 
 
 def test_background_has_no_label_and_scores_are_softmax() -> None:

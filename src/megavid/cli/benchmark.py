@@ -50,11 +50,14 @@ class Benchmark:
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
         import json
+        import os
 
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # PyTorch's profiler is chatty
         from megavid.convert.load import load_detector
         from megavid.core.config import parse_overrides
         from megavid.core.files import atomic_path
         from megavid.engine.benchmark import BenchmarkOptions, as_json, benchmark
+        from megavid.engine.compiling import compiler_watched
 
         options = BenchmarkOptions(
             height=self.height, width=self.width, frames=self.frames, batch_size=self.batch_size
@@ -67,7 +70,8 @@ class Benchmark:
             overrides=parse_overrides(overrides),
             inference=inference,
         )
-        result = benchmark(detector, options)
+        with compiler_watched("--compile"):
+            result = benchmark(detector, options)
         report = as_json(detector, options, result)
         _print(report, result)
         if self.output is not None:

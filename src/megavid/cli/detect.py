@@ -62,6 +62,7 @@ class Detect:
         from megavid.convert.load import load_detector
         from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
+        from megavid.engine.compiling import compiler_watched
         from megavid.engine.detect import DetectOptions, detect_to_folder
         from megavid.video.reader import open_input
 
@@ -82,9 +83,10 @@ class Detect:
                 overrides=parse_overrides(overrides),
                 inference=self.inference.chosen(),
             )
-            summary = detect_to_folder(
-                detector, video, self.output, options, metadata=describe_weights(self.weights)
-            )
+            with compiler_watched("--compile"):
+                summary = detect_to_folder(
+                    detector, video, self.output, options, metadata=describe_weights(self.weights)
+                )
         report(summary)
         return 0 if summary.complete else 130
 

@@ -55,6 +55,7 @@ class Evaluate:
         from megavid.convert.load import load_detector
         from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
+        from megavid.engine.compiling import compiler_watched
         from megavid.engine.distributed import joined_ranks
         from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
         from megavid.engine.outputs import PREDICTIONS
@@ -77,15 +78,16 @@ class Evaluate:
                 overrides=parse_overrides(overrides),
                 inference=self.inference.chosen(),
             )
-            complete = detect_in_data_set(
-                detector,
-                annotations,
-                self.output,
-                options,
-                ranks=ranks,
-                metadata=describe_weights(self.weights),
-                problems=problems,
-            )
+            with compiler_watched("--compile"):
+                complete = detect_in_data_set(
+                    detector,
+                    annotations,
+                    self.output,
+                    options,
+                    ranks=ranks,
+                    metadata=describe_weights(self.weights),
+                    problems=problems,
+                )
             if not complete:
                 print("megavid: interrupted; the same command goes on from here")
                 return 130

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -26,8 +27,10 @@ class InferenceOptions:
         from megavid.core.errors import InputError
         from megavid.detection.inference import Inference
 
+        if self.compile and self.plain:
+            raise InputError("--compile: doesn't go with --plain")
+        if self.compile:
+            print("compiling the network when the first frame comes: this takes a minute", file=sys.stderr)
         if not self.plain:
             return Inference(dtype=self.dtype, compile=self.compile)
-        if self.compile:
-            raise InputError("compile: expected one of --compile and --plain, got both")
         return Inference.plain(dtype=self.dtype)

@@ -136,6 +136,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
     Attributes:
         fcs: The layers from a pooled RoI to its features D; the first takes what is pooled.
         inference: How it computes at inference (`prepare.prepare`).
+        sums_cells: Whether RoIs are pooled and maps warped as weighted sums of cells.
     """
 
     config_type: ClassVar[type[MethodConfig]]
@@ -148,7 +149,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         self.rpn = RPN(config.rpn, channels=self.backbone.c4_channels, stride=self.backbone.stride)
         self.predictor = Predictor(features=config.method.hidden, classes=len(config.classes))
         self.inference = Inference.plain()
-        self._bins_first = False
+        self.sums_cells = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -183,9 +184,12 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         """The modules that are convolutions in the main, of inputs whose size follows from the frame's."""
         return [self.backbone.trunk, self.backbone.stage5, self.rpn]
 
-    def pool_bins_first(self) -> None:
-        """Pool RoIs by `pool_cells`, whose bins come before channels, and arrange the weights accordingly."""
-        self._bins_first = True
+    def sum_cells(self) -> None:
+        """Pool RoIs and warp maps as sums of cells from now on.
+
+        Of a pooled RoI, bins then come before channels: the weights are arranged accordingly.
+        """
+        self.sums_cells = True
         first = cast(nn.ModuleList, self.fcs)[0]
         assert isinstance(first, nn.Linear)
         by_bin = first.weight.detach().unflatten(1, (self.backbone.c5_channels, -1)).transpose(1, 2)
@@ -207,7 +211,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         Returns:
             (sum of P_i, D).
         """
-        pool = pool_cells if self._bins_first else pool_rois
+        pool = pool_cells if self.sums_cells else pool_rois
         size, stride = self.config.head.pool_size, self.backbone.stride
         c5 = self.backbone.c5(c4)
         with stage("RoI pooling"):

@@ -14,7 +14,8 @@ class Inference(Config):
         dtype: What the network computes in; boxes and scores are always computed in float32.
         fold_norms: Batch norms are part of the convolutions before them.
         channels_last: Maps hold all channels of a cell side by side.
-        sum_cells: RoIs are pooled as weighted sums of cells (`pooling.pool_cells`); on a CPU alone.
+        sum_cells: RoIs are pooled and maps are warped as weighted sums of cells (`pooling.pool_cells`,
+            `warp.warp_cells`); on a CPU alone.
         reuse: What relation modules make of a frame or of a pair of frames is kept while they are in use.
         compile: Convolutions are compiled (torch.compile) when the first frame comes, which takes a while,
             and again for another size of frames.

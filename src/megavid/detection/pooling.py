@@ -70,7 +70,7 @@ def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int
         mode="sum",
         per_sample_weights=weight[taken].to(rows.dtype),
     )
-    return pooled.view(len(ends), -1)
+    return pooled.view(len(ends), pool_size**2 * maps.shape[1])
 
 
 def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, Tensor]:

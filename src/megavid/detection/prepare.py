@@ -24,7 +24,7 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     if inference.fold_norms:
         fold_norms(detector)
     if inference.sum_cells and detector.device.type == "cpu":
-        detector.pool_bins_first()
+        detector.sum_cells()
     if inference.channels_last:
         detector.to(memory_format=torch.channels_last)
     detector.inference = inference

@@ -11,30 +11,25 @@ from torch import Tensor
 
 from megavid.core.errors import InputError
 from megavid.engine.clips import TrainingClip
+from megavid.engine.compiling import compiler_watched
 from megavid.engine.training_log import LOSSES
 
 
 @contextmanager
 def device_watched(step: int) -> Iterator[None]:
-    """Where the device's memory is full or nothing can be compiled.
+    """Where the device's memory may be full, or nothing can be compiled.
 
     Raises:
         InputError: It is so.
     """
     try:
-        yield
+        with compiler_watched("run.compile"):
+            yield
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"step {step}: the device's memory is full; checkpoints up to there are kept. Go on with "
             "--resume and run.clips_at_once 1, run.recompute true or run.dtype bfloat16, or begin again with "
             "a smaller input.min_size"
-        ) from error
-    except RuntimeError as error:
-        if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-            raise
-        raise InputError(
-            "run.compile: expected what PyTorch compiles with, a C++ compiler on a CPU, Triton on a GPU, "
-            f"or run.compile false: {str(error).splitlines()[0]}"
         ) from error
 
 

@@ -18,7 +18,7 @@ from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
 from megavid.nn.flownet import FlowNet, flow_input
-from megavid.nn.warp import warp
+from megavid.nn.warp import warp, warp_cells
 
 
 class DffConfig(MethodConfig):
@@ -111,7 +111,8 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         with stage("flow"):
             flow, flow_features = self.flow(current, key.flow_input)
         with stage("warping"):
-            c4 = warp(key.c4, flow, align_corners=self.method.align_corners)
+            move = warp_cells if self.sums_cells else warp
+            c4 = move(key.c4, flow, align_corners=self.method.align_corners)
             scaled: Tensor = c4 * (self.scale(flow_features) + 1)
         return scaled
 

@@ -21,7 +21,7 @@ from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
 from megavid.nn.flownet import FlowNet, flow_input
-from megavid.nn.warp import warp
+from megavid.nn.warp import warp, warp_cells
 
 
 class FgfaConfig(MethodConfig):
@@ -131,7 +131,8 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
 
     def _warp(self, maps: Tensor, flow: Tensor) -> Tensor:
         with stage("warping"):
-            return warp(maps, flow, align_corners=self.method.align_corners)
+            move = warp_cells if self.sums_cells else warp
+            return move(maps, flow, align_corners=self.method.align_corners)
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -167,10 +168,17 @@ def _average_by_likeness(
         counts: How many times each frame counts.
         target: (E, h, w), the key frame's embedding.
     """
-    total, weights = torch.zeros(()), torch.zeros(())
+    total, weights = target.new_zeros((), dtype=torch.float32), target.new_zeros((), dtype=torch.float32)
     for (c4, embedding), count in zip(maps, counts, strict=True):
         # Cosines are 1 at most, so their exponentials need no shift.
-        weight = count * F.cosine_similarity(embedding.float(), target.float(), dim=0).exp()
-        total = total + weight * c4.float()
+        weight = count * _cosine(embedding.float(), target.float()).exp()
+        total = torch.addcmul(total, weight, c4.float())
         weights = weights + weight
     return (total / weights).to(target.dtype)
+
+
+def _cosine(a: Tensor, b: Tensor) -> Tensor:
+    """Of the angle between two maps' vectors, place by place: (E, h, w) -> (h, w)."""
+    norms = [torch.linalg.vector_norm(x, dim=0).clamp(min=1e-8) for x in (a, b)]
+    cosine: Tensor = torch.linalg.vecdot(a, b, dim=0) / (norms[0] * norms[1])
+    return cosine

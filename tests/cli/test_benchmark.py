@@ -1,0 +1,85 @@
+"""`megavid benchmark`: what it says, and what it writes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from megavid.cli import main
+from megavid.engine.benchmark import BenchmarkOptions, benchmark
+from megavid.methods import METHODS
+from tests.cli.helpers import error_of, subprocess_arguments
+from tests.conftest import build_tiny
+
+SMALL = ["--device", "cpu", "--height", "64", "--width", "96", "--frames", "4"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_is_measured(method: str) -> None:
+    detector = build_tiny(method)
+    encode = detector.encode
+    options = BenchmarkOptions(height=64, width=96, frames=6)
+    result = benchmark(detector, options)
+    assert detector.encode == encode
+    assert result.encodes_per_frame == 1
+    assert result.look_ahead == detector.plan.future
+    assert result.input_size == (64, 96)
+    assert result.frames_per_second == pytest.approx(1 / result.frame_seconds)
+    assert result.trunks_per_frame == pytest.approx(result.frame_seconds / result.trunk_seconds)
+    assert {"trunk", "RPN", "conv5", "RoI pooling", "fully connected", "choice"} <= set(result.stage_seconds)
+    assert ("flow" in result.stage_seconds) == (method in {"dff", "fgfa"})
+    assert all(seconds > 0 for seconds in result.stage_seconds.values())
+    assert result.first_seconds > 0
+    assert result.peak_megabytes > 100
+
+
+def test_batches_are_counted_by_frame() -> None:
+    result = benchmark(build_tiny("mega"), BenchmarkOptions(height=64, width=96, frames=9, batch_size=3))
+    assert result.encodes_per_frame == 1
+
+
+def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "report.json"
+    given = ["--weights", str(weights["mega"]), "--without", "reuse", "fold_norms", "--dtype", "bfloat16"]
+    assert main(["benchmark", *given, *SMALL, "-o", str(output)]) == 0
+    shown = capsys.readouterr().out
+    report = json.loads(output.read_text())
+    assert report["inference"] == {
+        "dtype": "bfloat16",
+        "fold_norms": False,
+        "channels_last": True,
+        "sum_cells": True,
+        "reuse": False,
+        "compile": False,
+    }
+    assert (report["model"], report["depth"]) == ("mega", 18)
+    assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
+    assert f"{report['frames_per_second']:.2f}" in shown
+    assert "mega, ResNet-18, input 96x64, bfloat16, channels_last, sum_cells" in shown
+
+
+def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in [
+        (["mega_r5"], "mega_r5: no such configuration"),
+        ([], "expected a configuration"),
+        (["mega_r50", "--frames", "0"], "frames: expected at least 1, got 0"),
+        (["mega_r50", "--compile", "--plain"], "--compile: doesn't go with --plain"),
+    ]:
+        assert main(["benchmark", *arguments, "--device", "cpu"]) == 2
+        assert message in error_of(capsys)
+
+
+def test_no_compiler(weights: dict[str, Path], tmp_path: Path, folder: Path) -> None:
+    command = subprocess_arguments(folder, tmp_path / "out", weights["single_frame"])
+    nowhere = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    process = subprocess.run(
+        [*command, "--compile"], env=os.environ | nowhere, text=True, capture_output=True, check=False
+    )
+    assert process.returncode == 2, process.stderr
+    assert "this takes a minute" in process.stderr
+    assert "--compile: expected what PyTorch compiles with" in process.stderr
+    assert "Traceback" not in process.stderr
