@@ -1,102 +1,150 @@
-"""Seconds a frame of detectors in steady state, in trunk passes of the same input size.
+"""What a frame costs, method by method and way by way, in trunk passes; and what each speed-up is good for.
 
-    python -m benchmarks.speed [MODEL ...]
+    python -m benchmarks.speed [--device cpu] [--frames 10] [--rows NAME ...] [--plot docs/speed.png]
 
-One eager float32 pass of the model's own plain C4 trunk, timed in the same process, is the unit, so that
-numbers from different machines compare. Weights are random: the time does not depend on them but through
-the number of detections. Prints a table and writes benchmarks/results/speed.json.
+Every row is `megavid benchmark` in a process of its own, so that peak memory is its own: ResNet-101 on a
+1280x720 video at 600/1000. The unit is one eager float32 pass of the plain trunk, timed between the steps, so
+that machines compare. Writes benchmarks/results/speed.json, prints a table, draws the stages as stacked bars.
+Rows measured before are kept unless they are named.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import platform
-import resource
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from functools import partial
+import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 
-from megavid import VideoSession, load_detector
-from megavid.data.generated.camera import film
+from megavid.core.stages import STAGES
 from megavid.methods import METHODS
 
-HEIGHT, WIDTH = 720, 1280
-MEASURED = 10  # a whole interval between key frames of DFF
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 
+WAYS: dict[str, list[str]] = {
+    "plain": ["--plain"],
+    "fast": [],
+    "compiled": ["--compile"],
+    "compiled bfloat16": ["--compile", "--dtype", "bfloat16"],
+}
 
-COLUMNS = ("model", "trunk s", "frame s", "trunks", "first s", "encodes", "peak MB")
+SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse")
+
+ROWS: dict[str, list[str]] = {
+    **{f"{method} {way}": [method, *WAYS[way]] for way in ("fast", "compiled") for method in METHODS},
+    **{
+        f"{method} {way}": [method, *options]
+        for way, options in WAYS.items()
+        for method in ("single_frame", "mega")
+    },
+    **{f"mega without {name}": ["mega", "--without", name] for name in SPEED_UPS},
+}
+
+COLUMNS = ("row", "trunk s", "frame s", "trunks", "frames/s", "first s", "encodes", "peak MB")
+
+COLORS = dict(
+    zip(
+        (*STAGES, "other"),
+        (
+            "#7f7f7f",
+            "#1f4e79",
+            "#2e75b6",
+            "#9dc3e6",
+            "#e2a32b",
+            "#c55a11",
+            "#548235",
+            "#a9d18e",
+            "#7030a0",
+            "#c00000",
+            "#d9d9d9",
+        ),
+        strict=True,
+    )
+)
 
 
-def main(models: list[str]) -> None:
-    machine = platform.processor() or platform.machine()
-    print(f"{machine}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print("{:20} {:>8} {:>8} {:>8} {:>8} {:>8} {:>8}".format(*COLUMNS))
-    rows = [measure(model) for model in models]
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--frames", type=int, default=10)
+    parser.add_argument("--rows", nargs="*", choices=list(ROWS), default=list(ROWS))
+    parser.add_argument("--plot", type=Path)
+    arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
+    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    print(f"{COLUMNS[0]:28}" + "".join(f"{name:>10}" for name in COLUMNS[1:]))
+    for name in arguments.rows:
+        method, *options = ROWS[name]
+        options = [*options, "--device", arguments.device, "--frames", str(arguments.frames)]
+        results[name] = measured([f"{method}_r101", *options])
+        RESULTS.write_text(json.dumps(results, indent=1))
+        show(name, results[name])
+    if arguments.plot is not None:
+        draw({name: results[name] for name in ROWS if name in results}).savefig(arguments.plot, dpi=110)
+
+
+def measured(arguments: list[str]) -> dict[str, Any]:
+    """What `megavid benchmark` says, with the commit."""
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "report.json"
+        command = [sys.executable, "-m", "megavid", "benchmark", *arguments, "-o", str(output)]
+        subprocess.run(command, check=True, capture_output=True)
+        report: dict[str, Any] = json.loads(output.read_text())
     commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout
-    facts = {"commit": commit.strip(), "threads": torch.get_num_threads(), "torch": torch.__version__}
-    RESULTS.write_text(json.dumps(facts | {"rows": rows}, indent=1))
+    return report | {"commit": commit.strip()}
 
 
-def measure(model: str) -> dict[str, Any]:
-    """A model's row: warmed up until its window and memory are full, then `MEASURED` frames."""
-    detector = load_detector(model, device="cpu")
-    memory = getattr(detector.config.method, "memory", 0)
-    warm_up = detector.plan.past + detector.plan.future + memory + 1
-    filmed = film(seed=0, video=0, frames=warm_up + MEASURED, height=HEIGHT, width=WIDTH)
-    frames = [frame.image for frame in filmed]
-    encodes = count_encodes(detector)
-    session = VideoSession(detector)  # a stream: exactly one frame is encoded a step
-    start = time.perf_counter()
-    first = 0.0
-    for frame in frames[:warm_up]:
-        if session.push(frame) and not first:
-            first = time.perf_counter() - start
-    encodes.clear()
-    seconds = [timed(partial(session.push, frame)) for frame in frames[warm_up:]]
-    images = detector.network_input(frames[0])[None]
-    with torch.inference_mode():
-        trunk = min(timed(lambda: detector.backbone.c4(images)) for _ in range(5))
-    row = {
-        "model": model,
-        "trunk_seconds": trunk,
-        "frame_seconds": statistics.mean(seconds),
-        "trunks": statistics.mean(seconds) / trunk,
-        "first_result_seconds": first,
-        "encodes_per_frame": sum(encodes) / MEASURED,
-        "peak_megabytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-    }
-    print("{:20} {:8.3f} {:8.3f} {:8.2f} {:8.1f} {:8.2f} {:8.0f}".format(*row.values()))
-    return row
+def show(name: str, row: dict[str, Any]) -> None:
+    numbers = (
+        f"{row['trunk_seconds']:.3f}",
+        f"{row['frame_seconds']:.3f}",
+        f"{row['trunks_per_frame']:.2f}",
+        f"{row['frames_per_second']:.2f}",
+        f"{row['first_seconds']:.1f}",
+        f"{row['encodes_per_frame']:.2f}",
+        f"{row['peak_megabytes']:.0f}",
+    )
+    print(f"{name:28}" + "".join(f"{number:>10}" for number in numbers), flush=True)
 
 
-def timed(call: Callable[[], Any]) -> float:
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+def draw(rows: dict[str, dict[str, Any]]) -> Figure:
+    """A bar a row of stages in trunk passes, with what the profiler's stages leave over."""
+    figure = Figure(figsize=(11, 1.6 + 0.34 * len(rows)), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    names = list(rows)
+    starts = [0.0] * len(names)
+    for stage in (*STAGES, "other"):
+        lengths = [in_trunks(rows[name], stage) for name in names]
+        if any(lengths):
+            axes.barh(names, lengths, left=starts, label=stage, color=COLORS[stage], height=0.72)
+            starts = [start + length for start, length in zip(starts, lengths, strict=True)]
+    for place, (name, end) in enumerate(zip(names, starts, strict=True)):
+        axes.text(end + 0.03, place, f"{rows[name]['trunks_per_frame']:.2f}", va="center", fontsize=8)
+    axes.invert_yaxis()
+    axes.set(xlabel="plain float32 trunk passes a frame", xlim=(0, max(starts) * 1.06))
+    axes.legend(fontsize=8, loc="lower right")
+    axes.spines[["top", "right"]].set_visible(False)
+    machine = next(iter(rows.values()))["machine"]
+    axes.set_title(
+        f"ResNet-101, 999x562; {machine['device']}, {machine['threads']} threads, torch {machine['torch']}",
+        fontsize=10,
+    )
+    return figure
 
 
-def count_encodes(detector: Any) -> list[int]:
-    """A list that grows by the number of frames of each call of `encode`."""
-    counts: list[int] = []
-    encode = detector.encode
-
-    def counting(images: Tensor) -> Any:
-        counts.append(len(images))
-        return encode(images)
-
-    detector.encode = counting
-    return counts
+def in_trunks(row: dict[str, Any], stage: str) -> float:
+    """A stage's share of a frame; the profiler's own time is taken off all alike."""
+    stages = row["stage_seconds"]
+    total = max(sum(stages.values()), row["frame_seconds"])
+    seconds = stages.get(stage, 0.0) if stage != "other" else total - sum(stages.values())
+    return float(seconds * row["trunks_per_frame"] / total)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or [f"{method}_r{depth}" for depth in (50, 101) for method in METHODS])
+    main()

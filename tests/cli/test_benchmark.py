@@ -50,16 +50,18 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
     report = json.loads(output.read_text())
     assert report["inference"] == {
         "dtype": "bfloat16",
+        "loose": False,
         "fold_norms": False,
         "channels_last": True,
         "sum_cells": True,
+        "pack": True,
         "reuse": False,
         "compile": False,
     }
     assert (report["model"], report["depth"]) == ("mega", 18)
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
-    assert "mega, ResNet-18, input 96x64, bfloat16, channels_last, sum_cells" in shown
+    assert "mega, ResNet-18, input 96x64, bfloat16, channels_last, sum_cells, pack" in shown
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +69,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["mega_r5"], "mega_r5: no such configuration"),
         ([], "expected a configuration"),
         (["mega_r50", "--frames", "0"], "frames: expected at least 1, got 0"),
-        (["mega_r50", "--compile", "--plain"], "--compile: doesn't go with --plain"),
+        (["mega_r50", "--compile", "--plain"], "--plain: doesn't go with --compile or --loose"),
     ]:
         assert main(["benchmark", *arguments, "--device", "cpu"]) == 2
         assert message in error_of(capsys)

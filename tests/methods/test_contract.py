@@ -25,7 +25,7 @@ from tests.conftest import build_tiny
 
 MakeFrames = Callable[[int], list[Image]]
 
-SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "reuse")
+SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse", "loose")
 """The fields of `Inference` that need no compiler."""
 
 

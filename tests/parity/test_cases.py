@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from megavid import detect_video, load_detector
 from megavid.core.sampling import global_indexes, window_indexes
 from megavid.detection.detector import VideoDetector
+from megavid.detection.inference import FAST, Inference
 from megavid.methods import METHODS
 from tests.conftest import SHARED, require_shared
 from tests.official import official_shapes, write_official
@@ -46,13 +47,25 @@ def case_files() -> list[Path]:
     return [path for path in there if is_case(path)]
 
 
-def load_official(case: Case, path: Path) -> VideoDetector[Any, Any]:
+def ways(path: Path) -> list[str]:
+    """How a case is computed: those of the project in every way, which takes little time, others fast."""
+    if path.parent != OURS:
+        return ["fast"]
+    return ["plain", "fast", *(["compiled"] if path.stem in {"mega_R50", "fgfa_R50"} else [])]
+
+
+WAYS = {"plain": Inference.plain(), "fast": FAST, "compiled": Inference(compile=True)}
+
+
+def load_official(case: Case, path: Path, inference: Inference) -> VideoDetector[Any, Any]:
     """A detector from a checkpoint in the original's form, whose names and shapes must tell what it is."""
     shapes = official_shapes(case.method, case.depth)
     sums = {name: float(w.sum(dtype=np.float64)) for name, w in _some_weights(case, shapes).items()}
     assert sums == pytest.approx(case.facts["weight_sums"], rel=1e-9, abs=1e-12)
     write_official(path, shapes, salt=case.facts["weights_salt"], prefix="module.")
-    detector = load_detector(weights=path, device="cpu", overrides=case.overrides, **case.limits)
+    detector = load_detector(
+        weights=path, device="cpu", overrides=case.overrides, inference=inference, **case.limits
+    )
     path.unlink()
     assert type(detector) is METHODS[case.method]
     return detector
@@ -79,12 +92,19 @@ class Captured:
         self.outputs[name].append(output)
 
 
-@pytest.mark.parametrize("path", case_files(), ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_detections_and_intermediate_tensors(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("path", "way"),
+    [
+        pytest.param(path, way, id=f"{path.parent.name}/{path.stem}-{way}")
+        for path in case_files()
+        for way in ways(path)
+    ],
+)
+def test_detections_and_intermediate_tensors(path: Path, way: str, tmp_path: Path) -> None:
     case = load_case(path)
     if case.method not in METHODS:
         pytest.skip(f"{case.method} is not among this version's methods")
-    detector = load_official(case, tmp_path / "official.pth")
+    detector = load_official(case, tmp_path / "official.pth", WAYS[way])
     captured = Captured()
     captured.watch(detector)
     frames = case.frames()
@@ -109,7 +129,7 @@ def test_detections_and_intermediate_tensors(path: Path, tmp_path: Path) -> None
         assert scores <= score, f"frame {frame}: scores off by {scores}"
     all_shares, all_coordinates, all_scores = zip(*matches.values(), strict=True)
     worst = (min(all_shares), max(all_coordinates), max(all_scores))
-    logger.info("%s: %.4f matched, within %.1e px and %.1e in score", case.name, *worst)
+    logger.info("%s, %s: %.4f matched, within %.1e px and %.1e in score", case.name, way, *worst)
     for frame in case.captured_frames():
         check_intermediates(case, frame, detector, frames, captured)
 

@@ -80,7 +80,7 @@ def test_losses_and_gradients(path: Path) -> None:
         name: torch.from_numpy(weights)
         for name, weights in make_weights(shapes, case.facts["weights_salt"]).items()
     }
-    detector = load_detector(f"{case.method}_r{case.depth}", device="cpu", **case.limits)
+    detector = load_detector(f"{case.method}_r{case.depth}", device="cpu", inference=None, **case.limits)
     load_state(detector, from_official(state), origin=path.name)
     detector.freeze(stages=2)
     clip = clip_of(case, detector)

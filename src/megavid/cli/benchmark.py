@@ -14,7 +14,7 @@ from megavid.cli.inference import InferenceOptions
 if TYPE_CHECKING:
     from megavid.engine.benchmark import BenchmarkResult
 
-SpeedUp = Literal["fold_norms", "channels_last", "sum_cells", "reuse"]
+SpeedUp = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse"]
 
 
 @dataclass(frozen=True, kw_only=True)

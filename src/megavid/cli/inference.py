@@ -19,6 +19,9 @@ class InferenceOptions:
     compile: bool = False
     """Compile the network when the first frame comes, which takes a minute; faster then. Needs what PyTorch
     compiles with: a C++ compiler on a CPU, Triton on a GPU."""
+    loose: bool = False
+    """Let all of the network round differently from how it was trained, as on another kind of processor: that
+    is faster, and moves RDN's and MEGA's boxes by some tenths of a pixel. Always so in half precision."""
     plain: bool = False
     """Compute as in training, with none of what makes detecting fast: for comparison."""
 
@@ -27,10 +30,10 @@ class InferenceOptions:
         from megavid.core.errors import InputError
         from megavid.detection.inference import Inference
 
-        if self.compile and self.plain:
-            raise InputError("--compile: doesn't go with --plain")
+        if self.plain and (self.compile or self.loose):
+            raise InputError("--plain: doesn't go with --compile or --loose")
         if self.compile:
             print("compiling the network when the first frame comes: this takes a minute", file=sys.stderr)
         if not self.plain:
-            return Inference(dtype=self.dtype, compile=self.compile)
+            return Inference(dtype=self.dtype, loose=self.loose, compile=self.compile)
         return Inference.plain(dtype=self.dtype)

@@ -180,9 +180,9 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         parts = {"config": self.config, "inference": self.inference}
         return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
-    def convolutional(self) -> list[nn.Module]:
-        """The modules that are convolutions in the main, of inputs whose size follows from the frame's."""
-        return [self.backbone.trunk, self.backbone.stage5, self.rpn]
+    def before_proposals(self) -> list[nn.Module]:
+        """The modules, convolutions in the main, that decide where the proposals are."""
+        return [self.backbone.trunk, self.rpn]
 
     def sum_cells(self) -> None:
         """Pool RoIs and warp maps as sums of cells from now on.

@@ -10,28 +10,41 @@ from megavid.core.config import Config
 class Inference(Config):
     """How a detector computes at inference. Detections are the same but for rounding.
 
+    RDN and MEGA relate the places of proposals so finely that a last bit's difference in the trunk or the RPN
+    moves boxes by some tenths of a pixel and scores by some thousandths. So these two, and flow, are left to
+    round as the network does that was trained, unless `loose`.
+
     Attributes:
         dtype: What the network computes in; boxes and scores are always computed in float32.
-        fold_norms: Batch norms are part of the convolutions before them.
-        channels_last: Maps hold all channels of a cell side by side.
+        loose: Trunk, RPN and flow may round differently, too, as they do on another kind of processor;
+            always so in half precision.
+        fold_norms: Batch norms are part of the convolutions before them, or computed in place where rounding
+            must stay.
+        channels_last: Maps hold all channels of a cell side by side, where rounding may change.
         sum_cells: RoIs are pooled and maps are warped as weighted sums of cells (`pooling.pool_cells`,
             `warp.warp_cells`); on a CPU alone.
+        pack: The weights of the largest layer, from a pooled RoI to its features, lie as oneDNN's matrix
+            product reads them; on a CPU alone, in float32.
         reuse: What relation modules make of a frame or of a pair of frames is kept while they are in use.
         compile: Convolutions are compiled (torch.compile) when the first frame comes, which takes a while,
             and again for another size of frames.
     """
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    loose: bool = False
     fold_norms: bool = True
     channels_last: bool = True
     sum_cells: bool = True
+    pack: bool = True
     reuse: bool = True
     compile: bool = False
 
     @classmethod
     def plain(cls, *, dtype: Literal["float32", "bfloat16", "float16"] = "float32") -> Inference:
         """Nothing that makes it fast: the network as it is trained."""
-        return cls(dtype=dtype, fold_norms=False, channels_last=False, sum_cells=False, reuse=False)
+        return cls(
+            dtype=dtype, fold_norms=False, channels_last=False, sum_cells=False, pack=False, reuse=False
+        )
 
 
 FAST = Inference()

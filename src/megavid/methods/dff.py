@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -78,9 +79,9 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         super().initialise()
         nn.init.zeros_(self.scale.weight)
 
-    def convolutional(self) -> list[nn.Module]:
+    def before_proposals(self) -> list[nn.Module]:
         """Those of any detector, and its own."""
-        return [*super().convolutional(), self.flow]
+        return [*super().before_proposals(), self.flow]
 
     @property
     def plan(self) -> ReferencePlan:
@@ -100,7 +101,9 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
         image = window.key.image[None]
         current = flow_input(image)
         if memory is None or window.step % self.method.key_interval == 0:
-            memory = DffMemory(current, self.backbone.c4(image))
+            c4 = self.backbone.c4(image)
+            layout = torch.channels_last if self.sums_cells else torch.contiguous_format
+            memory = DffMemory(current, c4.contiguous(memory_format=layout))
         # The original warps a key frame, too, along the flow to itself.
         c4 = self._propagate(memory, current)
         [found] = self.roi_features(c4, window.key.image_size, self.fcs)
@@ -114,7 +117,7 @@ class Dff(VideoDetector[DffFeatures, DffMemory | None]):
             move = warp_cells if self.sums_cells else warp
             c4 = move(key.c4, flow, align_corners=self.method.align_corners)
             scaled: Tensor = c4 * (self.scale(flow_features) + 1)
-        return scaled
+        return scaled.contiguous()
 
     @property
     def training_plan(self) -> TrainingPlan:

@@ -86,9 +86,9 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         self.flow = FlowNet(width=config.method.flow_width)
         self.embedding = EmbeddingNet(channels=self.backbone.c4_channels)
 
-    def convolutional(self) -> list[nn.Module]:
+    def before_proposals(self) -> list[nn.Module]:
         """Those of any detector, and its own."""
-        return [*super().convolutional(), self.flow, self.embedding]
+        return [*super().before_proposals(), self.flow, self.embedding]
 
     @property
     def plan(self) -> ReferencePlan:
@@ -100,8 +100,13 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         image_size = (images.shape[2], images.shape[3])
         c4 = self.backbone.c4(images)
         maps = zip(flow_input(images), c4, self.embedding(c4), strict=True)
-        # A copy each, lest one frame that is kept keep the whole batch.
-        return [FgfaFeatures(image_size, *(x.clone() for x in frame)) for frame in maps]
+        return [FgfaFeatures(image_size, inputs.clone(), self._own(a), self._own(b)) for inputs, a, b in maps]
+
+    def _own(self, x: Tensor) -> Tensor:
+        """A copy, lest one frame that is kept keep the whole batch; as `_warp` reads it fastest."""
+        if not self.sums_cells:
+            return x.clone()
+        return x.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).permute(2, 0, 1)
 
     def initial_memory(self) -> None:
         """Nothing is remembered."""
@@ -174,7 +179,7 @@ def _average_by_likeness(
         weight = count * _cosine(embedding.float(), target.float()).exp()
         total = torch.addcmul(total, weight, c4.float())
         weights = weights + weight
-    return (total / weights).to(target.dtype)
+    return (total / weights).to(target.dtype, memory_format=torch.contiguous_format)
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:

@@ -1,0 +1,88 @@
+"""Peak memory of detecting in a short and in a long video, each in a process of its own.
+
+    python -m benchmarks.memory [--short 200] [--long 5000] [METHOD ...]
+
+A generated video file of 320x240 goes through `detect_video` with a small network of the published numbers of
+proposals and features, so that what is remembered is of the published size. Prints peak resident memory and
+the frames encoded.
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import subprocess
+import sys
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from megavid import detect_video, load_detector
+from megavid.data.generated.camera import film
+from megavid.methods import METHODS
+from megavid.video.writer import VideoWriter
+
+SMALL = {
+    "backbone.depth": 18,
+    "backbone.width": 8,
+    "backbone.reduce_channels": 16,
+    "input.min_size": 120,
+    "input.max_size": 160,
+}
+FILMED = 100  # different frames, again and again
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("methods", nargs="*", default=["single_frame", "mega"])
+    parser.add_argument("--short", type=int, default=200)
+    parser.add_argument("--long", type=int, default=5000)
+    parser.add_argument("--detect", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.methods if name not in METHODS]:
+        parser.error(f"expected some of {', '.join(METHODS)}, got {unknown[0]}")
+    if arguments.detect is not None:
+        detect(arguments.methods[0], arguments.detect)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        for method in arguments.methods:
+            peaks = []
+            for length in (arguments.short, arguments.long):
+                video = write(Path(folder) / f"{length}.mp4", length)
+                command = [sys.executable, "-m", "benchmarks.memory", method, "--detect", str(video)]
+                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+                peaks.append(float(said[0]))
+                print(
+                    f"{method}: {length} frames, peak {peaks[-1]:.0f} MB, {said[1]} encodes a frame",
+                    flush=True,
+                )
+            print(f"{method}: {peaks[1] - peaks[0]:+.0f} MB")
+
+
+def detect(method: str, video: Path) -> None:
+    """Detect, and print the peak and the encodes a frame."""
+    detector: Any = load_detector(f"{method}_r50", device="cpu", overrides=SMALL)
+    counts, encode = [], detector.encode
+
+    def counting(images: Any) -> Any:
+        counts.append(len(images))
+        return encode(images)
+
+    detector.encode = counting
+    frames = sum(1 for _ in detect_video(detector, video))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{peak:.1f} {sum(counts) / frames:.3f}")
+
+
+def write(path: Path, length: int) -> Path:
+    if not path.exists():
+        filmed = [frame.image for frame in film(seed=0, video=0, frames=FILMED, height=240, width=320)]
+        with VideoWriter(path, rate=Fraction(25), width=320, height=240) as writer:
+            for i in range(length):
+                writer.write(filmed[i % FILMED], i / 25)
+    return path
+
+
+if __name__ == "__main__":
+    main()
