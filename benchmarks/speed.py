@@ -30,18 +30,17 @@ WAYS: dict[str, list[str]] = {
     "plain": ["--plain"],
     "fast": [],
     "compiled": ["--compile"],
+    "compiled loose": ["--compile", "--loose"],
     "compiled bfloat16": ["--compile", "--dtype", "bfloat16"],
 }
+
+COMPARED = ("single_frame", "mega")
 
 SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse")
 
 ROWS: dict[str, list[str]] = {
-    **{f"{method} {way}": [method, *WAYS[way]] for way in ("fast", "compiled") for method in METHODS},
-    **{
-        f"{method} {way}": [method, *options]
-        for way, options in WAYS.items()
-        for method in ("single_frame", "mega")
-    },
+    **{f"{method} {way}": [method, *options] for way, options in WAYS.items() for method in COMPARED},
+    **{f"{method} compiled": [method, *WAYS["compiled"]] for method in METHODS},
     **{f"mega without {name}": ["mega", "--without", name] for name in SPEED_UPS},
 }
 
