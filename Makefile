@@ -17,7 +17,9 @@ lint: $(VENV)
 	.venv/bin/mypy
 
 bench: $(VENV)
-	.venv/bin/python -m benchmarks.speed
+	.venv/bin/python -m benchmarks.speed --plot docs/speed.png
+	.venv/bin/python -m benchmarks.memory
+	.venv/bin/python -m benchmarks.training
 	.venv/bin/python -m benchmarks.scoring
 
 $(VENV): pyproject.toml constraints.txt

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from megavid.core.detections import Detections
     from megavid.core.errors import InputError
     from megavid.core.frames import Frame, FrameResult
+    from megavid.detection.inference import Inference
     from megavid.video.detect import detect_video
     from megavid.video.reader import open_input
     from megavid.video.session import VideoSession
@@ -24,6 +25,7 @@ __all__ = [
     "Detections",
     "Frame",
     "FrameResult",
+    "Inference",
     "InputError",
     "VideoSession",
     "detect_video",
@@ -37,6 +39,7 @@ _HOMES = {
     "Detections": "core.detections",
     "Frame": "core.frames",
     "FrameResult": "core.frames",
+    "Inference": "detection.inference",
     "InputError": "core.errors",
     "VideoSession": "video.session",
     "detect_video": "video.detect",

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 
+import numpy as np
 import pytest
 
 from megavid.core.sampling import (
+    GLOBAL_POOL,
     ReferencePlan,
     Reservoir,
     global_indexes,
@@ -53,6 +55,13 @@ def test_global_frames_are_a_queue(length: int, size: int) -> None:
 def test_global_order_is_a_seeded_permutation() -> None:
     assert sorted(global_order(50, seed=1)) == list(range(50))
     assert global_order(50, seed=1) == global_order(50, seed=1) != global_order(50, seed=2)
+
+
+def test_in_a_long_video_a_random_choice_takes_turns() -> None:
+    order = global_order(5000, seed=1)
+    assert len(order) == len(set(order)) == GLOBAL_POOL == 64
+    assert np.histogram(order, bins=4, range=(0, 5000))[0].min() >= 8  # from everywhere
+    assert order != sorted(order)
 
 
 def test_reservoir_is_uniform() -> None:

@@ -23,7 +23,7 @@ from tests.engine.training import numbers, recipe_values, train, write_recipe
 
 
 def weights(path: Path) -> dict[str, torch.Tensor]:
-    return load_detector(weights=path, device="cpu").state_dict()
+    return load_detector(weights=path, device="cpu", inference=None).state_dict()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 import torch
@@ -17,16 +17,12 @@ from megavid.convert.weights import write_weights
 from megavid.core.frames import FrameResult, Image
 from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
-from megavid.detection.inference import FAST, Inference
-from megavid.detection.prepare import prepare
 from megavid.detection.rpn import RPNOutput
 from megavid.methods import METHODS
 from tests.conftest import build_tiny
+from tests.methods.results import assert_same, share_close
 
 MakeFrames = Callable[[int], list[Image]]
-
-SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse", "loose")
-"""The fields of `Inference` that need no compiler."""
 
 
 @pytest.fixture(params=METHODS)
@@ -41,28 +37,6 @@ def detector(method: str) -> VideoDetector[Any, Any]:
 
 def push_all(session: VideoSession[Any, Any], frames: list[Image]) -> list[FrameResult]:
     return list(chain.from_iterable(session.push(frame) for frame in frames)) + session.flush()
-
-
-def assert_same(results: list[FrameResult], expected: list[FrameResult]) -> None:
-    """Every number alike, to the last bit."""
-    assert [r.index for r in results] == [e.index for e in expected]
-    for result, other in zip(results, expected, strict=True):
-        for field in ("boxes", "scores", "labels"):
-            assert torch.equal(getattr(result.detections, field), getattr(other.detections, field)), field
-
-
-def share_close(
-    results: list[FrameResult], expected: list[FrameResult], *, pixels: float, score: float
-) -> float:
-    """The share of expected detections that have one of the same class so near among the results."""
-    close = []
-    for result, other in zip(results, expected, strict=True):
-        a, b = result.detections, other.detections
-        for i in range(len(b)):
-            near = (a.boxes - b.boxes[i]).abs().amax(1) < pixels
-            near &= (a.labels == b.labels[i]) & ((a.scores - b.scores[i]).abs() < score)
-            close.append(bool(near.any()))
-    return sum(close) / len(close)
 
 
 def lengths(detector: VideoDetector[Any, Any]) -> list[int]:
@@ -217,46 +191,6 @@ def test_weights_round_trip(
     assert again.config == detector.config
     frames = make_frames(8)
     assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)))
-
-
-@pytest.mark.parametrize(
-    "inference",
-    [
-        Inference.plain(),
-        FAST,
-        *(Inference.plain().model_copy(update={name: True}) for name in SPEED_UPS),
-        *(FAST.model_copy(update={name: False}) for name in SPEED_UPS),
-    ],
-    ids=["none", "all", *(f"only_{name}" for name in SPEED_UPS), *(f"without_{name}" for name in SPEED_UPS)],
-)
-def test_what_makes_it_fast_changes_nothing(
-    method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, inference: Inference
-) -> None:
-    frames = make_frames(12)
-    expected = list(detect_video(detector, frames))
-    fast = build_tiny(method)
-    prepare(fast, inference)
-    results = list(detect_video(fast, frames))
-    # Rounding decides which of two proposals with all but the same score is kept.
-    assert share_close(results, expected, pixels=0.01, score=1e-4) > 0.99
-
-
-@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("plain", [True, False])
-def test_half_precision_stays_close(
-    method: str,
-    detector: VideoDetector[Any, Any],
-    make_frames: MakeFrames,
-    dtype: Literal["bfloat16", "float16"],
-    plain: bool,
-) -> None:
-    frames = make_frames(9)
-    full = list(detect_video(detector, frames))
-    halved = build_tiny(method)
-    prepare(halved, Inference.plain(dtype=dtype) if plain else Inference(dtype=dtype))
-    half = list(detect_video(halved, frames))
-    assert {r.detections.boxes.dtype for r in half} == {torch.float32}
-    assert share_close(half, full, pixels=2.0, score=0.05) > 0.9
 
 
 def make_clip(detector: VideoDetector[Any, Any], frames: list[Image], **changes: Any) -> Clip:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import nn
 from torchvision.ops import FrozenBatchNorm2d
 
-from megavid.nn.fold import fold_norms
+from megavid.nn.fold import fold_norms, norms_in_place
 from megavid.nn.resnet import ResNetTrunk, group_norm
 
 
@@ -23,22 +24,38 @@ def test_by_hand() -> None:
     assert [p.item() for p in model.parameters()] == [6, 7]
 
 
-def test_a_trunk_stays_the_same() -> None:
+def trunk_of(depth: int) -> ResNetTrunk:
+    """A trunk whose norms do something."""
     torch.manual_seed(0)
-    for depth in (18, 50):
-        trunk = ResNetTrunk(depth=depth, width=8)
-        for norm in trunk.modules():
-            if isinstance(norm, FrozenBatchNorm2d):
-                norm.running_var.uniform_(0.5, 2)
-                norm.running_mean.normal_()
-                norm.weight.uniform_(0.5, 1.5)
-                norm.bias.normal_()
-        images = torch.randn(1, 3, 40, 56)
-        expected = trunk(images)
-        fold_norms(trunk)
-        assert not any(isinstance(module, FrozenBatchNorm2d) for module in trunk.modules())
-        atol = 1e-4 * float(expected.abs().max())
-        torch.testing.assert_close(trunk(images), expected, rtol=1e-4, atol=atol)
+    trunk = ResNetTrunk(depth=depth, width=8)
+    for norm in trunk.modules():
+        if isinstance(norm, FrozenBatchNorm2d):
+            norm.running_var.uniform_(0.5, 2)
+            norm.running_mean.normal_()
+            norm.weight.uniform_(0.5, 1.5)
+            norm.bias.normal_()
+    return trunk.requires_grad_(False)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_folded_trunk_stays_the_same_but_for_rounding(depth: int) -> None:
+    trunk, images = trunk_of(depth), torch.randn(1, 3, 40, 56)
+    expected = trunk(images)
+    fold_norms(trunk)
+    assert not any(isinstance(module, FrozenBatchNorm2d) for module in trunk.modules())
+    atol = 1e-4 * float(expected.abs().max())
+    torch.testing.assert_close(trunk(images), expected, rtol=1e-4, atol=atol)
+    assert not torch.equal(trunk(images), expected)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_norms_in_place_are_the_same_to_the_last_bit(depth: int) -> None:
+    trunk, images = trunk_of(depth), torch.randn(1, 3, 40, 56)
+    before, expected = images.clone(), trunk(images)
+    norms_in_place(trunk)
+    assert not any(isinstance(module, FrozenBatchNorm2d) for module in trunk.modules())
+    assert torch.equal(trunk(images), expected)
+    assert torch.equal(images, before)
 
 
 def test_other_norms_stay() -> None:

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from megavid.nn.relation import Relation, geometry_biases
+from megavid.nn.relation import _CHUNK_PAIRS, Relation, geometry_biases
 
 BOXES = torch.tensor([[10.0, 20.0, 50.0, 40.0], [0.0, 0.0, 16.0, 64.0], [10.0, 20.0, 50.0, 40.0]])
 
@@ -71,7 +71,7 @@ def test_attention_by_loops(geometry: bool) -> None:
 def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
     relation = Relation(features=32, heads=4, geometry=True, query_bias=False)
     whole = relation.geometry_bias(BOXES, BOXES)
-    monkeypatch.setattr("megavid.nn.relation._CHUNK_PAIRS", 2)
+    monkeypatch.setitem(_CHUNK_PAIRS, "cpu", 2)
     torch.testing.assert_close(relation.geometry_bias(BOXES, BOXES), whole, rtol=0, atol=1e-6)
 
 

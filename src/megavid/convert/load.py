@@ -121,7 +121,7 @@ def load_flownet(detector: VideoDetector[Any, Any], weights: str | os.PathLike[s
     """Put FlowNet's weights into a detector that has a flow network: what training DFF and FGFA starts from.
 
     Args:
-        detector: Changed in place.
+        detector: Changed in place; to train it, load it with `inference=None`.
         weights: The FlowNet that the original release published as a file of its own, or what
             `convert_weights` made of it.
 

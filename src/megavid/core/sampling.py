@@ -82,9 +82,17 @@ def window_indexes(plan: ReferencePlan, key: int, length: int) -> list[int]:
     return [min(max(key + offset, 0), length - 1) for offset in range(-plan.past, plan.future + 1)]
 
 
+GLOBAL_POOL = 64
+"""Most frames of a video that take turns as global frames."""
+
+
 def global_order(length: int, seed: int) -> list[int]:
-    """A seeded random order of all frames of a video, for its global frames."""
-    return [int(i) for i in np.random.default_rng(seed).permutation(length)]
+    """A seeded random order of frames of a video, for its global frames.
+
+    Of a long video, `GLOBAL_POOL` frames take turns, so that those that were read and encoded can be kept. At
+    any time the global frames are as random a choice as they would be of all frames.
+    """
+    return [int(i) for i in np.random.default_rng(seed).permutation(length)[:GLOBAL_POOL]]
 
 
 def global_indexes(order: Sequence[int], step: int, size: int) -> list[int]:

@@ -136,6 +136,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
     Attributes:
         fcs: The layers from a pooled RoI to its features D; the first takes what is pooled.
         inference: How it computes at inference (`prepare.prepare`).
+        is_prepared: Whether it was made ready for inference and for nothing else.
         sums_cells: Whether RoIs are pooled and maps warped as weighted sums of cells.
     """
 
@@ -149,6 +150,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         self.rpn = RPN(config.rpn, channels=self.backbone.c4_channels, stride=self.backbone.stride)
         self.predictor = Predictor(features=config.method.hidden, classes=len(config.classes))
         self.inference = Inference.plain()
+        self.is_prepared = False
         self.sums_cells = False
 
     @property
@@ -184,7 +186,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         """The modules, convolutions in the main, that decide where the proposals are."""
         return [self.backbone.trunk, self.rpn]
 
-    def sum_cells(self) -> None:
+    def use_sums_of_cells(self) -> None:
         """Pool RoIs and warp maps as sums of cells from now on.
 
         Of a pooled RoI, bins then come before channels: the weights are arranged accordingly.

@@ -21,6 +21,8 @@ from torchvision.ops import roi_align
 
 from megavid.core import boxes as box_ops
 
+_CHUNK_ROIS = 512  # whose cells and weights are listed at once
+
 
 def pool_rois(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
     """RoIAlign point by point, flattened, channels before bins.
@@ -55,11 +57,25 @@ def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int
     height, width = maps.shape[2:]
     rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
     ends = box_ops.to_inclusive(torch.cat(boxes).float()) / stride
-    first_cell = torch.cat([torch.full((len(b),), i * height * width) for i, b in enumerate(boxes)])
-    y, weight_y = _cells(ends[:, 1], ends[:, 3], bins=pool_size, size=height)
-    x, weight_x = _cells(ends[:, 0], ends[:, 2], bins=pool_size, size=width)
-    cell = (y * width)[:, :, None, :, None] + x[:, None, :, None, :]
-    cell += first_cell.to(cell.device)[:, None, None, None, None]
+    image = torch.repeat_interleave(torch.tensor([len(b) for b in boxes], device=rows.device))
+    nothing = rows.new_empty(0, pool_size**2 * maps.shape[1])
+    parts = [
+        _sums(rows, image[chunk] * height * width, ends[chunk], pool_size, (height, width))
+        for chunk in (slice(start, start + _CHUNK_ROIS) for start in range(0, len(ends), _CHUNK_ROIS))
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat([nothing, *parts])
+
+
+def _sums(rows: Tensor, first_cell: Tensor, ends: Tensor, bins: int, size: tuple[int, int]) -> Tensor:
+    """Of the cells (B * h * w, C) those sums that are the bins of P RoIs, (P, n * n * C).
+
+    Args:
+        first_cell: (P,), where the cells of a RoI's image begin.
+        ends: (P, 4), x1 y1 x2 y2 in cells.
+    """
+    y, weight_y = _cells(ends[:, 1], ends[:, 3], bins=bins, size=size[0])
+    x, weight_x = _cells(ends[:, 0], ends[:, 2], bins=bins, size=size[1])
+    cell = (first_cell[:, None, None] + y * size[1])[:, :, None, :, None] + x[:, None, :, None, :]
     weight = (weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]).flatten(0, 2).flatten(1)
     taken = weight != 0
     count = taken.sum(1)
@@ -70,7 +86,7 @@ def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int
         mode="sum",
         per_sample_weights=weight[taken].to(rows.dtype),
     )
-    return pooled.view(len(ends), pool_size**2 * maps.shape[1])
+    return pooled.view(len(ends), bins**2 * rows.shape[1])
 
 
 def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, Tensor]:
@@ -83,6 +99,7 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
     Args:
         low, high: (P,), the RoIs' ends in cells.
     """
+    low, high = low.nan_to_num(), high.nan_to_num()  # what a network gone astray gives stays harmless
     step = (high - low).clamp(min=1.0) / bins
     samples = step.ceil()
     most = int(samples.max()) if len(samples) else 0

@@ -10,43 +10,64 @@ from torch import nn
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import Inference
 from megavid.nn.fold import fold_norms, norms_in_place
-from megavid.nn.packed import PackedLinear
+from megavid.nn.packed import PackedLinear, has_packing
 from megavid.nn.relation import Relation
 
 
 def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
-    """Change a detector in place so that it computes as told; it cannot be trained afterwards, nor saved.
+    """Change a detector in place so that it computes as told; it can't be trained, saved or moved afterwards.
 
     Args:
-        detector: With its weights, on its device.
-        inference: How it is to compute.
+        detector: As it was built, with its weights, on its device.
+        inference: How it is to compute. `detector.inference` says what of that there is on this device.
+
+    Raises:
+        ValueError: It was prepared before.
     """
+    if detector.is_prepared:
+        raise ValueError("the detector was prepared before; load it again to prepare it differently")
+    detector.is_prepared = True
+    detector.inference = inference = _there(inference, detector.device)
     detector.requires_grad_(False)
-    detector.inference = inference
+    # What is pooled is hardly sensitive to rounding; where the RoIs are is (`Inference.loose`).
+    sensitive = detector.before_proposals()
+    if inference.fold_norms:
+        fold_norms(detector.backbone.stage5)
+        for module in sensitive:
+            (fold_norms if inference.loose else norms_in_place)(module)
     _cast(detector, getattr(torch, inference.dtype))
-    if inference.sum_cells and detector.device.type == "cpu":
-        detector.sum_cells()
-    if inference.pack and detector.device.type == "cpu" and inference.dtype == "float32":
+    if inference.sum_cells:
+        detector.use_sums_of_cells()
+    if inference.pack:
         layers = cast(nn.ModuleList, detector.fcs)
         layers[0] = PackedLinear(cast(nn.Linear, layers[0]), rows=detector.config.rpn.proposals)
-    # What is pooled is hardly sensitive to rounding; where the RoIs are is (`Inference.loose`).
-    loose = inference.loose or inference.dtype != "float32"
     _speed_up(detector.backbone.stage5, inference, loose=True)
-    for module in detector.before_proposals():
-        _speed_up(module, inference, loose=loose)
+    for module in sensitive:
+        _speed_up(module, inference, loose=inference.loose)
+
+
+def _there(inference: Inference, device: torch.device) -> Inference:
+    """What of the settings there is on a device."""
+    on_cpu, is_half = device.type == "cpu", inference.dtype != "float32"
+    return inference.model_copy(
+        update={
+            "loose": inference.loose or is_half,
+            "channels_last": inference.channels_last and device.type != "mps",
+            "sum_cells": inference.sum_cells and on_cpu,
+            "pack": inference.pack and on_cpu and not is_half and has_packing(),
+        }
+    )
 
 
 def _speed_up(module: nn.Module, inference: Inference, *, loose: bool) -> None:
-    """Make convolutions faster: if not `loose`, what comes out stays the same to the last bit."""
+    """Make convolutions faster; if not `loose`, in the order of sums that they had."""
     on_cpu = next(module.parameters()).device.type == "cpu"
-    if inference.fold_norms:
-        (fold_norms if loose else norms_in_place)(module)
     if inference.channels_last and loose:
         module.to(memory_format=torch.channels_last)
     if inference.compile:
-        # Another layout of the maps would be another order of sums.
-        options = {"freezing": on_cpu} if loose else {"layout_optimization": False}
-        module.compile(dynamic=False, options=options)
+        options: dict[str, Any] = {"freezing": on_cpu} if loose else {"layout_optimization": False}
+        # Not `module.compile`, whose code all modules share, and so its limit of eight compilations.
+        module.forward = torch.compile(module.forward, dynamic=False, options=options)
 
 
 def _cast(detector: VideoDetector[Any, Any], dtype: torch.dtype) -> None:

@@ -50,6 +50,10 @@ class Prediction:
     proposals: Tensor
     image_size: tuple[int, int]
 
+    def cpu(self) -> Prediction:
+        """The same on the CPU."""
+        return Prediction(self.logits.cpu(), self.deltas.cpu(), self.proposals.cpu(), self.image_size)
+
 
 class Predictor(nn.Module):
     """Class scores and per-class box deltas from RoI features.

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -67,7 +68,7 @@ class BenchmarkResult:
         first_seconds: From the first frame to the first result; with compilation, if any.
         look_ahead: Frames by which results are late.
         encodes_per_frame: Frames that went through `encode` for each frame of the video.
-        peak_megabytes: Most memory taken: of the process on a CPU, of PyTorch's tensors on a GPU.
+        peak_megabytes: Most memory taken: by PyTorch's tensors on a CUDA device, else by the process.
         stage_seconds: For each stage of the work, seconds a frame.
         input_size: (height, width) of the network's input.
     """
@@ -93,26 +94,20 @@ def benchmark(detector: VideoDetector[Any, Any], options: BenchmarkOptions) -> B
         detector: What `load_detector` gives.
         options: What to measure.
     """
-    images = [
-        frame.image
-        for frame in film(seed=0, video=0, frames=_FILMED, height=options.height, width=options.width)
-    ]
-    session = VideoSession(detector)
-    batch = [images[i % _FILMED] for i in range(options.batch_size)]
-    first_seconds = _first_result(detector, images)
-    _fill(detector, session, images)
-    plain = Backbone(detector.config.backbone).to(detector.device).eval()
+    filmed = film(seed=0, video=0, frames=_FILMED, height=options.height, width=options.width)
+    images = [frame.image for frame in filmed]
     one = detector.network_input(images[0])[None].to(detector.device)
-    session.push_batch(batch)
-    _trunk(plain, one)
-    steps, trunks = [], []
+    if detector.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(detector.device)
+    first_seconds = _first_result(detector, images)
+    session = VideoSession(detector)
+    _fill(detector, session, images)
+    batch = [images[i % _FILMED] for i in range(options.batch_size)]
+    push = partial(session.push_batch, batch)
+    push()
+    peak = _peak_megabytes(detector.device)  # before what measures takes memory of its own
     with _counted(detector) as encoded:
-        for _ in range(max(-(-options.frames // options.batch_size), 3)):
-            trunks.append(_timed(detector.device, lambda: _trunk(plain, one)))
-            steps.append(_timed(detector.device, lambda: session.push_batch(batch)))
-    # Means: of DFF's frames, one in ten takes longer than the others.
-    frame, trunk = statistics.mean(steps) / len(batch), statistics.mean(trunks)
-    peak = _peak_megabytes(detector.device)  # before profiling, which keeps what it records
+        frame, trunk, steps = _side_by_side(detector, push, one, options)
     return BenchmarkResult(
         frames_per_second=1 / frame,
         frame_seconds=frame,
@@ -120,11 +115,26 @@ def benchmark(detector: VideoDetector[Any, Any], options: BenchmarkOptions) -> B
         trunks_per_frame=frame / trunk,
         first_seconds=first_seconds,
         look_ahead=session.look_ahead,
-        encodes_per_frame=sum(encoded) / (len(steps) * len(batch)),
+        encodes_per_frame=sum(encoded) / (steps * len(batch)),
         peak_megabytes=peak,
-        stage_seconds=_stages(detector.device, lambda: session.push_batch(batch), frames=len(batch)),
+        stage_seconds=_stages(detector.device, push, frames=len(batch)),
         input_size=(one.shape[2], one.shape[3]),
     )
+
+
+def _side_by_side(
+    detector: VideoDetector[Any, Any], push: Callable[[], Any], image: Tensor, options: BenchmarkOptions
+) -> tuple[float, float, int]:
+    """Seconds a frame, seconds of a pass of the plain trunk, and how many steps and passes were timed."""
+    trunk = Backbone(detector.config.backbone).trunk.to(detector.device).eval()
+    with torch.no_grad():
+        trunk(image)
+        steps, trunks = [], []
+        for _ in range(max(-(-options.frames // options.batch_size), 3)):
+            trunks.append(_timed(detector.device, partial(trunk, image)))
+            steps.append(_timed(detector.device, push))
+    # Means: of DFF's frames, one in ten takes longer than the others.
+    return statistics.mean(steps) / options.batch_size, statistics.mean(trunks), len(steps)
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -205,11 +215,6 @@ def _counted(detector: VideoDetector[Any, Any]) -> Iterator[list[int]]:
         del detector.encode
 
 
-@torch.no_grad()
-def _trunk(backbone: Backbone, images: Tensor) -> Tensor:
-    return backbone.c4(images)
-
-
 def _timed(device: torch.device, call: Callable[[], Any]) -> float:
     _synchronize(device)
     start = time.perf_counter()
@@ -238,7 +243,7 @@ def _stages(device: torch.device, step: Callable[[], Any], *, frames: int) -> di
     seconds = dict.fromkeys(STAGES, 0.0)
     for event in profiler.events() or ():
         name = stage_of(event.name)
-        if name is None:
+        if name is None or str(event.device_type) != "DeviceType.CPU":
             continue
         seconds[name] += getattr(event, kind) / 1e6
         around = event.cpu_parent

@@ -123,12 +123,14 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         A frame that stands in the window several times counts as often, but is warped once.
         """
         frames = list(dict.fromkeys([key, *local]))
-        references = torch.stack([f.flow_input for f in frames])
+        # A compiled network is for one number of pairs: at the ends of a video some count for nothing.
+        filled = [key] * (len(local) - len(frames)) if self.inference.compile else []
+        references = torch.stack([f.flow_input for f in (*frames, *filled)])
         with stage("flow"):
             flow, _ = self.flow(key.flow_input[None], references)
         warped = (
             (self._warp(frame.c4[None], moves)[0], self._warp(frame.embedding[None], moves)[0])
-            for frame, moves in zip(frames, flow.split(1), strict=True)
+            for frame, moves in zip(frames, flow.split(1), strict=False)
         )
         # The key frame, which comes first, is warped along the flow to itself, too.
         first = next(warped)
@@ -179,11 +181,12 @@ def _average_by_likeness(
         weight = count * _cosine(embedding.float(), target.float()).exp()
         total = torch.addcmul(total, weight, c4.float())
         weights = weights + weight
-    return (total / weights).to(target.dtype, memory_format=torch.contiguous_format)
+    return (total / weights).to(target.dtype).contiguous()
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Of the angle between two maps' vectors, place by place: (E, h, w) -> (h, w)."""
-    norms = [torch.linalg.vector_norm(x, dim=0).clamp(min=1e-8) for x in (a, b)]
-    cosine: Tensor = torch.linalg.vecdot(a, b, dim=0) / (norms[0] * norms[1])
+    """Of the angle between two maps' vectors, place by place: float32 (E, h, w) -> (h, w)."""
+    with torch.autocast(a.device.type, enabled=False):  # a long vector's length is too much for float16
+        norms = [torch.linalg.vector_norm(x, dim=0).clamp(min=1e-8) for x in (a, b)]
+        cosine: Tensor = torch.linalg.vecdot(a, b, dim=0) / (norms[0] * norms[1])
     return cosine

@@ -47,7 +47,7 @@ class RdnFrame:
             that which refines the distilled ones.
         boxes: (R, 4), of the reference proposals.
         distilled: The A distilled ones; none in RDN-base.
-        queries: (A, H, d), the distilled ones as the refining module projects them.
+        queries: (A, H, d), the distilled ones as the refining module projects them; not used in RDN-base.
     """
 
     references: tuple[References, ...]

@@ -18,7 +18,9 @@ from torch.nn import functional as F
 
 GEOMETRY_FEATURES = 64
 _WAVELENGTHS = 8
-_CHUNK_PAIRS = 1 << 15  # 32 float32 numbers a pair: 4 MiB at a time, which a processor's caches hold
+_CHUNK_PAIRS = {"cpu": 1 << 15}
+"""Pairs of RoIs looked at at once, of 32 float32 numbers each: on a CPU 4 MiB, which its caches hold."""
+_OTHER_CHUNK_PAIRS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,11 +37,6 @@ class References:
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    @property
-    def nbytes(self) -> int:
-        """Memory that the tensors take, bytes."""
-        return self.keys.nbytes + self.values.nbytes
 
     @classmethod
     def cat(cls, parts: Iterable[References]) -> References:
@@ -127,10 +124,11 @@ def geometry_biases(
         distance_weight = weight[:, :2].flatten(1)
         by_query_HNf, by_reference_fM = _ratio_factors(weight[:, 2:], offset, size_N2, size_M2)
         bias_HNM = centre_2N.new_empty(len(weight), N, M)
-        rows = max(1, _CHUNK_PAIRS // max(M, 1))
+        frequency = _frequencies(centre_2N.device)
+        rows = max(1, _CHUNK_PAIRS.get(centre_2N.device.type, _OTHER_CHUNK_PAIRS) // max(M, 1))
         for start in range(0, N if M else 0, rows):
             chunk = slice(start, start + rows)
-            waves = _distance_waves(centre_2N[:, chunk], size_2N[:, chunk], centre_2M)
+            waves = _distance_waves(centre_2N[:, chunk], size_2N[:, chunk], centre_2M, frequency)
             ratios = (by_query_HNf[:, chunk].flatten(0, 1) @ by_reference_fM).view(len(weight), -1)
             gate = F.relu(ratios.addmm_(distance_weight, waves))
             bias_HNM[:, chunk] = (gate + 1e-6).log().unflatten(1, (-1, M))
@@ -139,10 +137,10 @@ def geometry_biases(
 
 
 @torch.no_grad()
-def _distance_waves(centre_2N: Tensor, size_2N: Tensor, centre_2M: Tensor) -> Tensor:
+def _distance_waves(centre_2N: Tensor, size_2N: Tensor, centre_2M: Tensor, frequency: Tensor) -> Tensor:
     """Sines and cosines of all pairs' log distances in x and y, (2 * 2 * wavelengths, N * M)."""
     distance = (centre_2N[:, :, None] - centre_2M[:, None]).abs() / size_2N[:, :, None]
-    angle = (distance + 1e-3).log()[:, None] * _frequencies(distance.device)[:, None, None]
+    angle = (distance + 1e-3).log()[:, None] * frequency[:, None, None]
     waves = angle.new_empty(2, 2, *angle.shape[1:])
     torch.sin(angle, out=waves[:, 0])
     torch.cos(angle, out=waves[:, 1])

@@ -35,7 +35,8 @@ def warp_cells(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor
     size = torch.tensor([width, height], device=flow.device)
     grid = _grid(flow)
     position = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
-    position = position.clamp(min=0).minimum(size - 1.0)
+    # What a network gone astray gives stays harmless.
+    position = position.nan_to_num().clamp(min=0).minimum(size - 1.0)
     low = position.floor()
     part = position - low
     near, far = low.long(), (low.long() + 1).minimum(size - 1)

@@ -17,6 +17,7 @@ from megavid.core.stages import stage
 from megavid.detection.detector import FeaturesT, MemoryT, VideoDetector, Window
 from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections
 from megavid.video.decode import DEFAULT_RATE
+from megavid.video.global_images import GlobalImages
 from megavid.video.store import FrameStore
 
 
@@ -25,10 +26,11 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
 
     The session owns the state and the detector none, so several sessions of one detector run side by
     side. Results come as soon as the frames they look ahead to have been pushed: `look_ahead` frames late.
-    Every frame is encoded once, unless the store of encoded frames has had to drop it.
+    Every frame is encoded once, unless the store of encoded frames has had to drop it; in the default order
+    of global frames it never has to.
 
     Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
-    sample), or with `source` from the whole video in a seeded random order, as in the papers.
+    sample), or with `source` from the whole video, in a seeded random order (`core.sampling.global_order`).
 
     Args:
         detector: What `load_detector` gives.
@@ -79,6 +81,10 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         self.look_ahead = self._plan.future
         self._source = source
         self._order = self._global_order(global_order, seed)
+        self._turns = frozenset(self._order or ())  # the frames that are global ones at some time
+        self._images: GlobalImages | None = None
+        if self._order is not None and source is not None:
+            self._images = GlobalImages(source, self._order, size=self._plan.global_frames)
         self._quirks = official_quirks and self._plan.global_frames > 0
         if self._quirks and self._order is None:
             raise InputError("official_quirks: needs source, the whole video, for random access")
@@ -177,21 +183,30 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         if missing:
             with stage("input"):
                 inputs = torch.stack([self._detector.network_input(images[index]) for index in missing])
+            if self._detector.device.type == "cuda":
+                inputs = inputs.pin_memory()
             with self._detector.autocast():
-                encoded = self._detector.encode(inputs.to(self._detector.device))
+                encoded = self._detector.encode(inputs.to(self._detector.device, non_blocking=True))
             for index, features in zip(missing, encoded, strict=True):
                 found[index] = features
-                self._store.put(index, features)
+                if index in self._turns:
+                    self._store.put(index, features)
         return {index: features for index, features in found.items() if features is not None}
 
     def _of_source(self, index: int) -> FeaturesT:
         """Features of any frame of the whole video."""
-        assert self._source is not None
         stored = self._store.get(index)
         if stored is not None:
             return stored
-        item: Image | Frame = self._source[index]
-        image = item.image if isinstance(item, Frame) else item
+        assert self._images is not None
+        assert self._frame_size is not None
+        image = self._images.read(
+            index,
+            step=self._steps,
+            pushed=self._pushed,
+            image_bytes=3 * self._frame_size[0] * self._frame_size[1],
+            is_known=self._store.__contains__,
+        )
         return self._encode_missing({index: self._check_size(image, f"source[{index}]")})[index]
 
     def _stand_in(self) -> FeaturesT:
@@ -234,9 +249,10 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
     def _detections(self, prediction: Prediction) -> Detections:
         assert self._frame_size is not None
         with stage("choice"):
-            found = choose_detections(prediction, self._head, self._detector.class_names)
+            # On the CPU: of few boxes, class by class, a GPU would be waited for again and again.
+            found = choose_detections(prediction.cpu(), self._head, self._detector.class_names)
         boxes = box_ops.rescale(found.boxes, from_size=prediction.image_size, to_size=self._frame_size)
-        return Detections(boxes, found.scores, found.labels, found.class_names).cpu()
+        return Detections(boxes, found.scores, found.labels, found.class_names)
 
 
 def _with_threshold(head: HeadConfig, score_threshold: float | None) -> HeadConfig:

@@ -20,6 +20,9 @@ class FrameStore(Generic[FeaturesT]):
         self._used = 0
         self._frames: OrderedDict[int, FeaturesT] = OrderedDict()
 
+    def __contains__(self, index: int) -> bool:
+        return index in self._frames
+
     def get(self, index: int) -> FeaturesT | None:
         """The frame, or None when it was never put in or has been dropped."""
         if index not in self._frames:

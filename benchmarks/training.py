@@ -1,0 +1,75 @@
+"""Seconds a step, peak memory and the share of time spent waiting for data, of training MEGA.
+
+    python -m benchmarks.training [ROW ...]
+
+`megavid train` on a generated set, each in a process of its own: the small model of the recipe `generated`,
+and MEGA R-50 at 600/1000 with a batch of one clip (eight frames); in float32, in bfloat16 (autocast) and with
+the backbone's activations computed twice. Shown is the last line of the log: the first steps are left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from megavid.data.generated.write import GeneratedSet, write_generated_set
+
+SMALL = ["generated", "--model", "mega_r50", "--run.steps", "60", "--log.every", "20"]
+SMALL += ["--optimiser.drops", "[]"]
+LARGE = ["large.yaml"]
+WAYS = {
+    "float32": ["--run.dtype", "float32"],
+    "bfloat16": ["--run.dtype", "bfloat16"],
+    "recompute": ["--run.dtype", "float32", "--run.recompute", "true"],
+}
+ROWS = {
+    f"{name} {way}": [*model, *options]
+    for name, model in (("small", SMALL), ("mega_r50", LARGE))
+    for way, options in WAYS.items()
+}
+
+RECIPE: dict[str, Any] = {
+    "model": "mega_r50",
+    "settings": {"backbone.norm": "group"},
+    "data": {"train": [{"path": "large", "subset": "vid_train"}]},
+    "optimiser": {"learning_rate": 0.001, "clip_norm": 5.0},
+    "run": {"steps": 4, "batch": 1, "frozen_stages": 2, "workers": 2},
+    "log": {"every": 2},
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    print("{:22}{:>10}{:>10}{:>12}".format("row", "s a step", "peak MB", "data wait"))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        write_generated_set(folder / "generated", GeneratedSet(videos=10))
+        write_generated_set(folder / "large", GeneratedSet(videos=4, frames=16, height=360, width=640))
+        (folder / "large.yaml").write_text(yaml.safe_dump(RECIPE))
+        for row in parser.parse_args().rows:
+            line = train(folder, ROWS[row], folder / row.replace(" ", "_"))
+            numbers = f"{line['seconds']:10.2f}{line['memory_mb']:10.0f}{line['data_wait']:12.1%}"
+            print(f"{row:22}{numbers}", flush=True)
+
+
+def train(folder: Path, arguments: list[str], output: Path) -> dict[str, Any]:
+    """The last line of a run's log, with seconds a step."""
+    fixed = ["--run.workers", "2", "--data.val", "null", "--device", "cpu", "-o", str(output)]
+    command = [sys.executable, "-m", "megavid", "train", *arguments, *fixed]
+    subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    lines = [json.loads(line) for line in (output / "log.jsonl").read_text().splitlines()]
+    last = [line for line in lines if "loss" in line][-1]
+    batch = 4 if arguments[0] == "generated" else 1
+    return dict(last) | {"seconds": batch / last["clips_per_second"]}
+
+
+if __name__ == "__main__":
+    main()

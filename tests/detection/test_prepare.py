@@ -1,0 +1,56 @@
+"""A detector made ready for inference."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from megavid import Inference, detect_video
+from megavid.detection.prepare import prepare
+from megavid.methods.fgfa import Fgfa, _cosine
+from megavid.nn.packed import PackedLinear
+from tests.conftest import build_tiny
+
+
+def test_it_says_what_there_is_of_the_settings() -> None:
+    detector = build_tiny("mega")
+    assert detector.inference == Inference.plain()
+    prepare(detector, Inference(dtype="bfloat16"))
+    assert detector.inference == Inference(dtype="bfloat16", loose=True, pack=False)
+    assert {p.dtype for p in detector.backbone.parameters()} == {torch.bfloat16}
+    assert {p.dtype for p in detector.predictor.parameters()} == {torch.float32}
+    assert detector.description()["inference"]["pack"] is False
+
+
+def test_once_only() -> None:
+    detector = build_tiny("single_frame")
+    prepare(detector, Inference())
+    assert isinstance(detector.get_submodule("fcs.0"), PackedLinear)
+    with pytest.raises(ValueError, match="prepared before"):
+        prepare(detector, Inference())
+
+
+def test_a_compiled_network_takes_all_windows_of_a_video() -> None:
+    # At the ends of a video FGFA has fewer frames; a network compiled for each number would soon be given up.
+    torch.manual_seed(0)
+    frames = [torch.randint(0, 255, (64, 96, 3), dtype=torch.uint8).numpy() for _ in range(9)]
+    detector, compiled = build_tiny("fgfa"), build_tiny("fgfa")
+    assert isinstance(compiled, Fgfa)
+    calls: list[int] = []
+    compiled.flow.conv2.register_forward_pre_hook(lambda module, args: calls.append(len(args[0])))
+    list(detect_video(compiled, frames))
+    assert set(calls) == {4, 5, 6, 7}
+    calls.clear()
+    compiled.inference = Inference(compile=True)
+    results = list(detect_video(compiled, frames))
+    assert set(calls) == {7}
+    for result, expected in zip(results, detect_video(detector, frames), strict=True):
+        assert len(result.detections) == len(expected.detections)
+        torch.testing.assert_close(result.detections.scores, expected.detections.scores)
+
+
+def test_likeness_of_long_vectors_in_half_precision() -> None:
+    a = torch.full((2048, 1, 2), 10.0)
+    b = a * torch.tensor([1.0, -1.0])
+    with torch.autocast("cpu", dtype=torch.float16):
+        assert _cosine(a, b).tolist() == [[pytest.approx(1), pytest.approx(-1)]]

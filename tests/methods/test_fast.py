@@ -1,0 +1,97 @@
+"""What makes inference fast, over every method, each by itself on and off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import pytest
+import torch
+from torchvision.ops import FrozenBatchNorm2d
+
+from megavid import detect_video
+from megavid.core.frames import Image
+from megavid.detection.detector import VideoDetector
+from megavid.detection.inference import FAST, Inference
+from megavid.detection.prepare import prepare
+from megavid.methods import METHODS
+from tests.conftest import build_tiny
+from tests.methods.results import share_close
+
+MakeFrames = Callable[[int], list[Image]]
+
+SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse")
+"""The fields of `Inference` that need no compiler and are on by default."""
+
+
+@pytest.fixture(params=METHODS)
+def method(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def detector(method: str) -> VideoDetector[Any, Any]:
+    return build_tiny(method)
+
+
+def spread_norms(detector: VideoDetector[Any, Any]) -> None:
+    """Give batch norms statistics and weights of all kinds, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    for module in detector.modules():
+        if isinstance(module, FrozenBatchNorm2d):
+            for values, low, high in (
+                (module.running_var, 0.5, 2.0),
+                (module.running_mean, -0.2, 0.2),
+                (module.weight, 0.8, 1.2),
+                (module.bias, -0.2, 0.2),
+            ):
+                values.uniform_(low, high, generator=generator)
+
+
+@pytest.mark.parametrize(
+    "inference",
+    [
+        Inference.plain(),
+        FAST,
+        Inference(loose=True),
+        *(Inference.plain().model_copy(update={name: True}) for name in SPEED_UPS),
+        *(FAST.model_copy(update={name: False}) for name in SPEED_UPS),
+    ],
+    ids=[
+        "none",
+        "all",
+        "loose",
+        *(f"only_{name}" for name in SPEED_UPS),
+        *(f"without_{name}" for name in SPEED_UPS),
+    ],
+)
+def test_what_makes_it_fast_changes_nothing(
+    method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, inference: Inference
+) -> None:
+    frames = make_frames(12)
+    fast = build_tiny(method)
+    for network in (detector, fast):
+        spread_norms(network)
+    expected = list(detect_video(detector, frames))
+    prepare(fast, inference)
+    results = list(detect_video(fast, frames))
+    # Rounding decides which of two proposals with all but the same score is kept.
+    assert share_close(results, expected, pixels=0.01, score=1e-4) > 0.99
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("plain", [True, False])
+def test_half_precision_stays_close(
+    method: str,
+    detector: VideoDetector[Any, Any],
+    make_frames: MakeFrames,
+    dtype: Literal["bfloat16", "float16"],
+    plain: bool,
+) -> None:
+    frames = make_frames(9)
+    full = list(detect_video(detector, frames))
+    halved = build_tiny(method)
+    prepare(halved, Inference.plain(dtype=dtype) if plain else Inference(dtype=dtype))
+    half = list(detect_video(halved, frames))
+    assert {r.detections.boxes.dtype for r in half} == {torch.float32}
+    assert share_close(half, full, pixels=2.0, score=0.05) > 0.9
