@@ -182,6 +182,10 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         parts = {"config": self.config, "inference": self.inference}
         return {name: part.model_dump(mode="json") for name, part in parts.items()}
 
+    def insensitive(self) -> list[nn.Module]:
+        """The modules, convolutions in the main, whose rounding hardly changes a detection."""
+        return [self.backbone.stage5]
+
     def before_proposals(self) -> list[nn.Module]:
         """The modules, convolutions in the main, that decide where the proposals are."""
         return [self.backbone.trunk, self.rpn]

@@ -30,20 +30,19 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     detector.inference = inference = _there(inference, detector.device)
     detector.requires_grad_(False)
     # What is pooled is hardly sensitive to rounding; where the RoIs are is (`Inference.loose`).
-    sensitive = detector.before_proposals()
+    loose = dict.fromkeys(detector.insensitive(), True)
+    loose |= dict.fromkeys(detector.before_proposals(), inference.loose)
     if inference.fold_norms:
-        fold_norms(detector.backbone.stage5)
-        for module in sensitive:
-            (fold_norms if inference.loose else norms_in_place)(module)
+        for module, may_round in loose.items():
+            (fold_norms if may_round else norms_in_place)(module)
     _cast(detector, getattr(torch, inference.dtype))
     if inference.sum_cells:
         detector.use_sums_of_cells()
     if inference.pack:
         layers = cast(nn.ModuleList, detector.fcs)
         layers[0] = PackedLinear(cast(nn.Linear, layers[0]), rows=detector.config.rpn.proposals)
-    _speed_up(detector.backbone.stage5, inference, loose=True)
-    for module in sensitive:
-        _speed_up(module, inference, loose=inference.loose)
+    for module, may_round in loose.items():
+        _speed_up(module, inference, loose=may_round)
 
 
 def _there(inference: Inference, device: torch.device) -> Inference:

@@ -86,9 +86,9 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         self.flow = FlowNet(width=config.method.flow_width)
         self.embedding = EmbeddingNet(channels=self.backbone.c4_channels)
 
-    def before_proposals(self) -> list[nn.Module]:
-        """Those of any detector, and its own."""
-        return [*super().before_proposals(), self.flow, self.embedding]
+    def insensitive(self) -> list[nn.Module]:
+        """Those of any detector, and its own: over 19 frames their rounding evens out."""
+        return [*super().insensitive(), self.flow, self.embedding]
 
     @property
     def plan(self) -> ReferencePlan:

@@ -130,10 +130,17 @@ def geometry_biases(
             chunk = slice(start, start + rows)
             waves = _distance_waves(centre_2N[:, chunk], size_2N[:, chunk], centre_2M, frequency)
             ratios = (by_query_HNf[:, chunk].flatten(0, 1) @ by_reference_fM).view(len(weight), -1)
-            gate = F.relu(ratios.addmm_(distance_weight, waves))
-            bias_HNM[:, chunk] = (gate + 1e-6).log().unflatten(1, (-1, M))
+            _write_log_gate(ratios.addmm_(distance_weight, waves).unflatten(1, (-1, M)), bias_HNM[:, chunk])
     biases: tuple[Tensor, ...] = bias_HNM.split([relation.heads for relation in relations])
     return biases
+
+
+def _write_log_gate(gate: Tensor, target: Tensor) -> None:
+    """log(relu(gate) + 1e-6), into `target`; the gate may be lost."""
+    if gate.requires_grad:
+        target.copy_((F.relu(gate) + 1e-6).log())
+    else:  # without memory for what comes between
+        torch.log(gate.relu_().add_(1e-6), out=target)
 
 
 @torch.no_grad()
