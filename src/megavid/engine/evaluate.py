@@ -71,7 +71,8 @@ def detect_in_data_set(
 
     Whole videos are shared out to the processes. Each finished video is a file in `folder/parts`, so a run
     that was broken off goes on at the first video that is not done. In the end all are put together in the
-    data set's order: the result is the same whatever the number of processes and of runs.
+    data set's order: the result is the same whatever the number of processes and of runs, but for rounding on
+    a CPU, where it depends on the number of threads of a process.
 
     Args:
         detector: What `load_detector` gives.
