@@ -72,7 +72,7 @@ def _speed_up(module: nn.Module, inference: Inference, *, loose: bool) -> None:
 def _cast(detector: VideoDetector[Any, Any], dtype: torch.dtype) -> None:
     """Weights in the type computed in, once and not at every use; boxes are predicted in float32."""
     exact: set[nn.Module | None] = {m.geometry for m in detector.modules() if isinstance(m, Relation)}
-    exact |= set(detector.predictor.modules())
+    exact |= {*detector.predictor.modules(), detector.rpn.objectness, detector.rpn.deltas}
     for module in detector.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in exact:
             module.to(dtype)

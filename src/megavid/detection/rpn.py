@@ -89,7 +89,9 @@ class RPN(nn.Module):
     def forward(self, c4: Tensor) -> RPNOutput:
         """Scores and moves of the anchors on features (B, C, h, w)."""
         x = F.relu(self.conv(c4))
-        objectness, deltas = self.objectness(x).float(), self.deltas(x).float()
+        with torch.autocast(x.device.type, enabled=False):  # in half precision many scores would be the same
+            x = x.float()
+            objectness, deltas = self.objectness(x), self.deltas(x)
         anchors = grid_anchors(self.cell, stride=self.stride, height=c4.shape[2], width=c4.shape[3])
         return RPNOutput(
             logits=objectness.permute(0, 2, 3, 1).flatten(1),
