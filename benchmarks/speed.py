@@ -127,7 +127,7 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
         axes.text(end + 0.03, place, f"{rows[name]['trunks_per_frame']:.2f}", va="center", fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="plain float32 trunk passes a frame", xlim=(0, max(starts) * 1.06))
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.spines[["top", "right"]].set_visible(False)
     machine = next(iter(rows.values()))["machine"]
     axes.set_title(
