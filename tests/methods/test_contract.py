@@ -25,16 +25,6 @@ from tests.methods.results import assert_same, share_close
 MakeFrames = Callable[[int], list[Image]]
 
 
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def detector(method: str) -> VideoDetector[Any, Any]:
-    return build_tiny(method)
-
-
 def push_all(session: VideoSession[Any, Any], frames: list[Image]) -> list[FrameResult]:
     return list(chain.from_iterable(session.push(frame) for frame in frames)) + session.flush()
 

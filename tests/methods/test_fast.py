@@ -14,7 +14,6 @@ from megavid.core.frames import Image
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import FAST, Inference
 from megavid.detection.prepare import prepare
-from megavid.methods import METHODS
 from tests.conftest import build_tiny
 from tests.methods.results import share_close
 
@@ -22,16 +21,6 @@ MakeFrames = Callable[[int], list[Image]]
 
 SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse")
 """The fields of `Inference` that need no compiler and are on by default."""
-
-
-@pytest.fixture(params=METHODS)
-def method(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def detector(method: str) -> VideoDetector[Any, Any]:
-    return build_tiny(method)
 
 
 def spread_norms(detector: VideoDetector[Any, Any]) -> None:
