@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from megavid.cli.benchmark import SpeedUp
 from megavid.core.stages import STAGES
 from megavid.methods import METHODS
 
@@ -36,7 +37,7 @@ WAYS: dict[str, list[str]] = {
 
 COMPARED = ("single_frame", "mega")
 
-SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse")
+SPEED_UPS: tuple[str, ...] = get_args(SpeedUp)
 
 ROWS: dict[str, list[str]] = {
     **{f"{method} {way}": [method, *options] for way, options in WAYS.items() for method in COMPARED},

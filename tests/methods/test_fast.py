@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import pytest
 import torch
 from torchvision.ops import FrozenBatchNorm2d
 
 from megavid import detect_video
+from megavid.cli.benchmark import SpeedUp
 from megavid.core.frames import Image
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import FAST, Inference
@@ -19,7 +20,7 @@ from tests.methods.results import share_close
 
 MakeFrames = Callable[[int], list[Image]]
 
-SPEED_UPS = ("fold_norms", "channels_last", "sum_cells", "pack", "reuse")
+SPEED_UPS: tuple[str, ...] = get_args(SpeedUp)
 """The fields of `Inference` that need no compiler and are on by default."""
 
 
