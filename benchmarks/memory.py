@@ -15,10 +15,10 @@ import sys
 import tempfile
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from megavid import detect_video, load_detector
 from megavid.data.generated.camera import film
+from megavid.engine.benchmark import counted_encodes
 from megavid.methods import METHODS
 from megavid.video.writer import VideoWriter
 
@@ -63,15 +63,9 @@ def main() -> None:
 
 def detect(method: str, video: Path) -> None:
     """Detect, and print the peak and the encodes a frame."""
-    detector: Any = load_detector(f"{method}_r50", device="cpu", overrides=SMALL)
-    counts, encode = [], detector.encode
-
-    def counting(images: Any) -> Any:
-        counts.append(len(images))
-        return encode(images)
-
-    detector.encode = counting
-    frames = sum(1 for _ in detect_video(detector, video))
+    detector = load_detector(f"{method}_r50", device="cpu", overrides=SMALL)
+    with counted_encodes(detector) as counts:
+        frames = sum(1 for _ in detect_video(detector, video))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(f"{peak:.1f} {sum(counts) / frames:.3f}")
 

@@ -5,7 +5,7 @@
 Every row is `megavid benchmark` in a process of its own, so that peak memory is its own: ResNet-101 on a
 1280x720 video at 600/1000. The unit is one eager float32 pass of the plain trunk, timed between the steps, so
 that machines compare. Writes benchmarks/results/speed.json, prints a table, draws the stages as stacked bars.
-Rows measured before are kept unless they are named.
+Rows measured before at the same commit on the same machine are kept unless they are named.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ import tempfile
 from pathlib import Path
 from typing import Any, get_args
 
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from megavid.cli.benchmark import SpeedUp
 from megavid.core.stages import STAGES
+from megavid.engine.benchmark import describe_machine
 from megavid.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
@@ -76,7 +78,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
-    results: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = before(torch.device(arguments.device))
     print(f"{COLUMNS[0]:28}" + "".join(f"{name:>10}" for name in COLUMNS[1:]))
     for name in arguments.rows:
         method, *options = ROWS[name]
@@ -88,6 +90,20 @@ def main() -> None:
         draw({name: results[name] for name in ROWS if name in results}).savefig(arguments.plot, dpi=110)
 
 
+def before(device: torch.device) -> dict[str, Any]:
+    """Rows measured at this commit on this machine."""
+    rows: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    here = (commit(), describe_machine(device))
+    return {name: row for name, row in rows.items() if (row["commit"], row["machine"]) == here}
+
+
+def commit() -> str:
+    """The project's."""
+    return subprocess.run(
+        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+
+
 def measured(arguments: list[str]) -> dict[str, Any]:
     """What `megavid benchmark` says, with the commit."""
     with tempfile.TemporaryDirectory() as folder:
@@ -95,8 +111,7 @@ def measured(arguments: list[str]) -> dict[str, Any]:
         command = [sys.executable, "-m", "megavid", "benchmark", *arguments, "-o", str(output)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         report: dict[str, Any] = json.loads(output.read_text())
-    commit = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False).stdout
-    return report | {"commit": commit.strip()}
+    return report | {"commit": commit()}
 
 
 def show(name: str, row: dict[str, Any]) -> None:

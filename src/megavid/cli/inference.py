@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -32,7 +33,7 @@ class InferenceOptions:
 
         if self.plain and (self.compile or self.loose):
             raise InputError("--plain: doesn't go with --compile or --loose")
-        if self.compile:
+        if self.compile and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first alone
             print("compiling the network when the first frame comes: this takes a minute", file=sys.stderr)
         if not self.plain:
             return Inference(dtype=self.dtype, loose=self.loose, compile=self.compile)

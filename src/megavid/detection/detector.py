@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
-from typing import Any, ClassVar, Generic, TypeVar, cast
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from pydantic import Field, field_validator
@@ -143,6 +143,8 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
     config_type: ClassVar[type[MethodConfig]]
     """Type of the method's own settings."""
 
+    fcs: nn.ModuleList
+
     def __init__(self, config: DetectorConfig[MethodConfigT]) -> None:
         super().__init__()
         self.config: DetectorConfig[MethodConfigT] = config
@@ -196,7 +198,7 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         Of a pooled RoI, bins then come before channels: the weights are arranged accordingly.
         """
         self.sums_cells = True
-        first = cast(nn.ModuleList, self.fcs)[0]
+        first = self.fcs[0]
         assert isinstance(first, nn.Linear)
         by_bin = first.weight.detach().unflatten(1, (self.backbone.c5_channels, -1)).transpose(1, 2)
         first.weight = nn.Parameter(by_bin.flatten(1), requires_grad=False)

@@ -39,8 +39,7 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     if inference.sum_cells:
         detector.use_sums_of_cells()
     if inference.pack:
-        layers = cast(nn.ModuleList, detector.fcs)
-        layers[0] = PackedLinear(cast(nn.Linear, layers[0]), rows=detector.config.rpn.proposals)
+        detector.fcs[0] = PackedLinear(cast(nn.Linear, detector.fcs[0]), rows=detector.config.rpn.proposals)
     for module, may_round in loose.items():
         _speed_up(module, inference, loose=may_round)
 

@@ -106,7 +106,7 @@ def benchmark(detector: VideoDetector[Any, Any], options: BenchmarkOptions) -> B
     push = partial(session.push_batch, batch)
     push()
     peak = _peak_megabytes(detector.device)  # before what measures takes memory of its own
-    with _counted(detector) as encoded:
+    with counted_encodes(detector) as encoded:
         frame, trunk, steps = _side_by_side(detector, push, one, options)
     return BenchmarkResult(
         frames_per_second=1 / frame,
@@ -199,8 +199,8 @@ def _fill(detector: VideoDetector[Any, Any], session: VideoSession[Any, Any], fi
 
 
 @contextmanager
-def _counted(detector: VideoDetector[Any, Any]) -> Iterator[list[int]]:
-    """A list that gets the number of frames of each call of `encode`."""
+def counted_encodes(detector: VideoDetector[Any, Any]) -> Iterator[list[int]]:
+    """As long as it is in force: a list that gets the number of frames of each call of `encode`."""
     counts: list[int] = []
     encode = detector.encode
 

@@ -127,10 +127,10 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         filled = [key] * (len(local) - len(frames)) if self.inference.compile else []
         references = torch.stack([f.flow_input for f in (*frames, *filled)])
         with stage("flow"):
-            flow, _ = self.flow(key.flow_input[None], references)
+            flow = self.flow(key.flow_input[None], references)[0][: len(frames)]
         warped = (
             (self._warp(frame.c4[None], moves)[0], self._warp(frame.embedding[None], moves)[0])
-            for frame, moves in zip(frames, flow.split(1), strict=False)
+            for frame, moves in zip(frames, flow.split(1), strict=True)
         )
         # The key frame, which comes first, is warped along the flow to itself, too.
         first = next(warped)

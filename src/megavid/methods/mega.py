@@ -171,13 +171,7 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
         Returns:
             The key frame's features (P, D); for each stage the window's frames as it sees them; new `biases`.
         """
-        first, *later = cast(Iterable[Relation], self.global_relations)
-        joined = [key, *(frame.rois for frame in local)]
-        enhanced = cat(joined).features
-        if world:
-            queries = torch.cat([first.queries(key.features), *(frame.queries for frame in local)])
-            enhanced = enhanced + first.attend(queries, References.cat(parts[0] for parts in world))
-        key, *references = split(enhanced, joined)
+        key, *references = self._enhanced(key, local, world)
         distilled = [
             RoIs(rois.features[: len(frame.distilled_boxes)], frame.distilled_boxes)
             for rois, frame in zip(references, local, strict=True)
@@ -194,11 +188,23 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
         # In the last stage nothing looks at the distilled RoIs any more.
         key, _, _ = self._stage(len(biases), key, [], window=seen[-1], memory=memory[-1], bias=PairBias())
         x_PD = key.features
+        later = list(cast(Iterable[Relation], self.global_relations))[1:] if world else []
         for number, relation in enumerate(later, 1):
-            if world:
-                references_of = References.cat(parts[number] for parts in world)
-                x_PD = x_PD + relation.attend(relation.queries(x_PD), references_of)
+            references_of = References.cat(parts[number] for parts in world)
+            x_PD = x_PD + relation.attend(relation.queries(x_PD), references_of)
         return x_PD, seen, tuple(moved)
+
+    def _enhanced(
+        self, key: RoIs, local: Sequence[LocalFrame], world: Sequence[tuple[References, ...]]
+    ) -> list[RoIs]:
+        """The key frame's RoIs and those of the local window, related to the global frames (section 3.2)."""
+        first = cast(Relation, self.global_relations[0])
+        joined = [key, *(frame.rois for frame in local)]
+        features = cat(joined).features
+        if world:
+            queries = torch.cat([first.queries(key.features), *(frame.queries for frame in local)])
+            features = features + first.attend(queries, References.cat(parts[0] for parts in world))
+        return split(features, joined)
 
     def _stage(
         self,
