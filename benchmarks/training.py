@@ -21,7 +21,7 @@ import yaml
 
 from megavid.data.generated.write import GeneratedSet, write_generated_set
 
-SMALL = ["generated", "--model", "mega_r50", "--run.steps", "60", "--log.every", "20"]
+SMALL = ["generated", "--model", "mega_r50", "--run.steps", "20", "--log.every", "10"]
 SMALL += ["--optimiser.drops", "[]"]
 LARGE = ["large.yaml"]
 WAYS = {
@@ -47,14 +47,17 @@ RECIPE: dict[str, Any] = {
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("rows", nargs="*", default=list(ROWS), choices=list(ROWS))
+    parser.add_argument("rows", nargs="*", metavar="ROW")
+    rows = parser.parse_args().rows or list(ROWS)
+    if unknown := [row for row in rows if row not in ROWS]:
+        parser.error(f"expected rows out of {', '.join(ROWS)}, got {unknown[0]!r}")
     print("{:22}{:>10}{:>10}{:>12}".format("row", "s a step", "peak MB", "data wait"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_generated_set(folder / "generated", GeneratedSet(videos=10))
         write_generated_set(folder / "large", GeneratedSet(videos=4, frames=16, height=360, width=640))
         (folder / "large.yaml").write_text(yaml.safe_dump(RECIPE))
-        for row in parser.parse_args().rows:
+        for row in rows:
             line = train(folder, ROWS[row], folder / row.replace(" ", "_"))
             numbers = f"{line['seconds']:10.2f}{line['memory_mb']:10.0f}{line['data_wait']:12.1%}"
             print(f"{row:22}{numbers}", flush=True)
