@@ -61,7 +61,7 @@ def test_classes_that_only_one_side_has(
         ({"start__backbone": "resnet.pth"}, "resnet.pth: its batch norm needs backbone.norm frozen_batch"),
         ({"settings": {"method.windows": 3}}, "method.windows: unknown key"),
         ({"settings": 5}, "settings"),
-        ({"method_settings": {"mgea": {"method.window": 3}}}, "got 'mgea'"),
+        ({"settings_if_any": 5}, "settings_if_any"),
         ({"log__motion": "motion.mat"}, "motion.mat: "),
     ],
 )

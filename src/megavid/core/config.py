@@ -59,6 +59,16 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     return result
 
 
+def has_path(data: Mapping[str, Any], path: str) -> bool:
+    """Whether nested `data` has a value at a dotted path."""
+    place: Any = data
+    for key in path.split("."):
+        if not isinstance(place, Mapping) or key not in place:
+            return False
+        place = place[key]
+    return True
+
+
 def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
     """Values given as text on a command line, read as JSON or YAML: {"method.window": "6"} has the number 6.
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, field_validator, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
-from megavid.core.config import Config
-from megavid.methods import METHODS
+from megavid.core.config import Config, has_path
 
 FilePath = Annotated[Path, Field(strict=False)]
 Number = Annotated[float, BeforeValidator(lambda value: float(value) if _is_number(value) else value)]
@@ -147,7 +147,7 @@ class Recipe(Config):
     Attributes:
         model: A shipped configuration's name or a YAML file.
         settings: Values of the model's configuration by dotted path.
-        method_settings: The same for single methods, by their names.
+        settings_if_any: The same, but of settings that only some methods have, for those that have them.
         data: Data sets.
         start: Weights to start from.
         optimiser: Learning rate and the like.
@@ -157,7 +157,7 @@ class Recipe(Config):
 
     model: str
     settings: dict[str, Any] = Field(default_factory=dict)
-    method_settings: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    settings_if_any: dict[str, Any] = Field(default_factory=dict)
     data: DataConfig
     start: StartConfig = StartConfig()
     optimiser: OptimiserConfig
@@ -174,14 +174,11 @@ class Recipe(Config):
             )
         return self
 
-    @field_validator("method_settings")
-    @classmethod
-    def _methods_are_known(cls, value: dict[str, Any]) -> dict[str, Any]:
-        for method in value:
-            if method not in METHODS:
-                raise ValueError(f"expected methods out of {', '.join(METHODS)}, got {method!r}")
-        return value
+    def model_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Other values for a model's configuration, by dotted path.
 
-    def model_settings(self, method: str) -> dict[str, Any]:
-        """Values of the model's configuration by dotted path, those of the method included."""
-        return {**self.settings, **self.method_settings.get(method, {})}
+        Args:
+            config: The model's, as its YAML file has it.
+        """
+        known = {path: value for path, value in self.settings_if_any.items() if has_path(config, path)}
+        return known | self.settings

@@ -93,12 +93,7 @@ def read_recipe(
     settings = {path: value for path, value in given.items() if path not in own}
     if settings:
         validate(Recipe, values, origin=name)  # before its parts are put together
-        # The method's own settings would win over those of all methods.
         values["settings"] = {**values.get("settings", {}), **settings}
-        values["method_settings"] = {
-            method: {path: value for path, value in of_method.items() if path not in settings}
-            for method, of_method in values.get("method_settings", {}).items()
-        }
     return validate(Recipe, values, origin=name)
 
 
@@ -137,8 +132,7 @@ def make_detector(
         InputError: The configuration or a weight file is wrong.
     """
     data, origin = read_config(recipe.model)
-    method = data["method"].get("name") if isinstance(data.get("method"), dict) else None
-    settings = {**recipe.model_settings(str(method)), "classes": list(classes)}
+    settings = {**recipe.model_settings(data), "classes": list(classes)}
     detector = build_detector(detector_config(with_overrides(data, settings), origin=origin))
     detector.freeze(stages=recipe.run.frozen_stages)
     if not begins:

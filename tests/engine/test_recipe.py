@@ -1,0 +1,39 @@
+"""Recipes: what they say of models."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from megavid.convert.load import read_config
+from megavid.core.config import has_path
+from megavid.engine.training_setup import make_detector, read_recipe, shipped_recipes
+from megavid.methods import METHODS
+
+
+@pytest.mark.parametrize(
+    ("method", "want"),
+    [
+        ("fgfa", {"flow_width": 8, "window": 9}),
+        ("rdn_base", {"heads": 4, "reference_proposals": 20}),
+        ("mega", {"heads": 4, "reference_proposals": 20, "distilled_proposals": 5, "memory": 25}),
+    ],
+)
+def test_settings_are_for_models_that_have_them(method: str, want: dict[str, Any]) -> None:
+    recipe = read_recipe("generated", model=f"{method}_r50")
+    detector, _ = make_detector(recipe, ("ball",), begins=False)
+    assert want.items() <= detector.config.method.model_dump().items()
+
+
+def test_what_is_asked_for_wins() -> None:
+    recipe = read_recipe("generated", model="mega_r50", overrides={"method.heads": 8})
+    detector, _ = make_detector(recipe, ("ball",), begins=False)
+    assert detector.config.method.model_dump().items() >= {"heads": 8, "reference_proposals": 20}.items()
+
+
+@pytest.mark.parametrize("name", shipped_recipes())
+def test_a_method_has_every_setting(name: str) -> None:
+    configs = [read_config(f"{method}_r50")[0] for method in METHODS]
+    for path in read_recipe(name).settings_if_any:
+        assert any(has_path(config, path) for config in configs), path
