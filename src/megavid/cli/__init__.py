@@ -14,6 +14,7 @@ from megavid.cli.data import Data
 from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
+from megavid.cli.postprocess import Postprocess
 from megavid.cli.score import Score
 from megavid.cli.train import Train
 from megavid.core.errors import InputError
@@ -24,6 +25,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "score": Score,
+    "postprocess": Postprocess,
     "convert": Convert,
     "demo": Demo,
     "benchmark": Benchmark,

@@ -15,8 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
@@ -152,6 +154,38 @@ def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[st
                     rows.write(batch.cast(SCHEMA))
         about = {"classes": classes, "videos": videos, "frames": sum(videos.values())}
         rows.close({**metadata, **about})
+
+
+def rescore_predictions(
+    source: Path,
+    target: Path,
+    *,
+    scores: NDArray[np.float32],
+    kept: NDArray[np.bool_],
+    metadata: Mapping[str, Any],
+) -> None:
+    """Copy predictions with other scores, and some rows left out; memory stays flat.
+
+    Args:
+        source: What to copy, N rows.
+        target: The file to write; it appears whole or not at all.
+        scores: (N,), the new ones.
+        kept: (N,), the rows to copy.
+        metadata: What else holds for all rows, as JSON values.
+
+    Raises:
+        InputError: `source` is broken, or `target` cannot be written.
+    """
+    about = read_metadata(source)
+    with atomic_path(target) as aside, reading(source), pq.ParquetFile(source, pre_buffer=False) as file:
+        rows, start = _RowWriter(aside), 0
+        place = SCHEMA.get_field_index("score")
+        for batch in file.iter_batches():
+            part = slice(start, start + len(batch))
+            changed = batch.set_column(place, SCHEMA.field(place), pa.array(scores[part])).cast(SCHEMA)
+            rows.write(changed.filter(pa.array(kept[part])))
+            start = part.stop
+        rows.close({**about, **metadata})
 
 
 @contextmanager
