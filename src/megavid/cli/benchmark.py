@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import tyro
 
 from megavid.cli.inference import InferenceOptions
+from megavid.cli.method import OutsideMethods
 
 if TYPE_CHECKING:
     from megavid.engine.benchmark import BenchmarkResult
@@ -46,6 +47,7 @@ class Benchmark:
     """What makes it fast and is to be left out, to see what it is good for."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """A file for all that was measured, as JSON."""
+    methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
@@ -59,6 +61,7 @@ class Benchmark:
         from megavid.engine.benchmark import BenchmarkOptions, as_json, benchmark
         from megavid.engine.compiling import compiler_watched
 
+        self.methods.add()
         options = BenchmarkOptions(
             height=self.height, width=self.width, frames=self.frames, batch_size=self.batch_size
         )

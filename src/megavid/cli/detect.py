@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from megavid.cli.inference import InferenceOptions
+from megavid.cli.method import OutsideMethods
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class Detect:
     )
     batch_size: int = 1
     """Frames that go through the network together."""
+    methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
@@ -66,6 +68,7 @@ class Detect:
         from megavid.engine.detect import DetectOptions, detect_to_folder
         from megavid.video.reader import open_input
 
+        self.methods.add()
         options = DetectOptions(
             score_threshold=self.score_threshold,
             classes=[name.strip() for name in self.classes.split(",")] if self.classes else (),

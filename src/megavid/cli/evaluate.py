@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from megavid.cli.inference import InferenceOptions
+from megavid.cli.method import OutsideMethods
 from megavid.cli.source import DataSource, report_problems
 
 
@@ -48,6 +49,7 @@ class Evaluate:
     )
     batch_size: int = 1
     """Frames that go through the network together."""
+    methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
@@ -62,6 +64,7 @@ class Evaluate:
         from megavid.engine.score import describe, find_motion, score_predictions, write_scores
         from megavid.evaluation.formats import open_predictions
 
+        self.methods.add()
         options = EvaluateOptions(
             batch_size=self.batch_size,
             causal=self.causal,

@@ -6,12 +6,13 @@ import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from megavid.cli.method import OutsideMethods
 from megavid.cli.source import report_problems
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Train:
     """Run two steps and one evaluation of a few frames, to find mistakes; nothing is kept."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
@@ -56,6 +58,7 @@ class Train:
         from megavid.engine.distributed import joined_ranks
         from megavid.engine.training_setup import for_check, read_recipe
 
+        self.methods.add()
         recipe = read_recipe(
             self.config, model=self.model, data=self.data, overrides=parse_overrides(overrides)
         )

@@ -1,4 +1,7 @@
-"""The detectors, a file each. To add one: its file, a line in `METHODS`, a YAML in `configs`."""
+"""The detectors, a file each. To add one: its file, a line in `METHODS`, a YAML in `configs`.
+
+One that lives elsewhere comes in by `outside.add_methods`.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +39,10 @@ def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[A
     method = data.get("method")
     name = method.get("name") if isinstance(method, Mapping) else None
     if name not in METHODS:
-        raise InputError(f"{origin}: method.name: expected one of {', '.join(METHODS)}, got {name!r}")
+        raise InputError(
+            f"{origin}: method.name: expected one of {', '.join(METHODS)}, got {name!r}; "
+            "a method of one's own needs --method-module"
+        )
     # The settings' type depends on the method, which a static type can't say.
     model: Any = DetectorConfig[METHODS[name].config_type]  # type: ignore[misc]
     config: DetectorConfig[Any] = validate(model, data, origin=origin)
