@@ -51,7 +51,7 @@ class PairBias:
         gone_m, stay_m = _shift(self.references, references)
         if self.bias is None or stay_n == 0 or stay_m == 0:
             return PairBias(tuple(queries), tuple(references), relation.geometry_bias(boxes_N4, boxes_M4))
-        bias_HNM = boxes_N4.new_empty(relation.heads, len(boxes_N4), len(boxes_M4), dtype=torch.float32)
+        bias_HNM = self.bias.new_empty(relation.heads, len(boxes_N4), len(boxes_M4))
         kept = self.bias[:, gone_n : gone_n + stay_n, gone_m : gone_m + stay_m]
         bias_HNM[:, :stay_n, :stay_m] = kept
         bias_HNM[:, :stay_n, stay_m:] = relation.geometry_bias(boxes_N4[:stay_n], boxes_M4[stay_m:])

@@ -94,7 +94,7 @@ class Relation(nn.Module):
         return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1).flatten(1)
 
     def geometry_bias(self, query_boxes_N4: Tensor, reference_boxes_M4: Tensor) -> Tensor:
-        """The log-geometry term of every pair, (H, N, M) float32 (Hu et al. 2018, equation 5)."""
+        """The log-geometry term of every pair, (H, N, M) (Hu et al. 2018, equation 5)."""
         [bias_HNM] = geometry_biases([self], query_boxes_N4, reference_boxes_M4)
         return bias_HNM
 
@@ -107,6 +107,8 @@ def geometry_biases(
     A module's term is log(relu(W e + b) + 1e-6), where e has four numbers a pair (log distance in x and in y
     over the query's size, log ratio of widths and of heights; Hu et al. 2018, section 3.1), each times 100
     at eight wavelengths 1000^(k/8): the eight sines, then the eight cosines.
+
+    They are computed in float32 and kept in the type of the modules' weights.
 
     The sines and cosines of a ratio's logarithm, a difference of logarithms, are products of those of the
     boxes (the addition theorems), so what they add is a matrix product and takes no sine of a pair.
@@ -123,7 +125,7 @@ def geometry_biases(
         centre_2N, size_2N, centre_2M = (x.T.contiguous() for x in (centre_N2, size_N2, centre_M2))
         distance_weight = weight[:, :2].flatten(1)
         by_query_HNf, by_reference_fM = _ratio_factors(weight[:, 2:], offset, size_N2, size_M2)
-        bias_HNM = centre_2N.new_empty(len(weight), N, M)
+        bias_HNM = centre_2N.new_empty(len(weight), N, M, dtype=relations[0].query.weight.dtype)
         frequency = _frequencies(centre_2N.device)
         rows = max(1, _CHUNK_PAIRS.get(centre_2N.device.type, _OTHER_CHUNK_PAIRS) // max(M, 1))
         for start in range(0, N if M else 0, rows):
