@@ -15,8 +15,7 @@ class Inference(Config):
     round as the network does that was trained, unless `loose`.
 
     Attributes:
-        dtype: What the network computes in; boxes and scores are always computed in float32, and so are,
-            where a method relates the places of proposals, conv1, conv2 and the RPN.
+        dtype: What the network computes in; boxes and scores are always computed in float32.
         loose: Trunk, RPN and flow may round differently, too, as they do on another kind of processor;
             always so in half precision.
         fold_norms: Batch norms are part of the convolutions before them, or computed in place where rounding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, cast
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import Inference
@@ -68,27 +68,10 @@ def _speed_up(module: nn.Module, inference: Inference, *, loose: bool) -> None:
         module.forward = torch.compile(module.forward, dynamic=False, options=options)
 
 
-def _compute_in_float32(module: nn.Module) -> None:
-    """Have a module compute in float32 whatever is around it."""
-    forward = module.forward
-
-    def exact(x: Tensor) -> Any:
-        with torch.autocast(x.device.type, enabled=False):
-            return forward(x.float())
-
-    module.forward = exact
-
-
 def _cast(detector: VideoDetector[Any, Any], dtype: torch.dtype) -> None:
     """Weights in the type computed in, once and not at every use; boxes are predicted in float32."""
-    geometry = {m.geometry for m in detector.modules() if isinstance(m, Relation)} - {None}
-    exact: set[nn.Module | None] = {*geometry, detector.rpn.objectness, detector.rpn.deltas}
-    exact |= set(detector.predictor.modules())
-    if geometry and dtype != torch.float32:
-        # Where proposals are related by their places, their scores and places matter more than most.
-        for module in (*detector.backbone.first_stages(2), detector.rpn.conv):
-            exact |= set(module.modules())
-            _compute_in_float32(module)
+    exact: set[nn.Module | None] = {m.geometry for m in detector.modules() if isinstance(m, Relation)}
+    exact |= {*detector.predictor.modules(), detector.rpn.objectness, detector.rpn.deltas}
     for module in detector.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in exact:
             module.to(dtype)
