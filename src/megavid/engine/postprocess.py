@@ -43,6 +43,8 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
                 f"{path}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA "
                 "--save-as FILE.parquet converts other formats"
             )
+    if target.resolve() == source.resolve():
+        raise InputError(f"{target}: is what is to be post-processed; choose another name for the output")
     predictions = load_predictions(source, problems=Problems())
     about = predictions.metadata
     if "postprocessing" in about:

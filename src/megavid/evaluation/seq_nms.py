@@ -36,9 +36,12 @@ def seq_nms(predictions: Predictions, *, rescoring: Rescoring = "average", step:
     """Scores by sequence, and which boxes stay.
 
     Args:
-        predictions: What was detected, at least one box of each object.
+        predictions: What was detected, any number of boxes.
         rescoring: How the boxes of a sequence are scored.
         step: Frames from a detected frame to the next: n where every n-th was detected in.
+
+    Returns:
+        For each box of all classes and videos its score, and whether it stays.
     """
     p = predictions
     scores, kept = p.scores.astype(np.float64), np.zeros(len(p), np.bool_)
