@@ -17,17 +17,15 @@ from megavid.nn.relation import Relation
 
 
 class RelationConfig(MethodConfig):
-    """Settings of a method that relates the key frame's RoIs to those of a local window.
+    """Settings of a method that relates the key frame's RoIs to those of other frames.
 
     Attributes:
         heads: H, of the relation modules; divides `hidden`.
-        window: Frames before and after the key frame in the local window.
         reference_proposals: R, the first proposals of a reference frame.
         stages: Relation stages.
     """
 
     heads: int = Field(ge=1)
-    window: int = Field(ge=0)
     reference_proposals: int = Field(ge=1)
     stages: int = Field(ge=1)
 
@@ -45,7 +43,17 @@ class RelationConfig(MethodConfig):
         )
 
 
-class DistillationConfig(RelationConfig):
+class WindowConfig(RelationConfig):
+    """Settings of a method that relates the key frame's RoIs to those of a local window.
+
+    Attributes:
+        window: Frames before and after the key frame in the local window.
+    """
+
+    window: int = Field(ge=0)
+
+
+class DistillationConfig(WindowConfig):
     """Settings of a method that also refines the best RoIs of the reference frames.
 
     Attributes:

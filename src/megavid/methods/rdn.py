@@ -17,13 +17,13 @@ from torch.nn import functional as F
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
-from megavid.detection.relations import DistillationConfig, RelationConfig, RoIs, cat, encode_clip
+from megavid.detection.relations import DistillationConfig, RoIs, WindowConfig, cat, encode_clip
 from megavid.detection.reuse import PairBias, of_frames
 from megavid.detection.roi_head import Prediction
 from megavid.nn.relation import References, Relation, geometry_biases
 
 
-class RdnBaseConfig(RelationConfig):
+class RdnBaseConfig(WindowConfig):
     """Settings of `RdnBase`."""
 
     name: Literal["rdn_base"]
@@ -35,7 +35,7 @@ class RdnConfig(DistillationConfig):
     name: Literal["rdn"]
 
 
-RelationConfigT = TypeVar("RelationConfigT", bound=RelationConfig)
+WindowConfigT = TypeVar("WindowConfigT", bound=WindowConfig)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,9 +74,9 @@ class RdnBase(VideoDetector[RoIFeatures, RdnMemory]):
 
     config_type: ClassVar[type[MethodConfig]] = RdnBaseConfig
 
-    def __init__(self, config: DetectorConfig[RelationConfigT]) -> None:
+    def __init__(self, config: DetectorConfig[WindowConfigT]) -> None:
         super().__init__(config)
-        self.method: RelationConfig = config.method
+        self.method: WindowConfig = config.method
         self.fcs = self.fully_connected(self.method.stages)
         self.relations = self.method.relations(self.method.stages, geometry=True, query_bias=False)
 
