@@ -107,6 +107,10 @@ def _method_shapes(method: str, depth: int, pooled: int) -> Shapes:
     return shapes
 
 
+OFFICIAL_METHODS = ("single_frame", "dff", "fgfa", "rdn_base", "rdn", "mega")
+"""The methods that the original release has, and so recordings and checkpoints of."""
+
+
 def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
     """Names and shapes of an official state dict, less computed buffers."""
     shapes: Shapes = {"backbone.body.stem.conv1.weight": [64, 3, 7, 7]} | _norm("backbone.body.stem.bn1", 64)

@@ -12,11 +12,10 @@ import pytest
 
 from megavid import open_input
 from megavid.cli import main
-from megavid.methods import METHODS
 from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.writer import VideoWriter
 from tests.conftest import SHARED, require_shared
-from tests.official import official_shapes, write_official
+from tests.official import OFFICIAL_METHODS, official_shapes, write_official
 
 
 @pytest.fixture
@@ -25,7 +24,7 @@ def clip() -> Path:
 
 
 @pytest.mark.parametrize(
-    ("method", "form"), [("single_frame", "video"), *((method, "folder") for method in METHODS)]
+    ("method", "form"), [("single_frame", "video"), *((method, "folder") for method in OFFICIAL_METHODS)]
 )
 def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, method: str, form: str) -> None:
     weights = write_official(tmp_path / "official.pth", official_shapes(method, 50))

@@ -17,11 +17,10 @@ import torch
 from megavid import InputError, detect_video, load_detector, load_flownet
 from megavid.convert.load import convert_weights, find_device
 from megavid.core.frames import Image
-from megavid.methods import METHODS
 from megavid.methods.dff import Dff
 from megavid.methods.fgfa import Fgfa
 from tests.conftest import build_tiny
-from tests.official import flownet_shapes, official_shapes, write_official
+from tests.official import OFFICIAL_METHODS, flownet_shapes, official_shapes, write_official
 from tests.parity.recipe import make_weights
 
 MakeFrames = Callable[[int], list[Image]]
@@ -68,7 +67,7 @@ def test_conversion_keeps_detections_and_records_what_it_is(
         assert file.metadata()["licence"] == metadata["licence"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", OFFICIAL_METHODS)
 @pytest.mark.parametrize("classes", [30, 4])
 def test_official_names_and_shapes_tell_the_configuration(method: str, classes: int, tmp_path: Path) -> None:
     path = write_official(tmp_path / "official.pth", official_shapes(method, 50, classes=classes))
