@@ -24,6 +24,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
         "distilled_proposals": 15,
         "stages": 3,
     },
+    "selsa": {"global_frames": 21, "reference_proposals": 300, "stages": 2},
 }
 
 

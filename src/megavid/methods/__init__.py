@@ -15,6 +15,7 @@ from megavid.methods.dff import Dff
 from megavid.methods.fgfa import Fgfa
 from megavid.methods.mega import Mega
 from megavid.methods.rdn import Rdn, RdnBase
+from megavid.methods.selsa import Selsa
 from megavid.methods.single_frame import SingleFrame
 
 METHODS: dict[str, type[VideoDetector[Any, Any]]] = {
@@ -24,6 +25,7 @@ METHODS: dict[str, type[VideoDetector[Any, Any]]] = {
     "rdn_base": RdnBase,
     "rdn": Rdn,
     "mega": Mega,
+    "selsa": Selsa,
 }
 
 
