@@ -21,7 +21,7 @@ import yaml
 
 from megavid.data.generated.write import GeneratedSet, write_generated_set
 
-SMALL = ["generated", "--model", "mega_r50", "--run.steps", "20", "--log.every", "10"]
+SMALL = ["generated", "--model", "mega_r50", "--run.steps", "120", "--log.every", "60"]
 SMALL += ["--optimiser.drops", "[]"]
 LARGE = ["large.yaml"]
 WAYS = {
