@@ -14,7 +14,9 @@ import PIL.Image
 import pytest
 
 from megavid import detect_video, load_detector
+from megavid.cli import main
 from megavid.core.frames import Image
+from megavid.data.generated.camera import film
 from megavid.methods import METHODS
 from tests.cli.helpers import error_of, predictions, read_video, write_video
 from tests.video.videos import make_video
@@ -109,6 +111,22 @@ def test_classes_are_chosen(
     capsys.readouterr()
     assert run(folder, "--classes", "ring,dog") == 2
     assert "classes: 'dog' is not one of the detector's: disc, ring, square" in error_of(capsys)
+
+
+def test_objects_get_ids(tmp_path: Path) -> None:
+    frames_of_video = film(seed=0, video=3, frames=9, height=144, width=192)
+    video = write_video(tmp_path / "balls.mp4", [frame.image for frame in frames_of_video])
+    output = ["-o", str(tmp_path / "out"), "--device", "cpu"]
+    weights = ["--weights", "mega_generated", "--score-threshold", "0.3"]
+    assert main(["detect", str(video), *weights, *output, "--track"]) == 0
+    rows, _ = predictions(tmp_path / "out" / "predictions.parquet")
+    frames: dict[int, list[int]] = {}
+    for row in rows:
+        frames.setdefault(row["frame"], []).append(row["track"])
+    for tracks in frames.values():
+        known = [track for track in tracks if track >= 0]
+        assert len(set(known)) == len(known)
+    assert set(frames[7]) & set(frames[8]) - {-1}
 
 
 def test_configuration_is_set_by_path(

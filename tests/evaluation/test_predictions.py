@@ -33,9 +33,9 @@ def test_rows_and_metadata(tmp_path: Path) -> None:
     assert table.schema.equals(SCHEMA)
     rows = [tuple(row.values()) for row in table.drop_columns(["time", "score"]).to_pylist()]
     assert rows == [
-        ("clip", 0, "000.jpg", 0, "cat", 1, 2, 3, 4),
-        ("clip", 0, "000.jpg", 1, "dog", 1, 2, 3, 4),
-        ("clip", 2, None, 0, "cat", 3, 4, 5, 6),
+        ("clip", 0, "000.jpg", 0, "cat", 1, 2, 3, 4, None),
+        ("clip", 0, "000.jpg", 1, "dog", 1, 2, 3, 4, None),
+        ("clip", 2, None, 0, "cat", 3, 4, 5, 6, None),
     ]
     assert table["time"].to_pylist() == [0.0, 0.0, 0.2]
     assert table["score"].to_pylist() == pytest.approx([0.9, 0.1, 0.9])

@@ -48,6 +48,8 @@ class Detect:
     causal: bool = False
     """Detect without look-ahead, for live streams that can't wait. Global frames of a file or folder still
     come from all of it."""
+    track: bool = False
+    """Give objects ids from frame to frame (ByteTrack), drawn and saved; needs the extra "track"."""
     seed: int = 0
     """Of the choice of global frames."""
     device: str = "auto"
@@ -76,6 +78,7 @@ class Detect:
             save_frames=self.save_frames,
             causal=self.causal,
             seed=self.seed,
+            track=self.track,
             batch_size=self.batch_size,
         )
         with open_input(self.input, fps=self.fps) as video:

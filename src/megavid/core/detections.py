@@ -24,6 +24,8 @@ class Detections:
         scores: (N,) float32 in [0, 1].
         labels: (N,) int64, indexes into `class_names`; background has none.
         class_names: Names of all classes the detector knows.
+        tracks: (N,) int64, ids of instances within the video, -1 for boxes that belong to none yet; None
+            where nobody tracked them.
 
     Example:
         >>> confident = detections[detections.scores > 0.5]
@@ -33,6 +35,7 @@ class Detections:
     scores: Tensor
     labels: Tensor
     class_names: tuple[str, ...] = ()
+    tracks: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -41,6 +44,8 @@ class Detections:
                 "expected boxes (N, 4), scores (N,), labels (N,), got "
                 f"{tuple(self.boxes.shape)}, {tuple(self.scores.shape)}, {tuple(self.labels.shape)}"
             )
+        if self.tracks is not None and self.tracks.shape != (n,):
+            raise ValueError(f"expected tracks ({n},), got {tuple(self.tracks.shape)}")
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -51,11 +56,13 @@ class Detections:
         if not isinstance(rows, slice):
             rows = torch.atleast_1d(torch.as_tensor(rows))
             rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list has floats
-        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names)
+        tracks = None if self.tracks is None else self.tracks[rows]
+        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names, tracks)
 
     def cpu(self) -> Detections:
         """The same with all fields on the CPU."""
-        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.class_names)
+        tracks = None if self.tracks is None else self.tracks.cpu()
+        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.class_names, tracks)
 
     def to_supervision(self) -> supervision.Detections:
         """The same as `supervision.Detections`, with `data["class_name"]` when names are known.
@@ -72,5 +79,9 @@ class Detections:
         if self.class_names:
             data["class_name"] = [self.class_names[label] for label in labels]
         return supervision.Detections(
-            xyxy=self.boxes.cpu().numpy(), confidence=self.scores.cpu().numpy(), class_id=labels, data=data
+            xyxy=self.boxes.cpu().numpy(),
+            confidence=self.scores.cpu().numpy(),
+            class_id=labels,
+            tracker_id=None if self.tracks is None else self.tracks.cpu().numpy(),
+            data=data,
         )

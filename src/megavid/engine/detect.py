@@ -27,6 +27,7 @@ from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, LiveStream, VideoFile
 from megavid.video.session import VideoSession
 from megavid.video.stride import EveryNth, every_nth
+from megavid.video.tracking import Tracker
 
 logger = logging.getLogger(__name__)
 
@@ -44,6 +45,7 @@ class DetectOptions:
         save_frames: Write annotated frames as images instead of a video.
         batch_size: Frames that go through the network together.
         causal, seed: See `VideoSession`.
+        track: Give objects ids from frame to frame.
     """
 
     score_threshold: float | None = None
@@ -53,6 +55,7 @@ class DetectOptions:
     batch_size: int = 1
     causal: bool = False
     seed: int = 0
+    track: bool = False
 
     def __post_init__(self) -> None:
         for name in ("every", "batch_size"):
@@ -110,13 +113,17 @@ def detect_to_folder(
         score_threshold=options.score_threshold,
     )
     about = {**detector.description(), **metadata}
+    tracker = Tracker(float(video.rate / options.every)) if options.track else None
     files = _image_files(video)
     images = _image_names(files)
 
     def write(frame: Frame, result: FrameResult) -> None:
         index = result.index * options.every
         name, file = (images[index], files[index]) if files else (f"{index:06d}", None)
-        outputs.write(frame.image, _only(replace(result, index=index), wanted), name=name, file=file)
+        result = _only(replace(result, index=index), wanted)
+        if tracker is not None:
+            result = replace(result, detections=tracker.update(result.detections.cpu()))
+        outputs.write(frame.image, result, name=name, file=file)
 
     with stop_request() as stop:
         outputs = _open_outputs(folder, video, options, about)

@@ -1,10 +1,11 @@
 """Predictions on disk: a Parquet file with a row a box.
 
 Columns: `video` (name), `frame` (number in the video, from 0), `file` (the image's name where the video is a
-folder of images, else null), `time` (seconds), `label`, `class_name`, `score`, and `x1`, `y1`, `x2`, `y2`
-(half-open, pixels of the original frame). What holds for all rows stands as JSON under the key "megavid" of
-the file's metadata, and with it the class names ("classes"), the number of frames of each video ("videos")
-and of all ("frames"): frames without detections have no rows.
+folder of images, else null), `time` (seconds), `label`, `class_name`, `score`, `x1`, `y1`, `x2`, `y2`
+(half-open, pixels of the original frame), and `track` (-1 for none; null where nobody tracked). What holds
+for all rows stands as JSON under the key "megavid" of the file's metadata, and with it the class names
+("classes"), the number of frames of each video ("videos") and of all ("frames"): frames without detections
+have no rows.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ SCHEMA = pa.schema(
         ("y1", pa.float32()),
         ("x2", pa.float32()),
         ("y2", pa.float32()),
+        ("track", pa.int64()),
     ]
 )
 
@@ -94,6 +96,7 @@ class PredictionWriter:
             [found.class_names[label] for label in found.labels.tolist()],
             found.scores.float().cpu().numpy(),
             *(boxes[:, i] for i in range(4)),
+            [None] * n if found.tracks is None else found.tracks.cpu().numpy(),
         ]
         arrays = [_column(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
         self._rows.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))

@@ -133,6 +133,7 @@ def _batch(predictions: Predictions, rows: slice) -> pa.RecordBatch:
         "class_name": pa.DictionaryArray.from_arrays(labels, names[1]),
         "score": predictions.scores[rows],
         **dict(zip(_CORNERS, predictions.boxes[rows].T, strict=True)),
+        "track": pa.nulls(len(video), pa.int64()),
     }
     return pa.RecordBatch.from_pydict(columns)
 

@@ -31,8 +31,9 @@ class Mark:
 def draw_detections(image: Image, detections: Detections) -> Image:
     """A copy of the frame with every box and its label, such as "dog 0.87"; the best lie on top.
 
-    A label always has the same colour. Lines and text grow with the frame. Boxes are drawn to their last
-    pixel inside, x2 - 1; what lies outside the frame is cut off, boxes entirely outside are left out.
+    A label always has the same colour, or, where objects are tracked, a track ("#3 dog 0.87"). Lines and text
+    grow with the frame. Boxes are drawn to their last pixel inside, x2 - 1; what lies outside the frame is
+    cut off, boxes entirely outside are left out.
 
     Args:
         image: RGB uint8 (H, W, 3); it is not changed.
@@ -46,6 +47,9 @@ def draw_detections(image: Image, detections: Detections) -> Image:
         label = int(detections.labels[row])
         name = detections.class_names[label] if detections.class_names else str(label)
         text = f"{name} {float(detections.scores[row]):.2f}"
+        track = -1 if detections.tracks is None else int(detections.tracks[row])
+        if track >= 0:
+            text, label = f"#{track} {text}", track
         marks.append(Mark(detections.boxes[row].tolist(), text, label_color(label)))
     return draw_marks(image, marks)
 
