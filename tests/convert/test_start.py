@@ -183,7 +183,9 @@ def test_other_classes_get_a_new_predictor(tmp_path: Path) -> None:
     torch.manual_seed(7)
     new.initialise()
     before = new.predictor.scores.weight.clone()
-    load_from_detector(new, path)
+    loaded = load_from_detector(new, path)
+    assert loaded.new_classes == ("cat",)
+    assert "made anew for the classes cat" in str(loaded)
     scores = new.predictor.scores.weight
     assert torch.equal(scores[0], old.scores.weight[0])  # background
     assert torch.equal(scores[1], before[1])  # cat: new

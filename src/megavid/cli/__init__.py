@@ -14,6 +14,7 @@ from megavid.cli.data import Data
 from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
+from megavid.cli.init import Init
 from megavid.cli.postprocess import Postprocess
 from megavid.cli.score import Score
 from megavid.cli.train import Train
@@ -21,6 +22,7 @@ from megavid.core.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
     "detect": Detect,
+    "init": Init,
     "data": Data,
     "train": Train,
     "evaluate": Evaluate,

@@ -25,6 +25,8 @@ class Loaded:
         new: Parts of the detector, by the first words of their names, that the file did not give.
         unused: How many tensors of the file have no place in it.
         licence: A note on the terms of the file.
+        new_classes: Classes of the detector that the file does not know, so that what tells them apart from
+            others has new weights.
     """
 
     path: Path
@@ -32,11 +34,13 @@ class Loaded:
     new: tuple[str, ...]
     unused: int
     licence: str = ""
+    new_classes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         new = f"; not in it: {', '.join(self.new)}" if self.new else ""
         unused = f"; {self.unused} others left out" if self.unused else ""
-        return f"{self.path}: {self.taken} tensors{new}{unused}"
+        classes = f"; made anew for the classes {', '.join(self.new_classes)}" if self.new_classes else ""
+        return f"{self.path}: {self.taken} tensors{new}{unused}{classes}"
 
 
 def load_backbone(detector: VideoDetector[Any, Any], path: Path) -> Loaded:
@@ -67,9 +71,11 @@ def load_from_detector(detector: VideoDetector[Any, Any], path: Path) -> Loaded:
     names = weights.config["classes"] if weights.config else None
     if names is None and weights.num_classes != len(detector.class_names):
         names = [""] * weights.num_classes  # unknown: none is the same
+    new: tuple[str, ...] = ()
     if names is not None and tuple(names) != detector.class_names:
         state |= _predictor(detector, state, names)
-    return replace(_load(detector, state, path, ""), licence=weights.licence)
+        new = tuple(name for name in detector.class_names if name not in names)
+    return replace(_load(detector, state, path, ""), licence=weights.licence, new_classes=new)
 
 
 def load_flow(detector: VideoDetector[Any, Any], path: Path) -> Loaded:

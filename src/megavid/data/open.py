@@ -11,10 +11,10 @@ from megavid.core.errors import InputError
 from megavid.core.problems import Problems
 from megavid.data.coco import is_coco, read_coco
 from megavid.data.cvat import is_cvat, read_cvat
-from megavid.data.ilsvrc import find_root, is_ilsvrc
+from megavid.data.ilsvrc import find_root, is_ilsvrc, subsets
 from megavid.data.index import read_ilsvrc
 from megavid.data.mot import is_mot, read_mot
-from megavid.data.yolo import is_yolo, read_yolo
+from megavid.data.yolo import is_yolo, read_yolo, yolo_subsets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +44,13 @@ class Format:
         recognise: Whether a path is of this format, at a glance.
         read: Reads it.
         takes: Which options of `Source` it has a use for.
+        subsets: The parts that a path is known to have.
     """
 
     recognise: Callable[[Path], bool]
     read: Callable[[Source, Problems], Annotations]
     takes: frozenset[str] = frozenset()
+    subsets: Callable[[Path], Sequence[str]] = lambda path: ()
 
 
 def open_annotations(source: Source, *, problems: Problems) -> Annotations:
@@ -76,6 +78,15 @@ def format_of(source: Source) -> str:
         if getattr(source, option) is not None and option not in FORMATS[name].takes:
             raise InputError(f"{option}: {source.path} has no use for it")
     return name
+
+
+def known_split(source: Source) -> tuple[str, str] | None:
+    """The subsets of a data set that are to train and to validate on, where it has both; else None."""
+    if source.subset is not None:
+        return None
+    there = FORMATS[format_of(source)].subsets(source.path)
+    pairs = (("train", "val"), ("vid_train", "vid_val"))
+    return next((pair for pair in pairs if set(pair) <= set(there)), None)
 
 
 def recognise(path: Path) -> str:
@@ -125,10 +136,15 @@ def _read_yolo(source: Source, problems: Problems) -> Annotations:
 
 FORMATS: dict[str, Format] = {
     "index": Format(lambda path: path.suffix == ".parquet", _read_index),
-    "ilsvrc": Format(is_ilsvrc, _read_ilsvrc, frozenset({"subset", "classes"})),
+    "ilsvrc": Format(
+        is_ilsvrc,
+        _read_ilsvrc,
+        frozenset({"subset", "classes"}),
+        subsets=lambda path: subsets(find_root(path)),
+    ),
     "coco": Format(is_coco, _read_coco, frozenset({"classes", "images"})),
     "mot": Format(is_mot, _read_mot, frozenset({"classes"})),
     "cvat": Format(is_cvat, _read_cvat, frozenset({"classes", "images"})),
-    "yolo": Format(is_yolo, _read_yolo, frozenset({"subset", "classes", "images"})),
+    "yolo": Format(is_yolo, _read_yolo, frozenset({"subset", "classes", "images"}), subsets=yolo_subsets),
 }
 """All formats by name, in the order in which a path is tried; "coco" is CocoVID, too."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def read_yolo(
         for number, file in frames:
             _read_frame(builder, number, file, problems)
     return builder.build()
+
+
+def yolo_subsets(path: Path) -> list[str]:
+    """Which of "train", "val" and "test" there are: as keys of data.yaml, or as folders of images."""
+    folder = path if path.is_dir() else path.parent
+    about = _about(folder / "data.yaml" if path.is_dir() else path)
+    names = []
+    for name in ("train", "val", "test"):
+        with suppress(InputError):
+            _subset_folder(folder, about, name)
+            names.append(name)
+    return names
 
 
 def write_yolo(annotations: Annotations, folder: Path, *, tracks: bool = False) -> None:

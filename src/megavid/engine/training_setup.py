@@ -87,14 +87,29 @@ def read_recipe(
         values["model"] = model
     if data is not None:
         _use_data(values, data)
-    given = dict(overrides or {})
-    own = {path: value for path, value in given.items() if path.split(".")[0] in SECTIONS}
+    return override_recipe(values, overrides or {}, origin=name)[1]
+
+
+def override_recipe(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], *, origin: str
+) -> tuple[dict[str, Any], Recipe]:
+    """A recipe's nested values with others at dotted paths, of the recipe or of its model's configuration.
+
+    Args:
+        values: The recipe's.
+        overrides: As in `read_recipe`.
+        origin: Where the values came from, for messages.
+
+    Raises:
+        InputError: A key or value is wrong.
+    """
+    own = {path: value for path, value in overrides.items() if path.split(".")[0] in SECTIONS}
     values = with_overrides(values, own)
-    settings = {path: value for path, value in given.items() if path not in own}
+    settings = {path: value for path, value in overrides.items() if path not in own}
     if settings:
-        validate(Recipe, values, origin=name)  # before its parts are put together
+        validate(Recipe, values, origin=origin)  # before its parts are put together
         values["settings"] = {**values.get("settings", {}), **settings}
-    return validate(Recipe, values, origin=name)
+    return values, validate(Recipe, values, origin=origin)
 
 
 def _use_data(values: dict[str, Any], path: Path) -> None:

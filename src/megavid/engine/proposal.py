@@ -1,0 +1,284 @@
+"""A recipe for data of one's own: what `megavid init` proposes, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from megavid.convert.load import read_config
+from megavid.convert.weights import FlowNetWeights, Weights, read_weights
+from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
+from megavid.data.clips import has_objects
+from megavid.detection.detector import DetectorConfig
+from megavid.detection.preprocess import input_size
+from megavid.engine.hardware import Hardware
+from megavid.engine.recipe import StartConfig
+from megavid.methods import detector_config
+
+Nested = dict[str, Any]
+
+_BATCH = 4
+"""Clips a step, as published."""
+
+_LITTLE_MEMORY = 16 * 2**30
+"""Bytes of a GPU below which activations are computed twice."""
+
+_SMALL: Nested = {
+    "backbone.depth": 18,
+    "backbone.width": 24,
+    "backbone.reduce_channels": 48,
+    "rpn.candidates": 400,
+    "rpn.proposals": 40,
+    "rpn.sampled": 64,
+    "head.pool_size": 5,
+    "head.max_detections": 50,
+    "head.sampled": 32,
+    "method.hidden": 128,
+}
+"""A network that a CPU trains in an hour or two: that of the recipe `generated`."""
+
+_SMALL_IF_ANY: Nested = {
+    "method.flow_width": 8,
+    "method.heads": 4,
+    "method.reference_proposals": 20,
+    "method.distilled_proposals": 5,
+}
+
+_FROM_SCRATCH: Nested = {"backbone.norm": "group"}
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long to train from some weights.
+
+    Attributes:
+        passes: Over the frames that can be trained on; neighbouring frames are much alike.
+        least, most: Steps.
+    """
+
+    passes: int
+    least: int
+    most: int
+
+
+_SCHEDULES = {
+    "detector": Schedule(passes=2, least=1_500, most=30_000),
+    "backbone": Schedule(passes=4, least=4_000, most=120_000),
+    "nothing": Schedule(passes=12, least=6_000, most=120_000),
+}
+"""By what is there to start from."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A recipe, and why it is as it is.
+
+    Attributes:
+        recipe: Nested values of a `Recipe`.
+        reasons: A line for some of its keys, by dotted path.
+    """
+
+    recipe: Nested
+    reasons: dict[str, str]
+
+
+def propose(
+    train: Annotations,
+    *,
+    data: Mapping[str, Any],
+    model: str | None,
+    start: StartConfig,
+    hardware: Hardware,
+    steps: int | None = None,
+) -> Proposal:
+    """A recipe fitted to data and hardware.
+
+    Args:
+        train: What is to be trained on.
+        data: The recipe's own section of this name.
+        model: A shipped configuration's name or a YAML file; None for MEGA, or for `start.detector`'s method.
+        start: Weights to start from.
+        hardware: What it is to be trained on.
+        steps: How long to train; None to choose.
+
+    Raises:
+        InputError: No frame can be trained on, or a file is none of what it should be.
+    """
+    frames = int((train.listed & has_objects(train)).sum())
+    if frames == 0:
+        raise InputError(f"{train.root}: no frame to train on: none has an object in it")
+    kind = "detector" if start.detector else "backbone" if start.backbone else "nothing"
+    reasons: dict[str, str] = {}
+    if start.detector is not None:
+        model, settings = _as_the_detector(start.detector, model)
+        settings_if_any: Nested = {}
+        reasons["settings"] = f"of {start.detector}, which it starts from"
+    else:
+        model = model or "mega_r50"
+        settings, settings_if_any = _new_network(train, kind, hardware, read_config(model)[0], reasons)
+    group_norm = settings.get("backbone.norm", read_config(model)[0]["backbone"].get("norm")) == "group"
+    recipe: Nested = {
+        "model": model,
+        "settings": settings,
+        "settings_if_any": settings_if_any,
+        "data": dict(data),
+        "start": {name: str(path) for name, path in start.model_dump().items() if path is not None},
+        **_schedule(frames, kind, hardware, reasons, steps=steps, group_norm=group_norm),
+    }
+    return Proposal({key: value for key, value in recipe.items() if value != {}}, reasons)
+
+
+def _as_the_detector(path: Path, model: str | None) -> tuple[str, Nested]:
+    """A model, and what of its configuration has to be as in a detector's weights."""
+    weights = read_weights(path)
+    if isinstance(weights, FlowNetWeights):
+        raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
+    depth = weights.told["backbone.depth"]
+    own = f"{weights.told['method.name']}_r{101 if depth == 101 else 50}"
+    model = model or own
+    theirs = _flat(_configuration(weights, own))
+    data, origin = read_config(model)
+    ours = _flat(_dumped(data, origin))
+    settings = {
+        path: theirs[path]
+        for path in ours
+        if path in theirs and theirs[path] != ours[path] and path not in {"classes", "method.name"}
+    }
+    return model, settings
+
+
+def _configuration(weights: Weights, name: str) -> Nested:
+    if weights.config is not None:
+        return _dumped(weights.config, str(weights.path))
+    data, origin = read_config(name)
+    return _dumped(data, origin)
+
+
+def _dumped(data: Mapping[str, Any], origin: str) -> Nested:
+    config: DetectorConfig[Any] = detector_config(data, origin=origin)
+    return config.model_dump(mode="json")
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Nested:
+    flat: Nested = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
+    return flat
+
+
+def _new_network(
+    train: Annotations, kind: str, hardware: Hardware, model: Nested, reasons: dict[str, str]
+) -> tuple[Nested, Nested]:
+    """Settings of a network whose detecting parts have random weights, at least."""
+    settings: Nested = {}
+    settings_if_any: Nested = {}
+    is_small = kind == "nothing" and hardware.device == "cpu"
+    shortest = model["input"]["min_size"]
+    if is_small:
+        settings, settings_if_any = dict(_SMALL), dict(_SMALL_IF_ANY)
+        sides = np.minimum(train.width, train.height)
+        shortest = int(np.clip(np.median(sides[sides > 0]) if (sides > 0).any() else 144, 96, 192)) // 16 * 16
+        settings |= {"input.min_size": shortest, "input.max_size": shortest * 5 // 3}
+        reasons["settings"] = "a small network, for there is no GPU and nothing to start from"
+    else:
+        settings |= {"input.min_size": shortest, "input.max_size": model["input"]["max_size"]}
+    reasons["settings.input.min_size"] = "the shorter side of a frame becomes this, pixels"
+    reasons["settings.input.max_size"] = "the longer side's limit"
+    settings["rpn.anchor_sizes"] = _anchors(
+        train, shortest, settings["input.max_size"], count=3 if is_small else 4
+    )
+    reasons["settings.rpn.anchor_sizes"] = "from small objects to large ones, pixels of the network's input"
+    if kind == "nothing":
+        settings |= _FROM_SCRATCH
+        reasons["settings.backbone.norm"] = (
+            "learns from random weights; with start.backbone take this line out, and run.frozen_stages: 2"
+        )
+    return settings, settings_if_any
+
+
+def _anchors(train: Annotations, min_size: int, max_size: int, *, count: int) -> list[int]:
+    """Sides of square anchors, from the small objects (5 %) to the large ones (95 %), evenly in ratio."""
+    frames = train.box_frames
+    sides = (train.boxes[:, 2:] - train.boxes[:, :2]).clip(min=1).astype(np.float64)
+    scale = np.ones(len(train))
+    for height, width in {*zip(train.height.tolist(), train.width.tolist(), strict=True)}:
+        if height and width:
+            scaled, _ = input_size(height, width, min_size=min_size, max_size=max_size)
+            scale[(train.height == height) & (train.width == width)] = scaled / height
+    small, large = np.quantile(np.sqrt(sides.prod(axis=1)) * scale[frames], (0.05, 0.95))
+    small, large = max(small, 12.0), max(large, 24.0)
+    sizes = np.geomspace(small, max(large, small * 2 ** (0.5 * (count - 1))), count)
+    return [int(4 * round(size / 4)) for size in sizes]
+
+
+def _schedule(
+    frames: int,
+    kind: str,
+    hardware: Hardware,
+    reasons: dict[str, str],
+    *,
+    steps: int | None,
+    group_norm: bool,
+) -> Nested:
+    batch = -(-_BATCH // hardware.count) * hardware.count
+    schedule = _SCHEDULES[kind]
+    fitting = int(np.clip(round(schedule.passes * frames / batch, -2), schedule.least, schedule.most))
+    steps = fitting if steps is None else steps
+    optimiser: Nested = {
+        "learning_rate": 0.01 if group_norm else 0.001,
+        "reference_batch": _BATCH,
+        "warmup": min(500, steps // 10),
+        "drops": [steps * 4 // 5],
+        "clip_norm": 5.0,
+    }
+    run: Nested = {
+        "steps": steps,
+        "batch": batch,
+        "frozen_stages": 0 if kind == "nothing" or group_norm else 2,
+        "dtype": "bfloat16" if hardware.bfloat16 else "float32",
+        "workers": min(2, max(hardware.cores // hardware.count - 1, 0)),
+    }
+    if 0 < hardware.memory < _LITTLE_MEMORY:
+        run["recompute"] = True
+        reasons["run.recompute"] = "the GPU has little memory: activations are computed twice"
+    reasons["run.steps"] = (
+        f"{steps * batch / frames:.1f} passes over {frames} frames with objects, {kind} to start from"
+    )
+    reasons["run.batch"] = "clips a step, over all processes"
+    reasons["run.dtype"] = f"made for: {hardware}"
+    reasons["optimiser.drops"] = "steps after which the learning rate is a tenth"
+    log = {"save_every": max(steps // 20, 100), "evaluate_every": max(steps // 3, 100)}
+    return {"optimiser": optimiser, "run": run, "log": log}
+
+
+def as_yaml(proposal: Proposal, *, head: list[str]) -> str:
+    """The recipe as YAML, with its reasons as comments.
+
+    Args:
+        proposal: The recipe.
+        head: Comments to begin with, a line each.
+    """
+    lines = [f"# {line}".rstrip() for line in head]
+    for section, values in proposal.recipe.items():
+        _write(lines, section, values, section, proposal.reasons, depth=0)
+    return "\n".join(lines) + "\n"
+
+
+def _write(
+    lines: list[str], key: str, value: Any, path: str, reasons: Mapping[str, str], *, depth: int
+) -> None:
+    indent = "  " * depth
+    comment = f"  # {reasons[path]}" if path in reasons else ""
+    if isinstance(value, Mapping):
+        lines.append(f"{indent}{key}:{comment}")
+        for name, inner in value.items():
+            _write(lines, name, inner, f"{path}.{name}", reasons, depth=depth + 1)
+    else:
+        text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+        lines.append(f"{indent}{key}: {text.removesuffix('...' + chr(10)).strip()}{comment}")

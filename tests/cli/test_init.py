@@ -1,0 +1,187 @@
+"""`megavid init`: from annotations to a recipe that trains."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors
+import yaml
+
+from megavid.cli import main
+from megavid.core.annotations import load_annotations
+from megavid.data.generated.write import GeneratedSet, write_generated_set
+from megavid.engine.hardware import Hardware
+from megavid.engine.training_setup import read_recipe
+from tests.cli.helpers import error_of
+from tests.data.cvat_export import write_cvat_export
+
+NAMES = ("pond", "river", "lake", "sea", "fen")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An export from CVAT, and the same videos in other forms."""
+    folder = tmp_path_factory.mktemp("data")
+    write_cvat_export(folder / "clips", names=NAMES, frames=6)
+    write_generated_set(folder / "balls", GeneratedSet(videos=5, frames=4, height=144, width=192))
+    parts = ["--subset", "vid_train"]
+    for form, name in (("cocovid", "balls.json"), ("yolo", "yolo")):
+        target = folder / name
+        assert main(["data", "export", str(folder / "balls"), "--to", form, *parts, "-o", str(target)]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def init(data: Path, *more: str, project: str = "project") -> int:
+    return main(["init", project, "--data", str(data), "--device", "cpu", *more])
+
+
+def recipe(project: str = "project") -> dict[str, Any]:
+    values: dict[str, Any] = yaml.safe_load(Path(project, "recipe.yaml").read_text())
+    return values
+
+
+def test_a_project_that_trains(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert init(made / "clips", "--start.detector", "single_frame_generated", "--model", "mega_r50") == 0
+    said = capsys.readouterr().out
+    assert "CVAT for video" in said
+    names = sorted(path.name for path in Path("project").iterdir())
+    assert names == ["data.png", "recipe.yaml", "train.parquet", "val.parquet"]
+    train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
+    assert (len(train), len(val)) == (24, 6)
+    assert {*train.video.tolist()}.isdisjoint(val.video.tolist())
+    assert "--check" in said
+    commands = [line.split("#")[0].split()[1:] for line in said.splitlines() if line.startswith("  megavid ")]
+    assert [command[0] for command in commands] == ["train", "train", "detect"]
+    assert main([*commands[0], "--device", "cpu"]) == 0
+    settings = recipe()["settings"]
+    with safetensors.safe_open(_shipped("single_frame_generated"), "pt") as file:
+        theirs = json.loads(file.metadata()["config"])
+    assert settings["backbone.width"] == theirs["backbone"]["width"]
+    assert settings["rpn.anchor_sizes"] == theirs["rpn"]["anchor_sizes"]
+    assert settings["method.hidden"] == theirs["method"]["hidden"]
+
+
+def _shipped(name: str) -> Path:
+    from megavid.convert.weights import find_weights
+
+    return find_weights(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"), [("balls", "ImageNet VID"), ("balls.json", "CocoVID"), ("yolo", "YOLO")]
+)
+def test_formats(made: Path, here: Path, capsys: pytest.CaptureFixture[str], name: str, told: str) -> None:
+    if name == "yolo":  # its images belong beside its labels
+        shutil.copytree(made / "yolo", here / "yolo")
+        shutil.copytree(made / "balls" / "Data", here / "yolo" / "images" / "Data")
+    images = ["--images", str(made / "balls")] if name == "balls.json" else []
+    assert init((here if name == "yolo" else made) / name, *images) == 0
+    assert told in capsys.readouterr().out
+    read_recipe("project/recipe.yaml")
+    # From nothing on a CPU: a small network that learns without batch norm's statistics.
+    assert recipe()["settings"]["backbone.norm"] == "group"
+    assert recipe()["run"]["frozen_stages"] == 0
+
+
+def test_a_data_set_that_says_what_to_validate_on(made: Path, here: Path) -> None:
+    assert init(made / "balls") == 0
+    train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
+    assert all("train" in file for file in train.files.to_pylist())
+    assert all("val" in file for file in val.files.to_pylist())
+    assert init(made / "balls", "--val", str(made / "clips"), project="other") == 0
+    assert len(load_annotations(Path("other", "val.parquet"))) == 30
+
+
+def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
+    assert init(made / "clips", "--input.max_size", "500") == 0
+    settings = recipe()["settings"]
+    assert settings["input.min_size"] == 144
+    assert settings["input.max_size"] == 500
+    anchors = settings["rpn.anchor_sizes"]
+    assert len(anchors) == 3
+    assert 12 <= anchors[0] < anchors[1] < anchors[2] <= 144
+
+
+@pytest.mark.parametrize(
+    ("hardware", "expected"),
+    [
+        (Hardware("cuda", 4, 80 * 2**30, 32, bfloat16=True), {"batch": 4, "dtype": "bfloat16", "workers": 2}),
+        (Hardware("cuda", 6, 80 * 2**30, 32, bfloat16=True), {"batch": 6, "dtype": "bfloat16", "workers": 2}),
+        (
+            Hardware("cuda", 1, 8 * 2**30, 2, bfloat16=False),
+            {"batch": 4, "dtype": "float32", "recompute": True, "workers": 1},
+        ),
+    ],
+)
+def test_other_hardware(
+    made: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
+) -> None:
+    monkeypatch.setattr("megavid.engine.hardware.find_hardware", lambda device: hardware)
+    assert init(made / "clips", "--start.backbone", "resnet50.pth") == 0
+    values = recipe()
+    assert values["model"] == "mega_r50"
+    assert values["start"] == {"backbone": "resnet50.pth"}
+    assert {name: values["run"][name] for name in expected} == expected
+    # Published batch norm, its first stages frozen, and the published size.
+    assert "backbone.norm" not in values["settings"]
+    assert values["run"]["frozen_stages"] == 2
+    assert values["settings"]["input.min_size"] == 600
+    assert values["optimiser"]["learning_rate"] == 0.001
+    assert ("recompute" in values["run"]) == ("recompute" in expected)
+
+
+def test_how_long_it_trains(made: Path, here: Path) -> None:
+    assert init(made / "clips", "--run.steps", "50") == 0
+    assert recipe()["run"]["steps"] == 50
+    assert recipe()["optimiser"]["drops"] == [40]
+    assert recipe()["optimiser"]["warmup"] == 5
+
+
+def test_a_single_video(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_cvat_export(here / "one", names=("pond",), frames=3)
+    assert init(data) == 0
+    assert "nothing, for there is but one video" in capsys.readouterr().out
+    assert recipe()["data"]["val"] is None
+    assert not Path("project", "val.parquet").exists()
+
+
+def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = made / "clips"
+    for arguments, told in (
+        (["--val-share", "1.5"], "--val-share: expected a number between 0 and 1"),
+        (["--model", "mega_r18"], "mega_r18: no such configuration"),
+        (["--start.detector", "none.pth"], "none.pth: no such weight file"),
+        (["--run.stepz", "5"], "run.stepz: unknown key"),
+        (["--val", "nowhere"], "nowhere: no such file or folder"),
+    ):
+        assert init(clips, *arguments) == 2
+        assert told in error_of(capsys)
+        assert not Path("project").exists()
+        assert list(here.iterdir()) == []
+    Path("project").mkdir()
+    Path("project", "mine.txt").touch()
+    assert init(clips) == 2
+    assert "project: is there already" in error_of(capsys)
+
+
+def test_what_cannot_be_trained_on(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(made / "clips", "clips")
+    Path("clips", "river.mp4").write_bytes(b"no video")
+    assert init(Path("clips")) == 2
+    assert "river.mp4" in error_of(capsys)
+    no_objects = write_cvat_export(Path("empty"), names=("pond", "fen"), frames=2)
+    for file in no_objects.glob("*.xml"):
+        text = file.read_text()
+        file.write_text(text[: text.index("<track")] + "</annotations>")
+    assert init(no_objects) == 2
+    assert "no frame to train on" in error_of(capsys)
