@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV := .venv/.installed
 
-.PHONY: demo test lint bench
+.PHONY: demo test lint docs bench
 
 demo: $(VENV)
 	rm -rf demo_output
@@ -15,6 +15,9 @@ lint: $(VENV)
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/mypy
+
+docs: $(VENV)
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 bench: $(VENV)
 	.venv/bin/python -m benchmarks.speed --plot docs/speed.png

@@ -56,7 +56,8 @@ def load_detector(
         weights: megavid's `.safetensors`, a checkpoint of the original release as it is, or a name of
             `shipped_weights`. None gives random, untrained weights.
         device: "auto" takes the first of cuda, mps and cpu that is there.
-        min_size, max_size: The network's input size, pixels (`InputConfig`); None leaves the configured.
+        min_size: Of the network's input, pixels (`InputConfig`); None leaves the configured.
+        max_size: The same.
         overrides: Other values of the configuration by dotted path, such as {"method.window": 6}.
         inference: How it computes: in which type, and what makes it fast. None leaves the network as it was
             built, so that it can be trained or saved.

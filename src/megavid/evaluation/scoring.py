@@ -153,8 +153,13 @@ def average_precision_by_motion(
     The same as `average_precision` for each, in less time. Overall, objects of any motion count.
 
     Args:
+        found: As there, and so all of the following.
+        truth: M objects.
+        num_frames: Frames.
+        num_classes: Classes.
+        motion_iou: (M,) or None.
         ignored: bool (M,), objects that do not count whatever their motion: crowds, those too difficult.
-        found, truth, num_frames, num_classes, motion_iou, count_empty_frames: As there.
+        count_empty_frames: Whether frames without objects count.
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     names = [name for name in MOTION_RANGES if name == "all" or motion is not None]

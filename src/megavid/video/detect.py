@@ -35,7 +35,11 @@ def detect_video(
             come from all of it. An iterator, a camera or a stream is taken as it comes.
         batch_size: Frames that go through the network together.
         fps: Frames a second, where the frames come without times: images and arrays, 25 by default.
-        score_threshold, causal, global_order, seed, official_quirks: See `VideoSession`.
+        score_threshold: See `VideoSession`, and for all of the following.
+        causal: No look-ahead.
+        global_order: Which frames are global ones.
+        seed: Of their choice.
+        official_quirks: As the original release does it.
 
     Raises:
         InputError: The video cannot be read, or an option doesn't fit.

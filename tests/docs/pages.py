@@ -1,0 +1,92 @@
+"""Code blocks of Markdown pages, and commands made small enough to run in a test."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs").rglob("*.md")))]
+
+NOT_RUN = "<!-- not run:"
+
+
+@dataclass(frozen=True)
+class Block:
+    """A code block of a page.
+
+    Attributes:
+        kind: "sh", "python", "yaml", or "" for none.
+        title: The file that it is to be saved as; "" for none.
+        text: What is in it.
+        runs: Whether it can be run here; the page says why not.
+    """
+
+    kind: str
+    title: str
+    text: str
+    runs: bool
+
+
+def blocks(page: str) -> list[Block]:
+    """The code blocks of a page, in order."""
+    lines, found = (ROOT / page).read_text().splitlines(), []
+    start: int | None = None
+    for number, line in enumerate(lines):
+        if not line.startswith("```"):
+            continue
+        if start is None:
+            start = number
+            continue
+        kind, _, rest = lines[start].removeprefix("```").partition(" ")
+        title = re.fullmatch(r'title="([^"]+)"', rest)
+        runs = start == 0 or not lines[start - 1].startswith(NOT_RUN)
+        text = "\n".join(lines[start + 1 : number]) + "\n"
+        found.append(Block(kind, title[1] if title else "", text, runs))
+        start = None
+    assert start is None, f"{page}: a code block has no end"
+    return found
+
+
+def commands(block: Block) -> Iterator[list[str]]:
+    """The command lines of a shell block, without comments; `torchrun` is taken off."""
+    for line in block.text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        if words and words[0] == "torchrun":
+            words = words[words.index("megavid") :]
+        if words:
+            yield words
+
+
+def made_small(arguments: list[str]) -> list[str]:
+    """A command of megavid's that does the same with fewer steps, frames and pixels.
+
+    Compiling is left out (it has tests of its own), and so are weights that are no part of the package.
+    """
+    left_out = {"--start.backbone", "--start.flow"}
+    kept: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        if word in left_out:
+            next(words)
+        elif word == "--videos":
+            kept += [word, str(min(int(next(words)), 10))]
+        elif word != "--compile":
+            kept.append(word)
+    if kept[0] == "train":
+        kept += ["--run.steps", "2", "--optimiser.drops", "[]", "--run.workers", "0", "--run.batch", "1"]
+    if kept[0] == "benchmark":
+        kept += ["--frames", "2", "--height", "72", "--width", "96"]
+        if "mega_r101" in kept:
+            kept += ["--backbone.depth", "18", "--backbone.width", "8", "--backbone.reduce_channels", "16"]
+        if any("mega" in word for word in kept):
+            kept += ["--method.window", "2", "--method.memory", "2"]
+    if kept[:2] == ["data", "synthesize"]:
+        kept += ["--frames", "6"]
+    if kept[0] in {"detect", "evaluate"} and "MEGA_R_101.pth" in kept:
+        kept += ["--input.min_size", "64", "--input.max_size", "96"]
+    return kept

@@ -1,0 +1,138 @@
+"""Every command and snippet of the README and the documentation runs, in the order of its page."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+import pytest
+import torch
+import tyro
+import yaml
+
+from megavid.cli import COMMANDS, main, split_overrides
+from megavid.convert.load import load_detector
+from megavid.core.config import validate
+from megavid.data.generated.camera import film
+from megavid.detection.detector import VideoDetector
+from megavid.detection.inference import FAST
+from megavid.engine.recipe import Recipe
+from megavid.engine.training_setup import SECTIONS
+from megavid.methods import METHODS, detector_config
+from tests.cli.helpers import write_video
+from tests.data.cvat_export import write_cvat_export
+from tests.data.ilsvrc_set import write_ilsvrc
+from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, made_small
+from tests.official import official_shapes, write_official
+
+OTHERS = {"pip", "make"}
+"""Commands that the gate runs."""
+
+
+@pytest.fixture(scope="module")
+def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the pages speak of as if it were there: a video, images, data, published weights."""
+    folder = tmp_path_factory.mktemp("stand_ins")
+    images = [frame.image for frame in film(seed=0, video=3, frames=4, height=72, width=96)]
+    write_video(folder / "clip.mp4", images)
+    (folder / "frames").mkdir()
+    for number, image in enumerate(images):
+        PIL.Image.fromarray(image).save(folder / "frames" / f"{number:06d}.png")
+    write_official(folder / "MEGA_R_101.pth", official_shapes("mega", 50))
+    write_ilsvrc(folder / "ILSVRC2015", val_videos=2, train_videos=1)
+    write_cvat_export(folder / "clips", names=("pond", "river", "lake", "sea", "fen"), frames=4)
+    return folder
+
+
+@pytest.fixture
+def here(stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A working directory with links to all of them."""
+    for path in stand_ins.iterdir():
+        (tmp_path / path.name).symlink_to(path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    known = dict(METHODS)
+    yield tmp_path
+    METHODS.clear()
+    METHODS.update(known)
+    sys.modules.pop("trailing", None)
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
+def test_a_page_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, object] = {"frames": [], **score_example()}
+    for block in blocks(page):
+        if block.title:
+            Path(block.title).write_text(block.text)
+        if block.kind == "sh":
+            for words in commands(block):
+                run(words, runs=block.runs)
+        elif block.kind == "python" and block.runs and not block.title:
+            with monkeypatch.context() as patch:
+                patch.setattr("megavid.convert.load.load_detector", load_small)
+                exec(compile(block.text, page, "exec"), names)
+        elif block.kind == "yaml":
+            check_yaml(block)
+
+
+def load_small(model: str | None = None, **options: Any) -> VideoDetector[Any, Any]:
+    """`load_detector` of what the weights are, with a small input, and not compiled."""
+    options.setdefault("device", "cpu")
+    options["inference"] = options.get("inference", FAST).model_copy(update={"compile": False})
+    return load_detector(None, overrides={"input.min_size": 64, "input.max_size": 96}, **options)
+
+
+def run(words: list[str], *, runs: bool) -> None:
+    """A command, or no more than whether there is such a command with such options."""
+    if words[0] in OTHERS:
+        return
+    assert words[0] == "megavid", words
+    if words[1] == "score" and "--compare" in words and not Path("base").exists():
+        shutil.copytree("eval", "base")  # two runs to compare, where a page has made one
+    if runs and words[1] != "demo":  # which the gate runs, too
+        assert main([*made_small(words[1:])]) == 0, words
+        return
+    arguments, overrides = split_overrides(words[1:])
+    tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    )
+    assert all(path.split(".")[0] in SECTIONS for path in overrides), words
+
+
+def check_yaml(block: Block) -> None:
+    values = yaml.safe_load(block.text)
+    if "method" in values:
+        if values["method"]["name"] in METHODS:
+            detector_config(values, origin="the page")
+    else:
+        validate(Recipe, values, origin="the page")
+
+
+def score_example() -> dict[str, object]:
+    """Two frames with an object each, both of them found."""
+    boxes = torch.tensor([[1.0, 2, 30, 40], [5.0, 6, 50, 60]]).numpy()
+    return {
+        **{"frame": [0, 1], "xyxy": boxes, "label": [0, 0]},
+        **{"found_frame": [0, 1], "found_xyxy": boxes, "found_label": [0, 0], "score": [0.9, 0.8]},
+    }
+
+
+def test_links_lead_somewhere() -> None:
+    for page in PAGES:
+        text = (ROOT / page).read_text()
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if not re.match(r"https?:", target):
+                assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
+
+
+def test_commands_in_running_text_are_commands() -> None:
+    for page in PAGES:
+        for name in re.findall(r"`megavid ([a-z]+)", (ROOT / page).read_text()):
+            assert name in COMMANDS, f"{page}: megavid {name}"
