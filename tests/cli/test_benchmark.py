@@ -58,7 +58,7 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
         "reuse": False,
         "compile": False,
     }
-    assert (report["model"], report["depth"]) == ("mega", 18)
+    assert (report["model"], report["backbone"]) == ("mega", "ResNet-18")
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
     assert "mega, ResNet-18, input 96x64, bfloat16, loose, channels_last, sum_cells" in shown

@@ -70,7 +70,9 @@ def test_another_mean_is_worked_in(resnet: nn.Module, tmp_path: Path) -> None:
     with torch.no_grad():
         for name in ("conv1", "bn1", "relu", "maxpool"):
             x = resnet.get_submodule(name)(x)
-        ours = detector.backbone.trunk.stem(rgb.flip(1) * 255 - torch.tensor(mean)[:, None, None])
+        ours = detector.backbone.trunk.get_submodule("stem")(
+            rgb.flip(1) * 255 - torch.tensor(mean)[:, None, None]
+        )
     # But for the border, where padding stands for another colour.
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     torch.testing.assert_close(ours[inner], x[inner], rtol=1e-3, atol=1e-3)

@@ -93,7 +93,7 @@ def _print(report: Mapping[str, Any], result: BenchmarkResult) -> None:
         f"torch {machine['torch']}, megavid {machine['megavid']}"
     )
     print(
-        f"{report['model']}, ResNet-{report['depth']}, input {width}x{height}, {inference['dtype']}, "
+        f"{report['model']}, {report['backbone']}, input {width}x{height}, {inference['dtype']}, "
         f"{', '.join(ways) or 'plain'}"
     )
     rows = {

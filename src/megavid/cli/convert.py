@@ -37,6 +37,6 @@ class Convert:
         if config is None:
             print(f"{self.target}: FlowNet")
         else:
-            backbone = f"ResNet-{config.backbone.depth}"
+            backbone = config.backbone.name
             print(f"{self.target}: {config.method.name}, {backbone}, {len(config.classes)} classes")
         return 0

@@ -13,6 +13,7 @@ from megavid.convert.load import load_flownet
 from megavid.convert.weights import FlowNetWeights, read_weights
 from megavid.core.errors import InputError
 from megavid.detection.detector import VideoDetector
+from megavid.nn.timm_parts import PRETRAINED, TimmPart, create
 
 
 @dataclass(frozen=True)
@@ -44,11 +45,20 @@ class Loaded:
 
 
 def load_backbone(detector: VideoDetector[Any, Any], path: Path) -> Loaded:
-    """Put an ImageNet ResNet into a detector's backbone (`read_backbone`).
+    """Put an ImageNet ResNet (`read_backbone`), or what timm has of its model, into a detector's backbone.
 
     Raises:
         InputError: The file is none, or of another depth or width.
     """
+    name = detector.config.backbone.timm
+    if name is not None:
+        model = create(name, weights=path)
+        parts = [module for module in detector.backbone.modules() if isinstance(module, TimmPart)]
+        for part in parts:
+            part.take(model)
+        return Loaded(path, sum(len(part.state_dict()) for part in parts), (), 0)
+    if path == PRETRAINED:
+        raise InputError(f"start.backbone: {path}: is for backbone.timm; of a ResNet, give a file")
     if detector.config.backbone.norm != "frozen_batch":
         raise InputError(f"{path}: its batch norm needs backbone.norm frozen_batch")
     state = read_backbone(path, mean=detector.config.input.mean)
@@ -115,7 +125,7 @@ def _load(detector: VideoDetector[Any, Any], state: dict[str, Tensor], path: Pat
         example = wrong[0] if wrong else next(iter(state), "nothing")
         shapes = f" {tuple(state[example].shape)} for {tuple(wanted[example].shape)}" if wrong else ""
         raise InputError(
-            f"{path}: does not fit {detector.config.method.name} with ResNet-{detector.config.backbone.depth}"
+            f"{path}: does not fit {detector.config.method.name} with {detector.config.backbone.name}"
             f" of width {detector.config.backbone.width}: {example}{shapes}"
         )
     detector.load_state_dict(fits, strict=False)

@@ -11,10 +11,11 @@ from torch.nn import functional as F
 from megavid.core.config import Config
 from megavid.core.stages import stage
 from megavid.nn.resnet import NORMS, DilatedStage5, ResNetTrunk
+from megavid.nn.timm_parts import TimmStage5, TimmTrunk, timm_parts
 
 
 class BackboneConfig(Config):
-    """A ResNet in the C4 arrangement with a dilated conv5.
+    """A ResNet in the C4 arrangement with a dilated conv5, or a model of timm's in its place.
 
     Attributes:
         depth: 18, 34, 50 or 101.
@@ -23,12 +24,21 @@ class BackboneConfig(Config):
             models), or null to pool from all of them (R-101).
         norm: "frozen_batch" as published, for weights that were trained with batch norm elsewhere; "group"
             to train from scratch.
+        timm: A model's name in the library timm, such as "convnext_tiny", in place of the ResNet: `depth`,
+            `width` and `norm` then mean nothing. Any that is a sequence of stages with maps of stride 16 and
+            32.
     """
 
     depth: Literal[18, 34, 50, 101]
     width: int = Field(ge=8)
     reduce_channels: int | None = Field(ge=1)
     norm: Literal["frozen_batch", "group"] = "frozen_batch"
+    timm: str | None = None
+
+    @property
+    def name(self) -> str:
+        """What to call it: ResNet-50, or the model's name in timm."""
+        return f"ResNet-{self.depth}" if self.timm is None else self.timm
 
 
 class Backbone(nn.Module):
@@ -44,8 +54,14 @@ class Backbone(nn.Module):
 
     def __init__(self, config: BackboneConfig) -> None:
         super().__init__()
-        self.trunk = ResNetTrunk(depth=config.depth, width=config.width, norm=NORMS[config.norm])
-        self.stage5 = DilatedStage5(depth=config.depth, width=config.width, norm=NORMS[config.norm])
+        self.trunk: ResNetTrunk | TimmTrunk
+        self.stage5: DilatedStage5 | TimmStage5
+        if config.timm is None:
+            norm = NORMS[config.norm]
+            self.trunk = ResNetTrunk(depth=config.depth, width=config.width, norm=norm)
+            self.stage5 = DilatedStage5(depth=config.depth, width=config.width, norm=norm)
+        else:
+            self.trunk, self.stage5 = timm_parts(config.timm)
         channels = self.stage5.out_channels
         self.reduce = nn.Conv2d(channels, config.reduce_channels, 1) if config.reduce_channels else None
         self.c4_channels = self.trunk.out_channels
@@ -68,5 +84,4 @@ class Backbone(nn.Module):
 
     def first_stages(self, count: int) -> list[nn.Module]:
         """The first `count` of conv1, conv2, conv3 and conv4."""
-        trunk = self.trunk
-        return [trunk.stem, *(trunk.get_submodule(f"layer{stage}") for stage in (1, 2, 3))][:count]
+        return self.trunk.first_stages(count)

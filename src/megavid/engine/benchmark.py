@@ -154,7 +154,7 @@ def as_json(
     detector: VideoDetector[Any, Any], options: BenchmarkOptions, result: BenchmarkResult
 ) -> dict[str, Any]:
     """All that there is to say of a measurement, as JSON values."""
-    about = {"model": detector.config.method.name, "depth": detector.config.backbone.depth}
+    about = {"model": detector.config.method.name, "backbone": detector.config.backbone.name}
     inference = detector.inference.model_dump(mode="json")
     return {
         **about,

@@ -59,6 +59,7 @@ class StartConfig(Config):
 
     Attributes:
         backbone: ResNet weights from ImageNet: torchvision's (`.pth`) or MSRA's in Detectron's form (`.pkl`).
+            For a model of timm's: a file of its weights, or "pretrained" to have timm download them.
         detector: A whole detector, of this method or another that shares parts with it (RDN from RDN-base),
             with these classes or others: megavid's `.safetensors` or a checkpoint of the original release.
         flow: FlowNet's weights, for DFF and FGFA.

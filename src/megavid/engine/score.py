@@ -200,8 +200,8 @@ def describe(predictions: Predictions) -> dict[str, str]:
     told = predictions.metadata
     about = {"predictions": str(predictions.origin)}
     if "config" in told:
-        config = told["config"]
-        about["model"] = f"{config['method']['name']}, ResNet-{config['backbone']['depth']}"
+        method, backbone = told["config"]["method"], told["config"]["backbone"]
+        about["model"] = f"{method['name']}, {backbone.get('timm') or 'ResNet-' + str(backbone['depth'])}"
     for key in ("weights", "weights_sha256"):
         if key in told:
             about[key] = str(told[key])

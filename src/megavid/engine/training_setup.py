@@ -169,7 +169,8 @@ def make_detector(
 
 
 def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector[Any, Any]) -> None:
-    if detector.config.backbone.norm == "frozen_batch":
+    backbone = detector.config.backbone
+    if backbone.timm is None and backbone.norm == "frozen_batch":
         logger.warning(
             "frozen batch norm, and no weights to start from: this will hardly learn. Give start.backbone or "
             "start.detector, or train from scratch with backbone.norm group"

@@ -9,6 +9,7 @@ from torch.nn import init
 
 from megavid.nn.flownet import FlowNet, Refinement
 from megavid.nn.relation import Relation
+from megavid.nn.timm_parts import TimmPart
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -17,9 +18,16 @@ def initialise(model: nn.Module) -> None:
     """Give the layers of a model new random weights, in place.
 
     Convolutions get He's normal initialisation (He et al., ICCV 2015), fully-connected layers a uniform one.
-    Relation modules and predicted flow begin near zero. Biases are zero.
+    Relation modules and predicted flow begin near zero. Biases are zero. What is timm's is as timm
+    makes it.
     """
+    own = [module for module in model.modules() if isinstance(module, TimmPart)]
+    theirs = {module for part in own for module in part.modules()}
+    for part in own:
+        part.initialise()
     for module in model.modules():
+        if module in theirs:
+            continue
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, nn.Linear):

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.checkpoint import checkpoint
 from torchvision.ops import FrozenBatchNorm2d
+
+from megavid.nn.recompute import run
 
 DEPTHS: dict[int, tuple[int, int, int, int]] = {
     18: (2, 2, 2, 2),
@@ -166,8 +166,12 @@ class ResNetTrunk(nn.Module):
         """(B, 3, H, W) -> (B, out_channels, ceil(H / 16), ceil(W / 16))."""
         x = self.stem(images)
         for stage in (1, 2, 3):
-            x = _run(self.get_submodule(f"layer{stage}"), x, recompute=self.recompute)
+            x = run(self.get_submodule(f"layer{stage}"), x, recompute=self.recompute)
         return cast(Tensor, x)
+
+    def first_stages(self, count: int) -> list[nn.Module]:
+        """The first `count` of conv1, conv2, conv3 and conv4."""
+        return [self.stem, *(self.get_submodule(f"layer{stage}") for stage in (1, 2, 3))][:count]
 
 
 class DilatedStage5(nn.Module):
@@ -191,14 +195,7 @@ class DilatedStage5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C4, H, W) -> (B, out_channels, H, W)."""
-        return _run(self.layer4, x, recompute=self.recompute)
-
-
-def _run(module: nn.Module, x: Tensor, *, recompute: bool) -> Tensor:
-    """What a module makes of x; with `recompute` its insides are computed again for the gradient."""
-    if recompute and torch.is_grad_enabled():
-        return cast(Tensor, checkpoint(module, x, use_reentrant=False))
-    return cast(Tensor, module(x))
+        return run(self.layer4, x, recompute=self.recompute)
 
 
 def _block(depth: int) -> type[BasicBlock] | type[Bottleneck]:
