@@ -9,7 +9,7 @@ demo: $(VENV)
 	.venv/bin/megavid demo -o demo_output
 
 test: $(VENV)
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest -n auto --maxprocesses 8 --dist worksteal
 
 lint: $(VENV)
 	.venv/bin/ruff check

@@ -15,6 +15,10 @@ from megavid.core.frames import Image
 from megavid.data.generated.camera import film
 from megavid.detection.detector import VideoDetector
 
+# Networks this small are faster on one thread, and other tests have the other cores.
+torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
+
 SHARED = Path(__file__).parents[2] / "shared"
 
 TINY: dict[str, Any] = {

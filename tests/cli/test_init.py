@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,47 @@ def test_a_data_set_that_says_what_to_validate_on(made: Path, here: Path) -> Non
     assert all("val" in file for file in val.files.to_pylist())
     assert init(made / "balls", "--val", str(made / "clips"), project="other") == 0
     assert len(load_annotations(Path("other", "val.parquet"))) == 30
+    train = load_annotations(Path("other", "train.parquet"))
+    assert all("train" in file for file in train.files.to_pylist())
+
+
+def test_frames_on_both_sides(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert init(made / "clips", "--val", str(made / "clips" / "fen.xml")) == 2
+    assert "fen.mp4: is to train on and to validate on, as 6 frames in all are" in error_of(capsys)
+    other = write_cvat_export(here / "other", names=("pond",), frames=2)
+    file = other / "pond.xml"
+    file.write_text(
+        re.sub(r"<name>(\w+)<", r"<name>my_\1<", file.read_text()).replace('label="', 'label="my_')
+    )
+    assert init(made / "clips", "--val", str(other)) == 2
+    assert "has none of the classes to train on" in error_of(capsys)
+
+
+def test_sizes_that_annotations_do_not_say(made: Path, here: Path) -> None:
+    shutil.copytree(made / "clips", "clips")
+    for name in NAMES:  # of MOT there may be a video and gt.txt, and nothing more
+        Path("mot", name, "gt").mkdir(parents=True)
+        rows = "".join(f"{frame},1,10,10,40,40,1,1,1\n" for frame in range(1, 7))
+        Path("mot", name, "gt", "gt.txt").write_text(rows)
+        shutil.move(Path("clips", f"{name}.mp4"), Path("mot", f"{name}.mp4"))
+    assert init(Path("mot"), "--classes", "ball") == 0
+    assert load_annotations(Path("project", "train.parquet")).width.tolist() == [192] * 24
+    # 40 pixels of 144; the network's input is as large.
+    assert recipe()["settings"]["rpn.anchor_sizes"][0] == 40
+
+
+def test_more_annotations_than_frames(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(made / "clips", "clips")
+    short = write_cvat_export(here / "short", names=("pond",), frames=3)
+    shutil.copy(short / "pond.mp4", Path("clips", "pond.mp4"))
+    assert init(Path("clips")) == 2
+    assert "the video has 3 frames" in error_of(capsys)
+
+
+def test_a_backbone_of_timms(made: Path, here: Path) -> None:
+    assert init(made / "clips", "--backbone.timm", "convnext_atto") == 0
+    assert "backbone.norm" not in recipe()["settings"]
+    assert recipe()["settings"]["backbone.timm"] == "convnext_atto"
 
 
 def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
@@ -127,6 +169,7 @@ def test_other_hardware(
     made: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("megavid.engine.hardware.find_hardware", lambda device: hardware)
+    Path("resnet50.pth").touch()
     assert init(made / "clips", "--start.backbone", "resnet50.pth") == 0
     values = recipe()
     assert values["model"] == "mega_r50"
@@ -152,6 +195,7 @@ def test_a_single_video(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert init(data) == 0
     assert "nothing, for there is but one video" in capsys.readouterr().out
     assert recipe()["data"]["val"] is None
+    assert "val:" in Path("project", "recipe.yaml").read_text()
     assert not Path("project", "val.parquet").exists()
 
 
@@ -161,13 +205,18 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--val-share", "1.5"], "--val-share: expected a number between 0 and 1"),
         (["--model", "mega_r18"], "mega_r18: no such configuration"),
         (["--start.detector", "none.pth"], "none.pth: no such weight file"),
+        (["--start.backbone", "none.pth"], "none.pth: no such file"),
         (["--run.stepz", "5"], "run.stepz: unknown key"),
+        (["--run.steps", "abc"], "--run.steps: expected a whole number"),
+        (["--method.nonsense", "5"], "method.nonsense: unknown key"),
         (["--val", "nowhere"], "nowhere: no such file or folder"),
     ):
         assert init(clips, *arguments) == 2
         assert told in error_of(capsys)
         assert not Path("project").exists()
         assert list(here.iterdir()) == []
+    assert init(clips, project=".") == 2
+    assert ".: is the working directory" in error_of(capsys)
     Path("project").mkdir()
     Path("project", "mine.txt").touch()
     assert init(clips) == 2

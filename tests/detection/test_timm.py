@@ -134,6 +134,9 @@ def test_recomputing_changes_nothing(make_frames: MakeFrames) -> None:
         ("convnext_nano_but_not", "timm has no model"),
         ("vit_tiny_patch16_224", "expected a sequence of stages"),
         ("efficientnet_b0", "expected a sequence of stages"),
+        ("maxvit_rmlp_pico_rw_256", "takes no image of any size"),
+        ("levit_128s", "takes no image of any size"),
+        ("inception_v3", "not of strides 16 and 32 throughout"),
     ],
 )
 def test_mistakes(name: str, told: str) -> None:

@@ -17,12 +17,12 @@ import yaml
 
 from megavid.cli import COMMANDS, main, split_overrides
 from megavid.convert.load import load_detector
-from megavid.core.config import validate
+from megavid.core.config import parse_overrides, validate
 from megavid.data.generated.camera import film
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import FAST
 from megavid.engine.recipe import Recipe
-from megavid.engine.training_setup import SECTIONS
+from megavid.engine.training_setup import SECTIONS, read_recipe
 from megavid.methods import METHODS, detector_config
 from tests.cli.helpers import write_video
 from tests.data.cvat_export import write_cvat_export
@@ -94,6 +94,9 @@ def run(words: list[str], *, runs: bool) -> None:
     assert words[0] == "megavid", words
     if words[1] == "score" and "--compare" in words and not Path("base").exists():
         shutil.copytree("eval", "base")  # two runs to compare, where a page has made one
+    if words[1:3] == ["train", "generated"]:
+        arguments, overrides = split_overrides(words[3:])
+        read_recipe(words[2], overrides=parse_overrides(overrides))  # as it stands, before it is made small
     if runs and words[1] != "demo":  # which the gate runs, too
         assert main([*made_small(words[1:])]) == 0, words
         return
@@ -134,5 +137,9 @@ def test_links_lead_somewhere() -> None:
 
 def test_commands_in_running_text_are_commands() -> None:
     for page in PAGES:
-        for name in re.findall(r"`megavid ([a-z]+)", (ROOT / page).read_text()):
-            assert name in COMMANDS, f"{page}: megavid {name}"
+        for text in re.findall(r"`((?:torchrun [^`]*)?megavid [a-z][^`]*)`", (ROOT / page).read_text()):
+            [words] = commands(Block("sh", "", text + "\n", runs=False))
+            assert words[1] in COMMANDS, f"{page}: {text}"
+            is_whole = "..." not in words and "--help" not in words
+            if is_whole and any(word.startswith("-") for word in words):
+                run(words, runs=False)

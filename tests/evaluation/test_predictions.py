@@ -12,7 +12,7 @@ import torch
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
 from megavid.core.frames import FrameResult
-from megavid.evaluation.predictions import METADATA_KEY, SCHEMA, PredictionWriter
+from megavid.evaluation.predictions import METADATA_KEY, SCHEMA, PredictionWriter, merge_predictions
 
 
 def result(index: int, count: int) -> FrameResult:
@@ -68,3 +68,15 @@ def test_a_video_without_detections(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         PredictionWriter(tmp_path / "nowhere" / "p.parquet", metadata={})
+
+
+def test_files_from_before_there_were_tracks(tmp_path: Path) -> None:
+    writer = PredictionWriter(tmp_path / "new.parquet", metadata={})
+    writer.write("clip", result(0, 2))
+    writer.close()
+    table = pq.read_table(tmp_path / "new.parquet")
+    about = {METADATA_KEY: pq.read_metadata(tmp_path / "new.parquet").metadata[METADATA_KEY.encode()]}
+    old = table.drop_columns(["track"]).replace_schema_metadata(about)
+    pq.write_table(old, tmp_path / "old.parquet")
+    merge_predictions([tmp_path / "old.parquet"], tmp_path / "again.parquet", metadata={})
+    assert pq.read_table(tmp_path / "again.parquet").equals(table)

@@ -31,7 +31,8 @@ def test_an_id_stays_with_its_object() -> None:
         assert detections.tracks is not None
         ids.append(detections.tracks.tolist() if t % 2 else detections.tracks.tolist()[::-1])
     assert ids[-1][0] != ids[-1][1]
-    assert all(pair == ids[-1] for pair in ids[2:])
+    assert ids[0] == [-1, -1]
+    assert all(pair == ids[-1] for pair in ids[1:])
     assert min(ids[-1]) >= 0
 
 

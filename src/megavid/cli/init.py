@@ -27,8 +27,8 @@ class Init:
     """Make a project of annotated videos: look at them, split them and propose a recipe.
 
     PROJECT: the folder to make. Writes train.parquet and val.parquet (the annotations; images and videos stay
-    where they are), data.png, and recipe.yaml with the reason for each value, and says how to go on. Any
-    value of the recipe can be set by its path; what there is to start from decides the most:
+    where they are), data.png, and recipe.yaml with the reasons for what was chosen, and says how to go on.
+    Any value of the recipe can be set by its path; what there is to start from decides the most:
     --start.detector FILE or --start.backbone FILE
     """
 
@@ -50,8 +50,6 @@ class Init:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from dataclasses import replace
-
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
         from megavid.engine.hardware import find_hardware
@@ -63,14 +61,13 @@ class Init:
         check_is_new(self.project)
         hardware = find_hardware(self.device)
         source, problems = self.options.source(self.data), self.options.problems()
-        val = None if self.val is None else replace(source, path=self.val)
-        split = open_split(source, val, share=self.val_share, seed=self.seed, problems=problems)
+        split = open_split(source, self.val, share=self.val_share, seed=self.seed, problems=problems)
         report_problems(problems)
         self._say_what_there_is(source, split)
         with frame_progress() as progress:
-            task = progress.add_task("images", total=None)
+            tasks = {name: progress.add_task(name, total=None) for name in ("train", "val")}
             found = check_split(
-                split, progress=lambda n, total: progress.update(task, completed=n, total=total)
+                split, progress=lambda name, n, total: progress.update(tasks[name], completed=n, total=total)
             )
         _say_what_is_odd(found, split)
         recipe = create_project(

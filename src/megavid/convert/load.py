@@ -65,7 +65,7 @@ def load_detector(
     Raises:
         InputError: A file, a key or a value is wrong, or weights and configuration don't fit each other.
 
-    Example:
+    Examples:
         >>> detector = load_detector("mega_r101", weights="MEGA_R_101.pth", device="cpu")
     """
     place = find_device(device)

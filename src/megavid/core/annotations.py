@@ -239,7 +239,7 @@ class AnnotationBuilder:
         root: The folder that file names are relative to.
         category_ids: (C,) what the format calls the classes; 1 to C by default.
 
-    Example:
+    Examples:
         >>> builder = AnnotationBuilder(("cat",), root=folder)
         >>> builder.video("clip")
         >>> builder.frame(0, file="clip/000000.jpg", width=640, height=480)

@@ -27,7 +27,7 @@ class Detections:
         tracks: (N,) int64, ids of instances within the video, -1 for boxes that belong to none yet; None
             where nobody tracked them.
 
-    Example:
+    Examples:
         >>> confident = detections[detections.scores > 0.5]
     """
 

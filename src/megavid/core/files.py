@@ -24,7 +24,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     Raises:
         InputError: The file cannot be made there: no such folder, no permission, no space.
 
-    Example:
+    Examples:
         >>> with atomic_path(Path("results.json")) as temporary:
         ...     temporary.write_text("{}")
     """

@@ -57,7 +57,7 @@ class Problems:
         hint: What the user may do about such an error, for its message.
         found: The problems so far, in the order found.
 
-    Example:
+    Examples:
         >>> problems = Problems(skip=True)
         >>> annotations = read_annotations(path, problems=problems)
         >>> problems.counts()

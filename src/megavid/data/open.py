@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from megavid.core.annotations import Annotations, load_annotations
 from megavid.core.errors import InputError
@@ -60,7 +61,7 @@ def open_annotations(source: Source, *, problems: Problems) -> Annotations:
         InputError: There is no such path, it is of no known format, or an option does not fit its format; or
             see `problems`.
 
-    Example:
+    Examples:
         >>> source = Source(path=Path("ILSVRC2015"), subset="vid_val")
         >>> annotations = open_annotations(source, problems=Problems())
     """
@@ -80,13 +81,13 @@ def format_of(source: Source) -> str:
     return name
 
 
-def known_split(source: Source) -> tuple[str, str] | None:
-    """The subsets of a data set that are to train and to validate on, where it has both; else None."""
-    if source.subset is not None:
-        return None
+def part_for(source: Source, purpose: Literal["train", "val"]) -> Source:
+    """The part of a data set that is for a purpose, where it has such a part; else all of it."""
+    if source.subset is not None or source.images is not None:  # somebody has said
+        return source
     there = FORMATS[format_of(source)].subsets(source.path)
-    pairs = (("train", "val"), ("vid_train", "vid_val"))
-    return next((pair for pair in pairs if set(pair) <= set(there)), None)
+    name = next((name for name in (purpose, f"vid_{purpose}") if name in there), None)
+    return source if name is None else replace(source, subset=name)
 
 
 def recognise(path: Path) -> str:

@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
+import os
 import shutil
-import tempfile
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from megavid.convert.load import read_config
 from megavid.core.annotations import Annotations
-from megavid.core.config import validate
+from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problem, Problems
 from megavid.data.check import check_annotations
-from megavid.data.open import Source, format_of, known_split, open_annotations
+from megavid.data.open import FORMATS, Source, format_of, open_annotations, part_for, recognise
 from megavid.data.split import split_videos
 from megavid.data.stats import compute_stats, plot_stats
 from megavid.engine.hardware import Hardware
 from megavid.engine.proposal import as_yaml, propose
-from megavid.engine.recipe import Recipe, StartConfig
+from megavid.engine.recipe import Recipe
 from megavid.engine.training_setup import override_recipe
+from megavid.methods import detector_config
+from megavid.video.files import VideoFile
+from megavid.video.folder import read_image
 
 TRAIN, VAL, RECIPE_FILE, PICTURE = "train.parquet", "val.parquet", "recipe.yaml", "data.png"
 
-_USELESS = {Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE, Kind.EMPTY_VIDEO}
+_USELESS = {Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE, Kind.NO_FRAME}
 """What can't be trained on."""
 
 
@@ -36,7 +41,7 @@ class Split:
     """Data to train on and to validate on.
 
     Attributes:
-        train, val: Both of the same classes; no `val` where there is but one video.
+        train, val: With classes in common and no frame; no `val` where there is but one video.
         known: The subsets that they are; None where videos were shared out at random.
     """
 
@@ -49,53 +54,119 @@ def check_is_new(folder: Path) -> None:
     """That a project can be made there.
 
     Raises:
-        InputError: There is something already.
+        InputError: There is something already, or it is the working directory.
     """
+    if folder.resolve() == Path.cwd():
+        raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there already; choose another name")
 
 
-def open_split(source: Source, val: Source | None, *, share: float, seed: int, problems: Problems) -> Split:
+def open_split(source: Source, val: Path | None, *, share: float, seed: int, problems: Problems) -> Split:
     """Read a data set and split it: as it says itself, or by whole videos.
 
     Args:
         source: The data set, or what to train on where `val` is given.
-        val: What to validate on.
+        val: Annotations of any format to validate on.
         share: The part of the frames that is wanted to validate on, where nobody has said.
         seed: Of the choice of videos.
         problems: See `open_annotations`.
 
     Raises:
-        InputError: As `open_annotations`; or nothing is in it.
+        InputError: As `open_annotations`; nothing is in it; or the two parts share frames or no class.
     """
-    if val is not None:
-        parts = [open_annotations(part, problems=problems) for part in (source, val)]
-        return Split(_in_use(parts[0], source), _in_use(parts[1], val), None)
-    known = known_split(source)
-    if known is not None:
-        parts = [open_annotations(replace(source, subset=name), problems=problems) for name in known]
-        return Split(_in_use(parts[0], source), _in_use(parts[1], source), known)
-    whole = _in_use(open_annotations(source, problems=problems), source)
-    if len(whole.videos) < 2:
+    train, known = part_for(source, "train"), None
+    if val is None:
+        other = part_for(source, "val")
+        if train.subset is None or other.subset is None or train.subset == other.subset:
+            return _by_videos(_open(source, problems), share=share, seed=seed)
+        known = (train.subset, other.subset)
+    else:
+        other = part_for(_like(source, val), "val")
+    split = Split(_open(train, problems), _open(other, problems), known)
+    _check_apart(split)
+    return split
+
+
+def _like(source: Source, path: Path) -> Source:
+    """Another data set, of any format, with the same names of classes and place of images."""
+    takes = FORMATS[recognise(path)].takes
+    return Source(
+        path=path,
+        classes=source.classes if "classes" in takes else None,
+        images=source.images if "images" in takes else None,
+    )
+
+
+def _by_videos(whole: Annotations, *, share: float, seed: int) -> Split:
+    if len(np.unique(whole.video)) < 2:
         return Split(whole, None, None)
     chosen = split_videos(whole, share=share, seed=seed)[whole.video]
     return Split(whole.select(~chosen), whole.select(chosen), None)
 
 
-def _in_use(annotations: Annotations, source: Source) -> Annotations:
+def _open(source: Source, problems: Problems) -> Annotations:
+    annotations = open_annotations(source, problems=problems)
     if len(annotations) == 0:
         raise InputError(f"{source.path}: has no frames")
-    return annotations
+    return _with_sizes(annotations)
 
 
-def check_split(split: Split, *, progress: Callable[[int, int], None]) -> list[Problem]:
+def _with_sizes(a: Annotations) -> Annotations:
+    """The same with the sizes of frames where the annotations don't say: those of their video's first one."""
+    width, height = a.width.copy(), a.height.copy()
+    for video in np.unique(a.video[(a.width == 0) | (a.height == 0)]).tolist():
+        frames = a.frames_of(video)
+        with suppress(InputError):  # of what cannot be read `check_split` says more
+            if a.sources[video]:
+                with VideoFile(a.root / a.sources[video]) as file:
+                    size = file.width, file.height
+            else:
+                image = read_image(a.root / a.files[frames.start].as_py())
+                size = image.shape[1], image.shape[0]
+            width[frames], height[frames] = size
+    return replace(a, width=width, height=height)
+
+
+def _check_apart(split: Split) -> None:
+    assert split.val is not None
+    train, val = split.train, split.val
+    if not set(train.classes) & set(val.classes):
+        raise InputError(
+            f"{val.root}: has none of the classes to train on: expected some of {', '.join(train.classes)}, "
+            f"got {', '.join(val.classes)}"
+        )
+    both = _frames(train) & _frames(val)
+    if both:
+        raise InputError(
+            f"{min(both)[0]}: is to train on and to validate on, as {len(both)} frames in all are"
+        )
+
+
+def _frames(a: Annotations) -> set[tuple[str, int]]:
+    """Each frame's file, and its number there where it is a video."""
+    files = a.files.to_pylist()
+    sources = [str(a.root / source) for source in a.sources]
+    return {
+        (str(a.root / file), 0) if file is not None else (sources[video], number)
+        for file, video, number in zip(files, a.video.tolist(), a.number.tolist(), strict=True)
+    }
+
+
+def check_split(split: Split, *, progress: Callable[[str, int, int], None]) -> list[Problem]:
     """What is wrong with the data, images included.
+
+    Args:
+        split: The data.
+        progress: Called with the part's name, the number of images done and that of all.
 
     Raises:
         InputError: Something that can't be trained on, such as a missing image.
     """
-    parts = [split.train] if split.val is None else [split.train, split.val]
-    found = [problem for part in parts for problem in check_annotations(part, progress=progress)]
+    found: list[Problem] = []
+    for name, part in (("train", split.train), ("val", split.val)):
+        if part is not None:
+            found += check_annotations(part, progress=partial(progress, name))
     # A part of a data set knows the names of all its videos.
     found = [problem for problem in found if problem.kind != Kind.EMPTY_VIDEO]
     useless = [problem for problem in found if problem.kind in _USELESS]
@@ -121,7 +192,7 @@ def create_project(
         split: The data.
         model: See `propose`.
         hardware: What it is to be trained on.
-        overrides: Other values of the recipe by dotted path; `start.*` decides what is proposed.
+        overrides: Other values of the recipe or its model by dotted path, on which what is proposed depends.
         head: Comments that the recipe begins with.
 
     Raises:
@@ -131,32 +202,26 @@ def create_project(
     data: dict[str, Any] = {"train": [{"path": str(folder / TRAIN)}], "val": None}
     if split.val is not None:
         data["val"] = {"path": str(folder / VAL)}
-    start = {path.removeprefix("start."): v for path, v in overrides.items() if path.startswith("start.")}
-    origin = str(folder / RECIPE_FILE)
-    proposal = propose(
-        split.train,
-        data=data,
-        model=model,
-        start=validate(StartConfig, start, origin="start"),
-        hardware=hardware,
-        steps=overrides.get("run.steps"),
-    )
-    values, recipe = override_recipe(proposal.recipe, overrides, origin=origin)
-    proposal = replace(proposal, recipe=values)
-    with ExitStack() as stack:
-        try:
-            folder.parent.mkdir(parents=True, exist_ok=True)
-            aside = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        except OSError as error:
-            raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
-        stack.callback(shutil.rmtree, aside, ignore_errors=True)
-        aside.chmod(0o755)
+    proposal = propose(split.train, data=data, model=model, hardware=hardware, overrides=overrides)
+    values, recipe = override_recipe(proposal.recipe, overrides, origin=str(folder / RECIPE_FILE))
+    config, origin = read_config(recipe.model)
+    settings = {**recipe.model_settings(config), "classes": list(split.train.classes)}
+    detector_config(with_overrides(config, settings), origin=origin)  # a wrong key shows now
+    text = as_yaml(replace(proposal, recipe=values), head=head)
+    place = folder.absolute()
+    aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        aside.mkdir(parents=True)
         split.train.save(aside / TRAIN)
         if split.val is not None:
             split.val.save(aside / VAL)
         plot_stats(compute_stats(split.train), aside / PICTURE)
-        (aside / RECIPE_FILE).write_text(as_yaml(proposal, head=head), encoding="utf-8")
-        aside.replace(folder)
+        (aside / RECIPE_FILE).write_text(text, encoding="utf-8")
+        aside.replace(place)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
     return recipe
 
 

@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import yaml
 
-from megavid.convert.load import read_config
+from megavid.convert.load import read_config, shipped_configs
 from megavid.convert.weights import FlowNetWeights, Weights, read_weights
 from megavid.core.annotations import Annotations
+from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.data.clips import has_objects
 from megavid.detection.detector import DetectorConfig
@@ -20,6 +21,7 @@ from megavid.detection.preprocess import input_size
 from megavid.engine.hardware import Hardware
 from megavid.engine.recipe import StartConfig
 from megavid.methods import detector_config
+from megavid.nn.timm_parts import PRETRAINED
 
 Nested = dict[str, Any]
 
@@ -93,45 +95,70 @@ def propose(
     *,
     data: Mapping[str, Any],
     model: str | None,
-    start: StartConfig,
     hardware: Hardware,
-    steps: int | None = None,
+    overrides: Mapping[str, Any],
 ) -> Proposal:
     """A recipe fitted to data and hardware.
 
     Args:
         train: What is to be trained on.
         data: The recipe's own section of this name.
-        model: A shipped configuration's name or a YAML file; None for MEGA, or for `start.detector`'s method.
-        start: Weights to start from.
+        model: A shipped configuration's name or a YAML file; None for MEGA, or for the method of the detector
+            to start from.
         hardware: What it is to be trained on.
-        steps: How long to train; None to choose.
+        overrides: What the user wants otherwise, by dotted path: what there is to start from, the number of
+            steps and of clips, and a backbone of timm's decide what fits.
 
     Raises:
-        InputError: No frame can be trained on, or a file is none of what it should be.
+        InputError: No frame can be trained on, or a file or a value is none of what it should be.
     """
     frames = int((train.listed & has_objects(train)).sum())
     if frames == 0:
         raise InputError(f"{train.root}: no frame to train on: none has an object in it")
+    start = _start(overrides)
     kind = "detector" if start.detector else "backbone" if start.backbone else "nothing"
     reasons: dict[str, str] = {}
+    settings_if_any: Nested = {}
     if start.detector is not None:
         model, settings = _as_the_detector(start.detector, model)
-        settings_if_any: Nested = {}
         reasons["settings"] = f"of {start.detector}, which it starts from"
+        group_norm = settings.get("backbone.norm") == "group"
     else:
+        is_small = kind == "nothing" and hardware.device == "cpu" and model in {None, *shipped_configs()}
         model = model or "mega_r50"
-        settings, settings_if_any = _new_network(train, kind, hardware, read_config(model)[0], reasons)
-    group_norm = settings.get("backbone.norm", read_config(model)[0]["backbone"].get("norm")) == "group"
+        settings, settings_if_any = _new_network(
+            train, _dumped(*read_config(model)), reasons, is_small=is_small
+        )
+        group_norm = kind == "nothing" and "backbone.timm" not in overrides
+        if group_norm:
+            settings |= _FROM_SCRATCH
+            reasons["settings.backbone.norm"] = (
+                "learns from random weights; with start.backbone take this line out, and run.frozen_stages: 2"
+            )
     recipe: Nested = {
         "model": model,
         "settings": settings,
         "settings_if_any": settings_if_any,
         "data": dict(data),
         "start": {name: str(path) for name, path in start.model_dump().items() if path is not None},
-        **_schedule(frames, kind, hardware, reasons, steps=steps, group_norm=group_norm),
+        **_schedule(frames, kind, hardware, overrides, reasons, group_norm=group_norm),
     }
     return Proposal({key: value for key, value in recipe.items() if value != {}}, reasons)
+
+
+def _start(overrides: Mapping[str, Any]) -> StartConfig:
+    """What there is to start from.
+
+    Raises:
+        InputError: It is not there.
+    """
+    given = {path.removeprefix("start."): v for path, v in overrides.items() if path.startswith("start.")}
+    start = validate(StartConfig, given, origin="start")
+    for name in ("backbone", "flow"):
+        path = getattr(start, name)
+        if path is not None and path != PRETRAINED and not path.is_file():
+            raise InputError(f"--start.{name}: {path}: no such file")
+    return start
 
 
 def _as_the_detector(path: Path, model: str | None) -> tuple[str, Nested]:
@@ -157,7 +184,7 @@ def _configuration(weights: Weights, name: str) -> Nested:
     if weights.config is not None:
         return _dumped(weights.config, str(weights.path))
     data, origin = read_config(name)
-    return _dumped(data, origin)
+    return _dumped(with_overrides(data, weights.told), origin)
 
 
 def _dumped(data: Mapping[str, Any], origin: str) -> Nested:
@@ -173,32 +200,23 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Nested:
 
 
 def _new_network(
-    train: Annotations, kind: str, hardware: Hardware, model: Nested, reasons: dict[str, str]
+    train: Annotations, model: Nested, reasons: dict[str, str], *, is_small: bool
 ) -> tuple[Nested, Nested]:
-    """Settings of a network whose detecting parts have random weights, at least."""
+    """Settings, and settings if any, of a network whose detecting parts have random weights, at least."""
     settings: Nested = {}
     settings_if_any: Nested = {}
-    is_small = kind == "nothing" and hardware.device == "cpu"
-    shortest = model["input"]["min_size"]
+    shortest, longest = model["input"]["min_size"], model["input"]["max_size"]
     if is_small:
         settings, settings_if_any = dict(_SMALL), dict(_SMALL_IF_ANY)
         sides = np.minimum(train.width, train.height)
         shortest = int(np.clip(np.median(sides[sides > 0]) if (sides > 0).any() else 144, 96, 192)) // 16 * 16
-        settings |= {"input.min_size": shortest, "input.max_size": shortest * 5 // 3}
+        longest = shortest * 5 // 3
         reasons["settings"] = "a small network, for there is no GPU and nothing to start from"
-    else:
-        settings |= {"input.min_size": shortest, "input.max_size": model["input"]["max_size"]}
+    settings |= {"input.min_size": shortest, "input.max_size": longest}
     reasons["settings.input.min_size"] = "the shorter side of a frame becomes this, pixels"
     reasons["settings.input.max_size"] = "the longer side's limit"
-    settings["rpn.anchor_sizes"] = _anchors(
-        train, shortest, settings["input.max_size"], count=3 if is_small else 4
-    )
+    settings["rpn.anchor_sizes"] = _anchors(train, shortest, longest, count=3 if is_small else 4)
     reasons["settings.rpn.anchor_sizes"] = "from small objects to large ones, pixels of the network's input"
-    if kind == "nothing":
-        settings |= _FROM_SCRATCH
-        reasons["settings.backbone.norm"] = (
-            "learns from random weights; with start.backbone take this line out, and run.frozen_stages: 2"
-        )
     return settings, settings_if_any
 
 
@@ -221,15 +239,15 @@ def _schedule(
     frames: int,
     kind: str,
     hardware: Hardware,
+    overrides: Mapping[str, Any],
     reasons: dict[str, str],
     *,
-    steps: int | None,
     group_norm: bool,
 ) -> Nested:
-    batch = -(-_BATCH // hardware.count) * hardware.count
+    batch = _count(overrides, "run.batch", default=-(-_BATCH // hardware.count) * hardware.count)
     schedule = _SCHEDULES[kind]
     fitting = int(np.clip(round(schedule.passes * frames / batch, -2), schedule.least, schedule.most))
-    steps = fitting if steps is None else steps
+    steps = _count(overrides, "run.steps", default=fitting)
     optimiser: Nested = {
         "learning_rate": 0.01 if group_norm else 0.001,
         "reference_batch": _BATCH,
@@ -255,6 +273,13 @@ def _schedule(
     reasons["optimiser.drops"] = "steps after which the learning rate is a tenth"
     log = {"save_every": max(steps // 20, 100), "evaluate_every": max(steps // 3, 100)}
     return {"optimiser": optimiser, "run": run, "log": log}
+
+
+def _count(overrides: Mapping[str, Any], path: str, *, default: int) -> int:
+    value = overrides.get(path, default)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise InputError(f"--{path}: expected a whole number from 1 on, got {value!r}")
+    return value
 
 
 def as_yaml(proposal: Proposal, *, head: list[str]) -> str:

@@ -169,11 +169,11 @@ def make_detector(
 
 
 def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector[Any, Any]) -> None:
-    backbone = detector.config.backbone
-    if backbone.timm is None and backbone.norm == "frozen_batch":
+    kinds = {type(module).__name__ for module in detector.backbone.modules()}
+    if any(kind.startswith("FrozenBatchNorm") for kind in kinds):  # torchvision's and timm's
         logger.warning(
             "frozen batch norm, and no weights to start from: this will hardly learn. Give start.backbone or "
-            "start.detector, or train from scratch with backbone.norm group"
+            "start.detector, or train from scratch with backbone.norm group, or a timm model with layer norm"
         )
     if recipe.run.frozen_stages:
         logger.warning(

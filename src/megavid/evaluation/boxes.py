@@ -24,7 +24,7 @@ class Boxes:
     Raises:
         InputError: Shapes don't fit, or a number is NaN.
 
-    Example:
+    Examples:
         >>> truth = Boxes([0, 0], [[0, 0, 10, 10], [20, 0, 30, 10]], [0, 1])
     """
 

@@ -115,7 +115,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """
     with reading(path):
         file = pq.read_metadata(path)
-        if not file.schema.to_arrow_schema().equals(SCHEMA):
+        if not _of_schema(file.schema.to_arrow_schema()):
             raise InputError(f"{path}: expected predictions that megavid wrote; its columns are others")
         metadata = {key.decode(): value for key, value in (file.metadata or {}).items()}
         about: dict[str, Any] = json.loads(metadata[METADATA_KEY])
@@ -154,7 +154,7 @@ def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[st
                 classes = about["classes"] or classes
                 videos |= about["videos"]
                 for batch in file.iter_batches():
-                    rows.write(batch.cast(SCHEMA))
+                    rows.write(_as_schema(batch))
         about = {"classes": classes, "videos": videos, "frames": sum(videos.values())}
         rows.close({**metadata, **about})
 
@@ -185,10 +185,22 @@ def rescore_predictions(
         place = SCHEMA.get_field_index("score")
         for batch in file.iter_batches():
             part = slice(start, start + len(batch))
-            changed = batch.set_column(place, SCHEMA.field(place), pa.array(scores[part])).cast(SCHEMA)
+            changed = _as_schema(batch).set_column(place, SCHEMA.field(place), pa.array(scores[part]))
             rows.write(changed.filter(pa.array(kept[part])))
             start = part.stop
         rows.close({**about, **metadata})
+
+
+def _of_schema(schema: pa.Schema) -> bool:
+    """Whether it is `SCHEMA`, but for the tracks that files had not at first."""
+    untracked = SCHEMA.remove(SCHEMA.get_field_index("track"))
+    return bool(schema.equals(SCHEMA) or schema.equals(untracked))
+
+
+def _as_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
+    if "track" not in batch.schema.names:
+        batch = batch.append_column("track", pa.nulls(batch.num_rows, pa.int64()))
+    return batch.cast(SCHEMA)
 
 
 @contextmanager

@@ -128,7 +128,7 @@ def average_precision(
     Raises:
         InputError: Shapes, frames or labels don't fit.
 
-    Example:
+    Examples:
         >>> result = average_precision(found, truth, num_frames=100, num_classes=30)
         >>> print(result.mean, result.ap[4])
     """

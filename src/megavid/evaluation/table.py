@@ -107,7 +107,7 @@ def _codes(names: pa.DictionaryArray, numbers: dict[str, int]) -> NDArray[np.int
 
 
 def save_predictions(predictions: Predictions, path: Path) -> None:
-    """Write predictions that were read from elsewhere as `load_predictions` reads them.
+    """Write predictions that were read from elsewhere as `load_predictions` reads them, without tracks.
 
     Raises:
         InputError: The file cannot be written.

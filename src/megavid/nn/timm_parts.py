@@ -104,7 +104,7 @@ def timm_parts(name: str) -> tuple[TimmTrunk, TimmStage5]:
 
     Raises:
         InputError: timm is not installed, has no such model, or it is not a sequence of stages with maps of
-            stride 16 and 32.
+            stride 16 and 32 for images of any size.
     """
     model = create(name)
     names, features = list(model.keys()), _features(model)
@@ -112,8 +112,25 @@ def timm_parts(name: str) -> tuple[TimmTrunk, TimmStage5]:
     if not {STRIDE, DEEP_STRIDE} <= ends.keys():
         have = ", ".join(map(str, sorted(ends)))
         raise InputError(f"backbone.timm: {name}: expected maps of stride 16 and 32, it has {have}")
-    trunk, stage5 = names[: ends[STRIDE]], names[ends[STRIDE] : ends[DEEP_STRIDE]]
-    return TimmTrunk(name, model, trunk), TimmStage5(name, model, stage5)
+    trunk = TimmTrunk(name, model, names[: ends[STRIDE]])
+    stage5 = TimmStage5(name, model, names[ends[STRIDE] : ends[DEEP_STRIDE]])
+    _check_sizes(name, trunk, stage5)
+    return trunk, stage5
+
+
+@torch.no_grad()
+def _check_sizes(name: str, trunk: TimmTrunk, stage5: TimmStage5) -> None:
+    """That the parts take an image of any size and give maps of the size that they should."""
+    modes = trunk.training, stage5.training
+    try:
+        c4 = trunk.eval()(torch.zeros(1, 3, 70, 100))
+        sizes = {tuple(c4.shape[2:]), tuple(stage5.eval()(c4).shape[2:])}
+    except Exception as error:  # each model has its own way to say that it wants another size
+        raise InputError(f"backbone.timm: {name}: takes no image of any size: {error}") from error
+    if sizes != {(5, 7)}:
+        raise InputError(f"backbone.timm: {name}: its maps are not of strides 16 and 32 throughout")
+    trunk.train(modes[0])
+    stage5.train(modes[1])
 
 
 def create(name: str, *, weights: Path | None = None) -> Any:

@@ -44,7 +44,7 @@ def detect_video(
     Raises:
         InputError: The video cannot be read, or an option doesn't fit.
 
-    Example:
+    Examples:
         >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):
         ...     print(result.index, result.time, result.detections.boxes)
     """

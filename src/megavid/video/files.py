@@ -62,7 +62,7 @@ class VideoFile:
         InputError: The file cannot be read, or holds no video, or none of it can be decoded. Also while
             reading, when the size of the frames changes.
 
-    Example:
+    Examples:
         >>> with VideoFile(Path("clip.mp4")) as video:
         ...     for frame in video:
         ...         print(frame.index, frame.time, frame.image.shape)

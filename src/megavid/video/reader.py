@@ -35,7 +35,7 @@ def open_input(
     Raises:
         InputError: It does not exist or is none of these; the message names it.
 
-    Example:
+    Examples:
         >>> for frame in open_input("clip.mp4"):
         ...     print(frame.index, frame.time, frame.image.shape)
     """

@@ -50,7 +50,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
     Attributes:
         look_ahead: Frames by which results are late.
 
-    Example:
+    Examples:
         >>> session = VideoSession(detector)
         >>> for frame in frames:
         ...     for result in session.push(frame):

@@ -13,17 +13,18 @@ from megavid.core.detections import Detections
 from megavid.core.errors import InputError
 
 _SURE = 0.5
-"""The lowest score that is drawn if nothing else is said, so that what is drawn has an id."""
+"""The lowest score that is drawn if nothing else is said."""
 
 
 class Tracker:
     """ByteTrack (Zhang et al., ECCV 2022): boxes are linked by overlap, the sure ones first, then the others.
 
     Classes play no part, so an object that is taken for something else in one frame keeps its id. A track
-    begins with a score of 0.5; less sure boxes may go on with one.
+    begins with a score of 0.5, and has its id from its second frame on; less sure boxes may go on with one.
 
     Args:
-        rate: Frames a second of what is tracked: an object that is out of sight for a second is forgotten.
+        rate: Frames a second of what is tracked: an object that is out of sight for a second is forgotten. Of
+            a live stream the camera's, so that where frames are left out it is a longer time.
 
     Raises:
         InputError: The library is not installed.

@@ -45,7 +45,7 @@ class VideoWriter:
     Raises:
         InputError: The file cannot be written, or H.264 does not take this size. Also while writing.
 
-    Example:
+    Examples:
         >>> with VideoWriter(Path("out.mp4"), rate=Fraction(25), width=640, height=480) as writer:
         ...     for frame in reader:
         ...         writer.write(frame.image, frame.time)
