@@ -9,14 +9,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from megavid.cli import main
 from megavid.convert.weights import write_weights
@@ -28,15 +27,6 @@ from tests.conftest import build_tiny
 from tests.evaluation.generated import noisy_predictions, write_data_set
 
 Evaluate = Callable[..., int]
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """As many threads as the processes that are started here have: rounding depends on it."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")
