@@ -19,7 +19,7 @@ from megavid.cli import COMMANDS, main, split_overrides
 from megavid.convert.load import load_detector
 from megavid.core.config import parse_overrides, validate
 from megavid.data.generated.camera import film
-from megavid.detection.detector import VideoDetector
+from megavid.detection.detector import DetectorConfig, VideoDetector
 from megavid.detection.inference import FAST
 from megavid.engine.recipe import Recipe
 from megavid.engine.training_setup import SECTIONS, read_recipe
@@ -106,7 +106,7 @@ def run(words: list[str], *, runs: bool) -> None:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
-    assert all(path.split(".")[0] in SECTIONS for path in overrides), words
+    assert all(path.split(".")[0] in {*SECTIONS, *DetectorConfig.model_fields} for path in overrides), words
 
 
 def check_yaml(block: Block) -> None:
