@@ -80,5 +80,5 @@ def test_a_track_is_drawn_in_its_colour() -> None:
 
 def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackers", None)
-    with pytest.raises(InputError, match=r"megavid\[track\]"):
+    with pytest.raises(InputError, match="pip install trackers"):
         Tracker(rate=25)

@@ -51,7 +51,7 @@ def coco_metrics(
     try:
         from faster_coco_eval import COCO, COCOeval_faster
     except ImportError as error:
-        raise InputError("COCO metrics need faster-coco-eval: pip install 'megavid[coco]'") from error
+        raise InputError("COCO metrics need faster-coco-eval: pip install faster-coco-eval") from error
     assert found.score is not None
     if len(truth) == 0 or len(found) == 0:  # which the library does not take
         return dict.fromkeys(NAMES, np.nan if len(truth) == 0 else 0.0)

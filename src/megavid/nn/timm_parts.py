@@ -148,7 +148,7 @@ def create(name: str, *, weights: Path | None = None) -> Any:
         import timm
         import timm.layers
     except ImportError as error:
-        raise InputError('backbone.timm: needs the library timm: pip install "megavid[timm]"') from error
+        raise InputError("backbone.timm: needs the library timm: pip install timm") from error
     if not timm.is_model(name):
         raise InputError(f"backbone.timm: timm has no model {name!r}; timm.list_models() has the names")
     options: dict[str, Any] = {

@@ -34,7 +34,7 @@ class Tracker:
         try:
             from trackers import ByteTrackTracker
         except ImportError as error:
-            raise InputError('track: needs the library trackers: pip install "megavid[track]"') from error
+            raise InputError("track: needs the library trackers: pip install trackers") from error
         self._tracker: Any = ByteTrackTracker(
             frame_rate=rate,
             lost_track_buffer=30,  # at 30 frames a second
