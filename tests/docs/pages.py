@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+
+from tests.conftest import tiny_overrides
 
 ROOT = Path(__file__).parents[2]
 
@@ -62,12 +65,21 @@ def commands(block: Block) -> Iterator[list[str]]:
             yield words
 
 
+def tiny_network(arguments: list[str]) -> list[str]:
+    """Options that make a published network, which a recipe for ImageNet VID trains, a tiny one."""
+    default = "rdn_r101" if arguments[1] == "vid_rdn" else "mega_r101"
+    model = arguments[arguments.index("--model") + 1] if "--model" in arguments else default
+    settings = tiny_overrides(model.rsplit("_", 1)[0]) | {"backbone.norm": "group", "run.frozen_stages": 0}
+    del settings["classes"]
+    return [word for path, value in settings.items() for word in (f"--{path}", json.dumps(value))]
+
+
 def made_small(arguments: list[str]) -> list[str]:
     """A command of megavid's that does the same with fewer steps, frames and pixels.
 
     Compiling is left out (it has tests of its own), and so are weights that are no part of the package.
     """
-    left_out = {"--start.backbone", "--start.flow"}
+    left_out = {"--start.backbone", "--start.flow", "--motion"}
     kept: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -79,6 +91,8 @@ def made_small(arguments: list[str]) -> list[str]:
             kept.append(word)
     if kept[0] == "train":
         kept += ["--run.steps", "2", "--optimiser.drops", "[]", "--run.workers", "0", "--run.batch", "1"]
+        if kept[1] in {"vid", "vid_rdn"}:
+            kept += tiny_network(kept)
     if kept[0] == "benchmark":
         kept += ["--frames", "2", "--height", "72", "--width", "96"]
         if "mega_r101" in kept:

@@ -44,7 +44,7 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number, image in enumerate(images):
         PIL.Image.fromarray(image).save(folder / "frames" / f"{number:06d}.png")
     write_official(folder / "MEGA_R_101.pth", official_shapes("mega", 50))
-    write_ilsvrc(folder / "ILSVRC2015", val_videos=2, train_videos=1)
+    write_ilsvrc(folder / "ILSVRC2015", val_videos=2, train_videos=1, stills=2)
     write_cvat_export(folder / "clips", names=("pond", "river", "lake", "sea", "fen"), frames=4)
     return folder
 
