@@ -227,13 +227,12 @@ def create_project(
 
 def boxes_by_class(split: Split) -> dict[str, tuple[int, int]]:
     """Boxes to train on and to validate on, of each class."""
-    classes = split.train.classes
-    train = np.bincount(split.train.labels, minlength=len(classes)).tolist()
-    val = [0] * len(classes)
-    if split.val is not None:
-        names = [split.val.classes[label] for label in split.val.labels.tolist()]
-        val = [names.count(name) for name in classes]
-    return {name: (train[i], val[i]) for i, name in enumerate(classes)}
+    parts = [split.train] if split.val is None else [split.train, split.val]
+    train, *val = (
+        dict(zip(part.classes, np.bincount(part.labels, minlength=len(part.classes)).tolist(), strict=True))
+        for part in parts
+    )
+    return {name: (count, val[0].get(name, 0) if val else 0) for name, count in train.items()}
 
 
 def describe_format(source: Source) -> str:
