@@ -55,13 +55,14 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
         "channels_last": True,
         "sum_cells": True,
         "pack": False,
+        "split_heads": True,
         "reuse": False,
         "compile": False,
     }
     assert (report["model"], report["backbone"]) == ("mega", "ResNet-18")
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
-    assert "mega, ResNet-18, input 96x64, bfloat16, loose, channels_last, sum_cells" in shown
+    assert "mega, ResNet-18, input 96x64, bfloat16, loose, channels_last, sum_cells, split_heads" in shown
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,8 +23,9 @@ class Inference(Config):
         channels_last: Maps hold all channels of a cell side by side, where rounding may change.
         sum_cells: RoIs are pooled and maps are warped as weighted sums of cells (`pooling.pool_cells`,
             `warp.warp_cells`); on a CPU alone.
-        pack: The weights of the largest layer, from a pooled RoI to its features, lie as oneDNN's matrix
-            product reads them; on a CPU alone, in float32.
+        pack: The weights of fully-connected layers and of relation modules lie as oneDNN's matrix product
+            reads them; on a CPU alone, in float32.
+        split_heads: Relation modules attend by one head after the other; on a CPU alone, in bfloat16.
         reuse: What relation modules make of a frame or of a pair of frames is kept while they are in use.
         compile: Convolutions are compiled (torch.compile) when the first frame comes, which takes a while,
             and again for another size of frames.
@@ -36,6 +37,7 @@ class Inference(Config):
     channels_last: bool = True
     sum_cells: bool = True
     pack: bool = True
+    split_heads: bool = True
     reuse: bool = True
     compile: bool = False
 
@@ -43,7 +45,13 @@ class Inference(Config):
     def plain(cls, *, dtype: Literal["float32", "bfloat16", "float16"] = "float32") -> Inference:
         """Nothing that makes it fast: the network as it is trained."""
         return cls(
-            dtype=dtype, fold_norms=False, channels_last=False, sum_cells=False, pack=False, reuse=False
+            dtype=dtype,
+            fold_norms=False,
+            channels_last=False,
+            sum_cells=False,
+            pack=False,
+            split_heads=False,
+            reuse=False,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,7 +10,7 @@ from torch import nn
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import Inference
 from megavid.nn.fold import fold_norms, norms_in_place
-from megavid.nn.packed import PackedLinear, has_packing
+from megavid.nn.packed import has_packing, pack_linears
 from megavid.nn.relation import Relation
 
 
@@ -38,8 +38,14 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     _cast(detector, getattr(torch, inference.dtype))
     if inference.sum_cells:
         detector.use_sums_of_cells()
+    relations = [module for module in detector.modules() if isinstance(module, Relation)]
+    for relation in relations:
+        relation.splits_heads = inference.split_heads
     if inference.pack:
-        detector.fcs[0] = PackedLinear(cast(nn.Linear, detector.fcs[0]), rows=detector.config.rpn.proposals)
+        rows = detector.config.rpn.proposals
+        pack_linears(detector.fcs, rows=rows)
+        for relation in relations:
+            pack_linears(relation, rows=rows, leave=relation.geometry)
     for module, may_round in loose.items():
         _speed_up(module, inference, loose=may_round)
 
@@ -52,6 +58,7 @@ def _there(inference: Inference, device: torch.device) -> Inference:
             "loose": inference.loose or is_half,
             "channels_last": inference.channels_last and device.type != "mps",
             "sum_cells": inference.sum_cells and on_cpu,
+            "split_heads": inference.split_heads and on_cpu and inference.dtype == "bfloat16",
             "pack": inference.pack and on_cpu and not is_half and has_packing(),
         }
     )

@@ -1,4 +1,4 @@
-"""A fully-connected layer whose weights lie as oneDNN's matrix product reads them fastest."""
+"""Fully-connected layers whose weights lie as oneDNN's matrix product reads them fastest."""
 
 from __future__ import annotations
 
@@ -36,6 +36,13 @@ class PackedLinear(nn.Module):
             return F.linear(x, self.weight, self.bias)
         y = torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
         return cast(Tensor, y)
+
+
+def pack_linears(module: nn.Module, *, rows: int, leave: nn.Module | None = None) -> None:
+    """Pack the linear layers that a module holds itself, in place, but for one to leave as it is."""
+    for name, layer in list(module.named_children()):
+        if isinstance(layer, nn.Linear) and layer is not leave:
+            setattr(module, name, PackedLinear(layer, rows=rows))
 
 
 def has_packing() -> bool:

@@ -53,11 +53,16 @@ class Relation(nn.Module):
         heads: H.
         geometry: Whether logits carry the log-geometry term (MEGA's global attention has none).
         query_bias: Whether each head has a learned bias on its queries, the u of MEGA.
+
+    Attributes:
+        splits_heads: Whether `attend` takes one head after the other, without gradient. In bfloat16 on a CPU
+            that is two to three times as fast: caches hold a head's weights, and oneDNN multiplies.
     """
 
     def __init__(self, *, features: int, heads: int, geometry: bool, query_bias: bool) -> None:
         super().__init__()
         self.heads = heads
+        self.splits_heads = False
         self.query = nn.Linear(features, features)
         self.key = nn.Linear(features, features)
         self.value = nn.Linear(features, features)
@@ -88,6 +93,8 @@ class Relation(nn.Module):
         """Attended references, (N, D), from what `queries` and `references` give."""
         if len(references) == 0:
             return torch.zeros_like(query_NHd).flatten(1)
+        if self.splits_heads:
+            return _attended_by_head(query_NHd, references, bias_HNM)
         # (1, H, N or M, d)
         q, k, v = (x.transpose(0, 1)[None] for x in (query_NHd, references.keys, references.values))
         mask = None if bias_HNM is None else bias_HNM[None].to(q.dtype)
@@ -97,6 +104,18 @@ class Relation(nn.Module):
         """The log-geometry term of every pair, (H, N, M) (Hu et al. 2018, equation 5)."""
         [bias_HNM] = geometry_biases([self], query_boxes_N4, reference_boxes_M4)
         return bias_HNM
+
+
+def _attended_by_head(query_NHd: Tensor, references: References, bias_HNM: Tensor | None) -> Tensor:
+    """What `Relation.attend` gives."""
+    query_NHd = query_NHd * query_NHd.shape[2] ** -0.5
+    attended_NHd = torch.empty_like(query_NHd)
+    for head in range(query_NHd.shape[1]):
+        logits_NM = query_NHd[:, head] @ references.keys[:, head].T
+        if bias_HNM is not None:
+            logits_NM += bias_HNM[head]
+        attended_NHd[:, head] = logits_NM.softmax(1) @ references.values[:, head]
+    return attended_NHd.flatten(1)
 
 
 def geometry_biases(
