@@ -54,6 +54,7 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
         "fold_norms": False,
         "channels_last": True,
         "sum_cells": True,
+        "winograd": True,
         "pack": False,
         "split_heads": True,
         "reuse": False,
@@ -62,7 +63,8 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
     assert (report["model"], report["backbone"]) == ("mega", "ResNet-18")
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
-    assert "mega, ResNet-18, input 96x64, bfloat16, loose, channels_last, sum_cells, split_heads" in shown
+    ways = "loose, channels_last, sum_cells, winograd, split_heads"
+    assert f"mega, ResNet-18, input 96x64, bfloat16, {ways}" in shown
 
 
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from megavid.cli.method import OutsideMethods
 if TYPE_CHECKING:
     from megavid.engine.benchmark import BenchmarkResult
 
-SpeedUp = Literal["fold_norms", "channels_last", "sum_cells", "pack", "split_heads", "reuse"]
+SpeedUp = Literal["fold_norms", "channels_last", "sum_cells", "winograd", "pack", "split_heads", "reuse"]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -23,6 +23,8 @@ class Inference(Config):
         channels_last: Maps hold all channels of a cell side by side, where rounding may change.
         sum_cells: RoIs are pooled and maps are warped as weighted sums of cells (`pooling.pool_cells`,
             `warp.warp_cells`); on a CPU alone.
+        winograd: The RPN's 3x3 convolution takes a quarter of the multiplications (`nn.winograd`); on a CPU
+            alone, where rounding may change.
         pack: The weights of fully-connected layers and of relation modules lie as oneDNN's matrix product
             reads them; on a CPU alone, in float32.
         split_heads: Relation modules attend by one head after the other; on a CPU alone, in bfloat16.
@@ -36,6 +38,7 @@ class Inference(Config):
     fold_norms: bool = True
     channels_last: bool = True
     sum_cells: bool = True
+    winograd: bool = True
     pack: bool = True
     split_heads: bool = True
     reuse: bool = True
@@ -49,6 +52,7 @@ class Inference(Config):
             fold_norms=False,
             channels_last=False,
             sum_cells=False,
+            winograd=False,
             pack=False,
             split_heads=False,
             reuse=False,

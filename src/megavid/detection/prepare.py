@@ -12,6 +12,7 @@ from megavid.detection.inference import Inference
 from megavid.nn.fold import fold_norms, norms_in_place
 from megavid.nn.packed import has_packing, pack_linears
 from megavid.nn.relation import Relation
+from megavid.nn.winograd import WinogradConv2d
 
 
 def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
@@ -38,14 +39,7 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     _cast(detector, getattr(torch, inference.dtype))
     if inference.sum_cells:
         detector.use_sums_of_cells()
-    relations = [module for module in detector.modules() if isinstance(module, Relation)]
-    for relation in relations:
-        relation.splits_heads = inference.split_heads
-    if inference.pack:
-        rows = detector.config.rpn.proposals
-        pack_linears(detector.fcs, rows=rows)
-        for relation in relations:
-            pack_linears(relation, rows=rows, leave=relation.geometry)
+    _use_faster_products(detector, inference)
     for module, may_round in loose.items():
         _speed_up(module, inference, loose=may_round)
 
@@ -58,10 +52,25 @@ def _there(inference: Inference, device: torch.device) -> Inference:
             "loose": inference.loose or is_half,
             "channels_last": inference.channels_last and device.type != "mps",
             "sum_cells": inference.sum_cells and on_cpu,
+            "winograd": inference.winograd and on_cpu and (inference.loose or is_half),
             "split_heads": inference.split_heads and on_cpu and inference.dtype == "bfloat16",
             "pack": inference.pack and on_cpu and not is_half and has_packing(),
         }
     )
+
+
+def _use_faster_products(detector: VideoDetector[Any, Any], inference: Inference) -> None:
+    """Other ways to the same sums of products, in the RPN, in relations and in fully-connected layers."""
+    relations = [module for module in detector.modules() if isinstance(module, Relation)]
+    for relation in relations:
+        relation.splits_heads = inference.split_heads
+    if inference.winograd:
+        detector.rpn.add_module("conv", WinogradConv2d(detector.rpn.conv))
+    if inference.pack:
+        rows = detector.config.rpn.proposals
+        pack_linears(detector.fcs, rows=rows)
+        for relation in relations:
+            pack_linears(relation, rows=rows, leave=relation.geometry)
 
 
 def _speed_up(module: nn.Module, inference: Inference, *, loose: bool) -> None:
