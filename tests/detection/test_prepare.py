@@ -17,9 +17,22 @@ def test_it_says_what_there_is_of_the_settings() -> None:
     assert detector.inference == Inference.plain()
     prepare(detector, Inference(dtype="bfloat16"))
     assert detector.inference == Inference(dtype="bfloat16", loose=True, pack=False)
-    assert {p.dtype for p in detector.backbone.parameters()} == {torch.bfloat16}
+    parts = ("stem", "layer1", "layer2", "layer3.0", "layer3.1")
+    dtypes = [{p.dtype for p in detector.backbone.trunk.get_submodule(part).parameters()} for part in parts]
+    assert dtypes == 4 * [{torch.float32}] + [{torch.bfloat16}]
+    assert {p.dtype for p in detector.backbone.stage5.parameters()} == {torch.bfloat16}
     assert {p.dtype for p in detector.predictor.parameters()} == {torch.float32}
     assert detector.description()["inference"]["pack"] is False
+
+
+def test_where_proposals_are_is_exact_where_it_is_related() -> None:
+    images = torch.rand(1, 3, 64, 96)
+    for method, dtype in (("mega", torch.float32), ("single_frame", torch.bfloat16)):
+        detector = build_tiny(method)
+        prepare(detector, Inference(dtype="bfloat16"))
+        with detector.autocast():
+            c4 = detector.backbone.c4(images)
+            assert (c4.dtype, detector.backbone.c5(c4).dtype) == (dtype, torch.bfloat16)
 
 
 def test_once_only() -> None:

@@ -85,3 +85,7 @@ class Backbone(nn.Module):
     def first_stages(self, count: int) -> list[nn.Module]:
         """The first `count` of conv1, conv2, conv3 and conv4."""
         return self.trunk.first_stages(count)
+
+    def leading_layers(self) -> list[nn.Module]:
+        """What makes up the trunk's first half or somewhat more."""
+        return self.trunk.leading_layers()

@@ -15,7 +15,8 @@ class Inference(Config):
     round as the network does that was trained, unless `loose`.
 
     Attributes:
-        dtype: What the network computes in; boxes and scores are always computed in float32.
+        dtype: What the network computes in. Boxes and scores are always computed in float32, and, by RDN and
+            MEGA, proposals in the main (`prepare.prepare`).
         loose: Trunk, RPN and flow may round differently, too, as they do on another kind of processor;
             always so in half precision.
         fold_norms: Batch norms are part of the convolutions before them, or computed in place where rounding

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import Inference
@@ -85,9 +85,30 @@ def _speed_up(module: nn.Module, inference: Inference, *, loose: bool) -> None:
 
 
 def _cast(detector: VideoDetector[Any, Any], dtype: torch.dtype) -> None:
-    """Weights in the type computed in, once and not at every use; boxes are predicted in float32."""
-    exact: set[nn.Module | None] = {m.geometry for m in detector.modules() if isinstance(m, Relation)}
-    exact |= {*detector.predictor.modules(), detector.rpn.objectness, detector.rpn.deltas}
+    """Weights in the type computed in, once and not at every use.
+
+    Boxes are predicted in float32. Where a method relates the places of proposals, what they are found by is
+    computed in float32, too: the trunk's leading layers, what its further blocks add up, and the RPN.
+    """
+    geometry = {m.geometry for m in detector.modules() if isinstance(m, Relation)} - {None}
+    exact: set[nn.Module | None] = {*geometry, detector.rpn.objectness, detector.rpn.deltas}
+    exact |= set(detector.predictor.modules())
+    if dtype != torch.float32 and geometry:
+        for module in (*detector.backbone.leading_layers(), detector.rpn.conv):
+            exact |= set(module.modules())
+            _compute_in(module, torch.float32)
+        _compute_in(detector.backbone.stage5, dtype)
     for module in detector.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in exact:
             module.to(dtype)
+
+
+def _compute_in(module: nn.Module, dtype: torch.dtype) -> None:
+    """Have a module take maps of a type and compute in it, whatever is around it."""
+    forward = module.forward
+
+    def computed(maps: Tensor) -> Any:
+        with torch.autocast(maps.device.type, dtype=dtype, enabled=dtype != torch.float32):
+            return forward(maps.to(dtype))
+
+    module.forward = computed

@@ -58,10 +58,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
+        summed, shortcut = x.dtype, x if self.downsample is None else self.downsample(x)
         x = F.relu_(self.bn1(self.conv1(x)))
         x = self.bn2(self.conv2(x))
-        return F.relu_(x.add_(shortcut))
+        return F.relu_(x.to(summed).add_(shortcut))
 
 
 class Bottleneck(nn.Module):
@@ -82,11 +82,11 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
-        shortcut = x if self.downsample is None else self.downsample(x)
+        summed, shortcut = x.dtype, x if self.downsample is None else self.downsample(x)
         x = F.relu_(self.bn1(self.conv1(x)))
         x = F.relu_(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
-        return F.relu_(x.add_(shortcut))
+        return F.relu_(x.to(summed).add_(shortcut))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Sequential | None:
@@ -172,6 +172,11 @@ class ResNetTrunk(nn.Module):
     def first_stages(self, count: int) -> list[nn.Module]:
         """The first `count` of conv1, conv2, conv3 and conv4."""
         return [self.stem, *(self.get_submodule(f"layer{stage}") for stage in (1, 2, 3))][:count]
+
+    def leading_layers(self) -> list[nn.Module]:
+        """conv1, conv2, conv3 and the first half of conv4's blocks."""
+        conv4 = list(self.get_submodule("layer3").children())
+        return [*self.first_stages(3), *conv4[: len(conv4) // 2]]
 
 
 class DilatedStage5(nn.Module):

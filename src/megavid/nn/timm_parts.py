@@ -85,6 +85,10 @@ class TimmTrunk(TimmPart):
         layers = zip(self.layers.values(), self._strides, strict=True)
         return [layer for layer, stride in layers if stride <= 2**count]
 
+    def leading_layers(self) -> list[nn.Module]:
+        """The layers up to stride 8."""
+        return self.first_stages(3)
+
 
 class TimmStage5(TimmPart):
     """The map of stride 16 to one of the same size that has seen the stage of stride 32, too."""
