@@ -41,10 +41,17 @@ COMPARED = ("single_frame", "mega")
 
 SPEED_UPS: tuple[str, ...] = get_args(SpeedUp)
 
+LOOSE = ("winograd", "split_heads")
+"""Those that do nothing in float32 with its rounding kept."""
+
 ROWS: dict[str, list[str]] = {
     **{f"{method} {way}": [method, *options] for way, options in WAYS.items() for method in COMPARED},
     **{f"{method} compiled": [method, *WAYS["compiled"]] for method in METHODS},
-    **{f"mega without {name}": ["mega", "--without", name] for name in SPEED_UPS},
+    **{f"mega without {name}": ["mega", "--without", name] for name in SPEED_UPS if name not in LOOSE},
+    **{
+        f"mega bfloat16 without {name}": ["mega", *WAYS["compiled bfloat16"], "--without", name]
+        for name in LOOSE
+    },
 }
 
 COLUMNS = ("row", "trunk s", "frame s", "trunks", "frames/s", "first s", "encodes", "peak MB")
