@@ -41,16 +41,21 @@ COMPARED = ("single_frame", "mega")
 
 SPEED_UPS: tuple[str, ...] = get_args(SpeedUp)
 
-LOOSE = ("winograd", "split_heads")
-"""Those that do nothing in float32 with its rounding kept."""
+IN_HALF_PRECISION = ("winograd", "split_heads")
+"""Those that do nothing in float32 if its rounding is kept."""
 
 ROWS: dict[str, list[str]] = {
     **{f"{method} {way}": [method, *options] for way, options in WAYS.items() for method in COMPARED},
     **{f"{method} compiled": [method, *WAYS["compiled"]] for method in METHODS},
-    **{f"mega without {name}": ["mega", "--without", name] for name in SPEED_UPS if name not in LOOSE},
+    "mega compiled loose bfloat16": ["mega", "--compile", "--loose", "--dtype", "bfloat16"],
     **{
-        f"mega bfloat16 without {name}": ["mega", *WAYS["compiled bfloat16"], "--without", name]
-        for name in LOOSE
+        f"mega without {name}": ["mega", "--without", name]
+        for name in SPEED_UPS
+        if name not in IN_HALF_PRECISION
+    },
+    **{
+        f"mega compiled bfloat16 without {name}": ["mega", *WAYS["compiled bfloat16"], "--without", name]
+        for name in IN_HALF_PRECISION
     },
 }
 
@@ -86,7 +91,7 @@ def main() -> None:
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
     results = before(torch.device(arguments.device))
-    print(f"{COLUMNS[0]:28}" + "".join(f"{name:>10}" for name in COLUMNS[1:]))
+    print(f"{COLUMNS[0]:44}" + "".join(f"{name:>10}" for name in COLUMNS[1:]))
     for name in arguments.rows:
         method, *options = ROWS[name]
         options = [*options, "--device", arguments.device, "--frames", str(arguments.frames)]
@@ -131,7 +136,7 @@ def show(name: str, row: dict[str, Any]) -> None:
         f"{row['encodes_per_frame']:.2f}",
         f"{row['peak_megabytes']:.0f}",
     )
-    print(f"{name:28}" + "".join(f"{number:>10}" for number in numbers), flush=True)
+    print(f"{name:44}" + "".join(f"{number:>10}" for number in numbers), flush=True)
 
 
 def draw(rows: dict[str, dict[str, Any]]) -> Figure:

@@ -50,7 +50,7 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
     report = json.loads(output.read_text())
     assert report["inference"] == {
         "dtype": "bfloat16",
-        "loose": True,
+        "loose": False,
         "fold_norms": False,
         "channels_last": True,
         "sum_cells": True,
@@ -63,7 +63,7 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
     assert (report["model"], report["backbone"]) == ("mega", "ResNet-18")
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
-    ways = "loose, channels_last, sum_cells, winograd, split_heads"
+    ways = "channels_last, sum_cells, winograd, split_heads"
     assert f"mega, ResNet-18, input 96x64, bfloat16, {ways}" in shown
 
 

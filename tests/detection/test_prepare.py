@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 import torch
+from torch import nn
 
 from megavid import Inference, detect_video
 from megavid.detection.prepare import prepare
 from megavid.methods.fgfa import Fgfa, _cosine
 from megavid.nn.packed import PackedLinear
+from megavid.nn.relation import Relation
+from megavid.nn.winograd import WinogradConv2d
 from tests.conftest import build_tiny
+from tests.methods.results import share_close
 
 
 def test_it_says_what_there_is_of_the_settings() -> None:
     detector = build_tiny("mega")
     assert detector.inference == Inference.plain()
     prepare(detector, Inference(dtype="bfloat16"))
-    assert detector.inference == Inference(dtype="bfloat16", loose=True, pack=False)
+    assert detector.inference == Inference(dtype="bfloat16", pack=False)
     parts = ("stem", "layer1", "layer2", "layer3.0", "layer3.1")
     dtypes = [{p.dtype for p in detector.backbone.trunk.get_submodule(part).parameters()} for part in parts]
     assert dtypes == 4 * [{torch.float32}] + [{torch.bfloat16}]
@@ -32,7 +38,62 @@ def test_where_proposals_are_is_exact_where_it_is_related() -> None:
         prepare(detector, Inference(dtype="bfloat16"))
         with detector.autocast():
             c4 = detector.backbone.c4(images)
-            assert (c4.dtype, detector.backbone.c5(c4).dtype) == (dtype, torch.bfloat16)
+            assert (c4.dtype, detector.backbone.stage5(c4).dtype) == (dtype, torch.bfloat16)
+
+
+@pytest.mark.parametrize(
+    ("inference", "convolution", "projection", "splits_heads"),
+    [
+        (Inference(), nn.Conv2d, PackedLinear, False),
+        (Inference(pack=False), nn.Conv2d, nn.Linear, False),
+        (Inference(loose=True), WinogradConv2d, PackedLinear, False),
+        (Inference(loose=True, winograd=False), nn.Conv2d, PackedLinear, False),
+        (Inference(dtype="bfloat16"), WinogradConv2d, nn.Linear, True),
+        (Inference(dtype="bfloat16", split_heads=False), WinogradConv2d, nn.Linear, False),
+        (Inference(dtype="float16"), WinogradConv2d, nn.Linear, False),
+        (Inference.plain(dtype="bfloat16"), nn.Conv2d, nn.Linear, False),
+    ],
+)
+def test_which_products_are_computed_how(
+    inference: Inference, convolution: type, projection: type, splits_heads: bool
+) -> None:
+    detector = build_tiny("mega")
+    prepare(detector, inference)
+    assert type(detector.rpn.conv) is convolution
+    relations = [module for module in detector.modules() if isinstance(module, Relation)]
+    assert {type(part) for r in relations for part in (r.query, r.key, r.value)} == {projection}
+    assert {type(layer) for layer in detector.fcs} == {projection}
+    assert {type(r.geometry) for r in relations} == {nn.Linear, type(None)}
+    assert {r.splits_heads for r in relations} == {splits_heads}
+
+
+def test_proposals_are_nearer_to_float32_where_they_are_related() -> None:
+    images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
+    logits = {}
+    for name, inference in {
+        "exact": Inference(loose=True),
+        "default": Inference(dtype="bfloat16"),
+        "direct": Inference(dtype="bfloat16", winograd=False),
+        "loose": Inference(dtype="bfloat16", loose=True),
+    }.items():
+        detector = build_tiny("mega")
+        prepare(detector, inference)
+        with torch.no_grad(), detector.autocast():
+            logits[name] = detector.rpn(detector.backbone.c4(images)).logits
+    error = {name: float((values - logits["exact"]).norm()) for name, values in logits.items()}
+    assert 0 < error["default"] < 0.6 * error["loose"]
+    assert 0 < error["direct"] < 0.6 * error["loose"]
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles with a C++ compiler")
+def test_compiled_half_precision() -> None:
+    torch.manual_seed(0)
+    frames = [torch.randint(0, 255, (64, 96, 3), dtype=torch.uint8).numpy() for _ in range(6)]
+    detector, compiled = build_tiny("mega"), build_tiny("mega")
+    prepare(detector, Inference(loose=True))
+    prepare(compiled, Inference(dtype="bfloat16", compile=True))
+    results = [list(detect_video(d, frames)) for d in (compiled, detector)]
+    assert share_close(*results, pixels=2.0, score=0.05) > 0.9
 
 
 def test_once_only() -> None:

@@ -20,8 +20,11 @@ from tests.methods.results import share_close
 
 MakeFrames = Callable[[int], list[Image]]
 
-SPEED_UPS: tuple[str, ...] = get_args(SpeedUp)
-"""The fields of `Inference` that need no compiler and are on by default."""
+SPEED_UPS = [name for name in get_args(SpeedUp) if name not in {"winograd", "split_heads"}]
+"""The fields of `Inference` that need no compiler and leave the rounding that matters alone.
+
+Of the others, `winograd` is there if `loose` or in half precision, and `split_heads` in bfloat16.
+"""
 
 
 def spread_norms(detector: VideoDetector[Any, Any]) -> None:
@@ -72,18 +75,27 @@ def test_what_makes_it_fast_changes_nothing(
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("plain", [True, False])
+@pytest.mark.parametrize(
+    "way",
+    [
+        Inference.plain(),
+        FAST,
+        Inference(loose=True),
+        *(FAST.model_copy(update={name: False}) for name in ("winograd", "split_heads", "fold_norms")),
+    ],
+    ids=["plain", "fast", "loose", "without_winograd", "without_split_heads", "without_fold_norms"],
+)
 def test_half_precision_stays_close(
     method: str,
     detector: VideoDetector[Any, Any],
     make_frames: MakeFrames,
     dtype: Literal["bfloat16", "float16"],
-    plain: bool,
+    way: Inference,
 ) -> None:
     frames = make_frames(9)
     full = list(detect_video(detector, frames))
     halved = build_tiny(method)
-    prepare(halved, Inference.plain(dtype=dtype) if plain else Inference(dtype=dtype))
+    prepare(halved, way.model_copy(update={"dtype": dtype}))
     half = list(detect_video(halved, frames))
     assert {r.detections.boxes.dtype for r in half} == {torch.float32}
     assert share_close(half, full, pixels=2.0, score=0.05) > 0.9

@@ -82,5 +82,20 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_no_references_say_nothing() -> None:
     relation = Relation(features=32, heads=4, geometry=True, query_bias=True)
     bias = relation.geometry_bias(BOXES, BOXES[:0])
-    for relation.splits_heads in (False, True):
-        assert relation(torch.ones(3, 32), torch.ones(0, 32), bias).tolist() == torch.zeros(3, 32).tolist()
+    assert relation(torch.ones(3, 32), torch.ones(0, 32), bias).tolist() == torch.zeros(3, 32).tolist()
+
+
+@pytest.mark.parametrize("geometry", [True, False])
+@torch.no_grad()
+def test_one_head_after_the_other_in_bfloat16(geometry: bool) -> None:
+    torch.manual_seed(0)
+    relation = Relation(features=96, heads=3, geometry=geometry, query_bias=True)
+    queries, references, boxes = torch.randn(20, 96), torch.randn(30, 96), torch.rand(30, 4) * 50
+    boxes[:, 2:] += boxes[:, :2] + 5
+    bias = relation.geometry_bias(boxes[:20], boxes) if geometry else None
+    exact = relation(queries, references, bias)
+    relation.splits_heads = True
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        halved = relation(queries, references, bias)
+    assert halved.dtype == torch.bfloat16
+    torch.testing.assert_close(halved.float(), exact, atol=0.02, rtol=0)

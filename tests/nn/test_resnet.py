@@ -27,6 +27,13 @@ def test_bottleneck_stride_is_in_the_first_convolution_and_stage5_is_dilated() -
     assert {block.conv2.dilation for block in stage5.layer4} == {(2, 2)}  # type: ignore[union-attr]
 
 
+def test_leading_layers() -> None:
+    for depth, blocks in ((18, 1), (50, 3), (101, 11)):
+        trunk = ResNetTrunk(depth=depth, width=8)
+        layer3 = list(trunk.get_submodule("layer3").children())
+        assert trunk.leading_layers() == [trunk.stem, trunk.layer1, trunk.layer2, *layer3[:blocks]]
+
+
 def test_frozen_batch_norm_has_no_epsilon() -> None:
     norm = frozen_batch_norm(1)
     values = {"weight": 3.0, "bias": 1.0, "running_mean": 2.0, "running_var": 1e-4}

@@ -22,6 +22,17 @@ def test_it_is_the_convolution_it_was_made_of(size: tuple[int, int], bias: bool)
 
 
 @torch.no_grad()
+def test_other_layouts_and_without_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    conv, maps = nn.Conv2d(24, 10, 3, padding=1), torch.randn(2, 24, 9, 6)
+    for there in (True, False):
+        monkeypatch.setattr("megavid.nn.packed.has_packing", lambda there=there: there)
+        fast = WinogradConv2d(conv).to(memory_format=torch.channels_last)
+        result = fast(maps.to(memory_format=torch.channels_last))
+        torch.testing.assert_close(result, conv(maps), atol=2e-5, rtol=0)
+
+
+@torch.no_grad()
 def test_by_hand() -> None:
     conv = nn.Conv2d(1, 1, 3, padding=1)
     conv.weight[:] = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])

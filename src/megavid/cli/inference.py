@@ -16,15 +16,17 @@ class InferenceOptions:
     """How the detector computes."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the network computes in."""
+    """What the network computes in. Boxes and scores are computed in float32, and so is, with RDN and MEGA,
+    about half of what finds proposals, unless --loose."""
     compile: bool = False
     """Compile the network when the first frame comes, which takes a minute; faster then. Needs what PyTorch
     compiles with: a C++ compiler on a CPU, Triton on a GPU."""
     loose: bool = False
     """Let all of the network round differently from how it was trained, as on another kind of processor: that
-    is faster, and moves RDN's and MEGA's boxes by some tenths of a pixel. Always so in half precision."""
+    is faster, and moves RDN's and MEGA's boxes by some tenths of a pixel. In half precision, leave nothing
+    but boxes and scores in float32."""
     plain: bool = False
-    """Compute as in training, with none of what makes detecting fast: for comparison."""
+    """Leave out all that makes detecting fast: for comparison."""
 
     def chosen(self) -> Inference:
         """The settings."""

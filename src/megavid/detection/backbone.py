@@ -87,5 +87,5 @@ class Backbone(nn.Module):
         return self.trunk.first_stages(count)
 
     def leading_layers(self) -> list[nn.Module]:
-        """What makes up the trunk's first half or somewhat more."""
+        """The trunk's first half or so, which half precision spares where proposals have to be exact."""
         return self.trunk.leading_layers()

@@ -15,19 +15,21 @@ class Inference(Config):
     round as the network does that was trained, unless `loose`.
 
     Attributes:
-        dtype: What the network computes in. Boxes and scores are always computed in float32, and, by RDN and
-            MEGA, proposals in the main (`prepare.prepare`).
-        loose: Trunk, RPN and flow may round differently, too, as they do on another kind of processor;
-            always so in half precision.
+        dtype: What the network computes in. Boxes and scores are always computed in float32; where a method
+            relates the places of proposals and unless `loose`, so are the RPN, the trunk's leading layers
+            (`Backbone.leading_layers`) and the sums of a ResNet's further blocks.
+        loose: In float32, trunk, RPN and flow may round differently, too, as they do on another kind of
+            processor, and always may in half precision. There it means that nothing but boxes and scores is
+            in float32.
         fold_norms: Batch norms are part of the convolutions before them, or computed in place where rounding
             must stay.
         channels_last: Maps hold all channels of a cell side by side, where rounding may change.
         sum_cells: RoIs are pooled and maps are warped as weighted sums of cells (`pooling.pool_cells`,
             `warp.warp_cells`); on a CPU alone.
-        winograd: The RPN's 3x3 convolution takes a quarter of the multiplications (`nn.winograd`); on a CPU
-            alone, where rounding may change.
-        pack: The weights of fully-connected layers and of relation modules lie as oneDNN's matrix product
-            reads them; on a CPU alone, in float32.
+        winograd: The RPN's 3x3 convolution is computed by minimal filtering in float32 (`nn.winograd`); on a
+            CPU alone, where rounding may change.
+        pack: The weights of the layers from a pooled RoI to its features and of relation modules lie as
+            oneDNN's matrix product reads them; on a CPU alone, in float32.
         split_heads: Relation modules attend by one head after the other; on a CPU alone, in bfloat16.
         reuse: What relation modules make of a frame or of a pair of frames is kept while they are in use.
         compile: Convolutions are compiled (torch.compile) when the first frame comes, which takes a while,

@@ -32,14 +32,14 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     detector.requires_grad_(False)
     # What is pooled is hardly sensitive to rounding; where the RoIs are is (`Inference.loose`).
     loose = dict.fromkeys(detector.insensitive(), True)
-    loose |= dict.fromkeys(detector.before_proposals(), inference.loose)
+    loose |= dict.fromkeys(detector.before_proposals(), inference.loose or inference.dtype != "float32")
     if inference.fold_norms:
         for module, may_round in loose.items():
             (fold_norms if may_round else norms_in_place)(module)
-    _cast(detector, getattr(torch, inference.dtype))
     if inference.sum_cells:
         detector.use_sums_of_cells()
     _use_faster_products(detector, inference)
+    _cast(detector, inference)
     for module, may_round in loose.items():
         _speed_up(module, inference, loose=may_round)
 
@@ -49,7 +49,6 @@ def _there(inference: Inference, device: torch.device) -> Inference:
     on_cpu, is_half = device.type == "cpu", inference.dtype != "float32"
     return inference.model_copy(
         update={
-            "loose": inference.loose or is_half,
             "channels_last": inference.channels_last and device.type != "mps",
             "sum_cells": inference.sum_cells and on_cpu,
             "winograd": inference.winograd and on_cpu and (inference.loose or is_half),
@@ -84,17 +83,21 @@ def _speed_up(module: nn.Module, inference: Inference, *, loose: bool) -> None:
         module.forward = torch.compile(module.forward, dynamic=False, options=options)
 
 
-def _cast(detector: VideoDetector[Any, Any], dtype: torch.dtype) -> None:
+def _cast(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     """Weights in the type computed in, once and not at every use.
 
-    Boxes are predicted in float32. Where a method relates the places of proposals, what they are found by is
-    computed in float32, too: the trunk's leading layers, what its further blocks add up, and the RPN.
+    Boxes are predicted in float32. Where a method relates the places of proposals and if not `loose`, so are
+    the RPN and the trunk's leading layers; what a ResNet's further blocks add to that stays in float32.
     """
+    dtype: torch.dtype = getattr(torch, inference.dtype)
     geometry = {m.geometry for m in detector.modules() if isinstance(m, Relation)} - {None}
     exact: set[nn.Module | None] = {*geometry, detector.rpn.objectness, detector.rpn.deltas}
     exact |= set(detector.predictor.modules())
-    if dtype != torch.float32 and geometry:
-        for module in (*detector.backbone.leading_layers(), detector.rpn.conv):
+    if dtype != torch.float32 and geometry and not inference.loose:
+        in_float32 = [*detector.backbone.leading_layers()]
+        if not inference.winograd:  # which is in float32 by itself
+            in_float32.append(detector.rpn.conv)
+        for module in in_float32:
             exact |= set(module.modules())
             _compute_in(module, torch.float32)
         _compute_in(detector.backbone.stage5, dtype)

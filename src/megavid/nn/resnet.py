@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.ops import FrozenBatchNorm2d
@@ -58,10 +59,10 @@ class BasicBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, width, H / stride, W / stride)."""
-        summed, shortcut = x.dtype, x if self.downsample is None else self.downsample(x)
+        shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu_(self.bn1(self.conv1(x)))
         x = self.bn2(self.conv2(x))
-        return F.relu_(x.to(summed).add_(shortcut))
+        return _relu_of_sum(x, shortcut)
 
 
 class Bottleneck(nn.Module):
@@ -82,11 +83,16 @@ class Bottleneck(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, in_channels, H, W) -> (B, 4 * width, H / stride, W / stride)."""
-        summed, shortcut = x.dtype, x if self.downsample is None else self.downsample(x)
+        shortcut = x if self.downsample is None else self.downsample(x)
         x = F.relu_(self.bn1(self.conv1(x)))
         x = F.relu_(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
-        return F.relu_(x.to(summed).add_(shortcut))
+        return _relu_of_sum(x, shortcut)
+
+
+def _relu_of_sum(x: Tensor, shortcut: Tensor) -> Tensor:
+    """A block's end, in the more exact type of the two; `x` may be changed."""
+    return F.relu_(x.to(torch.promote_types(x.dtype, shortcut.dtype)).add_(shortcut))
 
 
 def _shortcut(in_channels: int, out_channels: int, stride: int, norm: Norm) -> nn.Sequential | None:

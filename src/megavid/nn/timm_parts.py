@@ -86,7 +86,7 @@ class TimmTrunk(TimmPart):
         return [layer for layer, stride in layers if stride <= 2**count]
 
     def leading_layers(self) -> list[nn.Module]:
-        """The layers up to stride 8."""
+        """The layers up to stride 8: less than half of the trunk in most models."""
         return self.first_stages(3)
 
 
