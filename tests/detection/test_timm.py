@@ -68,6 +68,7 @@ def test_first_stages() -> None:
     atto, _ = timm_parts("convnext_atto")
     assert atto.first_stages(1) == []
     assert len(atto.first_stages(2)) == 3  # stem and the stage of stride 4
+    assert len(atto.leading_layers()) == 4  # and that of stride 8
 
 
 def test_new_weights_follow_the_seed() -> None:
