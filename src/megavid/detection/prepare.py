@@ -99,19 +99,18 @@ def _cast(detector: VideoDetector[Any, Any], inference: Inference) -> None:
             in_float32.append(detector.rpn.conv)
         for module in in_float32:
             exact |= set(module.modules())
-            _compute_in(module, torch.float32)
-        _compute_in(detector.backbone.stage5, dtype)
+            _compute_in_float32(module)
     for module in detector.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in exact:
             module.to(dtype)
 
 
-def _compute_in(module: nn.Module, dtype: torch.dtype) -> None:
-    """Have a module take maps of a type and compute in it, whatever is around it."""
+def _compute_in_float32(module: nn.Module) -> None:
+    """Have a module compute in float32, whatever is around it and whatever maps it is given."""
     forward = module.forward
 
     def computed(maps: Tensor) -> Any:
-        with torch.autocast(maps.device.type, dtype=dtype, enabled=dtype != torch.float32):
-            return forward(maps.to(dtype))
+        with torch.autocast(maps.device.type, enabled=False):
+            return forward(maps.float())
 
     module.forward = computed
