@@ -22,7 +22,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from megavid.cli.benchmark import SpeedUp
+from megavid.cli.benchmark import KeepsRounding, MayRound
 from megavid.core.stages import STAGES
 from megavid.engine.benchmark import describe_machine
 from megavid.methods import METHODS
@@ -39,23 +39,14 @@ WAYS: dict[str, list[str]] = {
 
 COMPARED = ("single_frame", "mega")
 
-SPEED_UPS: tuple[str, ...] = get_args(SpeedUp)
-
-IN_HALF_PRECISION = ("winograd", "split_heads")
-"""Those that do nothing in float32 if its rounding is kept."""
-
 ROWS: dict[str, list[str]] = {
     **{f"{method} {way}": [method, *options] for way, options in WAYS.items() for method in COMPARED},
     **{f"{method} compiled": [method, *WAYS["compiled"]] for method in METHODS},
     "mega compiled loose bfloat16": ["mega", "--compile", "--loose", "--dtype", "bfloat16"],
-    **{
-        f"mega without {name}": ["mega", "--without", name]
-        for name in SPEED_UPS
-        if name not in IN_HALF_PRECISION
-    },
+    **{f"mega without {name}": ["mega", "--without", name] for name in get_args(KeepsRounding)},
     **{
         f"mega compiled bfloat16 without {name}": ["mega", *WAYS["compiled bfloat16"], "--without", name]
-        for name in IN_HALF_PRECISION
+        for name in get_args(MayRound)
     },
 }
 

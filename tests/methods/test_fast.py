@@ -10,7 +10,7 @@ import torch
 from torchvision.ops import FrozenBatchNorm2d
 
 from megavid import detect_video
-from megavid.cli.benchmark import SpeedUp
+from megavid.cli.benchmark import KeepsRounding, MayRound
 from megavid.core.frames import Image
 from megavid.detection.detector import VideoDetector
 from megavid.detection.inference import FAST, Inference
@@ -20,11 +20,7 @@ from tests.methods.results import share_close
 
 MakeFrames = Callable[[int], list[Image]]
 
-SPEED_UPS = [name for name in get_args(SpeedUp) if name not in {"winograd", "split_heads"}]
-"""The fields of `Inference` that need no compiler and leave the rounding that matters alone.
-
-Of the others, `winograd` is there if `loose` or in half precision, and `split_heads` in bfloat16.
-"""
+SPEED_UPS: tuple[str, ...] = get_args(KeepsRounding)
 
 
 def spread_norms(detector: VideoDetector[Any, Any]) -> None:
@@ -81,9 +77,9 @@ def test_what_makes_it_fast_changes_nothing(
         Inference.plain(),
         FAST,
         Inference(loose=True),
-        *(FAST.model_copy(update={name: False}) for name in ("winograd", "split_heads", "fold_norms")),
+        *(FAST.model_copy(update={name: False}) for name in (*get_args(MayRound), "fold_norms")),
     ],
-    ids=["plain", "fast", "loose", "without_winograd", "without_split_heads", "without_fold_norms"],
+    ids=["plain", "fast", "loose", *(f"without_{name}" for name in (*get_args(MayRound), "fold_norms"))],
 )
 def test_half_precision_stays_close(
     method: str,

@@ -15,7 +15,11 @@ from megavid.cli.method import OutsideMethods
 if TYPE_CHECKING:
     from megavid.engine.benchmark import BenchmarkResult
 
-SpeedUp = Literal["fold_norms", "channels_last", "sum_cells", "winograd", "pack", "split_heads", "reuse"]
+KeepsRounding = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse"]
+"""Fields of `Inference` that do something in float32 with the rounding of the trunk kept."""
+MayRound = Literal["winograd", "split_heads"]
+"""Those that do something in half precision, or where rounding may change, alone."""
+SpeedUp = Literal[KeepsRounding, MayRound]
 
 
 @dataclass(frozen=True, kw_only=True)

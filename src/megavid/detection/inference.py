@@ -19,8 +19,8 @@ class Inference(Config):
             relates the places of proposals and unless `loose`, so are the RPN, the trunk's leading layers
             (`Backbone.leading_layers`) and the sums of a ResNet's further blocks.
         loose: In float32, trunk, RPN and flow may round differently, too, as they do on another kind of
-            processor, and always may in half precision. There it means that nothing but boxes and scores is
-            in float32.
+            processor, and always may in half precision. There it means that nothing but boxes and scores has
+            to be in float32.
         fold_norms: Batch norms are part of the convolutions before them, or computed in place where rounding
             must stay.
         channels_last: Maps hold all channels of a cell side by side, where rounding may change.
@@ -47,9 +47,14 @@ class Inference(Config):
     reuse: bool = True
     compile: bool = False
 
+    @property
+    def rounds_freely(self) -> bool:
+        """Whether trunk, RPN and flow may round differently from how the network was trained."""
+        return self.loose or self.dtype != "float32"
+
     @classmethod
     def plain(cls, *, dtype: Literal["float32", "bfloat16", "float16"] = "float32") -> Inference:
-        """Nothing that makes it fast: the network as it is trained."""
+        """Nothing that makes it fast."""
         return cls(
             dtype=dtype,
             fold_norms=False,

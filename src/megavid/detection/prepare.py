@@ -32,7 +32,7 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
     detector.requires_grad_(False)
     # What is pooled is hardly sensitive to rounding; where the RoIs are is (`Inference.loose`).
     loose = dict.fromkeys(detector.insensitive(), True)
-    loose |= dict.fromkeys(detector.before_proposals(), inference.loose or inference.dtype != "float32")
+    loose |= dict.fromkeys(detector.before_proposals(), inference.rounds_freely)
     if inference.fold_norms:
         for module, may_round in loose.items():
             (fold_norms if may_round else norms_in_place)(module)
@@ -46,14 +46,14 @@ def prepare(detector: VideoDetector[Any, Any], inference: Inference) -> None:
 
 def _there(inference: Inference, device: torch.device) -> Inference:
     """What of the settings there is on a device."""
-    on_cpu, is_half = device.type == "cpu", inference.dtype != "float32"
+    on_cpu = device.type == "cpu"
     return inference.model_copy(
         update={
             "channels_last": inference.channels_last and device.type != "mps",
             "sum_cells": inference.sum_cells and on_cpu,
-            "winograd": inference.winograd and on_cpu and (inference.loose or is_half),
+            "winograd": inference.winograd and on_cpu and inference.rounds_freely,
             "split_heads": inference.split_heads and on_cpu and inference.dtype == "bfloat16",
-            "pack": inference.pack and on_cpu and not is_half and has_packing(),
+            "pack": inference.pack and on_cpu and inference.dtype == "float32" and has_packing(),
         }
     )
 
