@@ -68,6 +68,17 @@ def test_which_products_are_computed_how(
     assert {r.splits_heads for r in relations} == {splits_heads}
 
 
+@torch.no_grad()
+def test_filters_are_made_of_weights_that_were_not_rounded() -> None:
+    plain, halved = build_tiny("single_frame"), build_tiny("single_frame")
+    prepare(halved, Inference(dtype="bfloat16"))
+    maps = torch.randn(1, plain.backbone.c4_channels, 5, 7, generator=torch.Generator().manual_seed(0))
+    expected = plain.rpn.conv(maps)
+    torch.testing.assert_close(
+        halved.rpn.conv(maps), expected, atol=1e-5 * float(expected.abs().max()), rtol=0
+    )
+
+
 def test_proposals_are_nearer_to_float32_where_they_are_related() -> None:
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0))
     logits = {}
