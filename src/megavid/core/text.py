@@ -1,0 +1,28 @@
+"""Text from files and users, made safe to print."""
+
+from __future__ import annotations
+
+
+def printable(text: str, *, limit: int = 120) -> str:
+    r"""Return text on one line, without anything that a terminal would act on.
+
+    Line breaks and tabs become spaces. Other characters that cannot be printed (control characters, escape
+    codes, marks that change the direction of writing, lone surrogates) become escapes such as `\x1b`.
+
+    Args:
+        text: Any text, such as the name of a class.
+        limit: Most characters of the result; a longer text is cut and ends in "...".
+
+    Examples:
+        >>> printable("fox\x1b[31m\nred")
+        'fox\\x1b[31m red'
+    """
+    cut = text[: limit + 1]
+    safe = "".join(map(_safe, cut))
+    return safe if len(text) <= limit and len(safe) <= limit else f"{safe[: limit - 3]}..."
+
+
+def _safe(character: str) -> str:
+    if character.isprintable():
+        return character
+    return " " if character.isspace() else character.encode("unicode_escape").decode()
