@@ -17,7 +17,7 @@ LARGEST_TEXT = 4 * GIB
 """Bytes of a text file. The JSON of a data set of ten million boxes takes less than two GiB."""
 
 LARGEST_YAML = 1 << 20
-"""Characters of a YAML document: the names of 20,000 classes take half of it, and all of it seconds to read."""
+"""Characters of a YAML document: half of it names 20,000 classes, and all of it takes seconds to read."""
 
 DEEPEST = 100
 """Levels of nesting in YAML. No file that is read here needs ten."""
