@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,9 @@ from megavid.core.annotations import (
     NO_TRACK,
     AnnotationBuilder,
     Annotations,
-    concatenate,
     load_annotations,
 )
+from megavid.core.concatenate import concatenate
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
 
@@ -33,7 +33,7 @@ def build(root: Path, name: str = "a") -> Annotations:
     builder.video(f"{name} empty")
     builder.video(f"{name} file", source="clip.mp4")
     builder.frame(5)
-    builder.box(9, 9, 10, 10, label=0, generated=True)
+    builder.box(9, 9, 10, 10, label=0, generated=True, crowd=True, area=0.5)
     return builder.build()
 
 
@@ -66,7 +66,9 @@ def test_what_is_built(tmp_path: Path) -> None:
     assert table.tracks.tolist() == [9, NO_TRACK, NO_TRACK]
     assert table.occluded.tolist() == [True, False, False]
     assert table.generated.tolist() == [False, False, True]
-    assert table.difficult.tolist() == [False, True, False]
+    assert table.difficult.tolist() == [False, True, True]
+    assert table.crowds.tolist() == [False, False, True]
+    assert table.object_areas.tolist() == [5, 25, 0.5]
     assert [table.frames_of(v) for v in range(3)] == [slice(0, 2), slice(2, 2), slice(2, 3)]
     assert table.describe(1) == str(tmp_path / "a/1.jpg")
     assert table.describe(2) == f"{tmp_path / 'clip.mp4'}, frame 5"
@@ -120,6 +122,41 @@ def test_what_is_no_index(tmp_path: Path) -> None:
     pq.write_table(pa.table({"x": [1]}), other)
     with pytest.raises(InputError, match="other.parquet: expected an index"):
         load_annotations(other)
+
+
+def test_an_index_of_an_earlier_version_is_to_be_made_again(tmp_path: Path) -> None:
+    path = tmp_path / "index.parquet"
+    build(tmp_path).save(path)
+    table = pq.read_table(path)
+    about = table.schema.metadata[b"megavid"].replace(b'"annotations": 2', b'"annotations": 1')
+    pq.write_table(table.replace_schema_metadata({"megavid": about}), path)
+    with pytest.raises(
+        InputError, match=r"index.parquet: expected an index of version 2, got 1; make it again"
+    ):
+        load_annotations(path)
+
+
+def test_videos_of_the_same_name_are_refused(tmp_path: Path) -> None:
+    builder = AnnotationBuilder(("cat",), root=tmp_path)
+    for source in ("", "b/x.mp4"):
+        builder.video("x", source=source)
+        builder.frame(0, file=None if source else "a/0.jpg")
+    with pytest.raises(InputError, match=r"got 'x' twice: a/0.jpg and b/x.mp4"):
+        builder.build()
+    one = build(tmp_path)
+    with pytest.raises(InputError, match=r"got 'a' twice: a/ä 0.jpg and a/ä 0.jpg"):
+        concatenate([one, one])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_box_that_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+    table = build(tmp_path)
+    boxes = table.boxes.copy()
+    boxes[2, 1] = value
+    with pytest.raises(
+        InputError, match=r"clip.mp4, frame 5: expected a box of finite numbers, got 9, (nan|inf)"
+    ):
+        replace(table, boxes=boxes)
 
 
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,14 @@ def write(path: Path, **changes: Any) -> Path:
                 "occluded": True,
             },
             {"id": 2, "image_id": 30, "category_id": 4, "bbox": [0, 0, 5.5, 5], "track_id": 0, "iscrowd": 1},
-            {"id": 3, "image_id": 31, "category_id": 4, "bbox": [0, 0, 1, 1], "ignore": True},
+            {
+                "id": 3,
+                "image_id": 31,
+                "category_id": 4,
+                "bbox": [0, 0, 1, 1],
+                "ignore": True,
+                "area": 0.25,
+            },
         ],
     }
     path.write_text(json.dumps(content | changes))
@@ -54,6 +62,8 @@ def test_cocovid(tmp_path: Path) -> None:
     assert table.tracks.tolist() == [0, 7, NO_TRACK]
     assert table.occluded.tolist() == [False, True, False]
     assert table.difficult.tolist() == [True, False, True]
+    assert table.crowds.tolist() == [True, False, False]
+    assert table.object_areas.tolist() == [27.5, 12, 0.25]
 
 
 def test_chosen_classes(tmp_path: Path) -> None:
@@ -74,6 +84,9 @@ def test_plain_coco_is_of_stills(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     table = read_coco(path, problems=Problems())
     assert table.videos == ("a/9", "a/8")
+    content["images"][1]["file_name"] = "a/9.png"
+    path.write_text(json.dumps(content))
+    assert read_coco(path, problems=Problems()).videos == ("a/9.jpg", "a/9.png")
     assert table.image_ids.tolist() == [31, 30]
     assert table.offsets.tolist() == [0, 2, 3]
 
@@ -102,7 +115,9 @@ def test_what_is_written_is_read(tmp_path: Path, with_listed: bool) -> None:
     if not with_listed:
         table = table.select(table.listed)
     write_cocovid(table, tmp_path / "x.json")
-    assert_same(read_coco(tmp_path / "x.json", images=tmp_path, problems=Problems()), table)
+    read = read_coco(tmp_path / "x.json", images=tmp_path, problems=Problems())
+    # The format has an area for each object: where it is unknown, that of the box.
+    assert_same(read, replace(table, areas=table.object_areas.astype(np.float32)))
     content = json.loads((tmp_path / "x.json").read_text())
     assert content["annotations"][0]["bbox"] == [1, 2, 2.5, 2]
     assert content["annotations"][0]["instance_id"] == 9

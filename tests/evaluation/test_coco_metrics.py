@@ -27,10 +27,30 @@ def test_by_hand() -> None:
     assert np.isnan(metrics["AP large"])
 
 
-def test_a_crowd_does_not_count() -> None:
+def test_what_is_ignored_need_not_be_found() -> None:
     found, truth = Boxes([0], [A], [0], [0.9]), Boxes([0, 0], [A, B], [0, 0])
+    ignored = np.array([False, True])
     assert coco_metrics(found, truth, **SIZE)["AR 100"] == 0.5
-    assert coco_metrics(found, truth, ignored=np.array([False, True]), **SIZE)["AR 100"] == 1
+    assert coco_metrics(found, truth, ignored=ignored, **SIZE)["AR 100"] == 1
+    assert coco_metrics(found, truth, ignored=ignored, crowds=ignored, **SIZE)["AR 100"] == 1
+
+
+def test_only_a_crowd_is_found_many_times() -> None:
+    # Three detections on B, which is ignored, before one on A.
+    found, truth = Boxes([0] * 4, [B, B, B, A], [0] * 4, [0.9, 0.8, 0.7, 0.6]), Boxes([0, 0], [A, B], [0, 0])
+    flags = np.array([False, True])
+    assert coco_metrics(found, truth, ignored=flags, crowds=flags, **SIZE)["AP50"] == 1
+    # As an ignored object it takes one of them; the two others are wrong.
+    assert coco_metrics(found, truth, ignored=flags, **SIZE)["AP50"] == pytest.approx(1 / 3)
+
+
+def test_sizes_go_by_the_area() -> None:
+    large = [0, 0, 100, 100]
+    found, truth = Boxes([0], [large], [0], [0.9]), Boxes([0], [large], [0])
+    by_box = coco_metrics(found, truth, **SIZE)
+    by_area = coco_metrics(found, truth, areas=np.array([2000.0]), **SIZE)  # of a thin object
+    assert (by_box["AP large"], by_area["AP medium"]) == (1, 1)
+    assert np.isnan([by_box["AP medium"], by_area["AP large"]]).all()
 
 
 def test_nothing_found_and_nothing_there() -> None:

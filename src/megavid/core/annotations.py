@@ -6,6 +6,7 @@ Shapes: V videos, F frames, M boxes, C classes.
 from __future__ import annotations
 
 import json
+import math
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from megavid.core.annotation_checks import check_names, check_numbers
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 
@@ -28,7 +30,8 @@ _BOX = pa.struct(
         *((name, pa.float32()) for name in ("x1", "y1", "x2", "y2")),
         ("label", pa.int32()),
         ("track", pa.int64()),
-        *((name, pa.bool_()) for name in ("occluded", "generated", "difficult")),
+        *((name, pa.bool_()) for name in ("occluded", "generated", "difficult", "crowd")),
+        ("area", pa.float32()),
     ]
 )
 _SCHEMA = pa.schema(
@@ -44,6 +47,8 @@ _SCHEMA = pa.schema(
     ]
 )
 _METADATA_KEY = b"megavid"
+INDEX_VERSION = 2
+"""Version of the format of index files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +70,13 @@ class Annotations:
         boxes: float32 (M, 4), half-open x1 y1 x2 y2 in pixels, as annotated: not clipped.
         labels: int32 (M,), indexes into `classes`.
         tracks: int64 (M,), ids of instances within their video, `NO_TRACK` where unknown.
-        occluded, generated, difficult: bool (M,), as annotated.
+        occluded, generated, difficult: bool (M,), as annotated. Difficult objects need not be found.
+        crowds: bool (M,), boxes around several objects that were not told apart; they are difficult, too.
+        areas: float32 (M,), square pixels of the object itself, as of its mask; NaN where unknown.
         category_ids: (C,) what other formats call the classes.
+
+    Raises:
+        InputError: Two videos have the same name, or a box is not of finite numbers.
     """
 
     classes: tuple[str, ...]
@@ -87,7 +97,13 @@ class Annotations:
     occluded: NDArray[np.bool_]
     generated: NDArray[np.bool_]
     difficult: NDArray[np.bool_]
+    crowds: NDArray[np.bool_]
+    areas: NDArray[np.float32]
     category_ids: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        check_names(self)
+        check_numbers(self)
 
     def __len__(self) -> int:
         """The number of frames."""
@@ -97,6 +113,12 @@ class Annotations:
     def box_frames(self) -> NDArray[np.int64]:
         """(M,), the frame that each box is in."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
+
+    @property
+    def object_areas(self) -> NDArray[np.float64]:
+        """(M,), `areas`, and that of the box where it is unknown."""
+        sides = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64)
+        return np.where(np.isnan(self.areas), sides.prod(axis=1), self.areas)
 
     def frames_of(self, video: int) -> slice:
         """Where the frames of a video stand."""
@@ -115,14 +137,14 @@ class Annotations:
     def select(self, frames: NDArray[np.bool_]) -> Annotations:
         """The data set of some frames only; videos keep their numbers. `frames`: a mask (F,)."""
         rows = np.repeat(frames, np.diff(self.offsets))
-        kept: dict[str, Any] = {name: getattr(self, name)[rows] for name in _PER_BOX}
-        kept |= {name: getattr(self, name)[frames] for name in _PER_FRAME}
+        kept: dict[str, Any] = {name: getattr(self, name)[rows] for name in PER_BOX}
+        kept |= {name: getattr(self, name)[frames] for name in PER_FRAME}
         offsets = np.concatenate(([0], np.diff(self.offsets)[frames].cumsum()))
         return replace(self, **kept, files=self.files.filter(pa.array(frames)), offsets=offsets)
 
     def select_boxes(self, boxes: NDArray[np.bool_]) -> Annotations:
         """The same frames with some boxes only. `boxes`: a mask (M,)."""
-        kept: dict[str, Any] = {name: getattr(self, name)[boxes] for name in _PER_BOX}
+        kept: dict[str, Any] = {name: getattr(self, name)[boxes] for name in PER_BOX}
         counts = np.concatenate(([0], boxes.cumsum()))[self.offsets]
         return replace(self, **kept, offsets=counts)
 
@@ -132,7 +154,7 @@ class Annotations:
         Raises:
             InputError: The file cannot be written.
         """
-        objects = [*self.boxes.T, self.labels, self.tracks, self.occluded, self.generated, self.difficult]
+        objects = [*self.boxes.T, *(getattr(self, name) for name in PER_BOX[1:])]
         structs = pa.StructArray.from_arrays(
             [pa.array(column, field.type) for column, field in zip(objects, _BOX, strict=True)],
             fields=list(_BOX),
@@ -148,7 +170,7 @@ class Annotations:
             pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), structs),
         ]
         about = {
-            "annotations": 1,
+            "annotations": INDEX_VERSION,
             "classes": self.classes,
             "category_ids": self.category_ids,
             "root": str(self.root.absolute()),
@@ -169,7 +191,12 @@ def load_annotations(path: Path) -> Annotations:
     try:
         table = pq.read_table(path)
         about = json.loads(table.schema.metadata[_METADATA_KEY])
-        if about.get("annotations") != 1 or not table.schema.equals(_SCHEMA):
+        if about.get("annotations", INDEX_VERSION) != INDEX_VERSION:
+            raise InputError(
+                f"{path}: expected an index of version {INDEX_VERSION}, got {about['annotations']}; "
+                "make it again with `megavid data index`"
+            )
+        if "annotations" not in about or not table.schema.equals(_SCHEMA):
             raise KeyError(_METADATA_KEY)
     except (KeyError, TypeError) as error:
         raise InputError(f"{path}: expected an index that `megavid data index` wrote") from error
@@ -200,34 +227,8 @@ def load_annotations(path: Path) -> Annotations:
         occluded=_numbers(parts["occluded"]),
         generated=_numbers(parts["generated"]),
         difficult=_numbers(parts["difficult"]),
-    )
-
-
-def concatenate(parts: Sequence[Annotations]) -> Annotations:
-    """Data sets of the same classes and root, with different videos, one after the other."""
-    first = parts[0]
-    assert all(
-        (p.classes, p.root, p.category_ids) == (first.classes, first.root, first.category_ids) for p in parts
-    )
-    shifts = np.cumsum([0, *(len(p.videos) for p in parts)])
-    starts = np.cumsum([0, *(len(p.boxes) for p in parts)])
-    together: dict[str, Any] = {
-        name: np.concatenate([getattr(p, name) for p in parts]) for name in (*_PER_BOX, *_PER_FRAME)
-    }
-    together["video"] = np.concatenate(
-        [p.video + shift for p, shift in zip(parts, shifts, strict=False)]
-    ).astype(np.int32)
-    offsets = [
-        np.zeros(1, np.int64),
-        *(p.offsets[1:] + start for p, start in zip(parts, starts, strict=False)),
-    ]
-    return replace(
-        first,
-        **together,
-        videos=tuple(name for p in parts for name in p.videos),
-        sources=tuple(name for p in parts for name in p.sources),
-        files=pa.concat_arrays([p.files for p in parts]),
-        offsets=np.concatenate(offsets),
+        crowds=_numbers(parts["crowd"]),
+        areas=_numbers(parts["area"]),
     )
 
 
@@ -256,9 +257,9 @@ class AnnotationBuilder:
         self._videos: list[str] = []
         self._sources: list[str] = []
         self._files: list[str | None] = []
-        self._frames: dict[str, array[Any]] = {name: array("q") for name in (*_PER_FRAME, "offsets")}
+        self._frames: dict[str, array[Any]] = {name: array("q") for name in (*PER_FRAME, "offsets")}
         self._boxes: dict[str, array[Any]] = {
-            name: array("d" if name == "boxes" else "q") for name in _PER_BOX
+            name: array("d" if name in {"boxes", "areas"} else "q") for name in PER_BOX
         }
 
     def video(self, name: str, *, source: str = "") -> None:
@@ -302,10 +303,13 @@ class AnnotationBuilder:
         occluded: bool = False,
         generated: bool = False,
         difficult: bool = False,
+        crowd: bool = False,
+        area: float = math.nan,
     ) -> None:
-        """A box of the last frame, half-open."""
+        """A box of the last frame, half-open; see `Annotations`."""
         self._boxes["boxes"].extend((x1, y1, x2, y2))
-        for name, value in zip(_PER_BOX[1:], (label, track, occluded, generated, difficult), strict=True):
+        values = (label, track, occluded, generated, difficult or crowd, crowd, area)
+        for name, value in zip(PER_BOX[1:], values, strict=True):
             self._boxes[name].append(value)
 
     def build(self) -> Annotations:
@@ -327,13 +331,13 @@ class AnnotationBuilder:
         )
 
 
-_PER_FRAME = ("video", "number", "width", "height", "listed", "image_ids")
-_PER_BOX = ("boxes", "labels", "tracks", "occluded", "generated", "difficult")
+PER_FRAME = ("video", "number", "width", "height", "listed", "image_ids")
+PER_BOX = ("boxes", "labels", "tracks", "occluded", "generated", "difficult", "crowds", "areas")
 _DTYPES: dict[str, type] = {
     **dict.fromkeys(("video", "number", "width", "height", "labels"), np.int32),
     **dict.fromkeys(("image_ids", "offsets", "tracks"), np.int64),
-    **dict.fromkeys(("listed", "occluded", "generated", "difficult"), np.bool_),
-    "boxes": np.float32,
+    **dict.fromkeys(("listed", "occluded", "generated", "difficult", "crowds"), np.bool_),
+    **dict.fromkeys(("boxes", "areas"), np.float32),
 }
 
 

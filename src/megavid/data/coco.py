@@ -7,6 +7,8 @@ CocoVID is COCO's JSON with `videos`, and with `video_id` and `frame_id` in `ima
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,9 @@ from megavid.data.tracks import track_id
 
 _Row = dict[str, Any]
 
+_MOST_AREA = 1e10
+"""Square pixels: COCO's own limit of large objects."""
+
 
 def is_coco(path: Path) -> bool:
     """Whether a file is JSON by its name."""
@@ -33,7 +38,7 @@ def read_coco(
     """Read a CocoVID or COCO file.
 
     Frames have the numbers that `frame_id` gives; a video may start anywhere. `iscrowd` and `ignore` make an
-    object difficult.
+    object difficult, `iscrowd` a crowd, too. An object's `area` is kept where it is a number.
 
     Args:
         path: The JSON file.
@@ -95,9 +100,13 @@ def _objects(a: Annotations, ids: Any) -> Any:
         a.occluded.tolist(),
         a.generated.tolist(),
         a.difficult.tolist(),
+        a.crowds.tolist(),
+        a.object_areas.tolist(),
         strict=True,
     )
-    for i, (image, video, label, track, box, occluded, generated, difficult) in enumerate(rows, 1):
+    for i, (image, video, label, track, box, occluded, generated, difficult, crowd, area) in enumerate(
+        rows, 1
+    ):
         yield {
             "id": i,
             "image_id": image,
@@ -105,8 +114,8 @@ def _objects(a: Annotations, ids: Any) -> Any:
             "category_id": a.category_ids[label],
             **({} if track == NO_TRACK else {"instance_id": track}),
             "bbox": box,
-            "area": box[2] * box[3],
-            "iscrowd": 0,
+            "area": area,
+            "iscrowd": int(crowd),
             "occluded": occluded,
             "generated": generated,
             "ignore": difficult,
@@ -175,14 +184,17 @@ class _Reader:
                         track=NO_TRACK if track is None else track_id(str(track), tracks),
                         occluded=bool(row.get("occluded", row.get("is_occluded", False))),
                         generated=bool(row.get("generated", False)),
-                        difficult=bool(row.get("iscrowd") or row.get("ignore")),
+                        difficult=bool(row.get("ignore")),
+                        crowd=bool(row.get("iscrowd")),
+                        area=_area(row.get("area")),
                     )
         return builder.build()
 
     def _videos(self, images: dict[Any, _Row]) -> list[tuple[str, str, list[_Row]]]:
         """Name, source and frames of each video, in order."""
         if "videos" not in self._data:
-            return [(Path(row["file_name"]).with_suffix("").as_posix(), "", [row]) for row in images.values()]
+            names = _image_names([row["file_name"] for row in images.values()])
+            return [(name, "", [row]) for name, row in zip(names, images.values(), strict=True)]
         videos = {row["id"]: row for row in self._rows("videos", "id", "name")}
         frames: dict[Any, dict[int, _Row]] = {video: {} for video in videos}
         for row in images.values():
@@ -250,3 +262,16 @@ class _Reader:
             else:
                 good.append(row)
         return good
+
+
+def _image_names(files: Sequence[str]) -> list[str]:
+    """Name images as videos: by their files without suffix, unless two differ by nothing else."""
+    bare = [Path(file).with_suffix("").as_posix() for file in files]
+    counts = Counter(bare)
+    return [name if counts[name] == 1 else file for name, file in zip(bare, files, strict=True)]
+
+
+def _area(value: Any) -> float:
+    """An object's area, NaN where the file does not say."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < _MOST_AREA
+    return float(value) if known else math.nan

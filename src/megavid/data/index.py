@@ -15,7 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from megavid.core.annotations import Annotations, concatenate, load_annotations
+from megavid.core.annotations import INDEX_VERSION, Annotations, load_annotations
+from megavid.core.concatenate import concatenate
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.problems import Problem, Problems
@@ -158,6 +159,7 @@ def _prepare(
         raise InputError(f"{parts}: cannot be written to: {error.strerror}") from error
     listing = [[e.folder, list(e.numbers), sorted(e.listed or ()), e.named] for e in entries]
     plan = {
+        "index": INDEX_VERSION,
         "root": str(root.absolute()),
         "subset": subset,
         "classes": list(classes) if classes else None,

@@ -134,7 +134,8 @@ def score_predictions(
     size: dict[str, Any] = {"num_frames": len(annotations), "num_classes": len(annotations.classes)}
     ignored = annotations.difficult
     results = average_precision_by_motion(found, truth, motion_iou=motion, ignored=ignored, **size)
-    metrics = coco_metrics(found, truth, ignored=ignored, **size) if coco else {}
+    objects: dict[str, Any] = {"crowds": annotations.crowds, "areas": annotations.object_areas}
+    metrics = coco_metrics(found, truth, ignored=ignored, **objects, **size) if coco else {}
     return Scores(annotations.classes, results, found, truth, len(annotations), metrics)
 
 

@@ -27,6 +27,9 @@ NAMES = {
 """Our names of the metrics, and the library's. AP is the mean over IoU 0.50 to 0.95; sizes are COCO's, with
 limits at 32 x 32 and 96 x 96 pixels; AR n is for the n best detections a frame."""
 
+_NO_SIZE = 1e20
+"""Square pixels: more than the library's range of all sizes, which ends at 1e10."""
+
 
 def coco_metrics(
     found: Boxes,
@@ -35,6 +38,8 @@ def coco_metrics(
     num_frames: int,
     num_classes: int,
     ignored: NDArray[np.bool_] | None = None,
+    crowds: NDArray[np.bool_] | None = None,
+    areas: NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
     """The metrics of `NAMES`, from 0 to 1; NaN where there are no such objects.
 
@@ -43,7 +48,9 @@ def coco_metrics(
         truth: M objects.
         num_frames: Frames in the data set.
         num_classes: C.
-        ignored: bool (M,), crowds and the like: COCO's `iscrowd`.
+        ignored: bool (M,), objects that need not be found.
+        crowds: bool (M,), those of them that any number of detections may find: COCO's `iscrowd`.
+        areas: (M,), square pixels of each object; None for those of the boxes.
 
     Raises:
         InputError: faster-coco-eval is not installed (the extra `coco`).
@@ -55,8 +62,14 @@ def coco_metrics(
     assert found.score is not None
     if len(truth) == 0 or len(found) == 0:  # which the library does not take
         return dict.fromkeys(NAMES, np.nan if len(truth) == 0 else 0.0)
+    none = np.zeros(len(truth), np.bool_)
+    crowds = none if crowds is None else crowds
+    areas = _xywh(truth.xyxy)[:, 2:].prod(axis=1) if areas is None else areas
+    # The library has no flag for what is ignored without being a crowd, but it ignores objects of another
+    # size than the one that is asked for.
+    areas = np.where((none if ignored is None else ignored) & ~crowds, _NO_SIZE, areas)
     evaluation = COCOeval_faster(
-        COCO(_as_coco(truth, num_frames, num_classes, ignored)),
+        COCO(_as_coco(truth, num_frames, num_classes, crowds=crowds, areas=areas)),
         iouType="bbox",
         extra_calc=False,
     )
@@ -69,11 +82,14 @@ def coco_metrics(
 
 
 def _as_coco(
-    truth: Boxes, num_frames: int, num_classes: int, ignored: NDArray[np.bool_] | None
+    truth: Boxes,
+    num_frames: int,
+    num_classes: int,
+    *,
+    crowds: NDArray[np.bool_],
+    areas: NDArray[np.float64],
 ) -> dict[str, list[dict[str, Any]]]:
-    crowd = np.zeros(len(truth), np.int64) if ignored is None else ignored.astype(np.int64)
-    boxes = _xywh(truth.xyxy)
-    columns = (truth.frame + 1, truth.label + 1, boxes, boxes[:, 2] * boxes[:, 3], crowd)
+    columns = (truth.frame + 1, truth.label + 1, _xywh(truth.xyxy), areas, crowds.astype(np.int64))
     rows = zip(*(column.tolist() for column in columns), strict=True)
     return {
         "images": [{"id": i + 1} for i in range(num_frames)],
