@@ -22,7 +22,7 @@ from megavid.data.coco import write_cocovid
 from megavid.data.generated.camera import film
 from megavid.data.generated.scene import CLASSES
 from megavid.engine.clips import ClipReader
-from megavid.video.folder import read_image
+from megavid.video.images import read_image
 from megavid.video.writer import VideoWriter
 from tests.conftest import build_tiny
 from tests.data.ilsvrc_set import write_ilsvrc

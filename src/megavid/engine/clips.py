@@ -21,7 +21,7 @@ from megavid.data.clips import LEAST_SIDE, ClipFrames, ClipOrder
 from megavid.detection.clip import Clip
 from megavid.engine.interrupt import ignore_stop_requests
 from megavid.video.files import VideoFile
-from megavid.video.folder import read_image
+from megavid.video.images import read_image
 
 _OPEN_FILES = 8
 

@@ -10,7 +10,7 @@ import PIL.Image
 from megavid.core.annotations import Annotations
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
-from megavid.video.folder import read_image
+from megavid.video.images import read_image
 from megavid.video.render import Mark, draw_marks, label_color
 
 _VIDEOS, _FRAMES, _WIDTH = 6, 8, 192

@@ -28,7 +28,7 @@ from megavid.engine.recipe import Recipe
 from megavid.engine.training_setup import override_recipe
 from megavid.methods import detector_config
 from megavid.video.files import VideoFile
-from megavid.video.folder import read_image
+from megavid.video.images import read_image
 
 TRAIN, VAL, RECIPE_FILE, PICTURE = "train.parquet", "val.parquet", "recipe.yaml", "data.png"
 

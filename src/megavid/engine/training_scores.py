@@ -22,7 +22,7 @@ from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
 from megavid.engine.score import Scores, describe, score_predictions, write_scores
 from megavid.evaluation.table import load_predictions
-from megavid.video.folder import read_image
+from megavid.video.images import read_image
 from megavid.video.render import draw_detections
 
 EVALUATIONS = "evaluations"

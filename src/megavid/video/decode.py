@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
+from functools import cache
+from pathlib import Path
 from typing import cast
 
 import av
 import numpy as np
 from av.container import InputContainer
 from av.error import ExitError
+from av.format import ContainerFormat
 from av.packet import Packet
 from av.sidedata.sidedata import SideData
 from av.sidedata.sidedata import Type as SideDataType
@@ -51,6 +54,41 @@ def open_container(
         )
     except av.FFmpegError as error:
         raise InputError(f"{name}: cannot be read as a video: {reason(error)}") from error
+
+
+def open_file(path: Path) -> InputContainer:
+    """Open a video file.
+
+    Raises:
+        InputError: It is no regular file, or FFmpeg cannot read it.
+    """
+    if path.exists() and not path.is_file():
+        raise InputError(f"{path}: expected a video file, got something that is no regular file")
+    # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
+    return open_container(
+        f"file:{path}",
+        name=str(path),
+        options={"protocol_whitelist": "file", "format_whitelist": _self_contained_formats()},
+    )
+
+
+@cache
+def _self_contained_formats() -> str:
+    """The demuxers of this FFmpeg that read the file that they are given and nothing else."""
+    return ",".join(sorted(name for name in av.formats_available if not _refers_to_others(name)))
+
+
+def _refers_to_others(name: str) -> bool:
+    """Whether a format is a device, or one whose files name other files or addresses, as playlists do."""
+    if name in _PLAYLISTS:
+        return True
+    try:
+        return ContainerFormat(name, "r").no_file
+    except ValueError:  # not for reading
+        return False
+
+
+_PLAYLISTS = {"concat", "dash", "hls", "imf", "sdp", "vobsub", "webm_dash_manifest", "ffmetadata"}
 
 
 def reason(error: av.FFmpegError) -> str:
@@ -109,6 +147,14 @@ def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Itera
         raise broken
 
 
+def decode_to_break(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame]:
+    """Decode up to the end, or to where the file breaks off."""
+    try:
+        yield from decode(stream, packets)
+    except av.FFmpegError:
+        return
+
+
 def _decode_packet(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
     """The frames that this packet completes, none if it is damaged; without a packet the last ones."""
     try:
@@ -122,6 +168,14 @@ def to_image(frame: VideoFrame) -> Image:
     image = cast(Image, frame.to_ndarray(format="rgb24"))
     matrix = _display_matrix(frame)
     return image if matrix is None else _turn(image, *matrix)
+
+
+def displayed_size(frame: VideoFrame) -> tuple[int, int]:
+    """Width and height in pixels of a frame the way it is to be displayed."""
+    matrix = _display_matrix(frame)
+    if matrix is not None and _is_sideways(*matrix):
+        return frame.height, frame.width
+    return frame.width, frame.height
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
@@ -138,12 +192,17 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
     return None
 
 
+def _is_sideways(a: int, b: int, c: int, d: int) -> bool:
+    """Whether a display matrix swaps width and height."""
+    return abs(b) > abs(a)
+
+
 def _turn(image: Image, a: int, b: int, c: int, d: int) -> Image:
     """Display (x, y), y downwards, at x' = ax + cy, y' = bx + dy.
 
     Cameras write quarter turns and mirrors; any other angle is taken to the nearest of these.
     """
-    if abs(b) > abs(a):  # x' comes from y
+    if _is_sideways(a, b, c, d):  # x' comes from y
         image = image.transpose(1, 0, 2)
         flip_x, flip_y = c < 0, b < 0
     else:

@@ -20,9 +20,9 @@ from av.video.stream import VideoStream
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, Image
 from megavid.video.decode import (
-    decode,
+    decode_to_break,
     frame_rate,
-    open_container,
+    open_file,
     read_packets,
     reason,
     to_image,
@@ -93,7 +93,7 @@ class VideoFile:
         with self._open() as container:
             stream = video_stream(container, name=str(self.path))
             stream.thread_type = "AUTO"
-            for index, frame in self._index.number(_decode_to_break(stream, read_packets(container, stream))):
+            for index, frame in self._index.number(decode_to_break(stream, read_packets(container, stream))):
                 yield Frame(index, self._times[index], self._image(index, frame))
                 delivered += 1
         self.lost = self._index.declared - delivered
@@ -127,12 +127,12 @@ class VideoFile:
         self.close()
 
     def _open(self) -> InputContainer:
-        return _open_file(self.path)
+        return open_file(self.path)
 
     def _first_frame(self) -> VideoFrame:
         with self._open() as container:
             stream = video_stream(container, name=str(self.path))
-            for frame in _decode_to_break(stream, read_packets(container, stream)):
+            for frame in decode_to_break(stream, read_packets(container, stream)):
                 return frame
         raise InputError(f"{self.path}: expected a video, not one frame of it can be decoded")
 
@@ -145,19 +145,6 @@ class VideoFile:
                 f"after {self.width}x{self.height}"
             )
         return image
-
-
-def _open_file(path: Path) -> InputContainer:
-    # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
-    return open_container(f"file:{path}", name=str(path))
-
-
-def _decode_to_break(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame]:
-    """Frames up to the end, or to where the file breaks off, which `_scan` has reported."""
-    try:
-        yield from decode(stream, packets)
-    except av.FFmpegError:
-        return
 
 
 @dataclass(frozen=True)
@@ -297,7 +284,7 @@ class _Cursor:
         reopen = number == 0 or self._container is None
         if reopen:
             self.close()
-            self._container = _open_file(self._path)
+            self._container = open_file(self._path)
         assert self._container is not None
         stream = video_stream(self._container, name=str(self._path))
         if reopen:
@@ -310,7 +297,7 @@ class _Cursor:
             except av.FFmpegError:  # not seekable: `find` goes back to the start
                 packets = iter(())
             packets = _from_key(packets, pts)
-        numbered = self._index.number(_decode_to_break(stream, packets))
+        numbered = self._index.number(decode_to_break(stream, packets))
         # What precedes an open key frame in presentation refers to frames that were not decoded now.
         self._frames = (entry for entry in numbered if entry[0] >= key_frame)
         self._before, self._now = None, next(self._frames, None)

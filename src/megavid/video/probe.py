@@ -1,0 +1,58 @@
+"""What a video file says of itself, without reading all of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+from megavid.core.errors import InputError
+from megavid.video.decode import (
+    decode_to_break,
+    displayed_size,
+    frame_rate,
+    open_file,
+    read_packets,
+    video_stream,
+)
+
+VIDEO_SUFFIXES = (
+    *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".m2v", ".vob"),
+    *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".ogg", ".mxf"),
+    *(".dv", ".y4m", ".nut", ".rm", ".rmvb", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"),
+    *(".gif", ".ivf", ".obu"),
+)
+"""Suffixes of video files, in lower case, where files are looked for by name; FFmpeg goes by the contents."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoInfo:
+    """What a video file says of itself.
+
+    Attributes:
+        width: Width in pixels, as displayed.
+        height: Height in pixels, as displayed.
+        frames: Number of frames that the container declares; None where it declares none. The number of
+            frames that can be decoded, `len(VideoFile(path))`, may be another.
+        rate: Frames a second, the average where the rate varies.
+    """
+
+    width: int
+    height: int
+    frames: int | None
+    rate: Fraction
+
+
+def probe_video(path: Path) -> VideoInfo:
+    """Read a video's header and decode its first frame.
+
+    Raises:
+        InputError: The file cannot be read, holds no video, or none of it can be decoded.
+    """
+    with open_file(path) as container:
+        stream = video_stream(container, name=str(path))
+        rate, frames = frame_rate(stream), stream.frames or None
+        for frame in decode_to_break(stream, read_packets(container, stream)):
+            width, height = displayed_size(frame)
+            return VideoInfo(width=width, height=height, frames=frames, rate=rate)
+    raise InputError(f"{path}: expected a video, not one frame of it can be decoded")

@@ -1,0 +1,62 @@
+"""What a video file says of itself."""
+
+from __future__ import annotations
+
+import os
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.video.probe import VideoInfo, probe_video
+from megavid.video.reader import open_input
+from tests.video.videos import make_video
+
+
+def test_size_frames_and_rate(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mp4", 5)
+    make_video(tmp_path / "v.ts", 5)
+    expected = VideoInfo(width=64, height=48, frames=5, rate=Fraction(25))
+    assert probe_video(tmp_path / "v.mp4") == expected
+    assert probe_video(tmp_path / "v.ts").frames is None
+
+
+def test_size_as_displayed(tmp_path: Path) -> None:
+    path = tmp_path / "v.mp4"
+    make_video(path, 2)
+    data = bytearray(path.read_bytes())
+    start = data.find(b"tkhd") + 44
+    rows = (0, 1 << 16, 0, -1 << 16, 0, 0, 0, 0, 1 << 30)  # a quarter turn
+    data[start : start + 36] = b"".join(value.to_bytes(4, "big", signed=True) for value in rows)
+    path.write_bytes(data)
+    assert (probe_video(path).width, probe_video(path).height) == (48, 64)
+
+
+PLAYLISTS = {
+    "a.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\n{video}\n",
+    "b.m3u8": "#EXTM3U\n#EXT-X-TARGETDURATION:1\n#EXTINF:1,\nb.m3u8\n",
+    "c.mp4": "ffconcat version 1.0\nfile c.mp4\n",
+    "d.ffconcat": "ffconcat version 1.0\nfile '{video}'\n",
+    "e.sdp": "v=0\no=- 0 0 IN IP4 127.0.0.1\ns=x\nc=IN IP4 127.0.0.1\nt=0 0\nm=video 5004 RTP/AVP 96\n"
+    "a=rtpmap:96 H264/90000\n",
+}
+
+
+@pytest.mark.parametrize("name", PLAYLISTS)
+def test_files_that_name_others_are_refused(tmp_path: Path, name: str) -> None:
+    make_video(tmp_path / "v.ts", 5)
+    (tmp_path / name).write_text(PLAYLISTS[name].format(video="v.ts"))
+    for read in (probe_video, open_input):
+        with pytest.raises(InputError, match=name) as caught:
+            read(tmp_path / name)
+        assert "\n" not in str(caught.value)
+
+
+def test_what_is_no_regular_file(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.mp4")
+    (tmp_path / "zero.mp4").symlink_to("/dev/zero")
+    for name in ("pipe.mp4", "zero.mp4", "missing.mp4"):
+        for read in (probe_video, open_input):
+            with pytest.raises(InputError, match=name):
+                read(tmp_path / name)
