@@ -11,6 +11,7 @@ import tyro
 
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
+from megavid.cli.threads import ThreadOptions
 
 if TYPE_CHECKING:
     from megavid.engine.benchmark import BenchmarkResult
@@ -51,6 +52,7 @@ class Benchmark:
     """What makes it fast and is to be left out, to see what it is good for."""
     output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
     """A file for all that was measured, as JSON."""
+    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
     methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
@@ -70,6 +72,7 @@ class Benchmark:
             height=self.height, width=self.width, frames=self.frames, batch_size=self.batch_size
         )
         inference = self.inference.chosen().model_copy(update=dict.fromkeys(self.without, False))
+        self.threads.choose(self.device)
         detector = load_detector(
             self.model,
             weights=self.weights,

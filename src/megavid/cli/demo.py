@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from megavid.cli.detect import refuse_overrides
+from megavid.cli.threads import ThreadOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Demo:
     """How many, of 48 frames each."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
@@ -36,6 +38,7 @@ class Demo:
         from megavid.engine.demo import run_demo
 
         refuse_overrides(overrides, "demo")
+        self.threads.choose(self.device)
         result = run_demo(self.output, seed=self.seed, videos=self.videos, device=self.device)
         if result is None:
             print("megavid: interrupted")

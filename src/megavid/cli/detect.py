@@ -12,6 +12,7 @@ import tyro
 
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
+from megavid.cli.threads import ThreadOptions
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class Detect:
     )
     batch_size: int = 1
     """Frames that go through the network together."""
+    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
     methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
@@ -82,6 +84,7 @@ class Detect:
             batch_size=self.batch_size,
         )
         with open_input(self.input, fps=self.fps) as video:
+            self.threads.choose(self.device)
             detector = load_detector(
                 self.model,
                 weights=self.weights,

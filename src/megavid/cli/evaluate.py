@@ -12,6 +12,7 @@ import tyro
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
 from megavid.cli.source import DataSource, report_problems
+from megavid.cli.threads import ThreadOptions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +50,7 @@ class Evaluate:
     )
     batch_size: int = 1
     """Frames that go through the network together."""
+    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
     methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
@@ -74,6 +76,7 @@ class Evaluate:
         with joined_ranks() as ranks:
             annotations, problems = self.source.open()
             motion = find_motion(annotations, self.motion)  # a mistake there is told before hours of work
+            self.threads.choose(ranks.device(self.device))
             detector = load_detector(
                 self.model,
                 weights=self.weights,

@@ -14,6 +14,7 @@ import tyro
 
 from megavid.cli.method import OutsideMethods
 from megavid.cli.source import report_problems
+from megavid.cli.threads import ThreadOptions
 
 if TYPE_CHECKING:
     from megavid.convert.start import Loaded
@@ -49,6 +50,7 @@ class Train:
     """Run two steps and one evaluation of a few frames, to find mistakes; nothing is kept."""
     device: str = "auto"
     """auto, cpu, cuda or mps."""
+    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
     methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
@@ -106,6 +108,7 @@ class Train:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if device.type == "cuda" and here > torch.cuda.device_count():
             raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
+        self.threads.choose(str(device))
         prepare_run(folder, ranks, resume=self.resume)
         checkpoint = newest_checkpoint(folder, recipe, ranks)
         data = open_training_data(recipe, few=self.check)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from megavid.core.annotations import NO_TRACK, Annotations
+from megavid.core.cores import usable_cores
 from megavid.core.problems import Kind, Problem
 
 _AT_ONCE = 4096
@@ -77,7 +77,7 @@ def _check_images(a: Annotations, progress: Callable[[int, int], None]) -> Itera
 
     # The decoder lets other threads work.
     done = 0
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(usable_cores()) as pool:
         for start in range(0, len(rows), _AT_ONCE):
             for problem in pool.map(check, rows[start : start + _AT_ONCE]):
                 if problem is not None:

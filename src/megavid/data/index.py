@@ -17,6 +17,7 @@ import numpy as np
 
 from megavid.core.annotations import INDEX_VERSION, Annotations, load_annotations
 from megavid.core.concatenate import concatenate
+from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.problems import Problem, Problems
@@ -66,7 +67,7 @@ def read_ilsvrc(
     total = sum(map(len, entries))
     done, tables = 0, []
     # Spawned, not forked: the caller may run threads. Few chunks are not worth the start of a process.
-    count = min(workers or min(os.cpu_count() or 1, _MOST_WORKERS), len(chunks))
+    count = min(workers or min(usable_cores(), _MOST_WORKERS), len(chunks))
     results = map(job.read, range(len(chunks)), chunks) if count <= 1 else _in_processes(job, chunks, count)
     for chunk, (table, found) in zip(chunks, results, strict=True):
         for problem in found:

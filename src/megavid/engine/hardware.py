@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 
 import torch
 
 from megavid.convert.load import find_device
+from megavid.core.cores import usable_cores
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def find_hardware(device: str = "auto") -> Hardware:
         InputError: There is no such device here.
     """
     kind = find_device(device).type
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    cores = usable_cores()
     if kind == "cuda":
         memory = min(
             torch.cuda.get_device_properties(i).total_memory for i in range(torch.cuda.device_count())

@@ -9,7 +9,6 @@ Shapes: N detections, M objects, C classes.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.matching import Overlaps, false_positive_weights, find_overlaps, match
@@ -228,7 +228,7 @@ def _evaluate(
         return [_curve(overlaps, s.ignored[truth_rows], elsewhere=s.share) for s in selections]
 
     # Most of the time is spent in NumPy, which lets other threads work.
-    with ThreadPoolExecutor(min(os.cpu_count() or 1, 8)) as pool:
+    with ThreadPoolExecutor(min(usable_cores(), 8)) as pool:
         parts = list(pool.map(curves, _rows_by_class(found, num_classes), _rows_by_class(truth, num_classes)))
     return [AveragePrecision(tuple(part[i] for part in parts)) for i in range(len(selections))]
 

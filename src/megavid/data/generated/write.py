@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -13,6 +12,7 @@ from xml.etree import ElementTree
 
 import PIL.Image
 
+from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.data.generated.camera import VideoFrame, film
@@ -88,7 +88,7 @@ def write_generated_set(
     with atomic_path(folder / CLASSES_FILE) as aside:
         aside.write_text("".join(f"{name}\n" for name in CLASSES))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or os.cpu_count(), mp_context=context) as pool:
+    with ProcessPoolExecutor(workers or usable_cores(), mp_context=context) as pool:
         jobs = [pool.submit(_write_video, folder, config, video) for video in range(config.videos)]
         try:
             for done, job in enumerate(jobs, 1):

@@ -1,0 +1,60 @@
+"""How many of the machine's cores this process may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+
+def usable_cores() -> int:
+    """Count the cores that this process may use: by its affinity and by its control group's quota.
+
+    A quota of 1.5 cores counts as one: a second thread would be stopped for half of the time, and the first
+    would wait for it.
+    """
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = cpu_quota()
+    return cores if quota is None else max(min(cores, int(quota)), 1)
+
+
+def cpu_quota(root: Path = Path("/")) -> float | None:
+    """Read the cores that the control groups of this process leave to it; None where none limits them.
+
+    Args:
+        root: The folder that holds `proc` and `sys`.
+    """
+    limits = [limit for folder in _groups(root) if (limit := _limit_of(folder)) is not None]
+    return min(limits, default=None)
+
+
+def _groups(root: Path) -> Iterator[Path]:
+    """Folders of this process's control group for the CPU and of those above it, of both versions.
+
+    In a container the path may be that of the host and not exist: the folders above it count then.
+    """
+    lines: list[str] = []
+    with suppress(OSError, UnicodeDecodeError):
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    for line in lines:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        if controllers and "cpu" not in controllers.split(","):
+            continue
+        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        place = Path(path.lstrip("/"))
+        for part in (place, *place.parents):
+            if ".." not in part.parts:
+                yield top / part
+
+
+def _limit_of(folder: Path) -> float | None:
+    """The quota of one control group: version 2's `cpu.max`, or version 1's two files."""
+    with suppress(OSError, ValueError):
+        quota, period = (folder / "cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    with suppress(OSError, ValueError, ZeroDivisionError):
+        quota = (folder / "cpu.cfs_quota_us").read_text()
+        period = (folder / "cpu.cfs_period_us").read_text()
+        return int(quota) / int(period) if int(quota) > 0 else None
+    return None
