@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from megavid.convert.load import read_config, shipped_configs
-from megavid.core.config import parse_overrides, read_yaml, with_overrides
-from megavid.core.errors import InputError
+from megavid.core.config import parse_overrides, read_mapping, with_overrides
+from megavid.core.errors import LONGEST_MESSAGE, InputError
 from megavid.methods import METHODS, detector_config
+from tests.mutations import ends_well
 
 
 def mega(**overrides: Any) -> Any:
@@ -80,9 +84,8 @@ def test_unknown_configuration_names_those_there_are() -> None:
     ("content", "message"),
     [
         (b"a: [1", "no valid YAML"),
-        (b"a: 2020-13-45", "no valid YAML"),
         (b"- 1\n- 2", "expected a mapping"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\xff\xfe\x00", "expected text in UTF-8"),
         (b"", "expected a mapping"),
     ],
 )
@@ -90,7 +93,7 @@ def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"broken.yaml: {message}"):
-        read_yaml(path)
+        read_mapping(path)
 
 
 def test_command_line_values_have_yaml_types() -> None:
@@ -100,6 +103,56 @@ def test_command_line_values_have_yaml_types() -> None:
     assert parsed == {"a.g": 0.001, "a.b": 6, "a.c": 0.5, "a.d": [1, 2], "a.e": None, "a.f": "word"}
     with pytest.raises(InputError, match="--a.b: expected a value"):
         parse_overrides({"a.b": ""})
-    for wrong in ("[1", "2020-13-45"):
-        with pytest.raises(InputError, match="--a.b: expected a value in YAML"):
-            parse_overrides({"a.b": wrong})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[1",
+        "[&a [1, 2], *a]",
+        "[" * 100_000,
+        "1" * 400,
+        '"\\ud800"',
+        "\udcff",
+        '["\udcff"]',
+        "\x00",
+        "x: [y: z",
+    ],
+)
+def test_command_line_values_that_are_none(text: str) -> None:
+    with pytest.raises(InputError, match=r"^--a\.b: ") as error:
+        parse_overrides({"a.b": text})
+    assert len(str(error.value)) <= LONGEST_MESSAGE
+
+
+def test_dates_and_words_like_numbers_on_a_command_line_are_text() -> None:
+    parsed = parse_overrides({"a": "2020-12-24", "b": "2020-13-45", "c": "1e", "d": "nano"})
+    assert parsed == {"a": "2020-12-24", "b": "2020-13-45", "c": "1e", "d": "nano"}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(st.dictionaries(st.text(min_size=1), st.text(), max_size=3))
+def test_any_command_line_value_is_read_or_refused(overrides: dict[str, str]) -> None:
+    assert isinstance(ends_well(lambda: parse_overrides(overrides)), bool)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(JSON)
+def test_json_on_a_command_line_is_what_it_says(value: Any) -> None:
+    assert parse_overrides({"a": json.dumps(value)}) == {"a": value}
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    st.sampled_from(["method.window", "rpn.nms_threshold", "input.mean", "classes", "rpn", "backbone.timm"]),
+    JSON,
+)
+def test_any_value_in_a_configuration_is_taken_or_refused(path: str, value: Any) -> None:
+    ends_well(lambda: mega(**{path: value}))

@@ -18,7 +18,7 @@ from megavid.convert.weights import (
     read_weights,
     write_weights,
 )
-from megavid.core.config import read_yaml, with_overrides
+from megavid.core.config import read_mapping, with_overrides
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
 from megavid.detection.inference import FAST, Inference
@@ -169,12 +169,12 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     name = os.fspath(config)
     if name in shipped_configs():
         with resources.as_file(_CONFIGS / f"{name}.yaml") as path:
-            return read_yaml(path), name
+            return read_mapping(path), name
     if not os.path.isfile(name):  # noqa: PTH113 - False for names that are too long, too
         raise InputError(
             f"{name}: no such configuration; expected a YAML file or one of {', '.join(shipped_configs())}"
         )
-    return read_yaml(Path(name)), name
+    return read_mapping(Path(name)), name
 
 
 def _read_detector(path: Path) -> Weights:

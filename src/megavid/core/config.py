@@ -2,59 +2,62 @@
 
 from __future__ import annotations
 
-import json
+import reprlib
 from collections.abc import Mapping
-from contextlib import suppress
-from copy import deepcopy
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from megavid.core.errors import InputError
+from megavid.core.parsing import load_json, load_yaml, read_yaml
 
 
 class Config(BaseModel):
-    """Base of every configuration section; it lives beside what it configures. Unknown keys are errors."""
+    """Base of every configuration section; it lives beside what it configures.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    Unknown keys are errors, and numbers are finite.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
+_SHOWN = reprlib.Repr()
+"""Shows a wrong value, however long or deeply nested it is."""
+_SHOWN.maxstring = _SHOWN.maxother = 80
 
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The mapping in a YAML file.
+
+def read_mapping(path: Path) -> dict[str, Any]:
+    """Read the mapping in a YAML file.
 
     Raises:
         InputError: The file cannot be read, isn't YAML, or holds no mapping.
     """
-    try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise InputError(f"{path}: no valid YAML: {' '.join(str(error).split())}") from error
+    data = read_yaml(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected a mapping of keys, found {type(data).__name__}")
     return data
 
 
 def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """A copy of nested `data` with values put in at dotted paths, such as {"method.window": 6}.
+    """Return nested `data` with values put in at dotted paths, such as {"method.window": 6}.
 
     Raises:
         InputError: A path leads through something that is no section.
     """
-    result = deepcopy(dict(data))
+    result = dict(data)
     for path, value in overrides.items():
         *sections, key = path.split(".")
         place = result
         for section in sections:
-            place = place.setdefault(section, {})
-            if not isinstance(place, dict):
+            inside = place.get(section, {})
+            if not isinstance(inside, Mapping):
                 raise InputError(f"{path}: {section!r} is a value, not a section")
+            copy = dict(inside)  # what `data` holds stays as it is
+            place[section] = copy
+            place = copy
         place[key] = value
     return result
 
@@ -84,12 +87,11 @@ def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _value(path: str, text: str) -> Any:
-    with suppress(ValueError):
-        return json.loads(text)  # YAML 1.1 takes 1e-3 for a word
+    origin = f"--{path}"
     try:
-        return yaml.safe_load(text)
-    except (yaml.YAMLError, ValueError) as error:
-        raise InputError(f"--{path}: expected a value in YAML, got {text!r}") from error
+        return load_json(text, origin=origin)  # YAML 1.1 takes 1e-3 for a word
+    except InputError:
+        return load_yaml(text, origin=origin)
 
 
 def validate(model: type[ConfigT], data: Mapping[str, Any], *, origin: str) -> ConfigT:
@@ -114,5 +116,5 @@ def _problem(error: Any) -> str:
     if error["type"] == "missing":
         return f"{path}: missing"
     message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    given = "" if isinstance(error["input"], Mapping) else f", got {error['input']!r}"
+    given = "" if isinstance(error["input"], Mapping) else f", got {_SHOWN.repr(error['input'])}"
     return f"{path}: {message}{given}"

@@ -90,7 +90,8 @@ def load_json(content: str | bytes, *, origin: object) -> Any:
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
         value = json.loads(text, parse_int=_whole_number)
-        if "\\ud" in text or "\\uD" in text:  # only an escape can make half a character
+        # Half a character comes from an escape, or from bytes of a command line that are no UTF-8.
+        if "\\ud" in text or "\\uD" in text or isinstance(content, str):
             _check_unicode(value)
     except ValueError as error:  # UnicodeDecodeError is one
         raise InputError(f"{origin}: expected JSON: {error}") from error

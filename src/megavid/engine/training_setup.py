@@ -14,7 +14,7 @@ import torch
 
 from megavid.convert.load import read_config
 from megavid.convert.start import Loaded, load_backbone, load_flow, load_from_detector
-from megavid.core.config import read_yaml, validate, with_overrides
+from megavid.core.config import read_mapping, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.detection.detector import VideoDetector
@@ -77,9 +77,9 @@ def read_recipe(
     """
     if name in shipped_recipes():
         with resources.as_file(_RECIPES / f"{name}.yaml") as path:
-            values = read_yaml(path)
+            values = read_mapping(path)
     elif Path(name).is_file():
-        values = read_yaml(Path(name))
+        values = read_mapping(Path(name))
     else:
         shipped = ", ".join(shipped_recipes())
         raise InputError(f"{name}: no such recipe; expected a YAML file or one of {shipped}")
