@@ -17,6 +17,7 @@ from megavid.cli.detect import refuse_overrides
 from megavid.cli.source import DataOptions, ReadOptions, report_problems
 from megavid.cli.synthesize import Synthesize
 from megavid.core.errors import InputError
+from megavid.core.text import printable
 
 if TYPE_CHECKING:
     from megavid.core.annotations import Annotations
@@ -125,6 +126,8 @@ class Check:
             problems.found += check_annotations(
                 annotations, progress=lambda done, total: progress.update(task, completed=done, total=total)
             )
+        for note in problems.notes:
+            print(printable(note))
         for problem in problems.found:
             print(f"{problem.kind}: {problem}")
         counts = problems.counts()

@@ -56,6 +56,7 @@ class Problems:
         skip: Go on after a problem; else the first one is an error.
         hint: What the user may do about such an error, for its message.
         found: The problems so far, in the order found.
+        notes: What is not wrong but worth knowing, a line each: how a video's frames were found.
 
     Examples:
         >>> problems = Problems(skip=True)
@@ -66,6 +67,7 @@ class Problems:
     skip: bool = False
     hint: str = ""
     found: list[Problem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, kind: Kind, where: object, message: str) -> None:
         """Note a problem.
@@ -77,6 +79,10 @@ class Problems:
         if not self.skip:
             raise InputError(f"{problem}; {self.hint}" if self.hint else str(problem))
         self.found.append(problem)
+
+    def note(self, where: object, text: str) -> None:
+        """Note what was decided about a file or video, for `megavid data check` to say."""
+        self.notes.append(f"{where}: {text}")
 
     def counts(self) -> dict[Kind, int]:
         """How many there are of each kind, the most frequent first."""
