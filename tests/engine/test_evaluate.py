@@ -145,9 +145,13 @@ def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Pat
         detect(seed=5)
     with pytest.raises(InputError, match=r"with another config has done"):
         detect(detector=build_tiny("rdn"))
-    (tmp_path / "out" / "parts" / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"run.json: cannot be read"):
-        detect()
+    for text, message in (
+        ("{", "run.json: expected JSON.*; remove"),
+        ("[]", "run.json: expected the settings of a run; remove"),
+    ):
+        (tmp_path / "out" / "parts" / "run.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            detect()
     (tmp_path / "out" / "parts" / "run.json").unlink()
     with pytest.raises(InputError, match=r"predictions.parquet: is there already"):
         detect()
@@ -204,6 +208,8 @@ def test_classes_must_fit(detect: Detect, data: Annotations) -> None:
         detect(replace(data, classes=("cat", "dog", "cow")))
     with pytest.raises(InputError, match="classes of the data set: the detector has no class 'cat'"):
         detect(replace(data, classes=("cat", "disc", "ring")))
+    with pytest.raises(InputError, match="has no class 'Disc'; 'disc' differs by case or blanks only"):
+        detect(replace(data, classes=("square", "Disc", "ring")))
     problems = Problems(skip=True)
     assert detect(replace(data, classes=("cat", "disc", "ring")), problems=problems)
     assert [p.where for p in problems.found] == ["classes of the data set", "classes of the detector"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickletools
 import sys
 from dataclasses import replace
@@ -297,11 +298,25 @@ def test_json_that_is_no_list(tmp_path: Path, data: Annotations, text: str) -> N
 @pytest.mark.parametrize("suffix", [".pth", ".txt", ".json"])
 def test_broken_and_missing_files(tmp_path: Path, data: Annotations, suffix: str) -> None:
     path = tmp_path / f"p{suffix}"
-    with pytest.raises(InputError, match=f"p{suffix}: cannot be read: No such file"):
+    with pytest.raises(InputError, match=rf"p{suffix}: (no such file|cannot be read: No such file)"):
         open_predictions(path, data, problems=Problems())
     path.write_bytes(b"\xff\xfe\x00 {")
     with pytest.raises(InputError, match=f"p{suffix}: "):
         open_predictions(path, data, problems=Problems())
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".json", ".parquet"])
+def test_a_pipe_is_no_file(tmp_path: Path, data: Annotations, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"p{suffix}")
+    with pytest.raises(InputError, match="expected an ordinary file"):
+        open_predictions(tmp_path / f"p{suffix}", data, problems=Problems())
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f'[{{"image_id": {"9" * 5000}}}]'])
+def test_json_that_python_cannot_hold(tmp_path: Path, data: Annotations, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=r"p.json: expected COCO results as JSON: .* at entry 0"):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
 
 
 def test_other_suffixes(tmp_path: Path, data: Annotations) -> None:

@@ -174,8 +174,9 @@ def test_unknown_motion_is_outside_every_range() -> None:
     [
         (lambda: Boxes([0], [A, B], [0]), r"xyxy: expected shape \(1, 4\), got \(2, 4\)"),
         (lambda: Boxes([0.5], [A], [0]), "frame: expected whole numbers"),
-        (lambda: Boxes([0, 0], [A, B], [0, 0], [0.5, np.nan]), "score, row 1: expected a number, got NaN"),
-        (lambda: Boxes([0], [[0, np.nan, 1, 1]], [0]), "xyxy, row 0: expected a number, got NaN"),
+        (lambda: Boxes([0, 0], [A, B], [0, 0], [0.5, np.nan]), "score, row 1: expected a finite number"),
+        (lambda: Boxes([0], [[0, np.nan, 1, 1]], [0]), "xyxy, row 0: expected a finite number, got nan"),
+        (lambda: Boxes([0], [[0, 0, 1, np.inf]], [0]), "xyxy, row 0: expected a finite number, got inf"),
         (lambda: score(Boxes([0], [A], [0]), Boxes([0], [A], [0])), "found: expected boxes with scores"),
         (
             lambda: score(Boxes([0], [A], [1], [1.0]), Boxes([0], [A], [0])),

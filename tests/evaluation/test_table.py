@@ -178,6 +178,37 @@ def test_what_are_no_predictions(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ("[" * 100_000, "x.parquet, metadata: expected JSON, got lists or objects nested too deep"),
+        ("[]", "x.parquet, metadata: expected an object in JSON, got list"),
+        ('{"classes": ["a", 1]}', r"x.parquet, metadata: classes: expected a list of names"),
+        ('{"classes": "ab"}', "classes: expected a list of names, got 'ab'"),
+        ('{"classes": ["a"], "videos": ["a"]}', "videos: expected the number of frames of each video"),
+        ('{"classes": ["a"], "videos": {"a": -1}}', "videos: expected the number of frames of each video"),
+        ('{"classes": ["a"], "videos": {"a": 1e400}}', "videos: expected the number of frames"),
+        ('{"classes": ["a"], "every": 0}', "every: expected a whole number of at least 1, got 0"),
+        ('{"classes": ["a"], "config": {"method": 3}}', "config: expected the model's configuration"),
+        ('{"classes": ["a"], "weights_sha256": 3}', "weights_sha256: expected text, got 3"),
+        ('{"config": {"classes": 3}}', "expected predictions that megavid wrote; 'classes' is missing"),
+        ('{"frames": 3}', "expected predictions that megavid wrote; 'classes' is missing"),
+    ],
+)
+def test_metadata_that_make_no_sense(tmp_path: Path, about: str, message: str) -> None:
+    path = write(tmp_path / "p.parquet", "a", result(0, (1, 0.9, 0, 0, 5, 5)))
+    table = pq.read_table(path).replace_schema_metadata({METADATA_KEY: about})
+    pq.write_table(table, tmp_path / "x.parquet")
+    with pytest.raises(InputError, match=message):
+        load_predictions(tmp_path / "x.parquet", problems=Problems())
+
+
+def test_a_frame_beyond_32_bits(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.parquet", "a", result(2**31, (1, 0.9, 0, 0, 5, 5)))
+    with pytest.raises(InputError, match=r"row 0: expected a frame from 0 to 2147483647, got 2147483648"):
+        load_predictions(path, problems=Problems())
+
+
+@pytest.mark.parametrize(
     ("column", "value", "kind", "message"),
     [
         ("scores", np.nan, Kind.BAD_ROW, "row 1: expected finite numbers: video 'a', frame 4"),
@@ -243,6 +274,14 @@ def test_a_class_that_the_data_set_lacks() -> None:
     assert locate(predictions, data(a=[3, 4], b=[0]), problems=problems).rows.tolist() == [0, 2]
     unused = make(class_names=("cat", "dog", "cow"))
     assert len(locate(unused, data(a=[3, 4], b=[0]), problems=Problems()).rows) == 3
+
+
+def test_names_that_differ_by_case_are_pointed_out() -> None:
+    with pytest.raises(InputError, match=r"got 'Cat'; 'cat' differs by case or blanks only"):
+        locate(make(class_names=("Cat", "dog")), data(a=[3, 4], b=[0]), problems=Problems())
+    other = make(videos=("A", "b"), lengths=None)
+    with pytest.raises(InputError, match=r"lacks video 'A', frame .*; 'a' differs by case or blanks only"):
+        locate(other, data(a=[3, 4], b=[0]), problems=Problems())
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,7 @@ class Evaluate:
         from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
         from megavid.engine.outputs import PREDICTIONS
         from megavid.engine.score import describe, find_motion, score_predictions, write_scores
+        from megavid.evaluation.coco_metrics import require_library
         from megavid.evaluation.formats import open_predictions
 
         self.methods.add()
@@ -73,6 +74,8 @@ class Evaluate:
             seed=self.seed,
             official_quirks=self.official_quirks,
         )
+        if self.coco:
+            require_library()
         with joined_ranks() as ranks:
             annotations, problems = self.source.open()
             motion = find_motion(annotations, self.motion)  # a mistake there is told before hours of work

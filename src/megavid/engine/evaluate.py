@@ -18,8 +18,10 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.frames import Frame, FrameResult
+from megavid.core.parsing import read_json
 from megavid.core.problems import Kind, Problems
 from megavid.detection.detector import VideoDetector
+from megavid.engine.class_names import check_classes
 from megavid.engine.distributed import Ranks
 from megavid.engine.interrupt import stop_request
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
@@ -142,27 +144,6 @@ def share_out(
         shares[rank].append(video)
         heapq.heappush(loads, (load + int(lengths[video]), rank))
     return [sorted(share) for share in shares]
-
-
-def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems) -> None:
-    """That detector and data set have the same classes, in whatever order.
-
-    Raises:
-        InputError: They have none in common; or one has a class that the other lacks, unless problems are
-            skipped: its detections are left out of the scores then, or its objects are never found.
-    """
-    ours, theirs = set(detector.class_names), set(annotations.classes)
-    if not ours & theirs:
-        raise InputError(
-            f"the detector and the data set have no class in common: {_some(ours)}; {_some(theirs)}"
-        )
-    for names, where, lacks in (
-        (theirs - ours, "data set", "detector"),
-        (ours - theirs, "detector", "data set"),
-    ):
-        for name in sorted(names):
-            message = f"the {lacks} has no class {name!r}"
-            problems.add(Kind.UNKNOWN_CLASS, f"classes of the {where}", message)
 
 
 class _StoppedError(Exception):
@@ -298,16 +279,24 @@ def _prepare(folder: Path, run: Mapping[str, Any]) -> None:
         with atomic_path(path) as aside:
             aside.write_text(json.dumps(run))
         return
-    try:
-        before = json.loads(path.read_text())
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path}: cannot be read: {error}; remove {parts} to begin again") from error
+    before = _read_run(path)
     different = [key for key in run if json.loads(json.dumps(run[key])) != before.get(key)]
     if different:
         raise InputError(
             f"{folder}: holds what a run with another {' and '.join(different)} has done; choose another "
             f"output folder, or remove {parts} and {PREDICTIONS} to begin again"
         )
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """The settings of the run that made a folder's parts."""
+    try:
+        run = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; remove {path.parent} to begin again") from error
+    if not isinstance(run, dict):
+        raise InputError(f"{path}: expected the settings of a run; remove {path.parent} to begin again")
+    return run
 
 
 def _merge(
@@ -338,8 +327,3 @@ def _fingerprint(annotations: Annotations) -> str:
     digest.update(annotations.video.tobytes() + annotations.number.tobytes())
     digest.update(json.dumps(annotations.files.to_pylist()).encode())
     return digest.hexdigest()
-
-
-def _some(names: set[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")

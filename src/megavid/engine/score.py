@@ -201,11 +201,12 @@ def describe(predictions: Predictions) -> dict[str, str]:
     told = predictions.metadata
     about = {"predictions": str(predictions.origin)}
     if "config" in told:
-        method, backbone = told["config"]["method"], told["config"]["backbone"]
-        about["model"] = f"{method['name']}, {backbone.get('timm') or 'ResNet-' + str(backbone['depth'])}"
+        method, backbone = (told["config"].get(part, {}) for part in ("method", "backbone"))
+        trunk = backbone.get("timm") or f"ResNet-{backbone.get('depth', '?')}"
+        about["model"] = f"{method.get('name', '?')}, {trunk}"
     for key in ("weights", "weights_sha256"):
-        if key in told:
-            about[key] = str(told[key])
+        if told.get(key) is not None:
+            about[key] = told[key]
     about["scored"] = f"{date.today()}, megavid {version('megavid')}"
     return about
 

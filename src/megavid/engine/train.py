@@ -28,9 +28,9 @@ from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
 from megavid.detection.preprocess import network_input
 from megavid.engine.checkpoint import Checkpoint, save_checkpoint
+from megavid.engine.class_names import check_classes
 from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
 from megavid.engine.distributed import Ranks, others_watched
-from megavid.engine.evaluate import check_classes
 from megavid.engine.interrupt import stop_request
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
 from megavid.engine.progress import training_progress

@@ -22,7 +22,7 @@ class Boxes:
         score: float (N,), or None for annotated objects.
 
     Raises:
-        InputError: Shapes don't fit, or a number is NaN.
+        InputError: Shapes don't fit, or a number is not finite.
 
     Examples:
         >>> truth = Boxes([0, 0], [[0, 0, 10, 10], [20, 0, 30, 10]], [0, 1])
@@ -83,8 +83,8 @@ def _real(values: ArrayLike, name: str) -> NDArray[Any]:
     column = np.asarray(values)
     if not np.issubdtype(column.dtype, np.floating):
         column = column.astype(np.float64)
-    wrong = np.isnan(column)
+    wrong = ~np.isfinite(column)
     if wrong.any():
-        row = int(np.argwhere(wrong)[0, 0])
-        raise InputError(f"{name}, row {row}: expected a number, got NaN")
+        place = np.argwhere(wrong)[0]
+        raise InputError(f"{name}, row {place[0]}: expected a finite number, got {column[tuple(place)]}")
     return column

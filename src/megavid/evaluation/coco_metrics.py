@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -55,10 +56,9 @@ def coco_metrics(
     Raises:
         InputError: faster-coco-eval is not installed (the extra `coco`).
     """
-    try:
-        from faster_coco_eval import COCO, COCOeval_faster
-    except ImportError as error:
-        raise InputError("COCO metrics need faster-coco-eval: pip install faster-coco-eval") from error
+    require_library()
+    from faster_coco_eval import COCO, COCOeval_faster
+
     assert found.score is not None
     if len(truth) == 0 or len(found) == 0:  # which the library does not take
         return dict.fromkeys(NAMES, np.nan if len(truth) == 0 else 0.0)
@@ -79,6 +79,16 @@ def coco_metrics(
     stats = evaluation.stats_as_dict
     # The library says -1 where there is nothing to measure.
     return {ours: float(stats[theirs]) if stats[theirs] >= 0 else np.nan for ours, theirs in NAMES.items()}
+
+
+def require_library() -> None:
+    """Check that the library is installed, before there is work to lose.
+
+    Raises:
+        InputError: It is not (the extra `coco`).
+    """
+    if find_spec("faster_coco_eval") is None:
+        raise InputError("COCO metrics need faster-coco-eval: pip install faster-coco-eval")
 
 
 def _as_coco(

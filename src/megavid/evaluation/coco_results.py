@@ -14,6 +14,7 @@ from typing import Any
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.parsing import check_regular_file
 from megavid.core.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.rows import RowCollector, each_row
@@ -81,12 +82,13 @@ def write_coco(path: Path, annotations: Annotations, found: Boxes) -> None:
 def _entries(path: Path) -> Iterator[Any]:
     """The elements of a JSON list, read block by block."""
     decoder = json.JSONDecoder()
+    check_regular_file(path)
+    number = 0
     try:
         with path.open(encoding="utf-8-sig") as file:
-            text, place = file.read(_BLOCK).lstrip(), 1
+            text, place, more = file.read(_BLOCK).lstrip(), 1, True
             if not text.startswith("["):
                 raise InputError(f"{path}: expected COCO results, a list of boxes in JSON")
-            number, more = 0, True
             while True:
                 if more and len(text) - place < _BLOCK:
                     block = file.read(_BLOCK)
@@ -98,10 +100,15 @@ def _entries(path: Path) -> Iterator[Any]:
                 entry, place = decoder.raw_decode(text, place)
                 yield entry
                 number += 1
+    except InputError:
+        raise
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: cannot be read: it is no text") from error
     except json.JSONDecodeError as error:
         message = f"expected COCO results as JSON: {error.msg} at entry {number}"
         raise InputError(f"{path}: {message}") from error
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists in lists in ...
+        reason = "it nests too deep" if isinstance(error, RecursionError) else error
+        raise InputError(f"{path}: expected COCO results as JSON: {reason} at entry {number}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error

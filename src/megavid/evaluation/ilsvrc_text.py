@@ -11,6 +11,7 @@ from pathlib import Path
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.parsing import check_regular_file
 from megavid.core.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.rows import RowCollector, each_row
@@ -30,6 +31,7 @@ def read_text(path: Path, annotations: Annotations, *, problems: Problems) -> Pr
     Raises:
         InputError: The file cannot be read, or see `problems`.
     """
+    check_regular_file(path)
     rows = RowCollector(path, unit="line")
     try:
         with path.open(encoding="utf-8-sig") as file:

@@ -6,7 +6,7 @@ Shapes: N predicted boxes, K of them located; F frames of the data set.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.annotations import Annotations
+from megavid.core.names import hint_similar
 from megavid.core.problems import Kind, Problems
 from megavid.evaluation.table import Predictions
 
@@ -58,7 +59,7 @@ def locate(predictions: Predictions, annotations: Annotations, *, problems: Prob
     starts = np.flatnonzero(np.concatenate((np.ones(min(len(predictions), 1), np.bool_), change)))
     run_video, run_frame = video[predictions.video[starts]], predictions.frame[starts]
     found = _rows(annotations, run_video, run_frame)
-    _report_unknown(predictions, starts[found < 0], problems)
+    _report_unknown(predictions, starts[found < 0], annotations.videos, problems)
     lengths = np.diff(starts, append=len(predictions))
     frame = np.repeat(found.astype(np.int32), lengths)
     rows = np.flatnonzero((frame >= 0) & (label >= 0))
@@ -96,7 +97,7 @@ def _labels(predictions: Predictions, annotations: Annotations, problems: Proble
             problems.add(
                 Kind.UNKNOWN_CLASS,
                 f"{predictions.origin}, row {rows.argmax()}",
-                f"expected one of the data set's classes, got {name!r}",
+                f"expected one of the data set's classes, got {name!r}" + hint_similar(name, numbers),
             )
     return np.array([numbers.get(name, -1) for name in predictions.class_names], np.int32)
 
@@ -113,7 +114,9 @@ def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np
     return np.where((keys[row] == wanted) & (video >= 0), row, -1)
 
 
-def _report_unknown(predictions: Predictions, rows: NDArray[np.int64], problems: Problems) -> None:
+def _report_unknown(
+    predictions: Predictions, rows: NDArray[np.int64], names: Sequence[str], problems: Problems
+) -> None:
     """One problem for each video that has frames which the data set lacks."""
     videos, first, counts = np.unique(predictions.video[rows], return_index=True, return_counts=True)
     for video, row, count in zip(videos.tolist(), rows[first].tolist(), counts.tolist(), strict=True):
@@ -122,7 +125,8 @@ def _report_unknown(predictions: Predictions, rows: NDArray[np.int64], problems:
             Kind.NO_FRAME,
             f"{predictions.origin}, row {row}",
             f"the data set lacks video {name!r}, frame {frame}"
-            + (f", and {count - 1} more frames of it" if count > 1 else ""),
+            + (f", and {count - 1} more frames of it" if count > 1 else "")
+            + hint_similar(name, names),
         )
 
 

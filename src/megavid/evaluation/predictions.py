@@ -24,6 +24,8 @@ from numpy.typing import NDArray
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.frames import FrameResult
+from megavid.core.parsing import check_regular_file
+from megavid.evaluation.prediction_metadata import parse_metadata
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 
@@ -111,20 +113,16 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """What holds for all rows of a predictions file.
 
     Raises:
-        InputError: The file is missing, broken or something else.
+        InputError: The file is missing, broken or something else; see `parse_metadata`.
     """
     with reading(path):
         file = pq.read_metadata(path)
         if not _of_schema(file.schema.to_arrow_schema()):
             raise InputError(f"{path}: expected predictions that megavid wrote; its columns are others")
-        metadata = {key.decode(): value for key, value in (file.metadata or {}).items()}
-        about: dict[str, Any] = json.loads(metadata[METADATA_KEY])
-        about.setdefault(
-            "classes", about.get("config", {}).get("classes")
-        )  # before 0.2 they stood there only
-        if about["classes"] is None:
-            raise KeyError("classes")
-    return about
+        metadata: dict[bytes, bytes] = file.metadata or {}
+        if METADATA_KEY.encode() not in metadata:
+            raise KeyError(METADATA_KEY)
+        return parse_metadata(metadata[METADATA_KEY.encode()], origin=path)
 
 
 def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[str, Any]) -> None:
@@ -206,13 +204,12 @@ def _as_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
 @contextmanager
 def reading(path: Path) -> Iterator[None]:
     """While a predictions file is read: what goes wrong names it."""
+    check_regular_file(path)
     try:
         yield
     except KeyError as error:
         raise InputError(f"{path}: expected predictions that megavid wrote; {error} is missing") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, pa.ArrowException, json.JSONDecodeError) as error:
+    except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: cannot be read as predictions: {error}") from error
 
 

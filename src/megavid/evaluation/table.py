@@ -25,6 +25,9 @@ _CORNERS = ("x1", "y1", "x2", "y2")
 _COLUMNS = ["video", "frame", "label", "score", *_CORNERS]
 _ROWS_AT_ONCE = 1 << 18
 
+_LEAST_CHECKED, _MOST_ROWS_A_BYTE = 1_000_000, 100
+"""Rows that a file may have whatever its size, and beyond them rows a byte: far more than real ones have."""
+
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
@@ -72,18 +75,21 @@ def load_predictions(path: Path, *, problems: Problems) -> Predictions:
     about = read_metadata(path)
     with reading(path), pq.ParquetFile(path, pre_buffer=False) as file:
         n = file.metadata.num_rows
+        if n > _LEAST_CHECKED + _MOST_ROWS_A_BYTE * path.stat().st_size:
+            raise InputError(f"{path}: expected predictions, got {n} rows in {path.stat().st_size} bytes")
         numbers: dict[str, int] = {}
         video, frame, labels = (np.empty(n, np.int32) for _ in range(3))
         scores, boxes = np.empty(n, np.float32), np.empty((n, 4), np.float32)
         start = 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=_COLUMNS):
-            if any(column.null_count for column in batch.columns):
-                raise InputError(f"{path}: expected a value in each row of {', '.join(_COLUMNS)}")
+            _check_batch(batch, start, n, path)
             rows = slice(start, start + len(batch))
             video[rows] = _codes(batch["video"], numbers)
             for column, name in zip((frame, labels, scores, *boxes.T), _COLUMNS[1:], strict=True):
                 column[rows] = batch[name]
             start = rows.stop
+        if start < n:
+            raise InputError(f"{path}: expected {n} rows, got {start}")
         read = Predictions(
             videos=tuple(numbers),
             video=video,
@@ -97,6 +103,20 @@ def load_predictions(path: Path, *, problems: Problems) -> Predictions:
             metadata=about,
         )
     return without_bad_rows(read, problems)
+
+
+def _check_batch(batch: pa.RecordBatch, start: int, n: int, path: Path) -> None:
+    """Check rows before they are copied; `start` is the number of the first, of `n` in all."""
+    if start + len(batch) > n:
+        raise InputError(f"{path}: expected {n} rows, got more")
+    if any(column.null_count for column in batch.columns) or batch["video"].dictionary.null_count:
+        raise InputError(f"{path}: expected a value in each row of {', '.join(_COLUMNS)}")
+    frame = batch["frame"].to_numpy()
+    wrong = (frame < 0) | (frame > np.iinfo(np.int32).max)
+    if wrong.any():
+        row = int(wrong.argmax())
+        most = np.iinfo(np.int32).max
+        raise InputError(f"{path}, row {start + row}: expected a frame from 0 to {most}, got {frame[row]}")
 
 
 def _codes(names: pa.DictionaryArray, numbers: dict[str, int]) -> NDArray[np.int32]:

@@ -1,0 +1,38 @@
+"""Classes of a detector and of a data set."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
+from megavid.core.names import hint_similar
+from megavid.core.problems import Kind, Problems
+from megavid.detection.detector import VideoDetector
+
+
+def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems) -> None:
+    """That detector and data set have the same classes, in whatever order.
+
+    Raises:
+        InputError: They have none in common; or one has a class that the other lacks, unless problems are
+            skipped: its detections are left out of the scores then, or its objects are never found.
+    """
+    ours, theirs = set(detector.class_names), set(annotations.classes)
+    if not ours & theirs:
+        hint = next((hint for name in sorted(theirs) if (hint := hint_similar(name, sorted(ours)))), "")
+        raise InputError(
+            f"the detector and the data set have no class in common: {_some(ours)}; {_some(theirs)}{hint}"
+        )
+    for names, others, where, lacks in (
+        (theirs - ours, ours, "data set", "detector"),
+        (ours - theirs, theirs, "detector", "data set"),
+    ):
+        for name in sorted(names):
+            message = f"the {lacks} has no class {name!r}" + hint_similar(name, sorted(others))
+            problems.add(Kind.UNKNOWN_CLASS, f"classes of the {where}", message)
+
+
+def _some(names: set[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")
