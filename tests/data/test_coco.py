@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from megavid.core.annotations import NO_TRACK
+from megavid.core.annotations import NO_TRACK, AnnotationBuilder
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
-from megavid.data.coco import read_coco, write_cocovid
+from megavid.data.coco import read_coco
+from megavid.data.coco_export import write_cocovid
 from tests.core.test_annotations import assert_same, build
 
 
@@ -149,6 +150,29 @@ def test_image_ids_that_repeat_are_made_anew(tmp_path: Path) -> None:
         ({"image_id": 30, "category_id": 2, "bbox": [1, 2, 0, 4]}, Kind.INVERTED, "got 0 and 4"),
         ({"image_id": 30, "category_id": 2, "bbox": [1, 2, 3]}, Kind.BAD_ROW, "expected bbox as x, y, width"),
         ({"image_id": 30, "category_id": 2}, Kind.BAD_ROW, r"annotations\[3\]: 'bbox' is missing"),
+        *(
+            (
+                {"image_id": 30, "category_id": 2, "bbox": [1, 2, 3, value]},
+                Kind.BAD_ROW,
+                "annotation 9: expected bbox as",
+            )
+            for value in (float("nan"), float("inf"), 1e39, "4", "nan", True, None, [4])
+        ),
+        ({"image_id": 30, "category_id": 2, "bbox": [1, 2, -3, 4]}, Kind.INVERTED, "got -3 and 4"),
+        ({"image_id": 30, "category_id": 2, "bbox": {"x": 1}}, Kind.BAD_ROW, "annotation 9: expected bbox"),
+        ({"image_id": "30", "category_id": 2, "bbox": [1, 2, 3, 4]}, Kind.BAD_ROW, "no image '30'"),
+        ({"image_id": [], "category_id": 2, "bbox": [1, 2, 3, 4]}, Kind.BAD_ROW, "there is no image"),
+        ({"image_id": 30, "category_id": {}, "bbox": [1, 2, 3, 4]}, Kind.UNKNOWN_CLASS, "got category {}"),
+        (
+            {"image_id": 30, "category_id": 2, "bbox": [1, 2, 3, 4], "iscrowd": "no"},
+            Kind.BAD_ROW,
+            "annotation 9: expected iscrowd as true or false",
+        ),
+        (
+            {"image_id": 30, "category_id": 2, "bbox": [1, 2, 3, 4], "instance_id": 2.5},
+            Kind.BAD_ROW,
+            "annotation 9: expected a whole number or text as instance_id, got 2.5",
+        ),
     ],
 )
 def test_bad_annotations(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
@@ -197,6 +221,30 @@ def test_bad_annotations(tmp_path: Path, row: dict[str, Any], kind: Kind, messag
             Kind.BAD_ROW,
             "image 9: expected whole numbers as id, width and height",
         ),
+        (
+            {"id": 9, "video_id": 5, "frame_id": -1, "file_name": "x"},
+            Kind.BAD_ROW,
+            "image 9: expected a frame_id of at least 0, got -1",
+        ),
+        (
+            {"id": 9, "video_id": 5, "frame_id": "7", "file_name": "x"},
+            Kind.BAD_ROW,
+            "image 9: expected the id of a video and a frame_id",
+        ),
+        (
+            {"id": 9, "video_id": [], "frame_id": 7, "file_name": "x"},
+            Kind.BAD_ROW,
+            "image 9: expected the id of a video and a frame_id",
+        ),
+        (
+            {"id": 9, "video_id": 5, "frame_id": 7, "file_name": "x", "width": -64, "height": 48},
+            Kind.BAD_ROW,
+            "image 9: expected a size of 1 to 1048576 pixels, got -64x48",
+        ),
+        *(
+            ({"id": 9, "video_id": 5, "frame_id": 7, "file_name": name}, Kind.BAD_ROW, "as file_name, got")
+            for name in (3, ["x"], "a\0b", "/")
+        ),
     ],
 )
 def test_bad_images(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
@@ -217,7 +265,7 @@ def test_other_files(tmp_path: Path, content: str) -> None:
     path.write_text(content)
     with pytest.raises(InputError, match=r"x.json: expected (JSON|COCO annotations)"):
         read_coco(path, problems=Problems())
-    with pytest.raises(InputError, match="no.json: cannot be read"):
+    with pytest.raises(InputError, match="no.json: no such file"):
         read_coco(tmp_path / "no.json", problems=Problems())
 
 
@@ -230,3 +278,76 @@ def test_tracks_that_are_no_numbers(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     # In order of frames: 8 has the second, 9 the others.
     assert read_coco(path, problems=Problems()).tracks.tolist() == [3, 1 << 32, 1 << 32]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"categories": [{"id": "4", "name": "cat"}]}, "category 4: expected a whole number as id"),
+        ({"categories": [{"id": 4, "name": None}]}, "category 4: expected text as name, got None"),
+        ({"categories": [{"id": 4, "name": True}]}, "category 4: expected text as name, got True"),
+        ({"categories": [{"id": 4, "name": " "}]}, "category 4: expected text as name"),
+        (
+            {"categories": [{"id": 4, "name": "a"}, {"id": 4, "name": "b"}]},
+            "category 4: two categories have this id, 'a' and 'b'",
+        ),
+        ({"videos": [{"id": 5, "name": ["v"]}]}, "video 5: expected text as name and file_name"),
+        ({"videos": [{"id": None, "name": "v"}]}, "video None: expected a whole number or text as id"),
+        ({"videos": [{"id": 5, "name": "v"}, {"id": 5, "name": "w"}]}, "video 5: two videos have this id"),
+        ({"videos": None}, "expected videos as a list, got None"),
+        ({"categories": [{"id": i, "name": f"c{i}"} for i in range(100_001)]}, "at most 100000 classes"),
+    ],
+)
+def test_bad_categories_and_videos(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        read_coco(write(tmp_path / "x.json", **changes), problems=Problems())
+
+
+def test_categories_of_one_name_are_one_class(tmp_path: Path) -> None:
+    categories = [{"id": 4, "name": "cat"}, {"id": 2, "name": "cat"}, {"id": 7, "name": 3}]
+    table = read_coco(write(tmp_path / "x.json", categories=categories), problems=Problems())
+    assert (table.classes, table.category_ids) == (("cat", "3"), (4, 7))
+    assert table.labels.tolist() == [0, 0, 0]
+
+
+def test_whole_numbers_may_be_written_as_floats(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json")
+    content = json.loads(path.read_text(), parse_int=float)
+    path.write_text(json.dumps(content))
+    table = read_coco(path, problems=Problems())
+    assert table.number.tolist() == [8, 9]
+    assert table.labels.tolist() == [0, 1, 0]
+    assert table.tracks.tolist() == [0, 7, NO_TRACK]
+
+
+def test_track_minus_one_is_none(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.json")
+    path.write_text(path.read_text().replace('"instance_id": 7', '"instance_id": -1'))
+    assert read_coco(path, problems=Problems()).tracks.tolist() == [0, NO_TRACK, NO_TRACK]
+
+
+def test_frames_of_a_video_file_are_written_with_names_and_read_back(tmp_path: Path) -> None:
+    (tmp_path / "clip.mp4").touch()
+    builder = AnnotationBuilder(("a",), root=tmp_path)
+    builder.video("clip", source="clip.mp4")
+    builder.frame(12, width=64, height=48)
+    builder.box(1, 2, 3, 4, label=0, track=5)
+    table = builder.build()
+    write_cocovid(table, tmp_path / "x.json")
+    content = json.loads((tmp_path / "x.json").read_text())
+    assert content["videos"] == [{"id": 1, "name": "clip", "file_name": "clip.mp4"}]
+    assert content["images"][0]["file_name"] == "clip.mp4/000012.jpg"
+    read = read_coco(tmp_path / "x.json", problems=Problems())
+    assert_same(read, replace(table, areas=table.object_areas.astype(np.float32)))
+
+
+@pytest.mark.parametrize("images", [True, False])
+def test_a_video_file_or_the_images_taken_from_it(tmp_path: Path, images: bool) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "clip.mp4").touch()
+    if images:
+        (tmp_path / "a/8.jpg").touch()
+    videos = [{"id": 5, "name": "v", "file_name": "clip.mp4"}]
+    table = read_coco(write(tmp_path / "x.json", videos=videos), images=tmp_path, problems=Problems())
+    assert table.sources == ("" if images else "clip.mp4",)
+    assert table.files.to_pylist() == (["a/8.jpg", "a/9.jpg"] if images else [None, None])

@@ -18,7 +18,7 @@ from megavid.core.annotations import AnnotationBuilder, load_annotations
 from megavid.core.errors import InputError
 from megavid.core.sampling import ReferenceGroup, TrainingPlan
 from megavid.data.clips import ClipOrder
-from megavid.data.coco import write_cocovid
+from megavid.data.coco_export import write_cocovid
 from megavid.data.generated.camera import film
 from megavid.data.generated.scene import CLASSES
 from megavid.engine.clips import ClipReader

@@ -185,7 +185,7 @@ class Export:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.data.coco import write_cocovid
+        from megavid.data.coco_export import write_cocovid
         from megavid.data.open import open_annotations
         from megavid.data.yolo import write_yolo
         from megavid.engine.outputs import make_output_folder

@@ -1,0 +1,66 @@
+"""Check single values of JSON and YAML files that other programs wrote."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+
+from megavid.core.errors import InputError
+
+MOST_CLASSES = 100_000
+"""Classes of a data set. The largest public ones for detection have 22,000."""
+
+_WHOLE = range(-(1 << 63), 1 << 63)
+
+
+def whole_number(value: object) -> int | None:
+    """Take a whole number of 64 bits, also one written as 3.0; None for anything else.
+
+    Text, truth values, and numbers with a fraction are no whole numbers.
+    """
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return value if isinstance(value, int) and value in _WHOLE else None
+
+
+def finite_number(value: object) -> float | None:
+    """Take a number that is finite in float32; None for anything else, text and truth values included."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < _FLOAT32 else None  # NaN is not below
+
+
+_FLOAT32 = 2.0**127
+
+
+def flag(value: object) -> bool | None:
+    """Take a truth value, also as 0 or 1; nothing at all is False, and None comes back for anything else."""
+    if value is None:
+        return False
+    return bool(value) if isinstance(value, bool | int | float) and value in (0, 1) else None
+
+
+def class_name(value: object) -> str | None:
+    """Take the name of a class: text, or a whole number, which names digits; None for anything else."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) and value.strip() and "\0" not in value else None
+
+
+def check_class_count(count: int, *, origin: object) -> None:
+    """Check that there are not too many classes.
+
+    Raises:
+        InputError: There are more than `MOST_CLASSES`.
+    """
+    if count > MOST_CLASSES:
+        raise InputError(f"{origin}: expected at most {MOST_CLASSES} classes, got {count}")
+
+
+def shown(value: object) -> str:
+    """Show a value in a message, shortened."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return reprlib.repr(value)
