@@ -51,7 +51,7 @@ def test_a_cocovid_set_with_other_classes(
     write_cocovid(own, tmp_path / "own.json")
     values = recipe_values(data)
     part = {"path": str(tmp_path / "own.json"), "images": str(data.parent)}
-    values["data"] = {"train": [part], "val": part}
+    values["data"] = {"train": [part], "val": {**part}}  # the same object would become a YAML alias
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
     detector = load_detector(weights=tmp_path / "run" / "model.safetensors", device="cpu")
     assert detector.class_names == own.classes
