@@ -174,3 +174,45 @@ def test_problems_stop_or_are_counted() -> None:
         problems.add(kind, "x", "y")
     assert problems.counts() == {Kind.GAP: 2, Kind.INVERTED: 1}
     assert str(problems.found[0]) == "x: y"
+
+
+def test_frame_numbers_of_64_bits_are_kept(tmp_path: Path) -> None:
+    """Names of cameras' images: milliseconds and nanoseconds since 1970."""
+    numbers = [1_700_000_000_123, 1_700_000_000_163, 1_700_000_000_123_456_789]
+    builder = AnnotationBuilder(("cat",), root=tmp_path)
+    builder.video("a")
+    for number in numbers:
+        builder.frame(number)
+    table = builder.build()
+    table.save(tmp_path / "index.parquet")
+    assert table.number.tolist() == load_annotations(tmp_path / "index.parquet").number.tolist() == numbers
+    assert table.describe(0) == "a, frame 1700000000123"
+
+
+@pytest.mark.parametrize(
+    ("frame", "box", "message"),
+    [
+        ({"number": 1 << 62}, {}, "frame number: expected .*, got 4611686018427387904"),
+        ({"number": -(1 << 70)}, {}, "frame number: expected"),
+        ({"width": 1 << 31}, {}, "width: expected 0 to 2147483647, got 2147483648"),
+        ({"height": -1}, {}, "height: expected 0 to 2147483647, got -1"),
+        ({"image_id": 1 << 63}, {}, "image id: expected"),
+        ({}, {"track": 1 << 63}, "track id: expected"),
+        ({}, {"label": 1}, "label: expected 0 to 0, got 1"),
+        ({}, {"x2": 10**400}, "expected a box of finite numbers"),
+        ({}, {"x2": 1e39}, "expected a box of finite numbers, got 0, 0, inf, 1"),
+        ({"file": "\udcff.jpg"}, {}, r"expected a file name in UTF-8"),
+    ],
+)
+def test_what_cannot_be_kept_is_refused(
+    tmp_path: Path, frame: dict[str, Any], box: dict[str, Any], message: str
+) -> None:
+    def build_one() -> Annotations:
+        builder = AnnotationBuilder(("cat",), root=tmp_path)
+        builder.video("a")
+        builder.frame(**{"number": 0, "file": "a/0.jpg", **frame})
+        builder.box(**{"x1": 0, "y1": 0, "x2": 1, "y2": 1, "label": 0, **box})
+        return builder.build()
+
+    with pytest.raises(InputError, match=message):
+        build_one()

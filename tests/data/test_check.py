@@ -78,7 +78,7 @@ def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path) -> None:
 
 
 def test_frames(data: Annotations) -> None:
-    number = np.array([5, 5, 7, 5, 6, 7], np.int32)
+    number = np.array([5, 5, 7, 5, 6, 7])
     width = np.array([96, 96, 96, 96, 80, 80], np.int32)
     changed = replace(data, number=number, width=width, videos=("v", "ü", "none"), sources=("",) * 3)
     assert [p for p in found(changed) if p[0] != Kind.IMAGE_SIZE] == [

@@ -41,7 +41,7 @@ def make(**changes: object) -> Predictions:
     columns: dict[str, object] = {
         "videos": ("b", "a"),
         "video": np.array([0, 0, 1], np.int32),
-        "frame": np.array([4, 4, 0], np.int32),
+        "frame": np.array([4, 4, 0]),
         "labels": np.array([1, 0, 1], np.int32),
         "scores": np.array([0.9, 1 / 3, 0.25], np.float32),
         "boxes": np.array([[0.1, 0, 5, 5], [1, 1, 4.7, 4], [2, 2, 3, 3]], np.float32),

@@ -24,7 +24,7 @@ Row = tuple[int, float, float]
 
 
 def columns(rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    frame = np.array([row[0] for row in rows], np.int32)
+    frame = np.array([row[0] for row in rows], np.int64)
     left = np.array([row[1] for row in rows], np.float32)
     boxes = np.stack((left, np.zeros_like(left), left + 10, np.full_like(left, 10)), axis=1)
     return frame, boxes, np.array([row[2] for row in rows], np.float32)

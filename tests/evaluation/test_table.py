@@ -49,7 +49,7 @@ def make(path: Path = Path("p.parquet"), **changes: Any) -> Predictions:
     columns: dict[str, Any] = {
         "videos": ("a", "b"),
         "video": np.array([0, 0, 1], np.int32),
-        "frame": np.array([4, 4, 0], np.int32),
+        "frame": np.array([4, 4, 0]),
         "labels": np.array([1, 0, 1], np.int32),
         "scores": np.array([0.9, 0.5, 0.25], np.float32),
         "boxes": np.array([[0, 0, 5, 5], [1, 1, 4, 4], [2, 2, 3, 3]], np.float32),
@@ -83,7 +83,7 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     rows = [(1, 0.9, 0, 0, 5, 5), (0, 0.5, 1, 1, 4, 4)]
     path = write(tmp_path / "p.parquet", "ä", result(4, *rows), result(5), result(6, (1, 0.25, 2, 2, 3, 3)))
     read = load_predictions(path, problems=Problems())
-    expected = make(videos=("ä",), video=np.zeros(3, np.int32), frame=np.array([4, 4, 6], np.int32))
+    expected = make(videos=("ä",), video=np.zeros(3, np.int32), frame=np.array([4, 4, 6]))
     assert_same_rows(read, expected)
     assert read.lengths == {"ä": 3}
     assert read.metadata["weights"] == "x"
@@ -249,6 +249,23 @@ def test_places_in_a_data_set() -> None:
     assert located.label.tolist() == [0, 1, 0]  # by name: dog is 0 here
 
 
+def test_numbers_beyond_32_bits_are_told_apart(tmp_path: Path) -> None:
+    """Two that are the same in their low 32 bits, in a video each and in one."""
+    low, high = 1_700_000_000_123, 1_700_000_000_123 + (1 << 32)
+    table = data(a=[low, high], b=[high])
+    save_predictions(make(frame=np.array([high, low, high])), tmp_path / "p.parquet")
+    read = load_predictions(tmp_path / "p.parquet", problems=Problems())
+    assert read.frame.tolist() == [high, low, high]
+    assert locate(read, table, problems=Problems()).frame.tolist() == [1, 0, 2]
+    p = make(frame=np.array([high, low, high]))
+    alike = replace(
+        p, boxes=p.boxes[[0, 0, 0]], scores=p.scores[[0, 0, 0]], labels=p.labels * 0, video=p.video * 0
+    )
+    problems = Problems(skip=True)
+    assert without_bad_rows(alike, problems).frame.tolist() == [high, low]
+    assert [problem.where for problem in problems.found] == ["p.parquet, row 2"]
+
+
 def test_frames_that_the_data_set_lacks() -> None:
     with pytest.raises(InputError, match=r"p.parquet, row 0: the data set lacks video 'a', frame 4$"):
         locate(make(), data(b=[0], a=[3]), problems=Problems())
@@ -298,7 +315,7 @@ def test_a_single_video_may_have_another_folder(theirs: str, ours: str, fits: bo
     predictions = make(
         videos=(theirs,),
         video=np.zeros(3, np.int32),
-        frame=np.array([4, 4, 5], np.int32),
+        frame=np.array([4, 4, 5]),
         lengths={theirs: 2},
     )
     problems = Problems(skip=True)
@@ -327,7 +344,7 @@ def test_a_single_video_without_boxes_may_have_another_folder() -> None:
 
 
 def test_frames_are_one_problem_a_video() -> None:
-    predictions = make(frame=np.array([7, 9, 0], np.int32))
+    predictions = make(frame=np.array([7, 9, 0]))
     problems = Problems(skip=True)
     assert locate(predictions, data(a=[4, 5], b=[0]), problems=problems).rows.tolist() == [2]
     assert [str(p) for p in problems.found] == [

@@ -14,11 +14,15 @@ if TYPE_CHECKING:
 
 
 def check_names(a: Annotations) -> None:
-    """Check that no two videos have the same name: predictions know a video by its name.
+    """Check that no two videos or classes have the same name: predictions know them by it.
 
     Raises:
         InputError: Two have; the message has both.
     """
+    for what, values in (("a name", a.classes), ("an id", a.category_ids)):
+        if len(set(values)) < len(values):
+            value = Counter(values).most_common(1)[0][0]
+            raise InputError(f"{a.root}: expected {what} for each class, got {value!r} twice")
     if len(set(a.videos)) == len(a.videos):
         return
     counts = Counter(a.videos)

@@ -5,50 +5,23 @@ Shapes: V videos, F frames, M boxes, C classes.
 
 from __future__ import annotations
 
-import json
 import math
 from array import array
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from megavid.core.annotation_checks import check_names, check_numbers
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.index_file import LARGEST_NUMBER, read_index, write_index
 
 NO_TRACK = -1
 """The track id of a box that belongs to no track."""
-
-_BOX = pa.struct(
-    [
-        *((name, pa.float32()) for name in ("x1", "y1", "x2", "y2")),
-        ("label", pa.int32()),
-        ("track", pa.int64()),
-        *((name, pa.bool_()) for name in ("occluded", "generated", "difficult", "crowd")),
-        ("area", pa.float32()),
-    ]
-)
-_SCHEMA = pa.schema(
-    [
-        ("video", pa.int32()),
-        ("number", pa.int32()),
-        ("file", pa.string()),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("listed", pa.bool_()),
-        ("image_id", pa.int64()),
-        ("objects", pa.list_(_BOX)),
-    ]
-)
-_METADATA_KEY = b"megavid"
-INDEX_VERSION = 2
-"""Version of the format of index files."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +34,7 @@ class Annotations:
         videos: (V,) names, each once. A still image is a video of one frame.
         sources: (V,) the video's file, relative to `root`; "" where its frames are images.
         video: int32 (F,), indexes into `videos`, never falling.
-        number: int32 (F,), the frame's number in its video, rising; from 0 where the video has all frames.
+        number: int64 (F,), the frame's number in its video, rising; from 0 where the video has all frames.
         files: (F,) image files relative to `root`, null where the video is a file.
         width, height: int32 (F,), pixels; 0 where the annotations don't say.
         listed: bool (F,), whether the frame is among those to train on; all, where no list says.
@@ -84,7 +57,7 @@ class Annotations:
     videos: tuple[str, ...]
     sources: tuple[str, ...]
     video: NDArray[np.int32]
-    number: NDArray[np.int32]
+    number: NDArray[np.int64]
     files: pa.StringArray
     width: NDArray[np.int32]
     height: NDArray[np.int32]
@@ -152,84 +125,18 @@ class Annotations:
         """Write a Parquet file: a row a frame, its boxes as a list; the rest as JSON in the metadata.
 
         Raises:
-            InputError: The file cannot be written.
+            InputError: See `write_index`.
         """
-        objects = [*self.boxes.T, *(getattr(self, name) for name in PER_BOX[1:])]
-        structs = pa.StructArray.from_arrays(
-            [pa.array(column, field.type) for column, field in zip(objects, _BOX, strict=True)],
-            fields=list(_BOX),
-        )
-        columns = [
-            pa.array(self.video),
-            pa.array(self.number),
-            self.files,
-            pa.array(self.width),
-            pa.array(self.height),
-            pa.array(self.listed),
-            pa.array(self.image_ids),
-            pa.ListArray.from_arrays(pa.array(self.offsets, pa.int32()), structs),
-        ]
-        about = {
-            "annotations": INDEX_VERSION,
-            "classes": self.classes,
-            "category_ids": self.category_ids,
-            "root": str(self.root.absolute()),
-            "videos": self.videos,
-            "sources": self.sources,
-        }
-        schema = _SCHEMA.with_metadata({_METADATA_KEY: json.dumps(about)})
-        with atomic_path(path) as aside:
-            pq.write_table(pa.Table.from_arrays(columns, schema=schema), aside, compression="zstd")
+        write_index(path, {field.name: getattr(self, field.name) for field in fields(self)})
 
 
 def load_annotations(path: Path) -> Annotations:
     """Read what `Annotations.save` wrote.
 
     Raises:
-        InputError: The file is missing, broken or something else.
+        InputError: See `read_index`.
     """
-    try:
-        table = pq.read_table(path)
-        about = json.loads(table.schema.metadata[_METADATA_KEY])
-        if about.get("annotations", INDEX_VERSION) != INDEX_VERSION:
-            raise InputError(
-                f"{path}: expected an index of version {INDEX_VERSION}, got {about['annotations']}; "
-                "make it again with `megavid data index`"
-            )
-        if "annotations" not in about or not table.schema.equals(_SCHEMA):
-            raise KeyError(_METADATA_KEY)
-    except (KeyError, TypeError) as error:
-        raise InputError(f"{path}: expected an index that `megavid data index` wrote") from error
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, pa.ArrowException, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as an index: {error}") from error
-    columns = {name: _joined(table[name]) for name in table.column_names}
-    objects = columns["objects"]
-    parts = dict(zip((field.name for field in _BOX), objects.flatten().flatten(), strict=True))
-    return Annotations(
-        classes=tuple(about["classes"]),
-        category_ids=tuple(about["category_ids"]),
-        root=Path(about["root"]),
-        videos=tuple(about["videos"]),
-        sources=tuple(about["sources"]),
-        video=_numbers(columns["video"]),
-        number=_numbers(columns["number"]),
-        files=columns["file"],
-        width=_numbers(columns["width"]),
-        height=_numbers(columns["height"]),
-        listed=_numbers(columns["listed"]),
-        image_ids=_numbers(columns["image_id"]),
-        offsets=(_numbers(objects.offsets) - objects.offsets[0].as_py()).astype(np.int64),
-        boxes=np.stack([_numbers(parts[name]) for name in ("x1", "y1", "x2", "y2")], axis=1),
-        labels=_numbers(parts["label"]),
-        tracks=_numbers(parts["track"]),
-        occluded=_numbers(parts["occluded"]),
-        generated=_numbers(parts["generated"]),
-        difficult=_numbers(parts["difficult"]),
-        crowds=_numbers(parts["crowd"]),
-        areas=_numbers(parts["area"]),
-    )
+    return Annotations(**read_index(path))
 
 
 class AnnotationBuilder:
@@ -239,6 +146,9 @@ class AnnotationBuilder:
         classes: (C,) names.
         root: The folder that file names are relative to.
         category_ids: (C,) what the format calls the classes; 1 to C by default.
+
+    Raises:
+        InputError: A number is too large to be kept, or a name is no text in UTF-8. Also from the methods.
 
     Examples:
         >>> builder = AnnotationBuilder(("cat",), root=folder)
@@ -254,6 +164,7 @@ class AnnotationBuilder:
         self.classes = tuple(classes)
         self.root = root
         self._category_ids = tuple(category_ids or range(1, len(self.classes) + 1))
+        self._ranges = {**_RANGES, "labels": range(len(self.classes))}
         self._videos: list[str] = []
         self._sources: list[str] = []
         self._files: list[str | None] = []
@@ -289,6 +200,7 @@ class AnnotationBuilder:
         }
         self._files.append(file)
         for name, value in values.items():
+            self._check_range(name, value)
             self._frames[name].append(value)
 
     def box(
@@ -307,17 +219,23 @@ class AnnotationBuilder:
         area: float = math.nan,
     ) -> None:
         """A box of the last frame, half-open; see `Annotations`."""
-        self._boxes["boxes"].extend((x1, y1, x2, y2))
+        self._check_range("labels", label)
+        self._check_range("tracks", track)
+        try:
+            self._boxes["boxes"].extend((x1, y1, x2, y2))
+        except OverflowError as error:
+            raise InputError(f"{self._last_frame()}: expected a box of finite numbers") from error
         values = (label, track, occluded, generated, difficult or crowd, crowd, area)
         for name, value in zip(PER_BOX[1:], values, strict=True):
             self._boxes[name].append(value)
 
     def build(self) -> Annotations:
         """The data set."""
-        columns: dict[str, Any] = {
-            name: np.frombuffer(values, values.typecode).astype(_DTYPES[name])
-            for name, values in (self._frames | self._boxes).items()
-        }
+        with np.errstate(over="ignore"):  # what is infinite then is refused with its frame
+            columns: dict[str, Any] = {
+                name: np.frombuffer(values, values.typecode).astype(_DTYPES[name])
+                for name, values in (self._frames | self._boxes).items()
+            }
         columns["boxes"] = columns["boxes"].reshape(-1, 4)
         columns["offsets"] = np.append(columns["offsets"], len(columns["labels"]))
         return Annotations(
@@ -326,25 +244,42 @@ class AnnotationBuilder:
             root=self.root,
             videos=tuple(self._videos),
             sources=tuple(self._sources),
-            files=pa.array(self._files, pa.string()),
+            files=self._file_names(),
             **columns,
         )
+
+    def _file_names(self) -> pa.StringArray:
+        try:
+            return pa.array(self._files, pa.string())
+        except UnicodeEncodeError as error:
+            raise InputError(f"{error.object}: expected a file name in UTF-8") from error
+
+    def _check_range(self, name: str, value: int) -> None:
+        allowed = self._ranges.get(name)
+        if allowed is not None and value not in allowed:
+            what = _NAMES.get(name, name)
+            expected = f"{allowed.start} to {allowed.stop - 1}"
+            raise InputError(f"{self._last_frame()}: {what}: expected {expected}, got {value}")
+
+    def _last_frame(self) -> str:
+        video = self._videos[-1] if self._videos else ""
+        file = self._files[-1] if self._files else None
+        return str(self.root / (file or video))
 
 
 PER_FRAME = ("video", "number", "width", "height", "listed", "image_ids")
 PER_BOX = ("boxes", "labels", "tracks", "occluded", "generated", "difficult", "crowds", "areas")
+_INT64 = range(-(1 << 63), 1 << 63)
+_RANGES: dict[str, range] = {
+    "number": range(-LARGEST_NUMBER, LARGEST_NUMBER + 1),
+    **dict.fromkeys(("width", "height"), range(1 << 31)),
+    **dict.fromkeys(("image_ids", "tracks"), _INT64),
+}
+"""What can be kept."""
+_NAMES = {"number": "frame number", "image_ids": "image id", "tracks": "track id", "labels": "label"}
 _DTYPES: dict[str, type] = {
-    **dict.fromkeys(("video", "number", "width", "height", "labels"), np.int32),
-    **dict.fromkeys(("image_ids", "offsets", "tracks"), np.int64),
+    **dict.fromkeys(("video", "width", "height", "labels"), np.int32),
+    **dict.fromkeys(("number", "image_ids", "offsets", "tracks"), np.int64),
     **dict.fromkeys(("listed", "occluded", "generated", "difficult", "crowds"), np.bool_),
     **dict.fromkeys(("boxes", "areas"), np.float32),
 }
-
-
-def _joined(column: pa.ChunkedArray) -> pa.Array:
-    return column.combine_chunks()
-
-
-def _numbers(column: pa.Array) -> NDArray[Any]:
-    values: NDArray[Any] = column.to_numpy(zero_copy_only=False)
-    return values

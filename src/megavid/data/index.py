@@ -15,11 +15,12 @@ from pathlib import Path
 
 import numpy as np
 
-from megavid.core.annotations import INDEX_VERSION, Annotations, load_annotations
+from megavid.core.annotations import Annotations, load_annotations
 from megavid.core.concatenate import concatenate
 from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.index_file import INDEX_VERSION
 from megavid.core.problems import Problem, Problems
 from megavid.data.ilsvrc import list_videos, read_entries
 from megavid.data.ilsvrc_lists import VideoEntry, read_classes

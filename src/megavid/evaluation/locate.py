@@ -102,16 +102,19 @@ def _labels(predictions: Predictions, annotations: Annotations, problems: Proble
     return np.array([numbers.get(name, -1) for name in predictions.class_names], np.int32)
 
 
-def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np.int32]) -> NDArray[np.int64]:
+def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
     """The data set's row of each frame, -1 for none."""
     if len(annotations) == 0:
         return np.full(len(video), -1)
-    keys = (annotations.video.astype(np.int64) << 32) + annotations.number
+    # Numbers may take 64 bits: their ranks leave room for the video's.
+    numbers, ranks = np.unique(annotations.number, return_inverse=True)
+    keys = annotations.video * np.int64(len(numbers)) + ranks
     order = np.argsort(keys, kind="stable")
-    wanted = (video << 32) + number
+    rank = np.searchsorted(numbers, number).clip(max=len(numbers) - 1)
+    wanted = video * len(numbers) + rank
     place = np.searchsorted(keys, wanted, sorter=order)
     row = order[place.clip(max=len(keys) - 1)]
-    return np.where((keys[row] == wanted) & (video >= 0), row, -1)
+    return np.where((keys[row] == wanted) & (numbers[rank] == number) & (video >= 0), row, -1)
 
 
 def _report_unknown(

@@ -36,7 +36,7 @@ class Predictions:
     Attributes:
         videos: (V,) names, each once.
         video: int32 (N,), indexes into `videos`.
-        frame: int32 (N,), the frame's number in its video.
+        frame: int64 (N,), the frame's number in its video.
         labels: int32 (N,), indexes into `class_names`.
         scores: float32 (N,), in [0, 1].
         boxes: float32 (N, 4), half-open x1 y1 x2 y2, pixels of the original frame.
@@ -48,7 +48,7 @@ class Predictions:
 
     videos: tuple[str, ...]
     video: NDArray[np.int32]
-    frame: NDArray[np.int32]
+    frame: NDArray[np.int64]
     labels: NDArray[np.int32]
     scores: NDArray[np.float32]
     boxes: NDArray[np.float32]
@@ -78,7 +78,8 @@ def load_predictions(path: Path, *, problems: Problems) -> Predictions:
         if n > _LEAST_CHECKED + _MOST_ROWS_A_BYTE * path.stat().st_size:
             raise InputError(f"{path}: expected predictions, got {n} rows in {path.stat().st_size} bytes")
         numbers: dict[str, int] = {}
-        video, frame, labels = (np.empty(n, np.int32) for _ in range(3))
+        video, labels = (np.empty(n, np.int32) for _ in range(2))
+        frame = np.empty(n, np.int64)
         scores, boxes = np.empty(n, np.float32), np.empty((n, 4), np.float32)
         start = 0
         for batch in file.iter_batches(_ROWS_AT_ONCE, columns=_COLUMNS):
@@ -218,7 +219,7 @@ def _inverted(p: Predictions) -> NDArray[np.bool_]:
 def _repeated(p: Predictions) -> NDArray[np.bool_]:
     """Rows that are the same as an earlier one."""
     columns = [np.ascontiguousarray(p.scores).view(np.int32), *np.ascontiguousarray(p.boxes).view(np.int32).T]
-    columns += [p.video, p.frame, p.labels]
+    columns += [p.video, *np.ascontiguousarray(p.frame, np.int64).view(np.int32).reshape(-1, 2).T, p.labels]
     key = np.zeros(len(p), np.uint64)
     for column in columns:
         key *= np.uint64(0x9E3779B97F4A7C15)
