@@ -271,7 +271,7 @@ PER_FRAME = ("video", "number", "width", "height", "listed", "image_ids")
 PER_BOX = ("boxes", "labels", "tracks", "occluded", "generated", "difficult", "crowds", "areas")
 _INT64 = range(-(1 << 63), 1 << 63)
 _RANGES: dict[str, range] = {
-    "number": range(-LARGEST_NUMBER, LARGEST_NUMBER + 1),
+    "number": range(LARGEST_NUMBER + 1),
     **dict.fromkeys(("width", "height"), range(1 << 31)),
     **dict.fromkeys(("image_ids", "tracks"), _INT64),
 }

@@ -27,7 +27,7 @@ INDEX_VERSION = 2
 """Version of the format of index files. 1 had no areas and crowds, and frame numbers of 32 bits."""
 
 LARGEST_NUMBER = (1 << 62) - 1
-"""Of a frame, or less than zero: differences of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
+"""Of a frame, so that sums of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
 
 MOST_FRAMES, MOST_BOXES = 20_000_000, 200_000_000
 """In an index; those of ImageNet VID have 1.1 and 1.7 million. Reading takes some 50 bytes for each."""
@@ -208,11 +208,11 @@ def _check_columns(table: Mapping[str, Any], *, origin: object) -> None:
     """Check that the arrays fit each other."""
     V, C = len(table["videos"]), len(table["classes"])
     video, number, labels, areas = (table[name] for name in ("video", "number", "labels", "areas"))
-    same_video, large = video[1:] == video[:-1], LARGEST_NUMBER
+    same_video = video[1:] == video[:-1]
     checks = (
         ("video", (video >= 0) & (video < V), f"expected numbers below {V}, that of the videos"),
         ("video", np.diff(video, prepend=0) >= 0, "expected videos one after the other"),
-        ("number", (number >= -large) & (number <= large), f"expected at most {large}"),
+        ("number", (number >= 0) & (number <= LARGEST_NUMBER), f"expected 0 to {LARGEST_NUMBER}"),
         ("number", ~same_video | (number[1:] > number[:-1]), "expected numbers that rise in each video"),
         ("width", table["width"] >= 0, "expected at least 0"),
         ("height", table["height"] >= 0, "expected at least 0"),

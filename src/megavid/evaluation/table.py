@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.index_file import LARGEST_NUMBER
 from megavid.core.problems import Kind, Problems
 from megavid.evaluation.predictions import METADATA_KEY, SCHEMA, read_metadata, reading
 
@@ -113,11 +114,11 @@ def _check_batch(batch: pa.RecordBatch, start: int, n: int, path: Path) -> None:
     if any(column.null_count for column in batch.columns) or batch["video"].dictionary.null_count:
         raise InputError(f"{path}: expected a value in each row of {', '.join(_COLUMNS)}")
     frame = batch["frame"].to_numpy()
-    wrong = (frame < 0) | (frame > np.iinfo(np.int32).max)
+    wrong = (frame < 0) | (frame > LARGEST_NUMBER)
     if wrong.any():
         row = int(wrong.argmax())
-        most = np.iinfo(np.int32).max
-        raise InputError(f"{path}, row {start + row}: expected a frame from 0 to {most}, got {frame[row]}")
+        expected = f"expected a frame from 0 to {LARGEST_NUMBER}"
+        raise InputError(f"{path}, row {start + row}: {expected}, got {frame[row]}")
 
 
 def _codes(names: pa.DictionaryArray, numbers: dict[str, int]) -> NDArray[np.int32]:
