@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.generated_set import GO_ON, MOTIONS, last_scores
 from megavid.convert.weights import Weights, read_weights, write_weights
 from megavid.engine.demo import TRAINED_ON, WEIGHTS
-from megavid.engine.train import MODEL
 from megavid.engine.training_log import LOG, read_log
+from megavid.engine.training_summary import MODEL
 
 PACKAGE = Path(__file__).parents[1] / "src" / "megavid" / "weights"
 

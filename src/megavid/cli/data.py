@@ -75,11 +75,10 @@ class Index:
 
     def _index_ilsvrc(self, root: Path, subset: str, classes: Sequence[str] | None) -> None:
         from megavid.data.index import read_ilsvrc
-        from megavid.engine.progress import frame_progress
+        from megavid.engine.progress import progress
 
         problems, start = self.options.problems(), time.perf_counter()
-        with frame_progress() as progress:
-            task = progress.add_task(subset, total=None)
+        with progress(subset) as meter:
             annotations = read_ilsvrc(
                 root,
                 subset,
@@ -87,7 +86,7 @@ class Index:
                 problems=problems,
                 workers=self.workers,
                 parts=self._parts(subset),
-                progress=lambda done, total: progress.update(task, completed=done, total=total),
+                progress=meter.update,
             )
         self._write(annotations, f"{subset}.parquet", problems, start)
 
@@ -117,15 +116,12 @@ class Check:
         from megavid.core.problems import Problems
         from megavid.data.check import check_annotations
         from megavid.data.open import open_annotations
-        from megavid.engine.progress import frame_progress
+        from megavid.engine.progress import progress
 
         problems = Problems(skip=True)
         annotations = open_annotations(self.options.source(self.path), problems=problems)
-        with frame_progress() as progress:
-            task = progress.add_task("images", total=None)
-            problems.found += check_annotations(
-                annotations, progress=lambda done, total: progress.update(task, completed=done, total=total)
-            )
+        with progress("images", unit="images") as meter:
+            problems.found += check_annotations(annotations, progress=meter.update)
         for note in problems.notes:
             print(printable(note))
         for problem in problems.found:

@@ -53,7 +53,6 @@ class Init:
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
         from megavid.engine.hardware import find_hardware
-        from megavid.engine.progress import frame_progress
         from megavid.engine.project import check_is_new, check_split, create_project, open_split
 
         if not 0 < self.val_share < 1:
@@ -64,11 +63,7 @@ class Init:
         split = open_split(source, self.val, share=self.val_share, seed=self.seed, problems=problems)
         report_problems(problems)
         self._say_what_there_is(source, split)
-        with frame_progress() as progress:
-            tasks = {name: progress.add_task(name, total=None) for name in ("train", "val")}
-            found = check_split(
-                split, progress=lambda name, n, total: progress.update(tasks[name], completed=n, total=total)
-            )
+        found = check_split(split)
         _say_what_is_odd(found, split)
         recipe = create_project(
             self.project,

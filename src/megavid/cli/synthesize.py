@@ -42,20 +42,19 @@ class Synthesize:
         from megavid.data.generated.write import GeneratedSet, write_generated_set
         from megavid.data.open import Source, open_annotations
         from megavid.engine.contact_sheet import write_contact_sheet
-        from megavid.engine.progress import frame_progress
+        from megavid.engine.progress import progress
 
         if self.workers is not None and self.workers < 1:
             raise InputError(f"workers: expected at least 1, got {self.workers}")
         config = GeneratedSet(
             videos=self.videos, frames=self.frames, height=self.height, width=self.width, seed=self.seed
         )
-        with frame_progress() as progress:
-            task = progress.add_task("rendering", total=self.videos * self.frames)
+        with progress("rendering", total=self.videos * self.frames) as meter:
             write_generated_set(
                 self.output,
                 config,
                 workers=self.workers,
-                progress=lambda done: progress.update(task, completed=done * self.frames),
+                progress=lambda done: meter.update(done * self.frames),
             )
         table = open_annotations(Source(path=self.output, subset="vid_train"), problems=Problems())
         write_contact_sheet(table, self.output / "contact_sheet.jpg")

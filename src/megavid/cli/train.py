@@ -136,7 +136,7 @@ class Train:
                 print(f"megavid: stopped at step {training.step}; --resume goes on from there")
             return 130
         if ranks.first:
-            self._say_what_came_out(folder)
+            self._say_what_came_out(folder, recipe)
         return 0
 
     def _say_what_begins(
@@ -154,9 +154,13 @@ class Train:
             for path in changes(checkpoint, recipe):
                 print(f"megavid: with another {path} than before")
 
-    def _say_what_came_out(self, folder: Path) -> None:
+    def _say_what_came_out(self, folder: Path, recipe: Recipe) -> None:
+        from megavid.engine.training_summary import summarize
+
         if self.check:
             print("megavid: all is well: two steps and an evaluation ran to their end")
             return
         for path in sorted(folder.glob("*")):
             print(f"  {path}")
+        for line in summarize(folder, recipe):
+            print(f"megavid: {line}" if not line.startswith(" ") else line)

@@ -19,7 +19,7 @@ from megavid.detection.detector import VideoDetector
 from megavid.engine.distributed import Ranks
 from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
-from megavid.engine.progress import frame_progress
+from megavid.engine.progress import progress
 from megavid.engine.score import (
     Scores,
     describe,
@@ -96,11 +96,8 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
 
 
 def _generate(folder: Path, config: GeneratedSet) -> Annotations:
-    with frame_progress() as progress:
-        task = progress.add_task("rendering", total=config.videos * config.frames)
-        write_generated_set(
-            folder, config, progress=lambda done: progress.update(task, completed=done * config.frames)
-        )
+    with progress("rendering", total=config.videos * config.frames) as meter:
+        write_generated_set(folder, config, progress=lambda done: meter.update(done * config.frames))
     return open_annotations(Source(path=folder, subset="vid_val"), problems=Problems())
 
 

@@ -22,7 +22,7 @@ from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
 from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, partial_name
 from megavid.engine.overlap import InBackground, prefetch
-from megavid.engine.progress import frame_progress
+from megavid.engine.progress import progress
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, LiveStream, VideoFile
 from megavid.video.session import VideoSession
@@ -192,12 +192,11 @@ def _detect_all(
         if stop.is_set() and total is not None:
             raise _StoppedError
 
-    with InBackground(behind=_QUEUE) as background, frame_progress() as progress:
-        task = progress.add_task(name, total=total)
+    with InBackground(behind=_QUEUE) as background, progress(name, total=total) as meter:
         try:
             for result in run_session(session, read(), batch_size=batch):
                 background.submit(write, waiting.popleft(), result)
-                progress.advance(task)
+                meter.advance()
         except _StoppedError:
             return False
     return True

@@ -26,7 +26,7 @@ from megavid.engine.distributed import Ranks
 from megavid.engine.interrupt import stop_request
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
 from megavid.engine.overlap import prefetch
-from megavid.engine.progress import frame_progress
+from megavid.engine.progress import progress
 from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, VideoFile
@@ -110,11 +110,11 @@ def detect_in_data_set(
     videos = [v for v in range(len(lengths)) if lengths[v] and not _part(parts, v).exists()]
     videos = share_out(ranks.agree(videos), lengths, world=ranks.world)[ranks.rank]
     job = _Job(detector, annotations, options, problems)
-    with stop_request() as stop, frame_progress(shown=ranks.first) as progress:
-        task = progress.add_task("detecting", total=int(lengths[videos].sum()))
+    frames = int(lengths[videos].sum())
+    with stop_request() as stop, progress("detecting", total=frames, shown=ranks.first) as meter:
 
         def tick() -> None:
-            progress.advance(task)
+            meter.advance()
             if stop.is_set():
                 raise _StoppedError
 

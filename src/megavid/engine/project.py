@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from megavid.data.open import FORMATS, Source, format_of, open_annotations, part
 from megavid.data.split import split_videos
 from megavid.data.stats import compute_stats, plot_stats
 from megavid.engine.hardware import Hardware
+from megavid.engine.progress import progress
 from megavid.engine.proposal import as_yaml, propose
 from megavid.engine.recipe import Recipe
 from megavid.engine.training_setup import override_recipe
@@ -153,12 +153,8 @@ def _frames(a: Annotations) -> set[tuple[str, int]]:
     }
 
 
-def check_split(split: Split, *, progress: Callable[[str, int, int], None]) -> list[Problem]:
-    """What is wrong with the data, images included.
-
-    Args:
-        split: The data.
-        progress: Called with the part's name, the number of images done and that of all.
+def check_split(split: Split) -> list[Problem]:
+    """Find what is wrong with the data, images included, and show how far that is.
 
     Raises:
         InputError: Something that can't be trained on, such as a missing image.
@@ -166,7 +162,8 @@ def check_split(split: Split, *, progress: Callable[[str, int, int], None]) -> l
     found: list[Problem] = []
     for name, part in (("train", split.train), ("val", split.val)):
         if part is not None:
-            found += check_annotations(part, progress=partial(progress, name))
+            with progress(f"checking {name}", unit="images") as meter:
+                found += check_annotations(part, progress=meter.update)
     # A part of a data set knows the names of all its videos.
     found = [problem for problem in found if problem.kind != Kind.EMPTY_VIDEO]
     useless = [problem for problem in found if problem.kind in _USELESS]

@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from rich.progress import Progress, TaskID
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -33,15 +32,14 @@ from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
 from megavid.engine.distributed import Ranks, others_watched
 from megavid.engine.interrupt import stop_request
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
-from megavid.engine.progress import training_progress
+from megavid.engine.progress import Meter, progress, say
 from megavid.engine.recipe import Recipe
 from megavid.engine.training_data import TrainingData
 from megavid.engine.training_failures import check_finite, device_watched, fail
-from megavid.engine.training_log import LOSSES, TrainingLog, write_curves
+from megavid.engine.training_log import LOSSES, TrainingLog
 from megavid.engine.training_scores import evaluate_while_training
 from megavid.engine.training_setup import CHECKPOINTS, different
-
-MODEL, BEST = "model.safetensors", "best.safetensors"
+from megavid.engine.training_summary import BEST, MODEL, describe_evaluation
 
 
 class _Losses(nn.Module):
@@ -132,10 +130,9 @@ class Training:
             pin_memory=self.detector.device.type == "cuda",
         )
         groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
-        shown = self._ranks.first
-        with stop_request() as stop, closing(clips), training_progress(shown=shown) as progress:
-            task = progress.add_task("training", total=run.steps, completed=self.step, note="")
-            if self._evaluation_missing() and not self._evaluate(progress):
+        shown = progress("training", total=run.steps, done=self.step, unit="steps", shown=self._ranks.first)
+        with stop_request() as stop, closing(clips), shown as meter:
+            if self._evaluation_missing() and not self._evaluate(meter):
                 return False
             while self.step < run.steps:
                 began = time.perf_counter()
@@ -144,14 +141,14 @@ class Training:
                 doing = f"step {self.step}: --resume goes on from the last checkpoint; "
                 with others_watched(self._ranks, doing), device_watched(self.step):
                     stopped = self._train_step(batch, stop)
-                self._note(began, waited, progress, task)
+                self._note(began, waited, meter)
                 due = self._evaluation_due()
                 if due or stopped or self._save_due():
                     self._save()
                 if stopped:
                     self._ranks.wait()  # lest the first one be ended with the others before it has saved
                     return False
-                if due and not self._evaluate(progress):
+                if due and not self._evaluate(meter):
                     return False
         self._finish()
         return True
@@ -201,7 +198,7 @@ class Training:
     def _add(self, name: str, value: float) -> None:
         self._sums[name] = self._sums.get(name, 0.0) + value
 
-    def _note(self, began: float, waited: float, progress: Progress, task: TaskID) -> None:
+    def _note(self, began: float, waited: float, meter: Meter) -> None:
         """Keep account of a step; write a line when one is due."""
         self._add("steps", 1)
         self._add("seconds", time.perf_counter() - began)
@@ -224,9 +221,7 @@ class Training:
             note = f"loss {line['loss']:.3f}"
         if due:
             self._sums = {}
-        progress.update(task, completed=self.step)
-        if note:
-            progress.update(task, note=note)
+        meter.update(self.step, note=note)
 
     def _save_due(self) -> bool:
         return self.step % self.recipe.log.save_every == 0 or self.step == self.recipe.run.steps
@@ -235,32 +230,38 @@ class Training:
         every, last = self.recipe.log.evaluate_every, self.step == self.recipe.run.steps
         return self.data.val is not None and (last or (every is not None and self.step % every == 0))
 
+    def _evaluations_left(self) -> int:
+        every, last = self.recipe.log.evaluate_every, self.recipe.run.steps
+        steps = range(0, last, every)[1:] if every is not None else range(0)
+        return sum(step > self.step for step in (*steps, last))
+
     def _evaluation_missing(self) -> bool:
         """Whether the run was broken off after a step and before the evaluation that was due then."""
         done = self._log is not None and self._log.has("AP50", self.step)
         return self.step > 0 and self._evaluation_due() and not self._ranks.agree(done)
 
-    def _evaluate(self, progress: Progress) -> bool:
+    def _evaluate(self, meter: Meter) -> bool:
         """Score the detector, and keep it if it is the best so far; False if the user asked to stop."""
         assert self.data.val is not None
         if self._ranks.first and self.step == self.recipe.run.steps:
             self._write_model(self.folder / MODEL)  # whatever becomes of the evaluation
         self._ranks.wait()
-        progress.stop()  # evaluation has a bar of its own
         self.detector.eval()
+        began = time.perf_counter()
         try:
-            scores = evaluate_while_training(
-                self.detector,
-                self.data.val,
-                self.folder,
-                step=self.step,
-                motion=self.data.motion,
-                ranks=self._ranks,
-                problems=self.data.problems,
-            )
+            with meter.paused():
+                scores = evaluate_while_training(
+                    self.detector,
+                    self.data.val,
+                    self.folder,
+                    step=self.step,
+                    motion=self.data.motion,
+                    ranks=self._ranks,
+                    problems=self.data.problems,
+                )
         finally:
             self.detector.train()
-        progress.start()
+        meter.later = (time.perf_counter() - began) * self._evaluations_left()
         if scores is None:
             return False
         if self._log is not None:
@@ -272,6 +273,7 @@ class Training:
             for name, picture in scores.pictures.items():
                 self._log.picture(self.step, name, picture)
             self._log.write(self.step, scores.values)  # the last: it says that all is done
+            say(describe_evaluation(ap50, step=self.step, best=self._best))
         return True
 
     def _save(self) -> None:
@@ -320,7 +322,6 @@ class Training:
             if self.data.val is None:
                 self._write_model(self.folder / MODEL)
             self._log.close()
-            write_curves(self.folder)
         self._ranks.wait()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,6 +24,9 @@ BOARD = "tensorboard"
 LOSSES = ("objectness", "proposals", "classes", "boxes")
 """As in `detection.clip.Losses`."""
 
+_DRAWING = 0.05
+"""The share of the time that drawing curves may take: it takes half a second, and a step may take less."""
+
 
 class TrainingLog:
     """A line a time in `log.jsonl`, and the same numbers for TensorBoard where it is installed.
@@ -41,9 +45,14 @@ class TrainingLog:
         with atomic_path(self._path) as aside:
             aside.write_text("".join(json.dumps(line) + "\n" for line in kept))
         self._board = _tensorboard(folder / BOARD, step)
+        self._drawn, self._drawing_seconds = time.monotonic(), 0.5
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """One line; None is a number that there is none of.
+        """Write one line, and draw the curves unless that was done a moment ago.
+
+        Args:
+            step: Steps done.
+            values: None is a number that is not known.
 
         Raises:
             InputError: The disk is full, say.
@@ -60,6 +69,14 @@ class TrainingLog:
                 for name, value in values.items():
                     if value is not None:
                         self._board.add_scalar(name, value, step)
+        if time.monotonic() - self._drawn >= self._drawing_seconds / _DRAWING:
+            self._draw()
+
+    def _draw(self) -> None:
+        began = time.monotonic()
+        write_curves(self._path.parent)
+        self._drawn = time.monotonic()
+        self._drawing_seconds = self._drawn - began
 
     def has(self, name: str, step: int) -> bool:
         """Whether a line of this step has such a number."""
@@ -72,7 +89,8 @@ class TrainingLog:
                 self._board.add_image(name, image, step, dataformats="HWC")
 
     def close(self) -> None:
-        """Bring TensorBoard's file to its end."""
+        """Draw the curves for the last time and bring TensorBoard's file to its end."""
+        self._draw()
         if self._board is not None:
             with self._board_written():
                 self._board.close()
