@@ -42,14 +42,20 @@ class Errors:
     Attributes:
         rows: int64 (K,), of the detections above the score, best first.
         outcome: int8 (K,), indexes into `OUTCOMES`.
+        matched: int64 (K,), the row of the object that each of these detections found, -1 for none.
         missed: bool (M,), objects that no detection found.
+        ignored: bool (M,), objects that need not be found.
         per_frame: int64 (F, 5), errors of each of `KINDS`.
+        score_threshold: Lowest score, exclusive, of detections that count.
     """
 
     rows: NDArray[np.int64]
     outcome: NDArray[np.int8]
+    matched: NDArray[np.int64]
     missed: NDArray[np.bool_]
+    ignored: NDArray[np.bool_]
     per_frame: NDArray[np.int64]
+    score_threshold: float
 
     @property
     def totals(self) -> dict[str, int]:
@@ -83,22 +89,23 @@ def find_errors(
     rows = rows[np.argsort(-found.score[rows], kind="stable")]
     chosen = found.take(rows)
     outcome = _outcomes(chosen, truth, num_frames=num_frames)
-    hit, missed = np.zeros(len(rows), np.bool_), np.ones(len(truth), np.bool_)
+    matched = np.full(len(rows), -1, np.int64)
+    ignored = np.zeros(len(truth), np.bool_) if ignored is None else ignored
     for label in np.unique(chosen.label).tolist():
         ours, theirs = np.flatnonzero(chosen.label == label), np.flatnonzero(truth.label == label)
         theirs = theirs[np.argsort(truth.frame[theirs], kind="stable")]
         overlaps = find_overlaps(chosen.take(ours), truth.take(theirs), num_frames=num_frames)
-        matched = match(overlaps, np.zeros(len(theirs), np.bool_))
-        hit[ours] = matched >= 0
-        missed[theirs[matched[matched >= 0]]] = False
-    outcome[hit] = OUTCOMES.index(HIT)
-    if ignored is not None:
-        missed &= ~ignored
+        places = match(overlaps, np.zeros(len(theirs), np.bool_))
+        hits = places >= 0
+        matched[ours[hits]] = theirs[places[hits]]
+    outcome[matched >= 0] = OUTCOMES.index(HIT)
+    missed = ~ignored
+    missed[matched[matched >= 0]] = False
     per_frame = np.zeros((num_frames, len(KINDS)), np.int64)
     for column, kind in enumerate(KINDS):
         at = truth.frame[missed] if kind == "missed" else chosen.frame[outcome == OUTCOMES.index(kind)]
         per_frame[:, column] = np.bincount(at, minlength=num_frames)
-    return Errors(rows, outcome, missed, per_frame)
+    return Errors(rows, outcome, matched, missed, ignored, per_frame, score_threshold)
 
 
 def _outcomes(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:

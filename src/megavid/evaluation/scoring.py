@@ -9,17 +9,14 @@ Shapes: N detections, M objects, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.matching import Overlaps, false_positive_weights, find_overlaps, match
+from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
 
 MOTION_RANGES: dict[str, tuple[float, float]] = {
     "all": (0.0, 1.0),
@@ -45,6 +42,20 @@ class Curve:
     score: NDArray[np.float64]
     objects: int
     found: int
+
+    @classmethod
+    def of(cls, outcomes: Outcomes) -> Curve:
+        """The curve of a class's detections."""
+        places = np.flatnonzero(outcomes.hit)
+        true = np.arange(1, len(places) + 1)
+        objects = len(outcomes.object_frame)
+        return cls(
+            recall=true / max(objects, 1),
+            precision=true / (true + outcomes.false.cumsum()[places]),
+            score=outcomes.score[places].astype(np.float64),
+            objects=objects,
+            found=len(outcomes.hit),
+        )
 
     @property
     def envelope(self) -> NDArray[np.float64]:
@@ -134,8 +145,15 @@ def average_precision(
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     selection = _select(truth, motion, motion_range, num_frames if count_empty_frames else None)
-    [result] = _evaluate(found, truth, [selection], num_frames=num_frames, num_classes=num_classes)
-    return result
+    curves = outcomes_by_class(
+        found,
+        truth,
+        [selection],
+        lambda outcomes: Curve.of(outcomes[0]),
+        num_frames=num_frames,
+        num_classes=num_classes,
+    )
+    return AveragePrecision(tuple(curves))
 
 
 def average_precision_by_motion(
@@ -161,28 +179,44 @@ def average_precision_by_motion(
         ignored: bool (M,), objects that do not count whatever their motion: crowds, those too difficult.
         count_empty_frames: Whether frames without objects count.
     """
+    selections = select_by_motion(
+        truth,
+        num_frames=num_frames,
+        motion_iou=motion_iou,
+        ignored=ignored,
+        count_empty_frames=count_empty_frames,
+    )
+    parts = outcomes_by_class(
+        found,
+        truth,
+        list(selections.values()),
+        lambda outcomes: [Curve.of(one) for one in outcomes],
+        num_frames=num_frames,
+        num_classes=num_classes,
+    )
+    return {name: AveragePrecision(tuple(part[i] for part in parts)) for i, name in enumerate(selections)}
+
+
+def select_by_motion(
+    truth: Boxes,
+    *,
+    num_frames: int,
+    motion_iou: ArrayLike | None,
+    ignored: NDArray[np.bool_] | None = None,
+    count_empty_frames: bool = True,
+) -> dict[str, Selection]:
+    """Which objects count overall and by motion; see `average_precision_by_motion`.
+
+    Returns:
+        By the names of `MOTION_RANGES`; overall alone without `motion_iou`.
+    """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     names = [name for name in MOTION_RANGES if name == "all" or motion is not None]
     counted = num_frames if count_empty_frames else None
-    selections = [
-        _select(truth, None if name == "all" else motion, MOTION_RANGES[name], counted, ignored)
+    return {
+        name: _select(truth, None if name == "all" else motion, MOTION_RANGES[name], counted, ignored)
         for name in names
-    ]
-    results = _evaluate(found, truth, selections, num_frames=num_frames, num_classes=num_classes)
-    return dict(zip(names, results, strict=True))
-
-
-@dataclass(frozen=True, eq=False)
-class _Selection:
-    """Which objects count.
-
-    Attributes:
-        ignored: bool (M,).
-        share: The share of objects that count, 1 where none or all do.
-    """
-
-    ignored: NDArray[np.bool_]
-    share: float
+    }
 
 
 def _motion(motion_iou: ArrayLike, truth: Boxes) -> NDArray[np.float64]:
@@ -198,66 +232,14 @@ def _select(
     motion_range: tuple[float, float],
     num_frames: int | None,
     ignored: NDArray[np.bool_] | None = None,
-) -> _Selection:
+) -> Selection:
     low, high = motion_range
     candidates = np.ones(len(truth), np.bool_) if ignored is None else ~ignored
     if motion is None:
-        return _Selection(~candidates, 1.0)
+        return Selection(~candidates)
     inside = candidates & (motion >= low) & (motion <= high)
     count, total = int(inside.sum()), int(candidates.sum())
     if num_frames is not None:
         empty = num_frames - len(np.unique(truth.frame))
         count, total = count + empty * (low <= 0 <= high), total + empty
-    return _Selection(~inside, count / total if 0 < count < total else 1.0)
-
-
-def _evaluate(
-    found: Boxes, truth: Boxes, selections: Sequence[_Selection], *, num_frames: int, num_classes: int
-) -> list[AveragePrecision]:
-    """The result for each selection of objects."""
-    score = found.score
-    if score is None:
-        raise InputError("found: expected boxes with scores")
-    for name, boxes in (("found", found), ("truth", truth)):
-        boxes.check(name=name, num_frames=num_frames, num_classes=num_classes)
-
-    def curves(found_rows: NDArray[np.int64], truth_rows: NDArray[np.int64]) -> list[Curve]:
-        # By score; the rows are in order of frames, and the sort keeps it where scores are equal.
-        found_rows = found_rows[np.argsort(-score[found_rows], kind="stable")]
-        overlaps = find_overlaps(found.take(found_rows), truth.take(truth_rows), num_frames=num_frames)
-        return [_curve(overlaps, s.ignored[truth_rows], elsewhere=s.share) for s in selections]
-
-    # Most of the time is spent in NumPy, which lets other threads work.
-    with ThreadPoolExecutor(min(usable_cores(), 8)) as pool:
-        parts = list(pool.map(curves, _rows_by_class(found, num_classes), _rows_by_class(truth, num_classes)))
-    return [AveragePrecision(tuple(part[i] for part in parts)) for i in range(len(selections))]
-
-
-def _rows_by_class(boxes: Boxes, num_classes: int) -> list[NDArray[np.int64]]:
-    """The rows of each class, in order of frames."""
-    label = boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label  # sorts in linear time
-    order = np.argsort(label, kind="stable")
-    ends = np.bincount(boxes.label, minlength=num_classes).cumsum()
-    rows = np.split(order, ends[:-1])
-    if (np.diff(boxes.frame) < 0).any():
-        rows = [part[np.argsort(boxes.frame[part], kind="stable")] for part in rows]
-    return rows
-
-
-def _curve(overlaps: Overlaps, ignored: NDArray[np.bool_], *, elsewhere: float) -> Curve:
-    matched = match(overlaps, ignored)
-    hit = matched >= 0
-    counts = np.zeros(len(matched), np.bool_)
-    counts[hit] = ~ignored[matched[hit]]
-    weights = false_positive_weights(overlaps, ignored, elsewhere=elsewhere)
-    false = np.where(hit, 0.0, weights).cumsum()
-    places = np.flatnonzero(counts)
-    true = np.arange(1, len(places) + 1)
-    objects = int((~ignored).sum())
-    return Curve(
-        recall=true / max(objects, 1),
-        precision=true / (true + false[places]),
-        score=overlaps.score[places].astype(np.float64),
-        objects=objects,
-        found=len(matched),
-    )
+    return Selection(~inside, elsewhere=count / total if 0 < count < total else 1.0)

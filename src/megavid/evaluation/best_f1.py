@@ -1,0 +1,57 @@
+"""The score threshold at which precision and recall are best together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from megavid.evaluation.outcomes import Outcomes
+
+
+@dataclass(frozen=True)
+class BestF1:
+    """The highest F1 and where it is.
+
+    Attributes:
+        score_threshold: Half-way between the lowest score that is kept and the highest that is not.
+        f1, precision, recall: Of the detections above it.
+    """
+
+    score_threshold: float
+    f1: float
+    precision: float
+    recall: float
+
+
+def best_f1(outcomes: Sequence[Outcomes]) -> BestF1 | None:
+    """Find the best threshold for one class, or one for several together.
+
+    F1 is 2 TP / (2 TP + FP + FN). Where two thresholds are equally good, the higher one is taken.
+
+    Args:
+        outcomes: Of the classes, from `outcomes_by_class`.
+
+    Returns:
+        None where there are no objects, or none is found.
+    """
+    objects = sum(len(one.object_frame) for one in outcomes)
+    if not any(one.hit.any() for one in outcomes):
+        return None
+    score = np.concatenate([one.score for one in outcomes]).astype(np.float64)
+    order = np.argsort(-score, kind="stable")
+    score = score[order]
+    true = np.concatenate([one.hit for one in outcomes])[order].cumsum()
+    false = np.concatenate([one.false for one in outcomes])[order].cumsum()
+    ends = np.flatnonzero(np.diff(score, append=-1.0))  # the last of each run of equal scores
+    f1 = 2 * true[ends] / (true[ends] + false[ends] + objects)
+    best = int(f1.argmax())
+    kept = ends[best]
+    below = score[kept + 1] if kept + 1 < len(score) else 0.0
+    return BestF1(
+        score_threshold=float((score[kept] + below) / 2),
+        f1=float(f1[best]),
+        precision=float(true[kept] / (true[kept] + false[kept])),
+        recall=float(true[kept] / objects),
+    )

@@ -1,0 +1,69 @@
+"""Which class is taken for which."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megavid.evaluation.boxes import Boxes
+from megavid.evaluation.errors import Errors
+from megavid.evaluation.matching import find_overlaps, match
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True, eq=False)
+class Confusion:
+    """A confusion matrix at an IoU of 0.5.
+
+    Attributes:
+        classes: (C,) names.
+        counts: int64 (C + 1, C + 1), objects and detections by the object's class (row) and the detection's
+            (column). The last row is of detections of no object, the last column of objects that were missed.
+        score_threshold: Lowest score, exclusive, of detections that count.
+    """
+
+    classes: Sequence[str]
+    counts: NDArray[np.int64]
+    score_threshold: float
+
+
+def confusion_matrix(
+    found: Boxes, truth: Boxes, errors: Errors, *, classes: Sequence[str], num_frames: int
+) -> Confusion:
+    """Count which class was taken for which.
+
+    Hits are on the diagonal. Each other detection, by falling score, takes the object of its frame that it
+    overlaps most, by at least 0.5, among those that no hit or better detection has. Ignored objects count
+    nowhere, nor does a detection that takes one.
+
+    Args:
+        found: All detections.
+        truth: M objects.
+        errors: From `find_errors` of the same.
+        classes: (C,) names.
+        num_frames: F.
+    """
+    n = len(classes)
+    hit = errors.matched >= 0
+    label, hit_object = found.label[errors.rows], errors.matched[hit]
+    counts = np.zeros((n + 1, n + 1), np.int64)
+    counted = ~errors.ignored[hit_object]
+    np.add.at(counts, (truth.label[hit_object][counted], label[hit][counted]), 1)
+    free = np.ones(len(truth), np.bool_)
+    free[hit_object] = False
+    others, objects = errors.rows[~hit], np.flatnonzero(free)
+    objects = objects[np.argsort(truth.frame[objects], kind="stable")]
+    overlaps = find_overlaps(found.take(others), truth.take(objects), num_frames=num_frames)
+    taken = match(overlaps, errors.ignored[objects])
+    some = taken >= 0
+    object_ = objects[taken[some]]
+    counted = ~errors.ignored[object_]
+    np.add.at(counts, (truth.label[object_][counted], found.label[others[some]][counted]), 1)
+    counts[n] += np.bincount(found.label[others[~some]], minlength=n + 1)
+    free[object_] = False
+    counts[:, n] += np.bincount(truth.label[free & ~errors.ignored], minlength=n + 1)
+    return Confusion(tuple(classes), counts, errors.score_threshold)
