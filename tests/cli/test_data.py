@@ -132,7 +132,7 @@ def test_stats(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("export", root, "--to", "yolo", "-o", tmp_path / "y", "--tracks") == 0
-    label = tmp_path / "y/labels/Data/VID/val/ILSVRC2015_val_00000001/000002.txt"
+    label = tmp_path / "y/labels/val/ILSVRC2015_val_00000001/000002.txt"
     # The set's fourth video, of the fourth class.
     assert label.read_text().split()[0] == "3"
     assert label.read_text().split()[5] == "0"

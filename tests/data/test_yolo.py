@@ -7,12 +7,11 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import pytest
-import yaml
 
-from megavid.core.annotations import NO_TRACK, AnnotationBuilder
+from megavid.core.annotations import NO_TRACK
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
-from megavid.data.yolo import is_yolo, read_yolo, write_yolo
+from megavid.data.yolo import is_yolo, read_yolo, yolo_subsets
 
 
 def image(path: Path, width: int = 100, height: int = 50) -> None:
@@ -50,17 +49,149 @@ def test_a_flat_folder_of_several_videos(tmp_path: Path) -> None:
     text(tmp_path / "a-01_002.txt", "0 0.5 0.5 1 1\n")
     text(tmp_path / "classes.txt", "cat\n")
     table = read_yolo(tmp_path, problems=Problems())
-    assert table.videos == ("a-01", "b", "unnamed")
+    assert table.videos == ("a-01", "b", "other")
     assert table.video.tolist() == [0, 0, 1, 2]
     assert table.number.tolist() == [2, 7, 1, 0]
     assert table.box_frames.tolist() == [0]
 
 
-def test_numbers_that_repeat_do_not_count(tmp_path: Path) -> None:
+def test_images_of_one_number_are_refused(tmp_path: Path) -> None:
     for name in ("1.jpg", "01.jpg", "10.png"):
         image(tmp_path / name)
-    table = read_yolo(tmp_path, classes=["cat"], problems=Problems())
+    with pytest.raises(InputError, match="expected one image of number 1, got"):
+        read_yolo(tmp_path, classes=["cat"], problems=Problems())
+
+
+def test_images_without_numbers_are_in_order(tmp_path: Path) -> None:
+    for name in ("b.jpg", "a.jpg", "c.png"):
+        image(tmp_path / name)
+    problems = Problems()
+    table = read_yolo(tmp_path, classes=["cat"], problems=problems)
+    how = "frames 0 to 2 (3) in a.jpg to c.png, in order, since their names have no numbers"
+    assert problems.notes == [f"video {tmp_path.name!r}: {how}"]
+    assert table.files.to_pylist() == ["a.jpg", "b.jpg", "c.png"]
     assert table.number.tolist() == [0, 1, 2]
+
+
+ROBOFLOW = {2: "a1b2c3d4e5f6071817060f5e4d3c2b1a", 10: "9988aa7766bb55011055bb6677aa8899", 11: "0f" * 16}
+
+
+def roboflow(folder: Path) -> None:
+    """Frames 2, 10 and 11 of clip.mp4, whose hashes order them otherwise."""
+    for number, digest in ROBOFLOW.items():
+        stem = f"clip_mp4-{number}_jpg.rf.{digest}"
+        image(folder / "images" / f"{stem}.jpg")
+        text(folder / "labels" / f"{stem}.txt", f"0 0.5 0.5 0.{number:02d} 0.5\n")
+
+
+def test_an_export_of_roboflow(tmp_path: Path) -> None:
+    roboflow(tmp_path / "train")
+    roboflow(tmp_path / "valid")
+    text(
+        tmp_path / "data.yaml",
+        "train: ../train/images\nval: ../valid/images\ntest: ../test/images\nnc: 1\nnames: ['fox']\n",
+    )
+    assert yolo_subsets(tmp_path) == ["train", "val"]
+    for subset, name in (("train", "train"), ("val", "valid"), ("valid", "valid")):
+        table = read_yolo(tmp_path, subset=subset, problems=Problems())
+        assert table.videos == ("clip",)
+        assert table.number.tolist() == [2, 10, 11]
+        assert [Path(file).parts[0] for file in table.files.to_pylist()] == [name] * 3
+        widths = (table.boxes[:, 2] - table.boxes[:, 0]).tolist()
+        np.testing.assert_allclose(widths, [2, 10, 11], atol=1e-4)
+    assert read_yolo(tmp_path, problems=Problems()).videos == ("train/clip", "valid/clip")
+    assert read_yolo(tmp_path / "train", classes=["fox"], problems=Problems()).videos == ("clip",)
+
+
+def test_a_folder_that_may_be_one_of_two_is_refused(tmp_path: Path) -> None:
+    roboflow(tmp_path / "train")  # another data set's
+    roboflow(tmp_path / "set" / "train")
+    text(tmp_path / "set" / "data.yaml", "train: ../train/images\nnames: [fox]\n")
+    with pytest.raises(InputError, match="train: expected one place, got ../train/images, which may be"):
+        read_yolo(tmp_path / "set", problems=Problems())
+
+
+def test_augmented_copies_of_a_frame_are_refused(tmp_path: Path) -> None:
+    roboflow(tmp_path)
+    image(tmp_path / "images" / f"clip_mp4-10_jpg.rf.{'1e' * 16}.jpg")
+    with pytest.raises(InputError, match="images: expected one image of number 10, got clip_mp4-10_jpg"):
+        read_yolo(tmp_path, classes=["fox"], problems=Problems())
+
+
+def test_lists_and_several_folders(tmp_path: Path) -> None:
+    for folder in ("a", "b", "c"):
+        for number in (1, 2, 3):
+            image(tmp_path / "images" / folder / f"{number}.png")
+    text(tmp_path / "labels" / "a" / "3.txt", "0 0.5 0.5 1 1\n")
+    text(tmp_path / "lists" / "train.txt", f"images/a/3.png\n\n./images/a/1.png\n{tmp_path}/images/b/2.png\n")
+    text(tmp_path / "data.yaml", "train: lists/train.txt\nval: [images/b, images/c]\nnames: [cat]\n")
+    train = read_yolo(tmp_path, subset="train", problems=Problems())
+    assert train.files.to_pylist() == ["images/a/1.png", "images/a/3.png", "images/b/2.png"]
+    assert (train.videos, train.number.tolist(), train.box_frames.tolist()) == (("a", "b"), [1, 3, 2], [1])
+    val = read_yolo(tmp_path, subset="val", problems=Problems())
+    assert val.videos == ("b", "c")
+    assert len(val) == 6
+    assert len(read_yolo(tmp_path, problems=Problems())) == 8  # image 2 of b is in both
+
+    text(tmp_path / "lists" / "train.txt", "images/a/9.png\nimages/a/1.png\nlists/train.txt\na\0b.png\n")
+    with pytest.raises(InputError, match=r"train.txt: 3 of its lines name no image that is there"):
+        read_yolo(tmp_path, subset="train", problems=Problems())
+
+
+@pytest.mark.parametrize("path", ["..", "{}", "/moved/elsewhere", "../datasets/gone"])
+def test_where_paths_start(tmp_path: Path, path: str) -> None:
+    image(tmp_path / "images" / "v" / "1.png")
+    place = tmp_path / "about" if path in ("..", "{}") else tmp_path
+    text(place / "some.yaml", f"path: {path.format(tmp_path)}\ntrain: images\nnames: [cat]\n")
+    table = read_yolo(place / "some.yaml", problems=Problems())
+    assert (table.videos, table.root) == (("v",), tmp_path if place == tmp_path else tmp_path / "images/v")
+
+
+def test_validation_on_the_same_images_is_no_part_of_its_own(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "v" / "1.png")
+    text(tmp_path / "data.yaml", "train: images\nval: images\nnames: [cat]\n")
+    assert yolo_subsets(tmp_path) == ["train"]
+    assert len(read_yolo(tmp_path, subset="val", problems=Problems())) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("names: [a, b]\nnc: 3", "nc: expected 2, the number of names, got 3"),
+        ("names: [a, yes]", "names: expected text as the name of a class, in quotes, got True"),
+        ("names: [1.10]", ".*in quotes, got 1.1"),
+        ("names: [a, a]", "names: expected a name for each class, got 'a' twice"),
+        ("names: {0: a, x: b}", "names: expected the numbers 0 to 1"),
+        ("names: 3", "names: expected a list of names, got 3"),
+        ("names: [a]\ntrain: 3", "train: expected a folder, a list of images, or several, got 3"),
+        ("names: [a]\ntrain: nowhere", r"train: expected a folder or a list of images, no .*/nowhere"),
+        ("names: [a]\npath: [x]\ntrain: images", r"path: expected a folder, got \['x'\]"),
+        ("[" * 200, "no valid YAML"),
+    ],
+)
+def test_bad_descriptions(tmp_path: Path, content: str, message: str) -> None:
+    image(tmp_path / "images" / "v" / "1.png")
+    text(tmp_path / "data.yaml", content)
+    with pytest.raises(InputError, match=f"data.yaml: {message}"):
+        read_yolo(tmp_path, problems=Problems())
+
+
+@pytest.mark.parametrize("names", ["[0, 1]", "{0: '0', '1': '1'}"])
+def test_names_that_are_digits(tmp_path: Path, names: str) -> None:
+    image(tmp_path / "images" / "v" / "1.png")
+    text(tmp_path / "data.yaml", f"names: {names}")
+    assert read_yolo(tmp_path, problems=Problems()).classes == ("0", "1")
+
+
+def test_photos_that_are_displayed_turned(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.new("RGB", (100, 50)).save(tmp_path / "images" / "1.jpg", exif=exif)
+    text(tmp_path / "labels" / "1.txt", "0 0.5 0.5 1 0.5\n")
+    table = read_yolo(tmp_path, classes=["cat"], problems=Problems())
+    assert (table.width.tolist(), table.height.tolist()) == ([50], [100])
+    np.testing.assert_allclose(table.boxes, [[0, 25, 50, 75]])
 
 
 @pytest.mark.parametrize("named", [True, False])
@@ -78,11 +209,28 @@ def test_a_subset(tmp_path: Path, named: bool) -> None:
         read_yolo(tmp_path, subset="x", problems=Problems())
 
 
+def test_times_as_names(tmp_path: Path) -> None:
+    for time in (1_700_000_000_123, 1_700_000_000_456):
+        image(tmp_path / f"{time}.jpg")
+    table = read_yolo(tmp_path, classes=["cat"], problems=Problems())
+    assert table.number.tolist() == [1_700_000_000_123, 1_700_000_000_456]
+
+
 @pytest.mark.parametrize(
     ("line", "kind", "message"),
     [
         ("0 0.5 0.5 1", Kind.BAD_ROW, "1.txt, line 2: expected class, cx, cy"),
-        ("0 0.5 0.5 1 1 2 3", Kind.BAD_ROW, "1.txt, line 2: expected class, cx, cy"),
+        ("0 0.5 0.5 1 1 2 3", Kind.BAD_ROW, "1.txt, line 2: expected 5 or 6 numbers, got 7, as for polygons"),
+        ("0 nan 0.5 1 1", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0 inf 0.5 1 1", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0 1e999 0.5 1 1", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0 0.5 0.5 1_0 1", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0.5 0.5 0.5 1 1", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0 0.5 0.5 1 1 0.9", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0 0.5 0.5 1 1 99999999999999999999", Kind.BAD_ROW, "line 2: expected class, cx"),
+        ("0 50 25 40 20", Kind.BAD_ROW, "line 2: expected fractions of the image's width"),
+        ("0 0.5 0.5 -0.1 1", Kind.INVERTED, "above 0, got -0.1 and 1"),
+        ("-1 0.5 0.5 1 1", Kind.UNKNOWN_CLASS, "line 2: expected a class from 0 to 0, got -1"),
         ("0 0.5 x 1 1", Kind.BAD_ROW, "line 2: expected class, cx"),
         ("1 0.5 0.5 1 1", Kind.UNKNOWN_CLASS, "line 2: expected a class from 0 to 0, got 1"),
         ("0 0.5 0.5 0 1", Kind.INVERTED, "line 2: expected a width and a height above 0, got 0 and 1"),
@@ -106,7 +254,7 @@ def test_a_broken_image_and_broken_text(tmp_path: Path) -> None:
     table = read_yolo(tmp_path, classes=["cat"], problems=problems)
     assert table.number.tolist() == [1]
     assert problems.counts() == {Kind.UNREADABLE: 1, Kind.BAD_IMAGE: 1}
-    with pytest.raises(InputError, match=r"1.txt: cannot be read"):
+    with pytest.raises(InputError, match=r"1.txt: expected text in UTF-8"):
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
 
@@ -118,46 +266,13 @@ def test_nothing_names_the_classes(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"data.yaml: names: expected the numbers 0 to 0"):
         read_yolo(tmp_path, problems=Problems())
     text(tmp_path / "data.yaml", "names: [")
-    with pytest.raises(InputError, match=r"data.yaml: expected YAML"):
+    with pytest.raises(InputError, match=r"data.yaml: no valid YAML"):
         read_yolo(tmp_path, problems=Problems())
 
 
 def test_no_images(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in this folder or those in it"):
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
-
-
-@pytest.mark.parametrize("tracks", [True, False])
-def test_what_is_written_is_read(tmp_path: Path, tracks: bool) -> None:
-    builder = AnnotationBuilder(("Käfer", "no: yaml"), root=tmp_path)
-    builder.video("v")
-    for number in (3, 4):
-        image(tmp_path / "images" / "v" / f"{number}.png", 1280, 720)
-        builder.frame(number, file=f"images/v/{number}.png", width=1280 * (number - 3), height=720)
-    builder.box(0.25, 1, 1279.9, 719, label=1, track=12)
-    builder.box(100, 200, 101, 201, label=0)
-    table = builder.build()
-    write_yolo(table, tmp_path / "out", tracks=tracks)
-    about = yaml.safe_load((tmp_path / "out" / "data.yaml").read_text())
-    assert about["names"] == {0: "Käfer", 1: "no: yaml"}
-    listed = (tmp_path / "out" / "images.txt").read_text().splitlines()
-    assert listed == [str(tmp_path / "images" / "v" / f"{n}.png") for n in (3, 4)]
-    assert (tmp_path / "out" / "labels" / "images" / "v" / "3.txt").read_text() == ""
-    # Put beside the images, as others lay them out, it is the same again.
-    (tmp_path / "out" / "labels" / "images").rename(tmp_path / "labels")
-    (tmp_path / "out" / "data.yaml").rename(tmp_path / "data.yaml")
-    read = read_yolo(tmp_path, problems=Problems())
-    np.testing.assert_allclose(read.boxes, table.boxes, atol=1e-3)
-    assert (read.labels.tolist(), read.number.tolist()) == ([1, 0], [3, 4])
-    assert read.tracks.tolist() == ([12, NO_TRACK] if tracks else [NO_TRACK, NO_TRACK])
-
-
-def test_frames_of_a_video_file_cannot_be_written(tmp_path: Path) -> None:
-    builder = AnnotationBuilder(("a",), root=tmp_path)
-    builder.video("v", source="v.mp4")
-    builder.frame(3)
-    with pytest.raises(InputError, match=r"v.mp4, frame 3: YOLO's format takes image files"):
-        write_yolo(builder.build(), tmp_path / "out")
 
 
 def test_recognised(tmp_path: Path) -> None:

@@ -183,14 +183,20 @@ class Export:
         """Do it; the exit code."""
         from megavid.data.coco_export import write_cocovid
         from megavid.data.open import open_annotations
-        from megavid.data.yolo import write_yolo
-        from megavid.engine.outputs import make_output_folder
+        from megavid.data.yolo_export import write_yolo
+        from megavid.engine.progress import progress
 
         problems = self.options.problems()
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         if self.to == "yolo":
-            make_output_folder(self.output)
-            write_yolo(annotations, self.output, tracks=self.tracks)
+            with progress("export") as meter:
+                write_yolo(
+                    annotations,
+                    self.output,
+                    tracks=self.tracks,
+                    problems=problems,
+                    progress=meter.update,
+                )
         elif self.tracks:
             raise InputError("tracks: CocoVID always has them")
         else:

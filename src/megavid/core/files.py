@@ -6,7 +6,7 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from megavid.core.errors import InputError
 
@@ -47,3 +47,19 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """Return the path of a file within a folder whose name comes from data.
+
+    Args:
+        folder: The folder.
+        relative: The file's name, with folders separated by `/`.
+
+    Raises:
+        InputError: The name leads out of the folder, or is none that a file can have.
+    """
+    parts = PurePosixPath(relative).parts
+    if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
+        raise InputError(f"{relative!r}: expected the name of a file within {folder}")
+    return folder.joinpath(*parts)

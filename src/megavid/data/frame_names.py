@@ -73,6 +73,12 @@ def parse_name(path: PurePath | str) -> FrameName:
     return FrameName(_VIDEO_END.sub("", clip) if roboflow else clip, int(digits))
 
 
+def is_video_frame(path: PurePath | str) -> bool:
+    """Whether a name is that of Roboflow for a frame of a video: `clip_mp4-12_jpg.rf.HASH.jpg`."""
+    roboflow = _ROBOFLOW.fullmatch(PurePath(path).stem)
+    return roboflow is not None and _VIDEO_END.search(_AFTER_VIDEO.sub("", roboflow["name"])) is not None
+
+
 def number_files(files: Sequence[str], *, where: object) -> Matched:
     """Number the images of a video whose annotation knows no numbers.
 
@@ -148,6 +154,7 @@ _ROBOFLOW = re.compile(
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _HASH = re.compile(r"(?=.*[a-f])(?=.*[0-9])[0-9a-f]{8,}", re.IGNORECASE)
 _VIDEO_END = re.compile(r"[_.](?:mp4|m4v|mov|avi|mkv|webm|mpe?g|m?ts|flv|wmv|3gp|gif|ogv)$", re.IGNORECASE)
+_AFTER_VIDEO = re.compile(r"[-_][0-9]+$")
 _NO_NUMBERS = {"mp4", "m4v", "mpeg2", "mpeg4", "h264", "h265", "x264", "x265", "av1", "vp8", "vp9"}
 
 

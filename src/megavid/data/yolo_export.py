@@ -1,0 +1,176 @@
+"""Write a data set as YOLO's tools take it: images, a text file for each, and data.yaml."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import yaml
+from numpy.typing import NDArray
+
+from megavid.core.annotations import NO_TRACK, Annotations
+from megavid.core.errors import InputError
+from megavid.core.files import inside
+from megavid.core.frames import Image
+from megavid.core.problems import Kind, Problems
+from megavid.video.files import VideoFile
+from megavid.video.images import image_size
+
+_QUALITY = 95
+"""Of the JPEG files made of frames of videos."""
+
+_HEAD = """\
+# All images are under train and val alike. Before you train with it, share out the folders in images, such as
+# train: [images/first, images/second]
+# val: [images/third]
+"""
+
+
+def write_yolo(
+    annotations: Annotations,
+    folder: Path,
+    *,
+    tracks: bool = False,
+    problems: Problems,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> None:
+    """Write `images/VIDEO/NUMBER.*`, `labels/VIDEO/NUMBER.txt` and `data.yaml`.
+
+    Images become symbolic links to the originals; frames of video files become JPEG files of quality 95.
+    Boxes are clipped to their frame, since other programs refuse what is outside.
+
+    Args:
+        annotations: The data set.
+        folder: Appears whole or not at all; there must be nothing in it yet.
+        tracks: Each object's track as a sixth number, which not every reader takes.
+        problems: Where frames go that cannot be read or are of another size than annotated.
+        progress: Called with the number of frames done and that of all.
+
+    Raises:
+        InputError: The folder is in use or cannot be written, or a video's name cannot be one of a folder; or
+            see `problems`.
+    """
+    a = annotations
+    labels = _label_lines(a, tracks=tracks)
+    with _new_folder(folder) as aside:
+        for video in np.unique(a.video).tolist():
+            images, texts = (_video_folder(aside, kind, a.videos[video]) for kind in ("images", "labels"))
+            span = a.frames_of(video)
+            written = _write_images(a, video, images, problems)
+            for done, (row, (width, height)) in enumerate(written, span.start + 1):
+                text = "".join(f"{line}\n" for line in labels(row, width, height))
+                with (texts / f"{a.number[row]:06d}.txt").open("x", encoding="utf-8") as file:
+                    file.write(text)
+                progress(done, len(a))
+        places = {"path": str(folder.absolute()), "train": "images", "val": "images"}
+        content = {**places, "names": dict(enumerate(a.classes))}
+        text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
+        (aside / "data.yaml").write_text(_HEAD + text, encoding="utf-8")
+
+
+@contextmanager
+def _new_folder(folder: Path) -> Iterator[Path]:
+    """A folder to write to, which becomes `folder` once all is well."""
+    place = folder.absolute()
+    aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
+    try:
+        if place.is_symlink() or (place.exists() and (not place.is_dir() or any(place.iterdir()))):
+            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
+        aside.mkdir(parents=True)
+        yield aside
+        aside.replace(place)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _video_folder(folder: Path, kind: str, name: str) -> Path:
+    """The folder of a video's images or labels."""
+    if {"images", "labels"} & set(Path(name).parts):
+        raise InputError(
+            f"video {name!r}: expected no folder called images or labels in the name: YOLO's tools find the "
+            "labels of an image by exchanging these"
+        )
+    path = inside(folder / kind, name)
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+def _write_images(
+    a: Annotations, video: int, folder: Path, problems: Problems
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    """Put the images of a video into a folder; the row and size of each that is there."""
+    place = _extract if a.sources[video] else _link
+    for row, size in place(a, video, folder, problems):
+        annotated = (int(a.width[row]), int(a.height[row]))
+        if all(annotated) and annotated != size:
+            message = f"annotated as {annotated[0]}x{annotated[1]}, but it is {size[0]}x{size[1]}"
+            problems.add(Kind.IMAGE_SIZE, a.describe(row), message)
+        else:
+            yield row, size
+
+
+def _extract(
+    a: Annotations, video: int, folder: Path, problems: Problems
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    span = a.frames_of(video)
+    with VideoFile(a.root / a.sources[video]) as file:
+        for row in range(span.start, span.stop):
+            number = int(a.number[row])
+            if number >= len(file):
+                message = f"the video has {len(file)} frames"
+                problems.add(Kind.NO_FRAME, a.describe(row), message)
+                continue
+            image = file[number]
+            _save(image, folder / f"{number:06d}.jpg")
+            yield row, (image.shape[1], image.shape[0])
+
+
+def _save(image: Image, path: Path) -> None:
+    with path.open("xb") as file:
+        PIL.Image.fromarray(image).save(file, "JPEG", quality=_QUALITY)
+
+
+def _link(
+    a: Annotations, video: int, folder: Path, problems: Problems
+) -> Iterator[tuple[int, tuple[int, int]]]:
+    span = a.frames_of(video)
+    for row, file in enumerate(a.files[span.start : span.stop].to_pylist(), span.start):
+        if file is None:
+            problems.add(Kind.NO_IMAGE, a.describe(row), "no image belongs to it")
+            continue
+        path = (a.root / file).absolute()
+        try:
+            size = image_size(path)
+        except InputError as error:
+            problems.add(Kind.BAD_IMAGE, path, str(error).removeprefix(f"{path}: "))
+            continue
+        (folder / f"{a.number[row]:06d}{path.suffix.lower()}").symlink_to(path)
+        yield row, size
+
+
+def _label_lines(a: Annotations, *, tracks: bool) -> Callable[[int, int, int], Iterator[str]]:
+    """What gives the lines of a frame, by its row, width and height."""
+    boxes = a.boxes.astype(np.float64)
+
+    def lines(row: int, width: int, height: int) -> Iterator[str]:
+        span = slice(int(a.offsets[row]), int(a.offsets[row + 1]))
+        scaled = (boxes[span] / (width, height, width, height)).clip(0, 1)
+        for box, label, track in zip(scaled, a.labels[span].tolist(), a.tracks[span].tolist(), strict=True):
+            if (box[2:] > box[:2]).all():
+                number = f" {track}" if tracks and track != NO_TRACK else ""
+                yield f"{label} {_center_and_sides(box)}{number}"
+
+    return lines
+
+
+def _center_and_sides(box: NDArray[Any]) -> str:
+    center, sides = (box[:2] + box[2:]) / 2, box[2:] - box[:2]
+    return " ".join(f"{value:.9g}" for value in (*center.tolist(), *sides.tolist()))
