@@ -8,6 +8,7 @@ import pytest
 
 from megavid.convert.load import read_config
 from megavid.core.config import has_path
+from megavid.core.errors import InputError
 from megavid.engine.training_setup import make_detector, read_recipe, shipped_recipes
 from megavid.methods import METHODS
 
@@ -37,3 +38,28 @@ def test_a_method_has_every_setting(name: str) -> None:
     configs = [read_config(f"{method}_r50")[0] for method in METHODS]
     for path in read_recipe(name).settings_if_any:
         assert any(has_path(config, path) for config in configs), path
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("run.steps", value) for value in (0, 10**9, 10**18)),
+        *(("run.batch", value) for value in (-4, 10**9)),
+        *(("run.seed", value) for value in (-1, 2**63, 2**64)),
+        *(("run.workers", value) for value in (-1, 10**9)),
+        *(("log.evaluate_every", value) for value in (0, 10**9)),
+        *(("optimiser.warmup", value) for value in (-1, 10**9)),
+        ("optimiser.drops", [-5]),
+        ("log.keep", 10**9),
+    ],
+)
+def test_numbers_that_make_no_sense(path: str, value: Any) -> None:
+    with pytest.raises(InputError, match=path) as caught:
+        read_recipe("generated", overrides={path: value})
+    assert "than or equal to" in str(caught.value)
+
+
+def test_the_largest_numbers() -> None:
+    recipe = read_recipe("generated", overrides={"run.seed": 2**63 - 1, "run.steps": 10**8})
+    detector, _ = make_detector(recipe, ("ball",), begins=True)
+    assert len(detector.class_names) == 1

@@ -46,10 +46,12 @@ class Index:
 
     def run(self) -> int:
         """Do it; the exit code."""
+        from megavid.core.ranges import MOST_WORKERS, check_range
         from megavid.data.ilsvrc import find_root, subsets
         from megavid.data.open import format_of, open_annotations
         from megavid.engine.outputs import make_output_folder
 
+        check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
         source = self.options.source(self.path)
         is_ilsvrc = format_of(source) == "ilsvrc"
         make_output_folder(self.output)

@@ -8,8 +8,6 @@ from typing import Annotated
 
 import tyro
 
-from megavid.core.errors import InputError
-
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesize:
@@ -39,13 +37,13 @@ class Synthesize:
     def run(self) -> int:
         """Do it; the exit code."""
         from megavid.core.problems import Problems
+        from megavid.core.ranges import MOST_WORKERS, check_range
         from megavid.data.generated.write import GeneratedSet, write_generated_set
         from megavid.data.open import Source, open_annotations
         from megavid.engine.contact_sheet import write_contact_sheet
         from megavid.engine.progress import progress
 
-        if self.workers is not None and self.workers < 1:
-            raise InputError(f"workers: expected at least 1, got {self.workers}")
+        check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
         config = GeneratedSet(
             videos=self.videos, frames=self.frames, height=self.height, width=self.width, seed=self.seed
         )

@@ -9,8 +9,17 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from megavid.core.config import Config, has_path
+from megavid.core.ranges import MOST_SEED, MOST_WORKERS
 
 FilePath = Annotated[Path, Field(strict=False)]
+_MOST_STEPS = 10**8
+"""Steps that take twelve days at a hundred a second."""
+
+_MOST_CLIPS = 2**16
+"""Clips a step: the numbers of all of them are listed, and those of a process go through the network."""
+
+_MOST_CHECKPOINTS = 10**6
+
 Number = Annotated[float, BeforeValidator(lambda value: float(value) if _is_number(value) else value)]
 """YAML 1.1 takes 1e-3 for a word."""
 
@@ -87,13 +96,13 @@ class OptimiserConfig(Config):
     """
 
     learning_rate: Number = Field(gt=0)
-    reference_batch: int | None = Field(default=None, ge=1)
+    reference_batch: int | None = Field(default=None, ge=1, le=_MOST_CLIPS)
     momentum: Number = Field(default=0.9, ge=0, lt=1)
     weight_decay: Number = Field(default=1e-4, ge=0)
     bias_factor: Number = Field(default=2.0, gt=0)
-    warmup: int = Field(default=500, ge=0)
+    warmup: int = Field(default=500, ge=0, le=_MOST_STEPS)
     warmup_factor: Number = Field(default=1 / 3, gt=0, le=1)
-    drops: tuple[int, ...] = Field(default=(), strict=False)
+    drops: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False, max_length=1000)
     clip_norm: Number | None = Field(default=None, gt=0)
 
 
@@ -113,15 +122,15 @@ class RunConfig(Config):
         workers: Processes that read ahead, for each process that trains.
     """
 
-    steps: int = Field(ge=1)
-    batch: int = Field(ge=1)
-    clips_at_once: int = Field(default=1, ge=1)
-    seed: int = Field(default=0, ge=0)
+    steps: int = Field(ge=1, le=_MOST_STEPS)
+    batch: int = Field(ge=1, le=_MOST_CLIPS)
+    clips_at_once: int = Field(default=1, ge=1, le=_MOST_CLIPS)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
     frozen_stages: int = Field(default=2, ge=0, le=4)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
     recompute: bool = False
-    workers: int = Field(default=2, ge=0)
+    workers: int = Field(default=2, ge=0, le=MOST_WORKERS)
 
 
 class LogConfig(Config):
@@ -135,10 +144,10 @@ class LogConfig(Config):
         motion: See `engine.score.find_motion`.
     """
 
-    every: int = Field(default=20, ge=1)
-    save_every: int = Field(default=1000, ge=1)
-    keep: int = Field(default=2, ge=1)
-    evaluate_every: int | None = Field(default=None, ge=1)
+    every: int = Field(default=20, ge=1, le=_MOST_STEPS)
+    save_every: int = Field(default=1000, ge=1, le=_MOST_STEPS)
+    keep: int = Field(default=2, ge=1, le=_MOST_CHECKPOINTS)
+    evaluate_every: int | None = Field(default=None, ge=1, le=_MOST_STEPS)
     motion: str = "auto"
 
 

@@ -15,11 +15,16 @@ import PIL.Image
 from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.ranges import MOST_SEED, check_range
 from megavid.data.generated.camera import VideoFrame, film
 from megavid.data.generated.scene import CLASSES
 from megavid.data.ilsvrc_lists import CLASSES_FILE
 
 _QUALITY = 90
+
+_MOST_FRAMES, _MOST_SIDE = 999_999, 4096
+"""Videos and frames have six digits in their names; what is larger than 4K needs much memory to be drawn."""
+
 _UNFINISHED = ".unfinished"
 
 
@@ -43,17 +48,15 @@ class GeneratedSet:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (
-            ("videos", 1),
-            ("val_every", 1),
-            ("frames", 1),
-            ("height", 48),
-            ("width", 48),
-            ("seed", 0),
+        for name, least, most in (
+            ("videos", 1, _MOST_FRAMES),
+            ("val_every", 1, _MOST_FRAMES),
+            ("frames", 1, _MOST_FRAMES),
+            ("height", 48, _MOST_SIDE),
+            ("width", 48, _MOST_SIDE),
+            ("seed", 0, MOST_SEED),
         ):
-            value = getattr(self, name)
-            if value < least:
-                raise InputError(f"{name}: expected at least {least}, got {value}")
+            check_range(name, getattr(self, name), least=least, most=most)
 
 
 def write_generated_set(

@@ -1,0 +1,37 @@
+"""Numbers that a user gives, within limits."""
+
+from __future__ import annotations
+
+from megavid.core.errors import InputError
+
+MOST_SEED = 2**63 - 1
+"""The largest seed: 64 bits, one of them for the sign, as generators take it."""
+
+MOST_WORKERS = 256
+"""The most processes of a kind: each takes a hundred megabytes and more."""
+
+
+def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
+    """Check a whole number that was given.
+
+    Args:
+        name: How the user gives it, such as "--seed".
+        value: The number; None was not given.
+        least, most: The least and the greatest that make sense.
+
+    Raises:
+        InputError: It is less or more.
+    """
+    if value is not None and value < least:
+        raise InputError(f"{name}: expected at least {least}, got {value}")
+    if value is not None and value > most:
+        raise InputError(f"{name}: expected at most {most}, got {value}")
+
+
+def check_seed(value: int) -> None:
+    """Check the option `--seed`.
+
+    Raises:
+        InputError: It is negative or takes more than 64 bits.
+    """
+    check_range("--seed", value, least=0, most=MOST_SEED)
