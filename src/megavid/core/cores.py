@@ -25,23 +25,27 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
     Args:
         root: The folder that holds `proc` and `sys`.
     """
-    limits = [limit for folder in _groups(root) if (limit := _limit_of(folder)) is not None]
+    limits = [limit for folder in control_groups(root, "cpu") if (limit := _limit_of(folder)) is not None]
     return min(limits, default=None)
 
 
-def _groups(root: Path) -> Iterator[Path]:
-    """Folders of this process's control group for the CPU and of those above it, of both versions.
+def control_groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control group and of those above it, of both versions.
 
     In a container the path may be that of the host and not exist: the folders above it count then.
+
+    Args:
+        root: The folder that holds `proc` and `sys`.
+        controller: What they control, "cpu" or "memory".
     """
     lines: list[str] = []
     with suppress(OSError, UnicodeDecodeError):
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     for line in lines:
         _, controllers, path = (*line.split(":", 2), "", "")[:3]
-        if controllers and "cpu" not in controllers.split(","):
+        if controllers and controller not in controllers.split(","):
             continue
-        top = root / "sys/fs/cgroup" / ("cpu" if controllers else "")
+        top = root / "sys/fs/cgroup" / (controller if controllers else "")
         place = Path(path.lstrip("/"))
         for part in (place, *place.parents):
             if ".." not in part.parts:

@@ -13,6 +13,9 @@ from megavid.core.stages import stage
 from megavid.nn.resnet import NORMS, DilatedStage5, ResNetTrunk
 from megavid.nn.timm_parts import TimmStage5, TimmTrunk, timm_parts
 
+MOST_CHANNELS = 1 << 14
+"""Of a map or of RoI features: eight times what ResNet-101 has. A square layer of so many takes 1 GiB."""
+
 
 class BackboneConfig(Config):
     """A ResNet in the C4 arrangement with a dilated conv5, or a model of timm's in its place.
@@ -30,8 +33,8 @@ class BackboneConfig(Config):
     """
 
     depth: Literal[18, 34, 50, 101]
-    width: int = Field(ge=8)
-    reduce_channels: int | None = Field(ge=1)
+    width: int = Field(ge=8, le=1024)
+    reduce_channels: int | None = Field(ge=1, le=MOST_CHANNELS)
     norm: Literal["frozen_batch", "group"] = "frozen_batch"
     timm: str | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
@@ -17,7 +18,7 @@ from megavid.core.config import Config
 from megavid.core.frames import Image
 from megavid.core.sampling import ReferencePlan, TrainingPlan
 from megavid.core.stages import stage
-from megavid.detection.backbone import Backbone, BackboneConfig
+from megavid.detection.backbone import MOST_CHANNELS, Backbone, BackboneConfig
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.inference import Inference
 from megavid.detection.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
@@ -26,6 +27,12 @@ from megavid.detection.preprocess import InputConfig, network_input
 from megavid.detection.roi_head import HeadConfig, Prediction, Predictor
 from megavid.detection.rpn import RPN, RPNConfig
 from megavid.nn.initialise import initialise, near_zero
+
+MOST_FRAMES = 1000
+"""In a window or memory, all of which are kept: 40 times the most published, 25."""
+
+MOST_CLASSES = 100_000
+"""Of a detector; ImageNet has 21,841."""
 
 
 class MethodConfig(Config):
@@ -37,7 +44,7 @@ class MethodConfig(Config):
     """
 
     name: str
-    hidden: int = Field(ge=1)
+    hidden: int = Field(ge=1, le=MOST_CHANNELS)
 
 
 MethodConfigT = TypeVar("MethodConfigT", bound=MethodConfig)
@@ -55,7 +62,7 @@ class DetectorConfig(Config, Generic[MethodConfigT]):
         method: The method's own settings.
     """
 
-    classes: tuple[str, ...] = Field(strict=False, min_length=1)
+    classes: tuple[str, ...] = Field(strict=False, min_length=1, max_length=MOST_CLASSES)
     input: InputConfig
     backbone: BackboneConfig
     rpn: RPNConfig
@@ -65,7 +72,7 @@ class DetectorConfig(Config, Generic[MethodConfigT]):
     @field_validator("classes")
     @classmethod
     def _names_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
-        twice = sorted({name for name in classes if classes.count(name) > 1})
+        twice = sorted(name for name, count in Counter(classes).items() if count > 1)
         if twice:
             raise ValueError(f"should name each class once, but has {', '.join(twice)} more than once")
         return classes

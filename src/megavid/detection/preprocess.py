@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import numpy as np
 import PIL.Image
 import torch
@@ -10,6 +12,11 @@ from torch import Tensor
 
 from megavid.core.config import Config
 from megavid.core.frames import Image
+
+LARGEST_SIDE = 10_000
+"""Pixels a side of the network's input. Frames of 8K video have 7680."""
+
+_Level = Annotated[float, Field(ge=0, le=255)]
 
 
 class InputConfig(Config):
@@ -21,9 +28,9 @@ class InputConfig(Config):
         mean: What is taken off the blue, green and red channels (0 .. 255).
     """
 
-    min_size: int = Field(ge=16)
-    max_size: int = Field(ge=16)
-    mean: tuple[float, float, float] = Field(strict=False)
+    min_size: int = Field(ge=16, le=LARGEST_SIDE)
+    max_size: int = Field(ge=16, le=LARGEST_SIDE)
+    mean: tuple[_Level, _Level, _Level] = Field(strict=False)
 
 
 def input_size(height: int, width: int, *, min_size: int, max_size: int) -> tuple[int, int]:

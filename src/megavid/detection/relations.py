@@ -11,9 +11,13 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from megavid.detection.clip import Clip
-from megavid.detection.detector import MethodConfig, RoIFeatures, VideoDetector
+from megavid.detection.detector import MOST_FRAMES, MethodConfig, RoIFeatures, VideoDetector
 from megavid.detection.losses import RPNLosses, SampledRoIs
+from megavid.detection.rpn import MOST_BOXES
 from megavid.nn.relation import Relation
+
+MOST_STAGES = 32
+"""Relation stages of a kind; 3 as published."""
 
 
 class RelationConfig(MethodConfig):
@@ -26,8 +30,8 @@ class RelationConfig(MethodConfig):
     """
 
     heads: int = Field(ge=1)
-    reference_proposals: int = Field(ge=1)
-    stages: int = Field(ge=1)
+    reference_proposals: int = Field(ge=1, le=MOST_BOXES)
+    stages: int = Field(ge=1, le=MOST_STAGES)
 
     @model_validator(mode="after")
     def _heads_fit(self) -> Self:
@@ -50,7 +54,7 @@ class WindowConfig(RelationConfig):
         window: Frames before and after the key frame in the local window.
     """
 
-    window: int = Field(ge=0)
+    window: int = Field(ge=0, le=MOST_FRAMES)
 
 
 class DistillationConfig(WindowConfig):

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from megavid.core import boxes as box_ops
 from megavid.core.config import Config
 from megavid.core.detections import Detections
+from megavid.detection.rpn import MOST_BOXES
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
 """What the head's dx, dy, dw, dh are multiplied by (Fast R-CNN)."""
@@ -27,11 +28,11 @@ class HeadConfig(Config):
         sampled: Proposals of an image that it is trained on, at most.
     """
 
-    pool_size: int = Field(ge=1)
+    pool_size: int = Field(ge=1, le=64)
     score_threshold: float = Field(ge=0, lt=1)
     nms_threshold: float = Field(gt=0, le=1)
-    max_detections: int = Field(ge=1)
-    sampled: int = Field(default=128, ge=1)
+    max_detections: int = Field(ge=1, le=MOST_BOXES)
+    sampled: int = Field(default=128, ge=1, le=MOST_BOXES)
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 from pydantic import Field
@@ -12,9 +13,19 @@ from torch.nn import functional as F
 from megavid.core import boxes as box_ops
 from megavid.core.config import Config
 from megavid.detection.anchors import cell_anchors, grid_anchors
+from megavid.detection.preprocess import LARGEST_SIDE
 
 ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """What the RPN's dx, dy, dw, dh are multiplied by."""
+
+MOST_BOXES = 100_000
+"""Of a frame, at any stage: many times what any detector takes; non-maximum suppression takes seconds."""
+
+_MOST_ANCHORS = 32
+"""Sizes or ratios; 4 and 3 as published."""
+
+_Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+_Ratio = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class RPNConfig(Config):
@@ -29,12 +40,12 @@ class RPNConfig(Config):
         sampled: Anchors of an image that it is trained on, at most.
     """
 
-    anchor_sizes: tuple[int, ...] = Field(strict=False, min_length=1)
-    anchor_ratios: tuple[float, ...] = Field(strict=False, min_length=1)
-    candidates: int = Field(ge=1)
-    proposals: int = Field(ge=1)
+    anchor_sizes: tuple[_Side, ...] = Field(strict=False, min_length=1, max_length=_MOST_ANCHORS)
+    anchor_ratios: tuple[_Ratio, ...] = Field(strict=False, min_length=1, max_length=_MOST_ANCHORS)
+    candidates: int = Field(ge=1, le=MOST_BOXES)
+    proposals: int = Field(ge=1, le=MOST_BOXES)
     nms_threshold: float = Field(gt=0, le=1)
-    sampled: int = Field(default=256, ge=1)
+    sampled: int = Field(default=256, ge=1, le=MOST_BOXES)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from typing import Any
 from megavid.core.config import validate
 from megavid.core.errors import InputError
 from megavid.detection.detector import DetectorConfig, VideoDetector
+from megavid.detection.memory import check_memory
 from megavid.methods.dff import Dff
 from megavid.methods.fgfa import Fgfa
 from megavid.methods.mega import Mega
@@ -40,7 +41,7 @@ def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[A
     """
     method = data.get("method")
     name = method.get("name") if isinstance(method, Mapping) else None
-    if name not in METHODS:
+    if not isinstance(name, str) or name not in METHODS:
         raise InputError(
             f"{origin}: method.name: expected one of {', '.join(METHODS)}, got {name!r}; "
             "a method of one's own needs --method-module"
@@ -52,5 +53,11 @@ def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[A
 
 
 def build_detector(config: DetectorConfig[Any]) -> VideoDetector[Any, Any]:
-    """The detector of a configuration, with random weights, for inference."""
-    return METHODS[config.method.name](config).eval()
+    """Build the detector of a configuration, with random weights, for inference.
+
+    Raises:
+        InputError: It does not fit into memory, or its backbone is none that timm has.
+    """
+    method = METHODS[config.method.name]
+    check_memory(method, config)
+    return method(config).eval()

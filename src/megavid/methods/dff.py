@@ -18,7 +18,7 @@ from megavid.core.stages import stage
 from megavid.detection.clip import Clip, Losses
 from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
 from megavid.detection.roi_head import Prediction
-from megavid.nn.flownet import FlowNet, flow_input
+from megavid.nn.flownet import MOST_FLOW_CHANNELS, FlowNet, flow_input
 from megavid.nn.warp import warp, warp_cells
 
 
@@ -32,8 +32,8 @@ class DffConfig(MethodConfig):
     """
 
     name: Literal["dff"]
-    key_interval: int = Field(ge=1)
-    flow_width: int = Field(ge=1)
+    key_interval: int = Field(ge=1, le=1_000_000)
+    flow_width: int = Field(ge=1, le=MOST_FLOW_CHANNELS)
     align_corners: bool
 
 

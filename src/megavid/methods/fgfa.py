@@ -18,9 +18,16 @@ from torch.nn import functional as F
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.core.stages import stage
 from megavid.detection.clip import Clip, Losses
-from megavid.detection.detector import DetectorConfig, FrameFeatures, MethodConfig, VideoDetector, Window
+from megavid.detection.detector import (
+    MOST_FRAMES,
+    DetectorConfig,
+    FrameFeatures,
+    MethodConfig,
+    VideoDetector,
+    Window,
+)
 from megavid.detection.roi_head import Prediction
-from megavid.nn.flownet import FlowNet, flow_input
+from megavid.nn.flownet import MOST_FLOW_CHANNELS, FlowNet, flow_input
 from megavid.nn.warp import warp, warp_cells
 
 
@@ -34,8 +41,8 @@ class FgfaConfig(MethodConfig):
     """
 
     name: Literal["fgfa"]
-    window: int = Field(ge=0)
-    flow_width: int = Field(ge=1)
+    window: int = Field(ge=0, le=MOST_FRAMES)
+    flow_width: int = Field(ge=1, le=MOST_FLOW_CHANNELS)
     align_corners: bool
 
 

@@ -17,8 +17,8 @@ from torch.nn import functional as F
 
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.detection.clip import Clip, Losses
-from megavid.detection.detector import DetectorConfig, RoIFeatures, VideoDetector, Window
-from megavid.detection.relations import DistillationConfig, RoIs, cat, encode_clip, split
+from megavid.detection.detector import MOST_FRAMES, DetectorConfig, RoIFeatures, VideoDetector, Window
+from megavid.detection.relations import MOST_STAGES, DistillationConfig, RoIs, cat, encode_clip, split
 from megavid.detection.reuse import PairBias, of_frames
 from megavid.detection.roi_head import Prediction
 from megavid.nn.relation import References, Relation
@@ -35,9 +35,9 @@ class MegaConfig(DistillationConfig):
     """
 
     name: Literal["mega"]
-    memory: int = Field(ge=0)
-    global_frames: int = Field(ge=0)
-    global_stages: int = Field(ge=1)
+    memory: int = Field(ge=0, le=MOST_FRAMES)
+    global_frames: int = Field(ge=0, le=MOST_FRAMES)
+    global_stages: int = Field(ge=1, le=MOST_STAGES)
 
 
 @dataclass(frozen=True, eq=False)

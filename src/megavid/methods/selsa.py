@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from megavid.core.sampling import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.detection.clip import Clip, Losses
-from megavid.detection.detector import DetectorConfig, RoIFeatures, VideoDetector, Window
+from megavid.detection.detector import MOST_FRAMES, DetectorConfig, RoIFeatures, VideoDetector, Window
 from megavid.detection.relations import RelationConfig, encode_clip
 from megavid.detection.reuse import of_frames
 from megavid.detection.roi_head import Prediction
@@ -29,7 +29,7 @@ class SelsaConfig(RelationConfig):
     """
 
     name: Literal["selsa"]
-    global_frames: int = Field(ge=1)
+    global_frames: int = Field(ge=1, le=MOST_FRAMES)
 
 
 SelsaMemory = Mapping[RoIFeatures, tuple[References, ...]]

@@ -13,6 +13,9 @@ from torch.nn import functional as F
 _FLOW_SCALE = 2.5
 """From the network's unit to cells of the trunk's map."""
 
+MOST_FLOW_CHANNELS = 1024
+"""Of the first layer; the last ones have sixteen times as many."""
+
 
 def flow_input(images: Tensor) -> Tensor:
     """Network inputs (B, 3, H, W) as `FlowNet` takes them, (B, 3, ceil(H / 2), ceil(W / 2))."""
