@@ -164,8 +164,14 @@ def test_undecodable_packets_are_skipped_and_counted(
     assert [frame.time for frame in frames] == [i / 25 for i in good]
     assert (len(video), video.lost) == (20, len(bad))
     nearest = [max((g for g in good if g <= i), default=good[0]) for i in range(20)]
-    assert [number(video[i]) for i in range(20)] == nearest
-    assert [number(video[i]) for i in reversed(range(20))] == nearest[::-1]
+    for order in (range(20), reversed(range(20))):
+        for i in order:
+            assert number(video.nearest(i)) == nearest[i]
+            if i in good:
+                assert number(video[i]) == i
+            else:
+                with pytest.raises(InputError, match=rf"v\.mov: frame {i} is damaged"):
+                    video[i]
     assert capfd.readouterr().err == ""  # FFmpeg keeps its comments to itself
 
 

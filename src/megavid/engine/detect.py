@@ -127,7 +127,7 @@ def detect_to_folder(
 
     with stop_request() as stop:
         outputs = _open_outputs(folder, video, options, about)
-        frames = every_nth(_until(stop, video), options.every)
+        frames = _until(stop, every_nth(video, options.every))
         total = None if whole is None else len(whole)
         try:
             complete = _detect_all(

@@ -2,30 +2,32 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from functools import cache
 from pathlib import Path
-from typing import cast
 
 import av
-import numpy as np
 from av.container import InputContainer
 from av.error import ExitError
 from av.format import ContainerFormat
 from av.packet import Packet
-from av.sidedata.sidedata import SideData
-from av.sidedata.sidedata import Type as SideDataType
 from av.stream import Disposition
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from megavid.core.errors import InputError
-from megavid.core.frames import Image
+from megavid.core.parsing import check_regular_file
 
 DEFAULT_RATE = Fraction(25)
 """Frames a second where nothing says how many: image folders, raw video."""
+
+MAX_PIXELS = 8192 * 4352
+"""Pixels of a frame: the most that the highest levels (6.x) of H.264, HEVC and AV1 allow."""
+
+_DECODER_MEMORY = 512 << 20
+"""Bytes for the frames that the decoder's threads work on: every thread holds some of its own."""
 
 
 def open_container(
@@ -57,13 +59,12 @@ def open_container(
 
 
 def open_file(path: Path) -> InputContainer:
-    """Open a video file.
+    """Open a video file that holds all of the video itself: playlists and the like are refused.
 
     Raises:
         InputError: It is no regular file, or FFmpeg cannot read it.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: expected a video file, got something that is no regular file")
+    check_regular_file(path)
     # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
     return open_container(
         f"file:{path}",
@@ -72,23 +73,22 @@ def open_file(path: Path) -> InputContainer:
     )
 
 
+_PLAYLISTS = {"concat", "dash", "ffmetadata", "hls", "imf", "sdp", "vobsub", "webm_dash_manifest"}
+"""Formats of files that name other files or addresses."""
+
+
 @cache
 def _self_contained_formats() -> str:
-    """The demuxers of this FFmpeg that read the file that they are given and nothing else."""
+    """The formats in which this FFmpeg reads the file that it is given and nothing else."""
     return ",".join(sorted(name for name in av.formats_available if not _refers_to_others(name)))
 
 
 def _refers_to_others(name: str) -> bool:
-    """Whether a format is a device, or one whose files name other files or addresses, as playlists do."""
-    if name in _PLAYLISTS:
-        return True
     try:
-        return ContainerFormat(name, "r").no_file
-    except ValueError:  # not for reading
+        # What opens no file itself is a device, a network protocol or a numbered series of images.
+        return name in _PLAYLISTS or ContainerFormat(name, "r").no_file
+    except ValueError:  # a format for writing only
         return False
-
-
-_PLAYLISTS = {"concat", "dash", "hls", "imf", "sdp", "vobsub", "webm_dash_manifest", "ffmetadata"}
 
 
 def reason(error: av.FFmpegError) -> str:
@@ -101,12 +101,28 @@ def video_stream(container: InputContainer, *, name: str) -> VideoStream:
     """The first stream of moving pictures: not an album cover, not the picture FFmpeg paints of a text.
 
     Raises:
-        InputError: There is none.
+        InputError: There is none, or its frames have more than `MAX_PIXELS`.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and container.format.name != "tty":
+            _limit(stream, name=name)
             return stream
     raise InputError(f"{name}: expected a video, found no video stream in it")
+
+
+def _limit(stream: VideoStream, *, name: str) -> None:
+    """Bound the memory that decoding takes; frames that turn out to be larger are damaged ones then."""
+    pixels = stream.width * stream.height
+    if pixels > MAX_PIXELS:
+        raise InputError(
+            f"{name}: expected frames of at most {MAX_PIXELS} pixels, such as 8192x4352, "
+            f"got {stream.width}x{stream.height}"
+        )
+    context = stream.codec_context
+    context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
+    threads = _DECODER_MEMORY // max(6 * pixels, 1)  # at most 6 bytes a pixel in common formats
+    if threads <= (os.cpu_count() or 1):
+        stream.thread_count = max(threads, 1)
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
@@ -125,10 +141,21 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Pac
             yield packet
 
 
-def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame]:
-    """The frames of the packets, in order of presentation; what cannot be decoded is left out.
+def packets_to_break(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
+    """The packets that hold data, up to the end or to where reading breaks off."""
+    try:
+        yield from read_packets(container, stream)
+    except av.FFmpegError:
+        return
+
+
+def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame | None]:
+    """Decode packets to frames in order of presentation.
 
     Where reading the packets breaks off, the frames that were read come first, then the error.
+
+    Yields:
+        Frames, and None in place of each packet that is damaged beyond decoding.
 
     Raises:
         av.FFmpegError: From `packets`.
@@ -140,71 +167,16 @@ def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Itera
             packet = next(remaining, None)
         except av.FFmpegError as error:
             packet, broken = None, error
-        yield from _decode_packet(stream, packet)
+        yield from decode_packet(stream, packet)
         if packet is None:
             break
     if broken is not None:
         raise broken
 
 
-def decode_to_break(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame]:
-    """Decode up to the end, or to where the file breaks off."""
-    try:
-        yield from decode(stream, packets)
-    except av.FFmpegError:
-        return
-
-
-def _decode_packet(stream: VideoStream, packet: Packet[VideoStream] | None) -> list[VideoFrame]:
-    """The frames that this packet completes, none if it is damaged; without a packet the last ones."""
+def decode_packet(stream: VideoStream, packet: Packet[VideoStream] | None) -> Sequence[VideoFrame | None]:
+    """The frames that this packet completes, [None] if it is damaged; without a packet the last ones."""
     try:
         return stream.decode(packet)
     except av.FFmpegError:
-        return []
-
-
-def to_image(frame: VideoFrame) -> Image:
-    """RGB uint8 (H, W, 3) of a frame of any pixel format, turned the way it is to be displayed."""
-    image = cast(Image, frame.to_ndarray(format="rgb24"))
-    matrix = _display_matrix(frame)
-    return image if matrix is None else _turn(image, *matrix)
-
-
-def displayed_size(frame: VideoFrame) -> tuple[int, int]:
-    """Width and height in pixels of a frame the way it is to be displayed."""
-    matrix = _display_matrix(frame)
-    if matrix is not None and _is_sideways(*matrix):
-        return frame.height, frame.width
-    return frame.width, frame.height
-
-
-def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
-    """The a, b, c, d of FFmpeg's display matrix `a b u, c d v, x y w`; None if the frame has none."""
-    try:
-        for data in cast("Iterable[SideData]", frame.side_data):
-            if data.type is SideDataType.DISPLAYMATRIX:
-                a, b, _, c, d = np.frombuffer(bytes(data), np.int32)[:5].tolist()
-                return a, b, c, d
-    except ValueError:  # PyAV cannot list side data of a kind it does not know; it still tells the angle
-        angle = math.radians(frame.rotation)
-        cos, sin = round(math.cos(angle) * 65536), round(math.sin(angle) * 65536)
-        return cos, -sin, sin, cos
-    return None
-
-
-def _is_sideways(a: int, b: int, c: int, d: int) -> bool:
-    """Whether a display matrix swaps width and height."""
-    return abs(b) > abs(a)
-
-
-def _turn(image: Image, a: int, b: int, c: int, d: int) -> Image:
-    """Display (x, y), y downwards, at x' = ax + cy, y' = bx + dy.
-
-    Cameras write quarter turns and mirrors; any other angle is taken to the nearest of these.
-    """
-    if _is_sideways(a, b, c, d):  # x' comes from y
-        image = image.transpose(1, 0, 2)
-        flip_x, flip_y = c < 0, b < 0
-    else:
-        flip_x, flip_y = a < 0, d < 0
-    return np.ascontiguousarray(image[:: -1 if flip_y else 1, :: -1 if flip_x else 1])
+        return [None]

@@ -26,6 +26,7 @@ class ImageFolder:
         rate: As given.
         width: Width in pixels, as displayed.
         height: Height in pixels, as displayed.
+        pixel_aspect: 1.
 
     Raises:
         InputError: A file is no image, or its size differs from the first one's; the message names it.
@@ -36,6 +37,7 @@ class ImageFolder:
         self.paths = tuple(paths)
         self.name = name
         self.rate = rate
+        self.pixel_aspect = Fraction(1)
         self.width, self.height = image_size(self.paths[0])
         for path in self.paths:
             self._check_size(path, *image_size(path))
@@ -44,7 +46,11 @@ class ImageFolder:
         return len(self.paths)
 
     def __iter__(self) -> Iterator[Frame]:
-        for index in range(len(self)):
+        return self.every(1)
+
+    def every(self, n: int) -> Iterator[Frame]:
+        """Iterate over the images 0, n, 2n, ...; the others are not read."""
+        for index in range(0, len(self), n):
             yield Frame(index, float(index / self.rate), self[index])
 
     def __getitem__(self, index: int) -> Image:

@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
+from megavid.core.parsing import check_regular_file
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")
 """Pillow's readers that are used, whatever a file's suffix; some others run programs (EPS)."""
@@ -75,8 +76,7 @@ def open_image(path: Path) -> Iterator[ImageFile]:
     Raises:
         InputError: The file is no regular file, or no image.
     """
-    if path.exists() and not path.is_file():
-        raise InputError(f"{path}: expected an image file, got something that is no regular file")
+    check_regular_file(path)
     try:
         image = Pillow.open(path, formats=FORMATS)
     except Exception as error:  # Pillow's readers raise whatever they run into

@@ -13,15 +13,8 @@ from av.video.frame import VideoFrame
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame
-from megavid.video.decode import (
-    decode,
-    frame_rate,
-    open_container,
-    read_packets,
-    reason,
-    to_image,
-    video_stream,
-)
+from megavid.video.decode import decode, frame_rate, open_container, read_packets, reason, video_stream
+from megavid.video.pixels import RgbConverter, displayed_aspect, displayed_size
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +35,7 @@ class LiveStream:
         rate: Frames a second that the stream declares, 25 if it declares none.
         width: Width in pixels, as displayed.
         height: Height in pixels, as displayed.
+        pixel_aspect: Width of a pixel by its height, as displayed.
 
     Raises:
         InputError: It cannot be opened, does not answer in time, or sends no video. Also while reading,
@@ -59,20 +53,28 @@ class LiveStream:
             self._container = open_container(address, name=address, timeout=TIMEOUT)
         try:
             stream = video_stream(self._container, name=address)
-            frames = decode(stream, read_packets(self._container, stream))
+            decoded = decode(stream, read_packets(self._container, stream))
+            frames = (frame for frame in decoded if frame is not None)
             first = self._first(frames)
         except BaseException:
             self.close()
             raise
         self.rate = frame_rate(stream)
-        self.height, self.width = to_image(first).shape[:2]
+        self.width, self.height = displayed_size(first)
+        self.pixel_aspect = displayed_aspect(first, stream.sample_aspect_ratio)
+        self._converter = RgbConverter()
         self._start = first.pts
         self._frames = enumerate(chain([first], frames))
 
     def __iter__(self) -> Iterator[Frame]:
+        return self.every(1)
+
+    def every(self, n: int) -> Iterator[Frame]:
+        """Iterate over the frames 0, n, 2n, ...; those between are decoded, but not converted."""
         try:
             for index, frame in self._frames:
-                yield self._frame(index, frame)
+                if index % n == 0:
+                    yield self._frame(index, frame)
         except av.FFmpegError as error:
             logger.warning("%s: the stream broke off: %s", self.name, reason(error))
 
@@ -96,8 +98,7 @@ class LiveStream:
         return first
 
     def _frame(self, index: int, frame: VideoFrame) -> Frame:
-        image = to_image(frame)
-        height, width = image.shape[:2]
+        width, height = displayed_size(frame)
         if (width, height) != (self.width, self.height):
             raise InputError(
                 f"{self.name}: expected frames of one size, frame {index} is {width}x{height} "
@@ -107,7 +108,7 @@ class LiveStream:
             time = float(index / self.rate)
         else:
             time = float((frame.pts - self._start) * frame.time_base)
-        return Frame(index, time, image)
+        return Frame(index, time, self._converter.convert(frame))
 
 
 def _camera(number: int) -> tuple[str, str, dict[str, str]]:

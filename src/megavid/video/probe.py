@@ -7,14 +7,8 @@ from fractions import Fraction
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.video.decode import (
-    decode_to_break,
-    displayed_size,
-    frame_rate,
-    open_file,
-    read_packets,
-    video_stream,
-)
+from megavid.video.decode import decode, frame_rate, open_file, packets_to_break, video_stream
+from megavid.video.pixels import displayed_size
 
 VIDEO_SUFFIXES = (
     *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".m2v", ".vob"),
@@ -52,7 +46,8 @@ def probe_video(path: Path) -> VideoInfo:
     with open_file(path) as container:
         stream = video_stream(container, name=str(path))
         rate, frames = frame_rate(stream), stream.frames or None
-        for frame in decode_to_break(stream, read_packets(container, stream)):
-            width, height = displayed_size(frame)
-            return VideoInfo(width=width, height=height, frames=frames, rate=rate)
+        for frame in decode(stream, packets_to_break(container, stream)):
+            if frame is not None:
+                width, height = displayed_size(frame)
+                return VideoInfo(width=width, height=height, frames=frames, rate=rate)
     raise InputError(f"{path}: expected a video, not one frame of it can be decoded")

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
+from typing import Protocol
 
 from megavid.core.frames import Frame, FrameSource, Image
+from megavid.video.files import VideoFile
 
 
-def every_nth(frames: Iterable[Frame], n: int) -> Iterator[Frame]:
+class Skippable(Protocol):
+    """A video that need not give all of its frames."""
+
+    def every(self, n: int) -> Iterator[Frame]:
+        """Iterate over the frames 0, n, 2n, ..., with their own numbers."""
+        ...
+
+
+def every_nth(video: Skippable, n: int) -> Iterator[Frame]:
     """The frames 0, n, 2n, ... numbered 0, 1, 2, ...; they keep their times."""
-    return (replace(frame, index=frame.index // n) for frame in frames if frame.index % n == 0)
+    return (replace(frame, index=frame.index // n) for frame in video.every(n))
 
 
 class EveryNth:
-    """The frames that `every_nth` leaves, by their new numbers.
+    """The frames that `every_nth` leaves, by their new numbers; for a damaged one its nearest neighbor.
 
     Args:
         video: A whole video.
@@ -30,4 +40,5 @@ class EveryNth:
         return math.ceil(len(self._video) / self._n)
 
     def __getitem__(self, index: int) -> Image:
-        return self._video[index * self._n]
+        number = index * self._n
+        return self._video.nearest(number) if isinstance(self._video, VideoFile) else self._video[number]
