@@ -24,7 +24,7 @@ from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, partial_name
 from megavid.engine.overlap import InBackground, prefetch
 from megavid.engine.progress import progress
 from megavid.video.detect import run_session
-from megavid.video.reader import ImageFolder, LiveStream, VideoFile
+from megavid.video.reader import ImageFolder, LiveStream, Video, VideoFile
 from megavid.video.session import VideoSession
 from megavid.video.stride import EveryNth, every_nth
 from megavid.video.tracking import Tracker
@@ -82,7 +82,7 @@ class DetectSummary:
 
 def detect_to_folder(
     detector: VideoDetector[Any, Any],
-    video: VideoFile | ImageFolder | LiveStream,
+    video: Video,
     folder: Path,
     options: DetectOptions,
     *,
@@ -145,7 +145,7 @@ def detect_to_folder(
 
 def _open_outputs(
     folder: Path,
-    video: VideoFile | ImageFolder | LiveStream,
+    video: Video,
     options: DetectOptions,
     metadata: Mapping[str, Any],
 ) -> DetectionOutputs:
@@ -155,6 +155,7 @@ def _open_outputs(
         rate=video.rate / options.every,
         width=video.width,
         height=video.height,
+        pixel_aspect=video.pixel_aspect,
         save_frames=options.save_frames,
         metadata={"every": options.every, **metadata},
     )
@@ -213,11 +214,13 @@ def _keep_partial(outputs: DetectionOutputs) -> None:
             logger.warning("%d frames done so far are kept: %s", outputs.frames, ", ".join(map(str, kept)))
 
 
-def _spare_input(video: VideoFile | ImageFolder | LiveStream, folder: Path, *, save_frames: bool) -> None:
+def _spare_input(video: Video, folder: Path, *, save_frames: bool) -> None:
     """That no output takes the place of what is read."""
-    read = {video.path} if isinstance(video, VideoFile) else set()
+    read: set[Path] = set()
     if isinstance(video, ImageFolder):
         read = {path.parent for path in video.paths}
+    elif not isinstance(video, LiveStream):
+        read = {video.path}
     name = FRAMES if save_frames else VIDEO
     for target in (folder / name, folder / partial_name(name)):
         for path in read:
@@ -225,7 +228,7 @@ def _spare_input(video: VideoFile | ImageFolder | LiveStream, folder: Path, *, s
                 raise InputError(f"{target}: holds what is to be detected in; choose another output folder")
 
 
-def _image_files(video: VideoFile | ImageFolder | LiveStream) -> list[str]:
+def _image_files(video: Video) -> list[str]:
     """The image files of a folder, as seen from the folder that holds them all; none for a video."""
     if not isinstance(video, ImageFolder):
         return []

@@ -32,6 +32,7 @@ class DetectionOutputs:
         video: Name of the video, for the predictions.
         rate: Frames a second of the annotated video.
         width, height: Size of the frames, pixels.
+        pixel_aspect: Width of a pixel by its height.
         save_frames: Write annotated frames as JPEG files instead of a video.
         metadata: What the predictions file says of the run, as JSON values.
 
@@ -47,6 +48,7 @@ class DetectionOutputs:
         rate: Fraction,
         width: int,
         height: int,
+        pixel_aspect: Fraction,
         save_frames: bool,
         metadata: Mapping[str, Any],
     ) -> None:
@@ -64,7 +66,9 @@ class DetectionOutputs:
             if save_frames:
                 (self._aside / FRAMES).mkdir()
             else:
-                self._writer = VideoWriter(self._aside / VIDEO, rate=rate, width=width, height=height)
+                self._writer = VideoWriter(
+                    self._aside / VIDEO, rate=rate, width=width, height=height, pixel_aspect=pixel_aspect
+                )
             cleaning.pop_all()
 
     @property

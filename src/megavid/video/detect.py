@@ -5,13 +5,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
+
+import numpy as np
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult, FrameSource, Image
 from megavid.detection.detector import VideoDetector
-from megavid.video.reader import ImageFolder, LiveStream, VideoFile, open_input
+from megavid.video.reader import Video, VideoFile, open_input
 from megavid.video.session import VideoSession
+from megavid.video.stride import EveryNth
 
 
 def detect_video(
@@ -32,7 +36,8 @@ def detect_video(
         detector: What `load_detector` gives.
         video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8
             (H, W, 3) arrays. What has a length and can be indexed is seen as a whole: global frames
-            come from all of it. An iterator, a camera or a stream is taken as it comes.
+            come from all of it. An iterator, a camera or a stream is taken as it comes; an iterator may fill
+            one array again and again.
         batch_size: Frames that go through the network together.
         fps: Frames a second, where the frames come without times: images and arrays, 25 by default.
         score_threshold: See `VideoSession`, and for all of the following.
@@ -57,7 +62,7 @@ def detect_video(
         raise InputError(f"video: expected a path or RGB frames, got {type(video).__name__}")
     session = VideoSession(
         detector,
-        source=cast(FrameSource, frames) if is_whole else None,
+        source=_tolerant(cast(FrameSource, frames)) if is_whole else None,
         causal=causal,
         global_order=global_order,
         seed=seed,
@@ -71,13 +76,15 @@ def detect_video(
 def _results(
     session: VideoSession[Any, Any],
     frames: FrameSource | Iterable[Image | Frame],
-    opened: VideoFile | ImageFolder | LiveStream | None,
+    opened: Video | None,
     *,
     batch_size: int,
 ) -> Iterator[FrameResult]:
     with opened or nullcontext():
         # A list of arrays is iterated, something that can only be indexed is indexed.
         in_order = frames if isinstance(frames, Iterable) else (frames[i] for i in range(len(frames)))
+        if opened is None and batch_size > 1:
+            in_order = map(_copy, in_order)
         yield from run_session(session, in_order, batch_size=batch_size)
 
 
@@ -93,3 +100,15 @@ def run_session(
             batch = []
     yield from session.push_batch(batch)
     yield from session.flush()
+
+
+def _tolerant(source: FrameSource) -> FrameSource:
+    """The source; of a video file, its frames with the nearest ones in place of damaged ones."""
+    return EveryNth(source, 1) if isinstance(source, VideoFile) else source
+
+
+def _copy(item: Image | Frame) -> Image | Frame:
+    """A frame that stays as it is when the array that it came in is filled again."""
+    if isinstance(item, Frame):
+        return replace(item, image=np.array(item.image))
+    return np.array(item)

@@ -96,9 +96,7 @@ class VideoFile:
                     yield self._frame(number, frame, convert)
                     delivered += 1
         damaged = numbering.damaged or self._index.declared > len(self)
-        if numbering.last + 1 < len(
-            self
-        ):  # FFmpeg's threads dropped it with a damaged end
+        if numbering.last + 1 < len(self):  # FFmpeg's threads dropped it with a damaged end
             cursor = Cursor(self.path, self._index, frame_threads=False)
             try:
                 for number, frame in cursor.onwards(numbering.last + 1):

@@ -69,6 +69,16 @@ def image_size(path: Path) -> tuple[int, int]:
         return (height, width) if orientation in SIDEWAYS else (width, height)
 
 
+def count_pictures(path: Path) -> int:
+    """Count the pictures that a file holds.
+
+    Raises:
+        InputError: The file is no image, or damaged.
+    """
+    with open_image(path) as image:
+        return len(picture_numbers(image, path))
+
+
 @contextmanager
 def open_image(path: Path) -> Iterator[ImageFile]:
     """Open an image without decoding it.
@@ -112,7 +122,8 @@ def picture_numbers(image: ImageFile, path: Path) -> list[int]:
         if image.format == "MPO" or count == 1:
             return [0]
         if not isinstance(image, TiffImageFile):
-            return list(range(count))
+            # An animated PNG's image for those who show no animation may be none of its pictures.
+            return list(range(int(getattr(image, "default_image", False)), count))
         pages = []
         for page in range(count):
             image.seek(page)

@@ -40,8 +40,8 @@ def displayed_size(frame: VideoFrame) -> tuple[int, int]:
 
 
 def displayed_aspect(frame: VideoFrame, pixel_aspect: Fraction | None) -> Fraction:
-    """Width of a pixel by its height the way the frame is to be displayed; 1 where nothing is said."""
-    if pixel_aspect is None or pixel_aspect <= 0:
+    """Width of a pixel by its height the way a frame is to be displayed; 1 where nothing sensible is said."""
+    if pixel_aspect is None or not Fraction(1, 100) < pixel_aspect < 100:
         return Fraction(1)
     return 1 / pixel_aspect if _lies_sideways(frame) else pixel_aspect
 

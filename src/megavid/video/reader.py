@@ -13,21 +13,25 @@ from megavid.core.images import SUFFIXES, image_files
 from megavid.video.decode import DEFAULT_RATE
 from megavid.video.files import VideoFile
 from megavid.video.folder import ImageFolder
+from megavid.video.images import count_pictures
 from megavid.video.live import LiveStream
+from megavid.video.pages import ImagePages
 
-__all__ = ["ImageFolder", "LiveStream", "VideoFile", "open_input"]
+__all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
+
+Video = VideoFile | ImageFolder | ImagePages | LiveStream
+"""What holds a video."""
 
 
-def open_input(
-    spec: str | os.PathLike[str], *, fps: float | None = None
-) -> VideoFile | ImageFolder | LiveStream:
+def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Video:
     """Open a video file, a folder of images, a camera or a stream.
 
     Args:
         spec: One of:
             - a video file that FFmpeg reads;
             - a folder of images (the images right in it, in natural order, other files ignored), a pattern
-              such as "clip/*.png" ("**" goes through folders), or one image;
+              such as "clip/*.png" ("**" goes through folders), or one image; of several pictures in one file
+              (TIFF, animated PNG or WebP) each is a frame;
             - the number of a camera as a string ("0"; a folder of that name is "./0");
             - the address of a stream (anything with "://").
         fps: Frames a second of images, 25 by default. A video has a rate of its own.
@@ -46,6 +50,11 @@ def open_input(
         return LiveStream(spec)
     path = Path(spec)
     images = _images(path)
+    if images is not None and path.is_file() and count_pictures(path) > 1:
+        pages = ImagePages(path, rate=_image_rate(fps))
+        if pages.is_timed:
+            _refuse_fps(fps, path)
+        return pages
     if images is not None:
         name = path.absolute().name if path.exists() else str(spec)
         return ImageFolder(images, name=name, rate=_image_rate(fps))

@@ -111,16 +111,24 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             What has become ready, in frame order: no result or one.
 
         Raises:
-            InputError: The frame is no RGB image or has another size than those before it.
+            InputError: The frame is no RGB image, or has another size or no higher number than those before
+                it.
         """
         return self.push_batch([frame])
 
     @torch.no_grad()
     def push_batch(self, frames: Sequence[Image | Frame]) -> list[FrameResult]:
-        """The same as pushing one by one, but the frames go through the network together."""
+        """Push several frames, which go through the network together; the results are those of `push`.
+
+        Raises:
+            InputError: As by `push`, before any of the frames is taken.
+        """
         if self._finished:
             raise ValueError("the session was flushed; a new video needs a new VideoSession")
-        batch = [self._checked(frame, place) for place, frame in enumerate(frames, self._pushed)]
+        batch = self._checked(frames)
+        if batch:
+            self._last_index = batch[-1].index
+            self._frame_size = batch[0].image.shape[:2]
         encoded = self._encode_missing({frame.index: frame.image for frame in batch})
         results = []
         for frame in batch:
@@ -155,26 +163,23 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {wrong[0]}")
         return order
 
-    def _checked(self, frame: Image | Frame, place: int) -> Frame:
-        if not isinstance(frame, Frame):
-            frame = Frame(index=place, time=place / self._fps, image=frame)
-        self._check_size(frame.image, f"frame {frame.index}")
-        if frame.index <= self._last_index:
-            raise InputError(f"frame {frame.index}: expected a number above {self._last_index}, the last one")
-        if self._source is not None and frame.index >= len(self._source):
-            raise InputError(f"frame {frame.index}: the source has {len(self._source)} frames only")
-        self._last_index = frame.index
-        return frame
-
-    def _check_size(self, image: Image, name: str) -> Image:
-        size = check_image(image, name=name).shape[:2]
-        self._frame_size = self._frame_size or size
-        if size != self._frame_size:
-            raise InputError(
-                f"{name}: expected the size of the frames before it, "
-                f"{self._frame_size[1]}x{self._frame_size[0]}, got {size[1]}x{size[0]}"
-            )
-        return image
+    def _checked(self, frames: Sequence[Image | Frame]) -> list[Frame]:
+        """The frames, once all of them are known to fit; nothing is changed before."""
+        batch: list[Frame] = []
+        last, size = self._last_index, self._frame_size
+        for place, item in enumerate(frames, self._pushed):
+            frame = item
+            if not isinstance(frame, Frame):
+                frame = Frame(index=place, time=place / self._fps, image=frame)
+            name = f"frame {frame.index}"
+            size = _check_size(frame.image, size, name=name)
+            if frame.index <= last:
+                raise InputError(f"{name}: expected a number above {last}, the last one")
+            if self._source is not None and frame.index >= len(self._source):
+                raise InputError(f"{name}: the source has {len(self._source)} frames only")
+            last = frame.index
+            batch.append(frame)
+        return batch
 
     def _encode_missing(self, images: dict[int, Image]) -> dict[int, FeaturesT]:
         """Features of frames by their number; those not in the store go through the network together."""
@@ -207,7 +212,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             image_bytes=3 * self._frame_size[0] * self._frame_size[1],
             is_known=self._store.__contains__,
         )
-        return self._encode_missing({index: self._check_size(image, f"source[{index}]")})[index]
+        _check_size(image, self._frame_size, name=f"source[{index}]")
+        return self._encode_missing({index: image})[index]
 
     def _stand_in(self) -> FeaturesT:
         """The original release's defect: what it takes for frame 0 (`official_quirks`)."""
@@ -253,6 +259,16 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             found = choose_detections(prediction.cpu(), self._head, self._detector.class_names)
         boxes = box_ops.rescale(found.boxes, from_size=prediction.image_size, to_size=self._frame_size)
         return Detections(boxes, found.scores, found.labels, found.class_names)
+
+
+def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tuple[int, int]:
+    """The height and width of an image, which has to be one of the size before."""
+    height, width = check_image(image, name=name).shape[:2]
+    if size is not None and (height, width) != size:
+        raise InputError(
+            f"{name}: expected the size of the frames before it, {size[1]}x{size[0]}, got {width}x{height}"
+        )
+    return height, width
 
 
 def _with_threshold(head: HeadConfig, score_threshold: float | None) -> HeadConfig:

@@ -12,7 +12,7 @@ import av
 import numpy as np
 from av.packet import Packet
 from av.video.frame import VideoFrame
-from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc
+from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTrc, VideoReformatter
 from av.video.stream import VideoStream
 
 from megavid.core.errors import InputError
@@ -25,9 +25,11 @@ MIN_TICKS = 90_000
 MAX_TICKS = 2**31 - 1
 """The most that an MP4 file can express."""
 
-
 MAX_SIDE = 16_384
 """Pixels; the largest that the encoder takes."""
+
+_MAX_ASPECT = 65_535
+"""The largest number in the ratio of a pixel's sides that H.264 can express."""
 
 
 class VideoWriter:
@@ -41,6 +43,7 @@ class VideoWriter:
         rate: Frames a second, the average where it varies; multiples of 1 / rate are exact times.
         width: Width of the frames in pixels.
         height: Height of the frames in pixels.
+        pixel_aspect: Width of a pixel by its height, for players to show it by.
 
     Raises:
         InputError: The file cannot be written, or H.264 does not take this size. Also while writing.
@@ -51,7 +54,9 @@ class VideoWriter:
         ...         writer.write(frame.image, frame.time)
     """
 
-    def __init__(self, path: Path, *, rate: Fraction, width: int, height: int) -> None:
+    def __init__(
+        self, path: Path, *, rate: Fraction, width: int, height: int, pixel_aspect: Fraction = Fraction(1)
+    ) -> None:
         if rate <= 0 or width <= 0 or height <= 0:
             raise InputError(f"{path}: expected a positive rate and size, got {rate}, {width}x{height}")
         if max(width, height) > MAX_SIDE:
@@ -65,12 +70,13 @@ class VideoWriter:
         self._shift = 0
         self._last: int | None = None
         self._open = True
+        self._reformatter = VideoReformatter()
         try:
             # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
             self._container = av.open(
                 f"file:{path}", mode="w", format="mp4", options={"movflags": "+faststart"}
             )
-            self._stream = self._add_stream(rate)
+            self._stream = self._add_stream(rate, pixel_aspect)
             self._container.start_encoding()
         except (av.FFmpegError, OSError) as error:
             raise self._failed(error, f"{width}x{height} at {rate} frames a second") from error
@@ -92,8 +98,12 @@ class VideoWriter:
             raise InputError(f"{self.path}: expected frames of {width}x{height} pixels, got {w}x{h}")
         height, width = self._size
         even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        frame = VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24").reformat(
-            format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
+        frame = self._reformatter.reformat(
+            VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24"),
+            format="yuv420p",
+            dst_colorspace=Colorspace.ITU709,
+            dst_color_range=ColorRange.MPEG,
+            threads=1,
         )
         frame.pts, frame.time_base = self._stamp(time), self._tick
         self._encode(frame)
@@ -119,12 +129,14 @@ class VideoWriter:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _add_stream(self, rate: Fraction) -> VideoStream:
+    def _add_stream(self, rate: Fraction, pixel_aspect: Fraction) -> VideoStream:
         height, width = self._size
         options = {"preset": "veryfast", "crf": "20"}
         stream = self._container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
+        if pixel_aspect != 1:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect.limit_denominator(_MAX_ASPECT)
         stream.codec_context.time_base = self._tick
         stream.color_range = ColorRange.MPEG
         stream.colorspace = Colorspace.ITU709

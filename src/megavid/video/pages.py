@@ -1,0 +1,116 @@
+"""Image files that hold several pictures, as videos."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import Self
+
+from PIL.ImageFile import ImageFile
+
+from megavid.core.errors import InputError
+from megavid.core.frames import Frame, Image
+from megavid.video.decode import DEFAULT_RATE
+from megavid.video.images import decode_image, open_image, picture_numbers
+
+
+class ImagePages:
+    """The pictures of one file (TIFF, animated PNG, WebP or GIF), all of one size, read one at a time.
+
+    Args:
+        path: The file.
+        rate: Frames a second where the file says no times, as a TIFF.
+
+    Attributes:
+        path: The file.
+        name: Its name without the folder.
+        rate: Frames a second; where the file says how long each picture is shown, by the first one.
+        width: Width in pixels, as displayed.
+        height: Height in pixels, as displayed.
+        pixel_aspect: 1.
+        is_timed: Whether the file says how long each picture is shown.
+
+    Raises:
+        InputError: The file is no image. Also while reading, when a picture is damaged, of another size than
+            the first one, or of a kind that `read_image` refuses.
+    """
+
+    def __init__(self, path: Path, *, rate: Fraction = DEFAULT_RATE) -> None:
+        self.path = path
+        self.name = path.name
+        self.pixel_aspect = Fraction(1)
+        with open_image(path) as image:
+            self._places = picture_numbers(image, path)
+            self.height, self.width = _read(image, self._places[0], path).shape[:2]
+            duration = _duration(image)
+        self.is_timed = duration is not None
+        self.rate = rate if duration is None else 1 / duration
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self.every(1)
+
+    def every(self, n: int) -> Iterator[Frame]:
+        """Iterate over the pictures 0, n, 2n, ..."""
+        step = 1 if self.is_timed else n  # a moving picture's durations are known once it is decoded
+        time = Fraction(0)
+        with open_image(self.path) as image:
+            for index in range(0, len(self), step):
+                picture = self._picture(image, index)
+                if index % n == 0:
+                    yield Frame(index, float(time), picture)
+                time += _duration(image) or step / self.rate
+
+    def __getitem__(self, index: int) -> Image:
+        """RGB uint8 (H, W, 3) of picture `index`; any thread may ask.
+
+        Raises:
+            IndexError: Not 0 <= index < len(self).
+            InputError: It is damaged, or of another size than the first one.
+        """
+        if not 0 <= index < len(self):
+            raise IndexError(f"{self.path}: picture {index} of {len(self)}")
+        with open_image(self.path) as image:
+            return self._picture(image, index)
+
+    def close(self) -> None:
+        """Nothing stays open between pictures."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _picture(self, image: ImageFile, index: int) -> Image:
+        picture = _read(image, self._places[index], self.path)
+        height, width = picture.shape[:2]
+        if (width, height) != (self.width, self.height):
+            raise InputError(
+                f"{self.path}: expected pictures of one size, picture {index} is {width}x{height} "
+                f"after {self.width}x{self.height}"
+            )
+        return picture
+
+
+def _read(image: ImageFile, place: int, path: Path) -> Image:
+    try:
+        image.seek(place)
+    except Exception as error:  # Pillow's readers raise whatever they run into
+        raise InputError(f"{path}: picture {place} is damaged: {error}") from error
+    return decode_image(image, path)
+
+
+def _duration(image: ImageFile) -> Fraction | None:
+    """Seconds for which the picture that was read is shown; None if the file says nothing of use."""
+    milliseconds = image.info.get("duration")
+    if not isinstance(milliseconds, int | float) or not 0 < milliseconds < _LONGEST:
+        return None
+    return Fraction(milliseconds).limit_denominator(1000) / 1000
+
+
+_LONGEST = 1e6
+"""Milliseconds for which a picture may be shown."""
