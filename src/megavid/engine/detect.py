@@ -21,7 +21,7 @@ from megavid.core.frames import Frame, FrameResult
 from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
 from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, partial_name
-from megavid.engine.overlap import InBackground, prefetch
+from megavid.engine.overlap import InBackground, prefetch, queue_length
 from megavid.engine.progress import progress
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, LiveStream, Video, VideoFile
@@ -30,8 +30,6 @@ from megavid.video.stride import EveryNth, every_nth
 from megavid.video.tracking import Tracker
 
 logger = logging.getLogger(__name__)
-
-_QUEUE = 8  # frames read ahead, and frames that wait to be written
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,7 +129,7 @@ def detect_to_folder(
         total = None if whole is None else len(whole)
         try:
             complete = _detect_all(
-                session, frames, write, stop, name=video.name, total=total, batch=options.batch_size
+                session, frames, write, stop, video=video, total=total, batch=options.batch_size
             )
         except BaseException:
             _keep_partial(outputs)
@@ -175,7 +173,7 @@ def _detect_all(
     write: Callable[[Frame, FrameResult], None],
     stop: threading.Event,
     *,
-    name: str,
+    video: Video,
     total: int | None,
     batch: int,
 ) -> bool:
@@ -184,16 +182,17 @@ def _detect_all(
     A live stream has no `total`: being stopped is how it ends.
     """
     waiting: deque[Frame] = deque()
+    queue = queue_length(video.width, video.height)
 
     def read() -> Iterator[Frame]:
-        with closing(prefetch(frames, ahead=_QUEUE)) as ahead:
+        with closing(prefetch(frames, ahead=queue)) as ahead:
             for frame in _until(stop, ahead):
                 waiting.append(frame)
                 yield frame
         if stop.is_set() and total is not None:
             raise _StoppedError
 
-    with InBackground(behind=_QUEUE) as background, progress(name, total=total) as meter:
+    with InBackground(behind=queue) as background, progress(video.name, total=total) as meter:
         try:
             for result in run_session(session, read(), batch_size=batch):
                 background.submit(write, waiting.popleft(), result)

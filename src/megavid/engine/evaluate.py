@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
@@ -17,7 +17,7 @@ import numpy as np
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
-from megavid.core.frames import Frame, FrameResult
+from megavid.core.frames import FrameResult
 from megavid.core.parsing import read_json
 from megavid.core.problems import Kind, Problems
 from megavid.detection.detector import VideoDetector
@@ -25,14 +25,14 @@ from megavid.engine.class_names import check_classes
 from megavid.engine.distributed import Ranks
 from megavid.engine.interrupt import stop_request
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
-from megavid.engine.overlap import prefetch
+from megavid.engine.overlap import prefetch, queue_length
 from megavid.engine.progress import progress
 from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.session import VideoSession
+from megavid.video.stride import EveryNth
 
-_QUEUE = 8  # frames read ahead
 _RATE = Fraction(25)
 _PARTS = "parts"
 _RUN = "run.json"
@@ -168,7 +168,7 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
     left = set(range(span.start, span.stop))
     with _open_video(annotations, video, problems) as opened, atomic_path(path) as aside:
         writer = PredictionWriter(aside, metadata={})
-        for result, row in _results(job.detector, opened, job.options):
+        for result, row in _results(job, opened):
             left.remove(row)
             numbered = FrameResult(int(annotations.number[row]), result.time, result.detections)
             writer.write(name, numbered, file=annotations.files[row].as_py())
@@ -245,22 +245,21 @@ def _rows_in_file(
     return places
 
 
-def _results(
-    detector: VideoDetector[Any, Any], video: _Video, options: EvaluateOptions
-) -> Iterator[tuple[FrameResult, int]]:
+def _results(job: _Job, video: _Video) -> Iterator[tuple[FrameResult, int]]:
     """The detections of a video's annotated frames, with their rows in the annotations."""
-    if video.frames is None:
+    frames, options = video.frames, job.options
+    if frames is None:
         return
     session = VideoSession(
-        detector,
-        source=video.frames,
+        job.detector,
+        # A damaged frame as a global one is an error like any other, unless errors are passed over.
+        source=EveryNth(frames, 1) if job.problems.skip else frames,
         causal=options.causal,
         seed=options.seed,
         score_threshold=options.score_threshold,
         official_quirks=options.official_quirks,
     )
-    frames: Iterable[Frame] = video.frames
-    with closing(prefetch(frames, ahead=_QUEUE)) as ahead:
+    with closing(prefetch(frames, ahead=queue_length(frames.width, frames.height))) as ahead:
         for result in run_session(session, ahead, batch_size=options.batch_size):
             row = video.rows[result.index]
             if row >= 0:

@@ -12,6 +12,18 @@ from megavid.engine.interrupt import uninterrupted
 
 T = TypeVar("T")
 
+_MOST_FRAMES = 8
+_QUEUE_BYTES = 256 << 20
+
+
+def queue_length(width: int, height: int) -> int:
+    """Choose how many frames may wait in a queue: 8, or fewer where they are so large that memory matters.
+
+    Args:
+        width, height: Size of the RGB frames, pixels.
+    """
+    return max(1, min(_MOST_FRAMES, _QUEUE_BYTES // (3 * width * height)))
+
 
 def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
     """The items, taken from their iterator by another thread, up to `ahead` of them early.

@@ -9,7 +9,7 @@ from pathlib import Path
 import av
 from av.container import InputContainer
 from av.packet import Packet
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.stream import VideoStream
 
 from megavid.video.decode import decode, open_file, packets_to_break, video_stream
@@ -93,13 +93,9 @@ class Cursor:
         """Stand at the frame, or between those around it."""
         number = bisect_right(self._index.keys, index) - 1  # of the key frame to start from
         if not self._within_reach(index, self._index.keys[number]):
-            self._start(number)
+            while not self._start(number):
+                number = min(number, len(self._index.keys)) - 1
         self._advance(index)
-        # Where nothing from this key frame to the index can be decoded, or seeking missed the key frame.
-        while self._standing_at(index) is None and self._before is None and number > 0:
-            number -= 1
-            self._start(number)
-            self._advance(index)
 
     def _within_reach(self, index: int, key: int) -> bool:
         """Whether decoding onwards leads to the index, and sooner than from the key frame."""
@@ -115,8 +111,12 @@ class Cursor:
         while self._now is not None and self._now[0] < index:
             self._before, self._now = self._now, next(self._frames, None)
 
-    def _start(self, number: int) -> None:
-        """Decode from a key frame on: the first from the start of the file, others by seeking."""
+    def _start(self, number: int) -> bool:
+        """Decode from a key frame on: the first from the start of the file, others by seeking.
+
+        Returns:
+            Whether that can be done; False if the frame is damaged, seeking missed it, or it is no key frame.
+        """
         reopen = number == 0 or self._container is None
         if reopen:
             self.close()
@@ -130,12 +130,20 @@ class Cursor:
         if number > 0:
             try:
                 self._container.seek(seek_to, stream=stream)
-            except av.FFmpegError:  # not seekable: `_go_to` goes back to the start
-                packets = iter(())
+            except av.FFmpegError:  # not seekable
+                return False
             packets = _from_key(packets, pts)
         # What precedes an open key frame in presentation refers to frames that were not decoded now.
         self._frames = (entry for entry in self._numbered(stream, packets) if entry[0] >= key_frame)
         self._before, self._now = None, next(self._frames, None)
+        if number == 0:
+            return True
+        if self._now is None or self._now[0] != key_frame:
+            return False
+        if self._now[1].key_frame or self._now[1].pict_type is PictureType.I:
+            return True
+        self._index = self._index.without_keys()  # some files mark all frames as key frames
+        return False
 
     def _numbered(self, stream: VideoStream, packets: Iterator[Packet[VideoStream]]) -> Iterator[Numbered]:
         numbering = Numbering(self._index)

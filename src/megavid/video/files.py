@@ -26,6 +26,9 @@ from megavid.video.decode import (
 from megavid.video.frame_index import FrameIndex, Numbering, scan
 from megavid.video.pixels import RgbConverter, displayed_aspect, displayed_size
 
+_CHECKED = 12
+"""Frames that are decoded to see whether their timestamps rise, where a codec reorders frames."""
+
 
 class VideoFile:
     """A video that FFmpeg can read.
@@ -72,8 +75,10 @@ class VideoFile:
             index = scan(container, stream, name=str(path))
             self.rate = frame_rate(stream)
             pixel_aspect: Fraction | None = stream.sample_aspect_ratio
-        first, damaged = self._first_frame(index.headless)
-        self._index: FrameIndex = index.from_first(first, damaged=damaged)
+            reordered = stream.codec_context.reorder_depth > 0
+        frames, damaged = self._first_frames(_CHECKED if reordered else 1, headless=index.headless)
+        first = frames[0]
+        self._index: FrameIndex = index.checked(frames, damaged=damaged)
         self._times = self._index.times or [float(i / self.rate) for i in range(self._index.length)]
         self.width, self.height = displayed_size(first)
         self.pixel_aspect = displayed_aspect(first, pixel_aspect)
@@ -169,21 +174,26 @@ class VideoFile:
     def _open(self) -> InputContainer:
         return open_file(self.path)
 
-    def _first_frame(self, headless: int) -> tuple[VideoFrame, bool]:
-        """The first frame that can be decoded, and whether packets before it are damaged.
+    def _first_frames(self, count: int, *, headless: int) -> tuple[list[VideoFrame], bool]:
+        """The first frames that can be decoded, and whether packets before them are damaged.
 
         Args:
+            count: How many, if there are as many.
             headless: How many packets come before the first key frame's; they need not be decodable.
         """
+        frames: list[VideoFrame] = []
         damaged = False
         with self._open() as container:
             stream = video_stream(container, name=str(self.path))
             for place, packet in enumerate(chain(packets_to_break(container, stream), [None])):
-                for frame in decode_packet(stream, packet):
-                    if frame is not None:
-                        return frame, damaged
-                    damaged = damaged or place >= headless
-        raise InputError(f"{self.path}: expected a video, not one frame of it can be decoded")
+                decoded = decode_packet(stream, packet)
+                damaged = damaged or (not frames and None in decoded and place >= headless)
+                frames += [frame for frame in decoded if frame is not None]
+                if len(frames) >= count:
+                    break
+        if not frames:
+            raise InputError(f"{self.path}: expected a video, not one frame of it can be decoded")
+        return frames, damaged
 
     def _standing_at(self, index: int) -> Cursor:
         if not 0 <= index < len(self):

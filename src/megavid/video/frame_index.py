@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -39,27 +40,32 @@ class FrameIndex:
     key_stamps: list[tuple[int, int]]
     headless: int
 
-    def counted(self) -> FrameIndex:
-        """The same without timestamps."""
-        return replace(self, places={}, times=[], keys=[0], key_stamps=[(0, 0)])
+    def without_keys(self) -> FrameIndex:
+        """The same for decoding from the start only."""
+        return replace(self, keys=[0], key_stamps=[(0, 0)])
 
-    def from_first(self, first: VideoFrame, *, damaged: bool) -> FrameIndex:
-        """The same, once it is known which frame is the first that can be decoded.
+    def counted(self) -> FrameIndex:
+        """The same for counting frames."""
+        return replace(self.without_keys(), places={})
+
+    def checked(self, frames: Sequence[VideoFrame], *, damaged: bool) -> FrameIndex:
+        """The same, once the first frames are decoded.
 
         A file that was cut out of a longer video may start with frames that refer to what was cut off; they
-        are no frames of this file.
+        are no frames of this file. Where the decoder's timestamps fall, or are not the packets', frames are
+        counted.
 
         Args:
-            first: The first frame that the decoder gives.
-            damaged: Whether packets before it, from the first key frame on, are damaged.
+            frames: The first frames that the decoder gives, at least one.
+            damaged: Whether packets before them, from the first key frame on, are damaged.
         """
-        if self.places:
-            if first.pts not in self.places:
-                return self.counted().from_first(first, damaged=damaged)
-            cut = self.places[first.pts]
-        else:
-            cut = self.headless if first.key_frame else 0
-        return self if damaged else self._without_start(cut)
+        places = [self.places.get(frame.pts, -1) for frame in frames]
+        trusted = places[0] >= 0 and all(a < b for a, b in pairwise(places))
+        if damaged:
+            return self if trusted else self.counted()
+        if trusted:
+            return self._without_start(places[0])
+        return self.counted()._without_start(self.headless if frames[0].key_frame else 0)
 
     def _without_start(self, cut: int) -> FrameIndex:
         if cut == 0:
