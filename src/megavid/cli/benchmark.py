@@ -64,6 +64,7 @@ class Benchmark:
         from megavid.convert.load import load_detector
         from megavid.core.config import parse_overrides
         from megavid.core.files import atomic_path
+        from megavid.core.ownership import MADE_BY
         from megavid.engine.benchmark import BenchmarkOptions, as_json, benchmark
         from megavid.engine.compiling import compiler_watched
 
@@ -86,7 +87,7 @@ class Benchmark:
         _print(report, result)
         if self.output is not None:
             with atomic_path(self.output) as aside:
-                aside.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+                aside.write_text(json.dumps(MADE_BY | report, indent=1) + "\n", encoding="utf-8")
             print(f"  {self.output}")
         return 0
 

@@ -46,6 +46,8 @@ class Index:
 
     def run(self) -> int:
         """Do it; the exit code."""
+        from megavid.core.files import remove_leftovers
+        from megavid.core.locks import locked_folder
         from megavid.core.ranges import MOST_WORKERS, check_range
         from megavid.data.ilsvrc import find_root, subsets
         from megavid.data.open import format_of, open_annotations
@@ -55,21 +57,23 @@ class Index:
         source = self.options.source(self.path)
         is_ilsvrc = format_of(source) == "ilsvrc"
         make_output_folder(self.output)
-        if is_ilsvrc:
-            root = find_root(self.path)
-            wanted = [source.subset] if source.subset else subsets(root)
-            try:
-                for subset in wanted:
-                    self._index_ilsvrc(root, subset, source.classes)
-            except KeyboardInterrupt:
-                print("megavid: interrupted; the same command goes on from here", file=sys.stderr)
-                return 130
-            for subset in wanted:  # only now, so that a rerun need not read the first ones again
-                shutil.rmtree(self._parts(subset))
-            return 0
-        problems, start = self.options.problems(), time.perf_counter()
-        annotations = open_annotations(source, problems=problems)
-        self._write(annotations, f"{self.path.absolute().stem}.parquet", problems, start)
+        with locked_folder(self.output):
+            if is_ilsvrc:
+                root = find_root(self.path)
+                wanted = [source.subset] if source.subset else subsets(root)
+                try:
+                    for subset in wanted:
+                        self._index_ilsvrc(root, subset, source.classes)
+                except KeyboardInterrupt:
+                    print("megavid: interrupted; the same command goes on from here", file=sys.stderr)
+                    return 130
+                for subset in wanted:  # only now, so that a rerun need not read the first ones again
+                    shutil.rmtree(self._parts(subset))
+            else:
+                problems, start = self.options.problems(), time.perf_counter()
+                annotations = open_annotations(source, problems=problems)
+                self._write(annotations, f"{self.path.absolute().stem}.parquet", problems, start)
+            remove_leftovers(self.output)
         return 0
 
     def _parts(self, subset: str) -> Path:
@@ -149,7 +153,8 @@ class Stats:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.files import atomic_path
+        from megavid.core.files import atomic_files
+        from megavid.core.ownership import MADE_BY
         from megavid.data.open import open_annotations
         from megavid.data.stats import compute_stats, plot_stats
         from megavid.engine.outputs import make_output_folder
@@ -160,9 +165,10 @@ class Stats:
         _print_stats(stats)
         if self.output is not None:
             make_output_folder(self.output)
-            with atomic_path(self.output / "stats.json") as aside:
-                aside.write_text(json.dumps(stats.as_dict(), indent=1) + "\n")
-            plot_stats(stats, self.output / "stats.png")
+            with atomic_files(self.output, ("stats.json", "stats.png")) as aside:
+                text = json.dumps(MADE_BY | stats.as_dict(), indent=1) + "\n"
+                (aside / "stats.json").write_text(text)
+                plot_stats(stats, aside / "stats.png")
             print(f"  {self.output / 'stats.json'}\n  {self.output / 'stats.png'}")
         return 0
 

@@ -69,9 +69,9 @@ class Train:
         with joined_ranks() as ranks, ExitStack() as stack:
             if not self.check:
                 assert self.output is not None
-                return self._train(recipe, self.output, ranks)
+                return self._train(recipe, self.output, ranks, stack)
             folder = self._folder_to_check_in(recipe, ranks, stack)
-            return self._train(for_check(recipe), folder, ranks)
+            return self._train(for_check(recipe), folder, ranks, stack)
 
     def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """One that is removed in the end: in the output folder, to see whether that can be used."""
@@ -89,26 +89,38 @@ class Train:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".check-", dir=self.output))
         return Path(ranks.agree(place))
 
-    def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
+    def _train(self, recipe: Recipe, folder: Path, ranks: Ranks, stack: ExitStack) -> int:
         import torch
 
         from megavid.convert.load import find_device
         from megavid.core.errors import InputError
+        from megavid.core.files import check_target, remove_leftovers
+        from megavid.core.locks import locked_folder
+        from megavid.engine.distributed import launch_id
+        from megavid.engine.outputs import make_output_folder
         from megavid.engine.train import Training
         from megavid.engine.training_data import open_training_data
+        from megavid.engine.training_log import CURVES, LOG
         from megavid.engine.training_setup import (
+            RECIPE,
             forget_launch,
             make_detector,
             newest_checkpoint,
             prepare_run,
             write_recipe,
         )
+        from megavid.engine.training_summary import BEST, MODEL
 
         device = find_device(ranks.device(self.device))
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if device.type == "cuda" and here > torch.cuda.device_count():
             raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
         self.threads.choose(str(device))
+        if ranks.first:
+            make_output_folder(folder)
+            stack.enter_context(locked_folder(folder, launch=launch_id()))
+            for name in (MODEL, BEST, LOG, CURVES, RECIPE):
+                check_target(folder / name)
         prepare_run(folder, ranks, resume=self.resume)
         checkpoint = newest_checkpoint(folder, recipe, ranks)
         data = open_training_data(recipe, few=self.check)
@@ -131,6 +143,7 @@ class Train:
         complete = training.run()
         if ranks.first:
             forget_launch(folder)
+            remove_leftovers(folder)
         if not complete:
             if ranks.first:
                 print(f"megavid: stopped at step {training.step}; --resume goes on from there")

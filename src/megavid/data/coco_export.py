@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.files import atomic_path
+from megavid.core.ownership import MADE_BY
 
 
 def write_cocovid(annotations: Annotations, path: Path) -> None:
@@ -31,6 +32,7 @@ def write_cocovid(annotations: Annotations, path: Path) -> None:
     ]
     ids = a.image_ids if len(np.unique(a.image_ids)) == len(a) else np.arange(1, len(a) + 1)
     content = {
+        "info": MADE_BY,
         "videos": videos,
         "images": list(_images(a, ids)),
         "categories": [{"id": i, "name": name} for i, name in zip(a.category_ids, a.classes, strict=True)],

@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import multiprocessing
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass, replace
@@ -21,7 +19,9 @@ from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.index_file import INDEX_VERSION
+from megavid.core.ownership import anything
 from megavid.core.problems import Problem, Problems
+from megavid.core.processes import end_with_parent
 from megavid.data.ilsvrc import list_videos, read_entries
 from megavid.data.ilsvrc_lists import VideoEntry, read_classes
 
@@ -127,15 +127,7 @@ def _in_processes(
 def _start_process() -> None:
     # Ctrl-C goes to the whole group; this process finishes, and keeps, the chunk that it is at.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """A process of a pool whose parent was killed would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    parent.join()
-    os._exit(1)
+    end_with_parent()
 
 
 def _chunks(entries: Sequence[VideoEntry]) -> list[list[VideoEntry]]:
@@ -171,7 +163,7 @@ def _prepare(
     path = parts / _PLAN
     if path.exists() and json.loads(path.read_text()) == plan:
         return
-    for old in parts.glob("[0-9]*.*"):
+    for old in parts.glob(f"{'[0-9]' * 6}.parquet"):
         old.unlink()
-    with atomic_path(path) as aside:
+    with atomic_path(path, ours=anything) as aside:
         aside.write_text(json.dumps(plan))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.files import atomic_path
+from megavid.core.ownership import PNG_METADATA
 from megavid.data.motion import motion_iou
 
 SIZES = {"small": 32, "medium": 96}
@@ -155,7 +156,7 @@ def plot_stats(stats: DataStats, path: Path) -> None:
         for mark in marks:
             axes.axvline(mark, color="#c0392b", linewidth=1)
     with atomic_path(path) as aside:
-        figure.savefig(aside, dpi=110)
+        figure.savefig(aside, dpi=110, metadata=PNG_METADATA)
 
 
 def _histogram(axes: Any, values: NDArray[np.float64], *, logarithmic: bool) -> None:

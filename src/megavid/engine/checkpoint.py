@@ -13,6 +13,7 @@ import torch
 
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.ownership import anything
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +66,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
         InputError: It cannot be written; those from before stay.
     """
     path = checkpoint_path(folder, checkpoint.step)
-    with atomic_path(path) as aside:
+    with atomic_path(path, ours=anything) as aside:
         try:
             torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, aside)
             with aside.open("rb") as file:  # those from before go: this one has to outlast a power cut

@@ -10,6 +10,7 @@ import PIL.Image
 from megavid.core.annotations import Annotations
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
+from megavid.core.ownership import picture_marks
 from megavid.video.images import read_image
 from megavid.video.render import Mark, draw_marks, label_color
 
@@ -32,7 +33,7 @@ def write_contact_sheet(annotations: Annotations, path: Path) -> None:
         chosen = np.linspace(span.start, span.stop - 1, _FRAMES).astype(int)
         rows.append(np.concatenate([_draw(annotations, int(frame)) for frame in chosen], axis=1))
     with atomic_path(path) as aside:
-        PIL.Image.fromarray(np.concatenate(rows)).save(aside, quality=88)
+        PIL.Image.fromarray(np.concatenate(rows)).save(aside, quality=88, **picture_marks())
 
 
 def _draw(annotations: Annotations, frame: int) -> Image:

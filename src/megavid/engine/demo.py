@@ -12,6 +12,7 @@ from megavid.convert.load import load_detector
 from megavid.convert.weights import describe_weights
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
+from megavid.core.locks import LOCK, locked_folder
 from megavid.core.problems import Problems
 from megavid.data.generated.write import GeneratedSet, write_generated_set
 from megavid.data.open import Source, open_annotations
@@ -76,8 +77,16 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
     config = GeneratedSet(videos=videos, val_every=1, seed=seed)
     detectors = {method: load_detector(weights=name, device=device) for method, name in WEIGHTS.items()}
     make_output_folder(folder)
-    if any(folder.iterdir()):
-        raise InputError(f"{folder}: expected an empty folder or none")
+    with locked_folder(folder):
+        if any(path.name != LOCK for path in folder.iterdir()):
+            raise InputError(f"{folder}: expected an empty folder or none")
+        return _compare(folder, config, detectors)
+
+
+def _compare(
+    folder: Path, config: GeneratedSet, detectors: Mapping[str, VideoDetector[Any, Any]]
+) -> DemoResult | None:
+    """Do all of the demo's work in a folder that is ours; None if the user asked to stop."""
     annotations = _generate(folder / "videos", config)
     scores: dict[str, Scores] = {}
     for method, detector in detectors.items():
@@ -86,7 +95,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
             return None
         scores[method] = found
     (one, its), (other, theirs) = scores.items()
-    about = {"data": f"{videos} generated videos of seed {seed}"}
+    about = {"data": f"{config.videos} generated videos of seed {config.seed}"}
     _, comparison = write_comparison(folder, (its, theirs), (one, other), about)
     shown = SideBySide(annotations, {f"{name}: {SEES[name]}": run for name, run in scores.items()})
     video, picture = folder / "side_by_side.mp4", folder / "side_by_side.png"

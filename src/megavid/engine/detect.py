@@ -18,9 +18,10 @@ from torch import Tensor
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult
+from megavid.core.locks import locked_folder
 from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
-from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, partial_name
+from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, make_output_folder, partial_name
 from megavid.engine.overlap import InBackground, prefetch, queue_length
 from megavid.engine.progress import progress
 from megavid.video.detect import run_session
@@ -123,7 +124,8 @@ def detect_to_folder(
             result = replace(result, detections=tracker.update(result.detections.cpu()))
         outputs.write(frame.image, result, name=name, file=file)
 
-    with stop_request() as stop:
+    make_output_folder(folder)
+    with locked_folder(folder), stop_request() as stop:
         outputs = _open_outputs(folder, video, options, about)
         frames = _until(stop, every_nth(video, options.every))
         total = None if whole is None else len(whole)

@@ -6,7 +6,7 @@ import hashlib
 import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -16,15 +16,16 @@ import numpy as np
 
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.files import atomic_path, check_target, remove_leftovers
 from megavid.core.frames import FrameResult
+from megavid.core.locks import locked_folder
 from megavid.core.parsing import read_json
 from megavid.core.problems import Kind, Problems
 from megavid.detection.detector import VideoDetector
 from megavid.engine.class_names import check_classes
-from megavid.engine.distributed import Ranks
+from megavid.engine.distributed import Ranks, launch_id
 from megavid.engine.interrupt import stop_request
-from megavid.engine.outputs import PREDICTIONS, make_output_folder
+from megavid.engine.outputs import PREDICTIONS, SCORE_FILES, make_output_folder
 from megavid.engine.overlap import prefetch, queue_length
 from megavid.engine.progress import progress
 from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
@@ -100,16 +101,23 @@ def detect_in_data_set(
         "data": {"frames": len(annotations), "sha256": _fingerprint(annotations)},
         **metadata,
     }
-    parts = folder / _PARTS
-    if ranks.first:
-        _prepare(folder, run)
+    with ExitStack() as stack:
+        if ranks.first:
+            make_output_folder(folder)
+            stack.enter_context(locked_folder(folder, launch=launch_id()))
+            _prepare(folder, run)
+        return _detect_in_parts(_Job(detector, annotations, options, problems), folder, run, ranks)
+
+
+def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ranks) -> bool:
+    """Detect in this process's share of what is missing, and put all together; whether all is done."""
+    parts, annotations = folder / _PARTS, job.annotations
     done = ranks.agree(ranks.first and (folder / PREDICTIONS).exists())
     if done:
         return True
     lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
     videos = [v for v in range(len(lengths)) if lengths[v] and not _part(parts, v).exists()]
     videos = share_out(ranks.agree(videos), lengths, world=ranks.world)[ranks.rank]
-    job = _Job(detector, annotations, options, problems)
     frames = int(lengths[videos].sum())
     with stop_request() as stop, progress("detecting", total=frames, shown=ranks.first) as meter:
 
@@ -269,12 +277,13 @@ def _results(job: _Job, video: _Video) -> Iterator[tuple[FrameResult, int]]:
 def _prepare(folder: Path, run: Mapping[str, Any]) -> None:
     """Make the folders; refuse those that hold what another run has done."""
     parts = folder / _PARTS
-    make_output_folder(folder)
     make_output_folder(parts)
     path = parts / _RUN
     if not path.exists():
         if (folder / PREDICTIONS).exists():
             raise InputError(f"{folder / PREDICTIONS}: is there already; choose another output folder")
+        for name in (PREDICTIONS, *SCORE_FILES):
+            check_target(folder / name)
         with atomic_path(path) as aside:
             aside.write_text(json.dumps(run))
         return
@@ -310,7 +319,11 @@ def _merge(
         if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
             raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
     metadata = {**run, "root": str(annotations.root)}
+    for name in SCORE_FILES:  # of predictions that were there before
+        check_target(folder / name)
+        (folder / name).unlink(missing_ok=True)
     merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)
+    remove_leftovers(folder)
     killed = (folder / _PARTS).glob(".*.partial.parquet")  # what processes that were killed left behind
     for path in (*paths.values(), *killed):
         path.unlink()

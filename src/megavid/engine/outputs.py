@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -14,21 +16,26 @@ from typing import Any
 import PIL.Image
 
 from megavid.core.errors import InputError
+from megavid.core.files import check_target, make_aside, remove_leftovers
 from megavid.core.frames import FrameResult, Image
+from megavid.core.ownership import picture_marks, written_by_megavid
 from megavid.evaluation.predictions import PredictionWriter
 from megavid.video.render import draw_detections
 from megavid.video.writer import VideoWriter
 
+logger = logging.getLogger(__name__)
+
 PREDICTIONS = "predictions.parquet"
 VIDEO = "annotated.mp4"
 FRAMES = "frames"
+SCORE_FILES = ("scores.json", "pr_curves.png", "report.html")
 
 
 class DetectionOutputs:
     """Annotated pictures and predictions of one video, written aside until `finish`.
 
     Args:
-        folder: The output folder; made if it is missing.
+        folder: The output folder, which this run holds (`core.locks`).
         video: Name of the video, for the predictions.
         rate: Frames a second of the annotated video.
         width, height: Size of the frames, pixels.
@@ -56,9 +63,8 @@ class DetectionOutputs:
         self._video = video
         self._pictures = FRAMES if save_frames else VIDEO
         self._broken: set[str] = set()
-        make_output_folder(folder)
         self._check_ways()
-        self._aside = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
+        self._aside = make_aside(folder)
         self._writer: VideoWriter | None = None
         with ExitStack() as cleaning, self._making(self._pictures):
             cleaning.callback(shutil.rmtree, self._aside, ignore_errors=True)
@@ -120,8 +126,13 @@ class DetectionOutputs:
                 failures.append(error)
         complete = complete and not self._broken
         names = [name for name in (self._pictures, PREDICTIONS) if name not in self._broken and self.frames]
+        if names:
+            self._remove_earlier(complete=complete)
         published = [self._publish(name, complete=complete) for name in names]
         shutil.rmtree(self._aside, ignore_errors=True)
+        remove_leftovers(self._folder)
+        if PREDICTIONS in names:
+            self._warn_of_other_pictures(complete=complete)
         if failures:
             raise failures[0]
         return published
@@ -132,26 +143,51 @@ class DetectionOutputs:
         elif self._writer is not None:
             self._writer.close()
 
+    def _remove_earlier(self, *, complete: bool) -> None:
+        """Remove an earlier run's outputs, predictions first, so that a kill leaves no mix."""
+        names = [PREDICTIONS, self._pictures]
+        targets = [self._folder / partial_name(name) for name in names]
+        if complete:
+            targets = [self._folder / name for name in names] + targets
+        self._check_ways()
+        for target in targets:
+            try:
+                if target.is_dir():
+                    shutil.rmtree(target)
+                else:
+                    target.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"{target}: cannot be removed: {error.strerror}; see {self._aside}"
+                ) from error
+
+    def _warn_of_other_pictures(self, *, complete: bool) -> None:
+        """Say so if pictures of another kind, which an earlier run wrote, stand beside these predictions."""
+        name = VIDEO if self._pictures == FRAMES else FRAMES
+        other = self._folder / (name if complete else partial_name(name))
+        if other.exists():
+            logger.warning("%s: is of an earlier run, the predictions are of this one", other)
+
     def _publish(self, name: str, *, complete: bool) -> Path:
-        done, partial = self._aside / name, self._folder / partial_name(name)
-        target = self._folder / name if complete else partial
+        done = self._aside / name
+        target = self._folder / (name if complete else partial_name(name))
         try:
-            if name == FRAMES and partial.exists():
-                shutil.rmtree(partial)
-            elif complete:
-                partial.unlink(missing_ok=True)  # an earlier run's
-            done.replace(target)  # a folder takes the place of an empty one
+            done.replace(target)
         except OSError as error:
             raise InputError(f"{target}: cannot be written: {error.strerror}; see {done}") from error
         return target
 
     def _check_ways(self) -> None:
-        """That nothing is in the way which a run would not replace."""
+        """Fail if anything but earlier outputs is where a run writes."""
         for name in (PREDICTIONS, self._pictures):
             for target in (self._folder / name, self._folder / partial_name(name)):
-                if target.exists() and target.is_dir() != (name == FRAMES):
+                if os.path.lexists(target) and target.is_dir() != (name == FRAMES):
                     raise InputError(f"{target}: is in the way of what is to be written there")
-                if target.name == FRAMES and target.exists() and any(target.iterdir()):
+                if name != FRAMES:
+                    check_target(target)
+                elif target.is_symlink():
+                    raise InputError(f"{target}: expected a folder to write, this is a link")
+                elif target.is_dir() and not _may_go(target):
                     raise InputError(f"{target}: is there already; remove it or choose another output folder")
 
     @contextmanager
@@ -171,6 +207,13 @@ def partial_name(name: str) -> str:
     return f"{Path(name).stem}.partial{Path(name).suffix}"
 
 
+def _may_go(folder: Path) -> bool:
+    """Whether a folder of pictures is empty, or what a run that was broken off has left."""
+    if folder.name == FRAMES:
+        return not any(folder.iterdir())
+    return all(not p.is_symlink() and p.is_file() and written_by_megavid(p) for p in folder.iterdir())
+
+
 def make_output_folder(folder: Path) -> None:
     """Make the folder if it is missing, and see that files can be made in it.
 
@@ -188,7 +231,7 @@ def make_output_folder(folder: Path) -> None:
 def _save(picture: Image, path: Path) -> None:
     # Pillow's encoder doesn't notice when a file takes only part of what it writes; `write_bytes` does.
     buffer = io.BytesIO()
-    PIL.Image.fromarray(picture).save(buffer, "JPEG", quality=92)
+    PIL.Image.fromarray(picture).save(buffer, "JPEG", quality=92, **picture_marks())
     try:
         path.write_bytes(buffer.getvalue())
     except OSError as error:

@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.files import atomic_files, atomic_path
+from megavid.core.ownership import MADE_BY
 from megavid.core.problems import Problems
 from megavid.data.motion import motion_iou, read_motion_mat
-from megavid.engine.outputs import make_output_folder
+from megavid.engine.outputs import SCORE_FILES, make_output_folder
 from megavid.engine.report import write_comparison as write_comparison_report
 from megavid.engine.report import write_report
 from megavid.evaluation import AveragePrecision, Boxes, average_precision_by_motion
@@ -26,6 +27,8 @@ from megavid.evaluation.coco_metrics import coco_metrics
 from megavid.evaluation.locate import locate
 from megavid.evaluation.plots import plot_pr_curves
 from megavid.evaluation.table import Predictions
+
+_COMPARISON_FILES = ("comparison.json", "comparison.html")
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +73,7 @@ class Scores:
             InputError: The file cannot be written.
         """
         with atomic_path(path) as aside:
-            aside.write_text(json.dumps(about | self.as_dict(), indent=1) + "\n")
+            aside.write_text(json.dumps(MADE_BY | about | self.as_dict(), indent=1) + "\n")
 
 
 def find_motion(annotations: Annotations, motion: str) -> NDArray[np.float64] | None:
@@ -156,19 +159,20 @@ def write_scores(
     if folder is None:
         return []
     make_output_folder(folder)
-    paths = [folder / name for name in ("scores.json", "pr_curves.png", "report.html")]
-    scores.save(paths[0], **about)
-    plot_pr_curves(scores.results, scores.classes, paths[1])
-    write_report(
-        paths[2],
-        annotations=annotations,
-        found=scores.found,
-        truth=scores.truth,
-        results=scores.results,
-        about=about,
-        coco=scores.coco,
-    )
-    return paths
+    with atomic_files(folder, SCORE_FILES) as aside:
+        table, curves, page = (aside / name for name in SCORE_FILES)
+        scores.save(table, **about)
+        plot_pr_curves(scores.results, scores.classes, curves)
+        write_report(
+            page,
+            annotations=annotations,
+            found=scores.found,
+            truth=scores.truth,
+            results=scores.results,
+            about=about,
+            coco=scores.coco,
+        )
+    return [folder / name for name in SCORE_FILES]
 
 
 def write_comparison(
@@ -183,17 +187,17 @@ def write_comparison(
         return []
     make_output_folder(folder)
     one, two = scores
-    paths = [folder / "comparison.json", folder / "comparison.html"]
-    with atomic_path(paths[0]) as aside:
+    with atomic_files(folder, _COMPARISON_FILES) as aside:
+        table, page = (aside / name for name in _COMPARISON_FILES)
         both = {name: s.as_dict() for name, s in zip(names, scores, strict=True)}
-        aside.write_text(json.dumps({**about, "scores": both}, indent=1) + "\n")
-    write_comparison_report(
-        paths[1],
-        classes=one.classes,
-        results=(one.results, two.results),
-        about={"A": names[0], "B": names[1], **about},
-    )
-    return paths
+        table.write_text(json.dumps({**MADE_BY, **about, "scores": both}, indent=1) + "\n")
+        write_comparison_report(
+            page,
+            classes=one.classes,
+            results=(one.results, two.results),
+            about={"A": names[0], "B": names[1], **about},
+        )
+    return [folder / name for name in _COMPARISON_FILES]
 
 
 def describe(predictions: Predictions) -> dict[str, str]:

@@ -14,6 +14,7 @@ from PIL import ImageDraw, ImageFont
 from megavid.core.annotations import Annotations
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
+from megavid.core.ownership import picture_marks
 from megavid.engine.report import error_marks, read_frame
 from megavid.engine.score import Scores
 from megavid.evaluation.errors import Errors, find_errors
@@ -81,7 +82,7 @@ class SideBySide:
         """
         rows = [self.draw(frame) for frame in self._telling_frames()]
         with atomic_path(path) as aside:
-            PIL.Image.fromarray(np.concatenate(rows)).save(aside, "PNG")
+            PIL.Image.fromarray(np.concatenate(rows)).save(aside, "PNG", **picture_marks())
 
     def _telling_frames(self) -> Sequence[int]:
         errors: list[NDArray[np.int64]] = [e.per_frame.sum(axis=1) for e in self._errors.values()]

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
+from megavid.core.ownership import PNG_METADATA
 
 LOG = "log.jsonl"
 CURVES = "curves.png"
@@ -167,7 +168,7 @@ def write_curves(folder: Path) -> Path:
         axes.grid(alpha=0.3)
     path = folder / CURVES
     with atomic_path(path) as aside:
-        figure.savefig(aside, dpi=100)
+        figure.savefig(aside, dpi=100, metadata=PNG_METADATA)
     return path
 
 

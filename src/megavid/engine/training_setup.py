@@ -17,6 +17,7 @@ from megavid.convert.start import Loaded, load_backbone, load_flow, load_from_de
 from megavid.core.config import read_mapping, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.ownership import MADE_BY, anything
 from megavid.detection.detector import VideoDetector
 from megavid.engine.checkpoint import (
     Checkpoint,
@@ -215,7 +216,7 @@ def prepare_run(folder: Path, ranks: Ranks, *, resume: bool) -> None:
         make_output_folder(checkpoints)
         remove_unfinished(checkpoints)
         if launch is not None:
-            with atomic_path(checkpoints / LAUNCH) as aside:
+            with atomic_path(checkpoints / LAUNCH, ours=anything) as aside:
                 aside.write_text(launch)
         (checkpoints / name).touch()
     name = ranks.agree(name)
@@ -240,7 +241,7 @@ def write_recipe(folder: Path, recipe: Recipe) -> None:
         InputError: It cannot be written.
     """
     with atomic_path(folder / RECIPE) as aside:
-        aside.write_text(json.dumps(recipe.model_dump(mode="json"), indent=1) + "\n")
+        aside.write_text(json.dumps(MADE_BY | recipe.model_dump(mode="json"), indent=1) + "\n")
 
 
 def newest_checkpoint(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint | None:

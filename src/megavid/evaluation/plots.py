@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from megavid.core.files import atomic_path
+from megavid.core.ownership import PNG_METADATA
 from megavid.evaluation.scoring import AveragePrecision, Curve
 
 COLORS = {"all": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
@@ -29,7 +30,7 @@ def plot_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[st
         InputError: The file cannot be written.
     """
     with atomic_path(path) as aside:
-        draw_pr_curves(results, classes).savefig(aside, dpi=110)
+        draw_pr_curves(results, classes).savefig(aside, dpi=110, metadata=PNG_METADATA)
 
 
 def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:

@@ -17,6 +17,7 @@ from av.video.stream import VideoStream
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Image, check_image
+from megavid.core.ownership import MOVIE_COMMENT
 from megavid.video.decode import reason
 
 MIN_TICKS = 90_000
@@ -76,6 +77,7 @@ class VideoWriter:
             self._container = av.open(
                 f"file:{path}", mode="w", format="mp4", options={"movflags": "+faststart"}
             )
+            self._container.metadata["comment"] = MOVIE_COMMENT
             self._stream = self._add_stream(rate, pixel_aspect)
             self._container.start_encoding()
         except (av.FFmpegError, OSError) as error:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
-import shutil
+import os
+import re
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -14,7 +15,9 @@ import PIL.Image
 
 from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.files import atomic_path, remove_leftovers
+from megavid.core.locks import LOCK, locked_folder
+from megavid.core.processes import end_with_parent
 from megavid.core.ranges import MOST_SEED, check_range
 from megavid.data.generated.camera import VideoFrame, film
 from megavid.data.generated.scene import CLASSES
@@ -26,6 +29,13 @@ _MOST_FRAMES, _MOST_SIDE = 999_999, 4096
 """Videos and frames have six digits in their names; what is larger than 4K needs much memory to be drawn."""
 
 _UNFINISHED = ".unfinished"
+_WRITTEN = re.compile(
+    rf"(Data|Annotations)/VID/(train|val)/\d{{4,}}_\d{{6,}}/\d{{6,}}\.(JPEG|xml)|{re.escape(str(CLASSES_FILE))}"
+)
+"""Names of the files of a set, as seen from its folder."""
+
+_MADE = re.compile(r"(Data|Annotations)(/VID(/(train|val)(/\d{4,}_\d{6,})?)?)?|ImageSets")
+"""Names of its folders."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +79,8 @@ def write_generated_set(
     """Write JPEG images, XML annotations with track ids and the names of the classes.
 
     Args:
-        folder: Made if missing; must be empty. A set that was broken off has a file `.unfinished` in it.
+        folder: Made if missing; must be empty. A set that was broken off has a file `.unfinished` in it, and
+            what it had written is removed.
         config: What to write.
         workers: Processes; as many as there are cores by default.
         progress: Called with the number of videos done.
@@ -77,12 +88,22 @@ def write_generated_set(
     Raises:
         InputError: The folder is not empty or cannot be written to.
     """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
+    with locked_folder(folder):
+        _write_all(folder, config, workers, progress)
+
+
+def _write_all(
+    folder: Path, config: GeneratedSet, workers: int | None, progress: Callable[[int], None]
+) -> None:
     mark = folder / _UNFINISHED
     try:
         if mark.exists():
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
+            _remove_unfinished(folder)
+        if any(path.name not in {LOCK, _UNFINISHED} or path.is_symlink() for path in folder.iterdir()):
             raise InputError(f"{folder}: expected an empty folder or none")
         mark.touch()
         (folder / CLASSES_FILE).parent.mkdir(parents=True)
@@ -91,7 +112,8 @@ def write_generated_set(
     with atomic_path(folder / CLASSES_FILE) as aside:
         aside.write_text("".join(f"{name}\n" for name in CLASSES))
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers or usable_cores(), mp_context=context) as pool:
+    count = min(workers or usable_cores(), config.videos)
+    with ProcessPoolExecutor(count, mp_context=context, initializer=end_with_parent) as pool:
         jobs = [pool.submit(_write_video, folder, config, video) for video in range(config.videos)]
         try:
             for done, job in enumerate(jobs, 1):
@@ -101,6 +123,18 @@ def write_generated_set(
             pool.shutdown(cancel_futures=True)
             raise
     mark.unlink()
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what a run that was broken off has written, and the folders that are empty then."""
+    remove_leftovers((folder / CLASSES_FILE).parent)
+    for place, _, names in os.walk(folder, topdown=False):  # links are not followed
+        where = Path(place)
+        for name in names:
+            if _WRITTEN.fullmatch((where / name).relative_to(folder).as_posix()):
+                (where / name).unlink()
+        if _MADE.fullmatch(where.relative_to(folder).as_posix()) and not any(where.iterdir()):
+            where.rmdir()
 
 
 def _write_video(folder: Path, config: GeneratedSet, video: int) -> None:

@@ -1,0 +1,145 @@
+"""Locks of folders: one run at a time writes to an output folder."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import logging
+import os
+import socket
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from megavid.core.errors import InputError
+
+logger = logging.getLogger(__name__)
+
+LOCK = ".megavid.lock"
+"""Name of the file in a folder that says who writes there; it is removed in the end."""
+
+_LONGEST = 4096  # bytes
+
+_held: set[tuple[int, int]] = set()
+_guard = threading.Lock()
+
+
+@contextmanager
+def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
+    """Hold a folder, so that no other run can write to it at the same time.
+
+    The file `LOCK` in it names the run's host and process. The operating system holds the lock itself, and
+    gives it up when the process ends, however that ends: what a killed run of this host left is taken over.
+    A file that another host left is not, since whether its process runs cannot be known for every kind of
+    shared disk.
+
+    Args:
+        folder: The output folder; it exists.
+        launch: What all processes have in common that start one another again, such as those of one
+            `torchrun`; they take over from each other on any host.
+
+    Raises:
+        InputError: Another run holds the folder, or did on another host when it was killed.
+    """
+    path = folder.absolute() / LOCK
+    key = _identity(folder)
+    with _guard:
+        if key in _held:
+            raise InputError(f"{folder}: another run of this process writes to it; choose another folder")
+        handle = _take(path, folder, launch)
+        _held.add(key)
+    try:
+        yield
+    finally:
+        with _guard:
+            _held.discard(key)
+            if _is_at(handle, path):
+                path.unlink(missing_ok=True)
+            os.close(handle)
+
+
+def _take(path: Path, folder: Path, launch: str | None) -> int:
+    """Open the lock's file, locked; its handle."""
+    try:
+        while True:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
+            try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise InputError(f"{path}: expected a file, this is none; remove it")
+                _lock(handle, path, folder)
+                if not _is_at(handle, path):  # its owner has just removed it
+                    os.close(handle)
+                    continue
+                _refuse_other_host(handle, path, folder, launch)
+                _write_owner(handle, launch)
+            except BaseException:
+                os.close(handle)
+                raise
+            return handle
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written: {error.strerror}") from error
+
+
+def _lock(handle: int, path: Path, folder: Path) -> None:
+    try:
+        fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError) as error:
+        owner = _read_owner(handle)
+        raise InputError(
+            f"{folder}: another run writes to it{_describe(owner)}; wait for it, or choose another folder"
+        ) from error
+    except OSError as error:  # a file system without locks
+        logger.warning("%s: cannot be locked (%s); see that no other run writes there", path, error.strerror)
+
+
+def _refuse_other_host(handle: int, path: Path, folder: Path, launch: str | None) -> None:
+    owner = _read_owner(handle)
+    same_launch = launch is not None and owner.get("launch") == launch
+    if owner.get("host") in (None, socket.gethostname()) or same_launch:
+        return
+    raise InputError(
+        f"{folder}: another run writes to it{_describe(owner)}; if that run is no more, remove {path}"
+    )
+
+
+def _write_owner(handle: int, launch: str | None) -> None:
+    since = datetime.now().astimezone().isoformat(timespec="seconds")
+    owner = {"host": socket.gethostname(), "pid": os.getpid(), "since": since, "launch": launch}
+    os.ftruncate(handle, 0)
+    os.pwrite(handle, json.dumps(owner).encode(), 0)
+
+
+def _read_owner(handle: int) -> dict[str, Any]:
+    """What the file says; nothing where it was not written to its end."""
+    try:
+        owner = json.loads(os.pread(handle, _LONGEST, 0))
+    except (ValueError, RecursionError):
+        return {}
+    return owner if isinstance(owner, dict) else {}
+
+
+def _describe(owner: dict[str, Any]) -> str:
+    if not owner:
+        return ""
+    return f" (process {owner.get('pid')} on {owner.get('host')}, since {owner.get('since')})"
+
+
+def _identity(folder: Path) -> tuple[int, int]:
+    try:
+        about = folder.stat()
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
+    return about.st_dev, about.st_ino
+
+
+def _is_at(handle: int, path: Path) -> bool:
+    """Whether the file that is open is the one at a path."""
+    try:
+        there, here = path.lstat(), os.fstat(handle)
+    except OSError:
+        return False
+    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
