@@ -129,7 +129,7 @@ class Check:
         with progress("images", unit="images") as meter:
             problems.found += check_annotations(annotations, progress=meter.update)
         for note in problems.notes:
-            print(printable(note))
+            print(printable(note, limit=400))
         for problem in problems.found:
             print(f"{problem.kind}: {problem}")
         counts = problems.counts()

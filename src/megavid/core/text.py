@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 def printable(text: str, *, limit: int = 120) -> str:
     r"""Return text on one line, without anything that a terminal would act on.
@@ -20,6 +22,17 @@ def printable(text: str, *, limit: int = 120) -> str:
     cut = text[: limit + 1]
     safe = "".join(map(_safe, cut))
     return safe if len(text) <= limit and len(safe) <= limit else f"{safe[: limit - 3]}..."
+
+
+def listed(names: Sequence[str], *, most: int = 20) -> str:
+    """Return names separated by commas, for a message; only the first of many.
+
+    Examples:
+        >>> listed(["fox", "badger", "boar"], most=2)
+        'fox, badger and 1 more'
+    """
+    rest = len(names) - most
+    return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _safe(character: str) -> str:

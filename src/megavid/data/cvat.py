@@ -2,45 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from itertools import zip_longest
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from xml.etree import ElementTree
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
-from megavid.data.media import find_media
+from megavid.core.text import listed
+from megavid.data.cvat_file import Export, Shape, Task, Track, is_export, read_export
+from megavid.data.cvat_tracks import box_around, check_frames, count_filled, fill_track
+from megavid.data.cvat_videos import CvatVideo, find_videos
+from megavid.data.frame_names import match_frames
+from megavid.data.media import LONGEST_VIDEO
 
-_Corners = tuple[float, float, float, float]
+MOST_FILLED = 1_000_000
+"""The most boxes that a data set may leave out. CVAT's own exports leave out none."""
 
-
-@dataclass(frozen=True)
-class _Shape:
-    """A box of a track at a frame; `outside`: the object is not there from here on."""
-
-    frame: int
-    corners: _Corners
-    outside: bool
-    occluded: bool
-    drawn: bool  # by a person; else between two that were
+MOST_FRAMES = 5_000_000
+"""The most frames of a data set that are taken on its word."""
 
 
 def is_cvat(path: Path) -> bool:
-    """Whether it is an XML file of CVAT's, or a folder with such files."""
-    files = sorted(path.glob("*.xml")) if path.is_dir() else [path] if path.suffix.lower() == ".xml" else []
-    return any(_starts_as_cvat(file) for file in files[:1])
+    """Whether it is an export of CVAT's, XML or a zip, or a folder with such files."""
+    return bool(_exports(path)) if path.is_dir() else is_export(path)
 
 
 def read_cvat(
     path: Path, *, images: Path | None = None, classes: Sequence[str] | None = None, problems: Problems
 ) -> Annotations:
-    """Read an XML file, or a folder of them, each of which is a video.
+    """Read an XML file, a zip as downloaded, or a folder of them. Each task in them is a video.
 
-    The frames are looked for beside the file: a video of its name, or a folder of images of its name or
-    called `images`. Where the file leaves out frames of a track, its box moves evenly from one to the next,
-    as in CVAT; such boxes, and those that CVAT marks so, are `generated`.
+    In a folder these are its XML files and every `annotations.xml` in folders of it, or else its zips.
+
+    The frames are looked for beside the file: a video or a folder of images called as the file is, or as CVAT
+    calls its source; else a folder `images`. Images are matched to frames as `megavid.data.frame_names` says;
+    frames that have neither an image nor a box are left out, since frames can be deleted in CVAT.
+
+    Where the file leaves out frames of a track, its box moves evenly from one to the next, as in CVAT; such
+    boxes, and those that CVAT marks so, are `generated`. Of a turned box, the box around it is taken.
 
     Args:
         path: The file or folder.
@@ -49,132 +48,131 @@ def read_cvat(
         problems: Where shapes go that make no sense, and objects of other classes.
 
     Raises:
-        InputError: A file is missing, broken or something else; or see `problems`.
+        InputError: A file is missing, broken or something else, or images cannot be matched to frames; or see
+            `problems`.
     """
-    files = sorted(path.glob("*.xml")) if path.is_dir() else [path]
-    trees = {file: _parse(file) for file in files}
-    names = dict.fromkeys(name for tree in trees.values() for name in _labels(tree))
+    files = _exports(path) if path.is_dir() else [path]
+    if not files:
+        raise InputError(f"{path}: expected a file of CVAT's in it, .xml or .zip")
+    exports = [read_export(file, problems) for file in files]
+    for export in exports:
+        _check_tasks(export, problems)
+    names = classes or dict.fromkeys(name for export in exports for name in export.labels)
     root = (images or (path if path.is_dir() else path.parent)).absolute()
-    builder = AnnotationBuilder(tuple(classes or names), root=root)
-    for file, tree in trees.items():
-        _read_video(file, tree, root, builder, problems)
-    return builder.build()
+    reader = _Reader(AnnotationBuilder(tuple(names), root=root), problems)
+    for video in find_videos(exports, path, images):
+        reader.read(video)
+    return reader.builder.build()
 
 
-def _read_video(
-    file: Path, tree: ElementTree.Element, root: Path, builder: AnnotationBuilder, problems: Problems
-) -> None:
-    try:
-        width, height = (int(_meta(tree, f"original_size/{side}") or 0) for side in ("width", "height"))
-        first, size = (int(_meta(tree, key) or 0) for key in ("start_frame", "size"))
-    except ValueError as error:
-        raise InputError(f"{file}: expected whole numbers in meta: {error}") from error
-    boxes: dict[int, list[tuple[_Shape, int, int]]] = {}
-    for number, track in enumerate(tree.iter("track")):
-        where = f"{file}, track {track.get('id', number)}"
-        label = track.get("label", "")
-        if label not in builder.classes:
-            problems.add(
-                Kind.UNKNOWN_CLASS, where, f"expected one of {', '.join(builder.classes)}, got {label!r}"
-            )
-            continue
-        for shape in _filled(_shapes(track, where, problems)):
-            boxes.setdefault(shape.frame, []).append((shape, builder.classes.index(label), number))
-    media = find_media(root, file.stem)
-    size = size or max([*boxes, first - 1]) - first + 1
-    builder.video(file.stem, source=media.source)
-    for place in range(size):
-        frame = first + place
-        name = media.files[frame] if frame < len(media.files) else None
-        builder.frame(frame, file=name, width=width, height=height)
-        for shape, label_number, number in boxes.pop(frame, ()):
-            builder.box(
-                *shape.corners,
-                label=label_number,
-                track=number,
-                occluded=shape.occluded,
-                generated=not shape.drawn,
-            )
-    for frame, shapes in sorted(boxes.items()):
-        where = f"{file}, track {shapes[0][2]}"
-        problems.add(Kind.BAD_ROW, where, f"expected frames {first} to {first + size - 1}, got {frame}")
+def _exports(folder: Path) -> list[Path]:
+    """The files of CVAT's in a folder."""
+    found = [*sorted(folder.glob("*.xml")), *sorted(folder.glob("*/annotations.xml"))]
+    return [file for file in found if is_export(file)] or [
+        file for file in sorted(folder.glob("*.zip")) if is_export(file)
+    ]
 
 
-def _shapes(track: ElementTree.Element, where: str, problems: Problems) -> list[_Shape]:
-    shapes = {}
-    others = sorted({child.tag for child in track} - {"box", "attribute"})
-    if others:
-        problems.add(Kind.BAD_ROW, where, f"expected boxes, got {', '.join(others)}")
-    for box in track.iter("box"):
-        try:
-            frame = int(box.attrib["frame"])
-            x1, y1, x2, y2 = (float(box.attrib[key]) for key in ("xtl", "ytl", "xbr", "ybr"))
-        except (KeyError, ValueError) as error:
-            problems.add(Kind.BAD_ROW, where, f"expected a box with frame, xtl, ytl, xbr, ybr: {error}")
-            continue
-        outside = box.get("outside") == "1"
-        if not outside and not (x2 > x1 and y2 > y1):
-            message = f"frame {frame}: expected xtl < xbr and ytl < ybr, got {x1:g}, {y1:g}, {x2:g}, {y2:g}"
-            problems.add(Kind.INVERTED, where, message)
-        elif frame in shapes:
-            problems.add(Kind.DUPLICATE_BOX, where, f"has two boxes in frame {frame}")
+class _Reader:
+    """Adds videos to a table."""
+
+    def __init__(self, builder: AnnotationBuilder, problems: Problems) -> None:
+        self.builder, self._problems = builder, problems
+        self._frames = self._filled = 0
+
+    def read(self, video: CvatVideo) -> None:
+        tracks = self._tracks(video.export, video.task)
+        frames = _frames(video.task, tracks.values())
+        files = self._match(video, frames)
+        there = [frame for frame in frames if frame in files] if files else frames
+        tracks = {n: check_frames(track, frames, self._problems) for n, track in tracks.items()}
+        self._check_room(video, len(frames), count_filled(tracks.values(), there))
+        boxes: dict[int, list[tuple[int, Shape]]] = {}
+        for number, track in tracks.items():
+            for shape in fill_track(track, there):
+                boxes.setdefault(shape.frame, []).append((number, shape))
+        kept = [frame for frame in frames if frame in files or frame in boxes] if files else frames
+        self._note_boxes(video, boxes, len(frames) - len(kept))
+        self.builder.video(video.name, source=video.media.source)
+        for frame in kept:
+            width, height = video.task.width, video.task.height
+            self.builder.frame(frame, file=files.get(frame), width=width, height=height)
+            for number, shape in boxes.get(frame, ()):
+                self.builder.box(
+                    *box_around(shape),
+                    label=self.builder.classes.index(tracks[number].label),
+                    track=number,
+                    occluded=shape.occluded,
+                    generated=not shape.drawn,
+                )
+
+    def _tracks(self, export: Export, task: Task) -> dict[int, Track]:
+        """The tracks of a task that have a known class, by their numbers in the file."""
+        kept = {}
+        for number, track in enumerate(export.tracks):
+            if len(export.tasks) > 1 and track.task != task.number:
+                continue
+            if track.label in self.builder.classes:
+                kept[number] = track
+            else:
+                message = f"expected one of {listed(self.builder.classes)}, got {track.label!r}"
+                self._problems.add(Kind.UNKNOWN_CLASS, track.where, message)
+        return kept
+
+    def _match(self, video: CvatVideo, frames: Sequence[int]) -> dict[int, str]:
+        """The image of each frame that has one; a word to the user about it."""
+        media = video.media
+        if media.files and frames:
+            matched = match_frames(media.files, frames, where=video.export.path)
+            others = len(matched.files) - len(set(frames).intersection(matched.files))
+            rest = f"; {others} images are no frames of the task" if others else ""
+            self._problems.note(video.name, f"{matched.how}{rest}")
+            return matched.files
+        span = f"frames {frames[0]} to {frames[-1]} ({len(frames)})" if frames else "no frames"
+        if media.source:
+            self._problems.note(video.name, f"{span} in {media.source}, by their numbers in the video")
         else:
-            shapes[frame] = _Shape(
-                frame,
-                (x1, y1, x2, y2),
-                outside,
-                box.get("occluded") == "1",
-                box.get("keyframe", "1") == "1",
-            )
-    return [shapes[frame] for frame in sorted(shapes)]
+            self._problems.note(video.name, video.missing)
+        return {}
+
+    def _check_room(self, video: CvatVideo, frames: int, filled: int) -> None:
+        """Check that there are not too many frames and boxes that no file holds."""
+        self._frames += frames
+        self._filled += filled
+        for count, most, what in (
+            (self._frames, MOST_FRAMES, "frames"),
+            (self._filled, MOST_FILLED, "boxes between those in the file"),
+        ):
+            if count > most:
+                raise InputError(f"{video.export.path}: expected at most {most} {what}, got {count}")
+
+    def _note_boxes(
+        self, video: CvatVideo, boxes: Mapping[int, Sequence[tuple[int, Shape]]], deleted: int
+    ) -> None:
+        rotated = sum(bool(shape.rotation) for shapes in boxes.values() for _, shape in shapes)
+        if rotated:
+            self._problems.note(video.name, f"{rotated} boxes are turned: the boxes around them are taken")
+        if deleted:
+            self._problems.note(video.name, f"{deleted} frames without image and boxes are left out")
 
 
-def _filled(shapes: Sequence[_Shape]) -> Iterator[_Shape]:
-    """The boxes that are there, and those between them that the file leaves out."""
-    for shape, following in zip_longest(shapes, shapes[1:]):
-        if shape.outside:
-            continue
-        yield shape
-        if following is None:
-            continue
-        steps = following.frame - shape.frame
-        # Up to a frame where the object is gone, it stays where it was.
-        target = shape.corners if following.outside else following.corners
-        for step in range(1, steps):
-            part = step / steps
-            moved = [a + (b - a) * part for a, b in zip(shape.corners, target, strict=True)]
-            corners = (moved[0], moved[1], moved[2], moved[3])
-            yield _Shape(shape.frame + step, corners, False, shape.occluded, False)
+def _frames(task: Task, tracks: Iterable[Track]) -> range:
+    """The frames of a task; up to the last box where the file does not say how many there are."""
+    size = task.size
+    if size is None:
+        last = max((s.frame for t in tracks for s in t.shapes if not s.outside), default=task.first - 1)
+        size = min((last - task.first) // task.step + 1, LONGEST_VIDEO)
+    return range(task.first, task.first + size * task.step, task.step)
 
 
-def _labels(tree: ElementTree.Element) -> list[str]:
-    listed = [name for name in (label.findtext("name") for label in tree.iter("label")) if name]
-    return listed or list(dict.fromkeys(track.get("label", "") for track in tree.iter("track")))
-
-
-def _meta(tree: ElementTree.Element, key: str) -> str | None:
-    for kind in ("task", "job", "project"):
-        text = tree.findtext(f"meta/{kind}/{key}")
-        if text:
-            return text.strip()
-    return None
-
-
-def _parse(path: Path) -> ElementTree.Element:
-    try:
-        tree = ElementTree.fromstring(path.read_bytes())
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except ElementTree.ParseError as error:
-        raise InputError(f"{path}: expected XML: {error}") from error
-    if tree.tag != "annotations" or tree.find("image") is not None:
-        raise InputError(f'{path}: expected the export "CVAT for video 1.1", with tracks')
-    return tree
-
-
-def _starts_as_cvat(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return b"<annotations" in file.read(500)
-    except OSError:
-        return False
+def _check_tasks(export: Export, problems: Problems) -> None:
+    """Check that tracks say which of several tasks they are of."""
+    ids = [task.number for task in export.tasks]
+    if len(ids) == 1:
+        return
+    if len(set(ids)) < len(ids):
+        raise InputError(f"{export.path}: expected tasks with ids that differ, got {listed(ids)}")
+    for track in export.tracks:
+        if track.task not in ids:
+            message = f"expected task_id to be one of {listed(ids)}, got {track.task or 'none'}"
+            problems.add(Kind.BAD_ROW, track.where, message)

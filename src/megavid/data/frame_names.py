@@ -197,6 +197,8 @@ def _are_frames(numbers: Sequence[int], frames: Sequence[int], first: int) -> bo
 
     Not where they look as if images are counted from one more, nor where few frames have an image.
     """
+    if not frames:
+        return True
     if first == 0 and numbers[0] == 1 != frames[0]:  # as most tools count the images that they write
         return False
     there = set(numbers).intersection(frames)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath, PureWindowsPath
 
+from megavid.core.errors import InputError
 from megavid.core.images import image_files
+from megavid.core.text import listed
+from megavid.video.probe import VIDEO_SUFFIXES
 
-VIDEOS = (".mp4", ".avi", ".mov", ".mkv", ".webm", ".m4v", ".mpg")
+LONGEST_VIDEO = 1_000_000
+"""The most frames of a video that annotations may speak of: eleven hours at 25 frames a second."""
+
+LARGEST_COORDINATE = 10_000_000.0
+"""The most pixels of a box's corner or side; larger images cannot be read anyway."""
+
+LARGEST_SIDE = 1_000_000
+"""The most pixels of an image's width or height."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +35,69 @@ class Media:
     files: tuple[str, ...] = ()
 
 
-def find_media(root: Path, name: str) -> Media:
-    """A video of this name in a folder, or a folder of images of this name or called `images`; or nothing."""
-    for path in sorted(root.glob("*")):
-        if path.stem == name and path.suffix.lower() in VIDEOS:
-            return Media(source=path.name)
-    for folder in (root / name, root / "images" / name, root / "images"):
-        files = image_files(folder.iterdir()) if folder.is_dir() else []
+def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) -> Media:
+    """Find a video or a folder of images by its name.
+
+    In this order: a video of one of the names; a folder of images of one of the names, also in `images`; and
+    if there is only one video to find, the images in `images`.
+
+    Args:
+        folder: Where to look.
+        names: Names of the video, with or without a suffix, the best first.
+        root: The folder that the result is relative to.
+        only: Whether no other video is looked for there.
+
+    Raises:
+        InputError: There are several videos of a name.
+    """
+    videos = _videos(folder)
+    for name in names:
+        found = [path for path in videos if path.stem == _stem(name)]
+        found = [path for path in found if path.name in names] or found
+        if len(found) > 1:
+            there = listed([path.name for path in found])
+            raise InputError(f"{folder}: expected one video called {_stem(name)}, got {there}")
+        if found:
+            return Media(source=_relative(found[0], root))
+    places = [top / _stem(name) for name in names for top in (folder, folder / "images")]
+    for images in [*places, *([folder / "images"] if only else [])]:
+        files = image_files(images.iterdir()) if images.is_dir() else []
         if files:
-            return Media(files=tuple(file.relative_to(root).as_posix() for file in files))
+            return Media(files=tuple(_relative(file, root) for file in files))
     return Media()
+
+
+def find_only_video(folder: Path, *, root: Path) -> Media:
+    """Find the video of a folder that has just one, whatever it is called; else nothing."""
+    videos = _videos(folder)
+    return Media(source=_relative(videos[0], root)) if len(videos) == 1 else Media()
+
+
+def describe_missing(folder: Path, names: Sequence[str]) -> str:
+    """Say what `find_media` looked for in vain, and what is there instead."""
+    there = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+    wanted = " or ".join(dict.fromkeys(_stem(name) for name in names))
+    return (
+        f"no images found: expected a video or a folder of images called {wanted} in {folder}, "
+        f"which has {listed(there, most=5) or 'nothing'}"
+    )
+
+
+def base_name(path: str) -> str:
+    """Return the last part of a path as another computer wrote it, with slashes or backslashes."""
+    name = PureWindowsPath(path.strip()).name
+    return "" if name == ".." else name
+
+
+def _videos(folder: Path) -> list[Path]:
+    paths = sorted(path for path in folder.glob("*") if not path.name.startswith("."))
+    return [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+
+
+def _stem(name: str) -> str:
+    """The name without a suffix of videos."""
+    return PurePath(name).stem if PurePath(name).suffix.lower() in VIDEO_SUFFIXES else name
+
+
+def _relative(path: Path, root: Path) -> str:
+    return PurePath(os.path.relpath(path, root)).as_posix()

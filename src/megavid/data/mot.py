@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import configparser
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.images import image_files
+from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
-from megavid.data.media import find_media
+from megavid.core.text import listed
+from megavid.data.frame_names import match_frames
+from megavid.data.media import LARGEST_SIDE, LONGEST_VIDEO, Media, find_media
+from megavid.data.mot_rows import Rows, read_rows
 
 CLASSES = (
     "pedestrian",
@@ -32,6 +38,23 @@ CLASSES = (
 _HALF = 0.5
 """An object of which less is to be seen counts as occluded."""
 
+_CHALLENGE = re.compile(r"MOT(16|17|20)\b")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sequence:
+    """A sequence: its files, what `seqinfo.ini` says (0 where it doesn't), and its rows."""
+
+    name: str
+    folder: Path
+    truth: Path
+    title: str
+    images: Path
+    suffix: str
+    width: int
+    height: int
+    length: int
+
 
 def is_mot(path: Path) -> bool:
     """Whether it is a sequence with `gt/gt.txt`, a folder of such, or a gt.txt."""
@@ -43,22 +66,35 @@ def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Prob
 
     Frames count from 1 in the file, and so do pixels; here both count from 0. Objects that are not to be
     considered (seventh column 0) are difficult, those less than half visible (ninth column) are occluded.
+    Images are matched to frames as `megavid.data.frame_names` says.
+
+    Classes are named by `gt/labels.txt` where there is one, as label tools write it; else by `classes`; else
+    they are MOT16's where the sequence is of MOT16, MOT17 or MOT20. A sequence without classes, or with no
+    other than 1, has pedestrians. Ten columns are those of MOT15, which has world coordinates for classes.
 
     Args:
         path: A sequence, a folder of sequences, or a gt.txt.
-        classes: Names of the classes 1, 2, ...; None for MOT16's. Rows without a class have the first.
+        classes: Names of the classes 1, 2, ..., or where `labels.txt` names them, in the order of their
+            labels. Rows without a class have the first.
         problems: Where lines go that make no sense.
 
     Raises:
-        InputError: There is no sequence; or see `problems`.
+        InputError: There is no sequence, nothing names the classes, or images cannot be matched to frames; or
+            see `problems`.
     """
-    sequences = _sequences(path)
-    if not sequences:
+    found = _sequences(path)
+    if not found:
         raise InputError(f"{path}: expected gt/gt.txt in it or in its folders")
     root = (path if path.is_dir() else path.parent).absolute()
-    builder = AnnotationBuilder(tuple(classes or CLASSES), root=root)
-    for name, folder, truth in sequences:
-        _read_sequence(builder, name, folder.absolute(), truth, problems)
+    read = []
+    for name, folder, truth in found:
+        sequence = _describe(name, folder.absolute(), truth)
+        rows = read_rows(truth, problems)
+        read.append((sequence, rows, _class_names(sequence, rows, classes)))
+    names = tuple(classes or dict.fromkeys(name for *_, names in read for name in names))
+    builder = AnnotationBuilder(names, root=root)
+    for sequence, rows, named in read:
+        _add_sequence(builder, sequence, rows, named, problems)
     return builder.build()
 
 
@@ -72,72 +108,128 @@ def _sequences(path: Path) -> list[tuple[str, Path, Path]]:
     return [(file.parents[1].relative_to(path).as_posix(), file.parents[1], file) for file in files]
 
 
-def _read_sequence(
-    builder: AnnotationBuilder, name: str, folder: Path, truth: Path, problems: Problems
-) -> None:
-    root = builder.root
+def _describe(name: str, folder: Path, truth: Path) -> _Sequence:
     info = configparser.ConfigParser(interpolation=None)
+    path = folder / "seqinfo.ini"
     try:
-        info.read(folder / "seqinfo.ini", "utf-8-sig")
+        if path.exists():
+            info.read_string(read_text(path))
         about = info["Sequence"] if info.has_section("Sequence") else {}
         width, height, length = (int(about.get(key, 0)) for key in ("imWidth", "imHeight", "seqLength"))
     except (configparser.Error, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise InputError(f"{folder / 'seqinfo.ini'}: expected a sequence's description: {reason}") from error
-    images = folder / about.get("imDir", "img1")
-    files = [f.relative_to(root).as_posix() for f in image_files(images.iterdir())] if images.is_dir() else []
-    source = "" if files else find_media(folder.parent, folder.name).source
-    if source:
-        source = (folder.parent / source).relative_to(root).as_posix() if folder != root else f"../{source}"
-    rows = _rows(builder, truth, problems)
-    builder.video(name, source=source)
-    for number in range(max(length, len(files), max(rows, default=-1) + 1)):
-        file = files[number] if number < len(files) else None
-        builder.frame(number, file=file, width=width, height=height)
-        for box, label, track, occluded, difficult in rows.get(number, ()):
-            builder.box(*box, label=label, track=track, occluded=occluded, difficult=difficult)
+        raise InputError(f"{path}: expected a sequence's description: {error}") from error
+    for key, value, most in (
+        ("imWidth", width, LARGEST_SIDE),
+        ("imHeight", height, LARGEST_SIDE),
+        ("seqLength", length, LONGEST_VIDEO),
+    ):
+        if not 0 <= value <= most:
+            raise InputError(f"{path}: {key}: expected a number up to {most}, got {value}")
+    images = about.get("imDir") or "img1"
+    if Path(images).is_absolute() or ".." in Path(images).parts:
+        raise InputError(f"{path}: imDir: expected a folder in the sequence's, got {images!r}")
+    return _Sequence(
+        name=name,
+        folder=folder,
+        truth=truth,
+        title=about.get("name", ""),
+        images=folder / images,
+        suffix=about.get("imExt", "").lower(),
+        width=width,
+        height=height,
+        length=length,
+    )
 
 
-_Row = tuple[tuple[float, float, float, float], int, int, bool, bool]
-"""Box, label, track, occluded, difficult."""
-
-
-def _rows(builder: AnnotationBuilder, truth: Path, problems: Problems) -> dict[int, list[_Row]]:
-    """The objects of each frame, from 0."""
-    try:
-        lines = truth.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{truth}: cannot be read: {error}") from error
-    rows: dict[int, list[_Row]] = {}
-    seen: set[tuple[int, int]] = set()
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        where = f"{truth}, line {number}"
-        try:
-            values = [float(value) for value in line.split(",")]
-            frame, track = int(values[0]) - 1, int(values[1])
-            x, y, width, height = values[2:6]
-        except (ValueError, IndexError):
-            expected = "expected frame, id, left, top, width, height and perhaps more numbers"
-            problems.add(Kind.BAD_ROW, where, f"{expected}, got {line.strip()!r}")
-            continue
-        considered, label, visible = (
-            values[i] if len(values) > i else default for i, default in ((6, 1), (7, 1), (8, 1))
+def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None) -> tuple[str, ...]:
+    """The names of the classes 1, 2, ... of a sequence; the first is that of rows without a class."""
+    listing = sequence.truth.parent / "labels.txt"
+    if listing.exists():
+        names = tuple(line.strip() for line in read_text(listing).splitlines() if line.strip())
+        if not names or len(set(names)) < len(names):
+            raise InputError(f"{listing}: expected a name of a class in each line, each once")
+        return names
+    largest = max((row.label for row in rows.rows), default=0)
+    if classes is not None:
+        names = tuple(classes)
+    elif any(_CHALLENGE.match(name) for name in (sequence.title, sequence.folder.name)):
+        names = CLASSES
+    elif largest <= 1:
+        names = CLASSES[:1]
+    else:
+        raise InputError(
+            f"{sequence.truth}: expected --classes or a file labels.txt beside it to name the classes up to "
+            f"{largest}, since the sequence is none of MOT16, MOT17 or MOT20"
         )
-        label = max(int(label), 1) if len(builder.classes) == 1 else int(label)
-        if frame < 0:
-            problems.add(Kind.BAD_ROW, where, f"expected a frame from 1, got {frame + 1}")
-        elif not 1 <= label <= len(builder.classes):
-            message = f"expected a class from 1 to {len(builder.classes)}, got {label}"
+    if rows.unclear and len(names) > 1:
+        raise InputError(
+            f"{sequence.truth}: expected world coordinates or -1 in the last three of ten columns, as in "
+            "MOT15, got whole numbers in the eighth; if they are classes, leave nine columns"
+        )
+    return names
+
+
+def _find_media(sequence: _Sequence, root: Path) -> Media:
+    folder = sequence.folder
+    files = image_files(sequence.images.iterdir()) if sequence.images.is_dir() else []
+    files = [file for file in files if file.suffix.lower() == sequence.suffix] or files
+    if files:
+        return Media(files=tuple(file.relative_to(root).as_posix() for file in files))
+    for place in (folder.parent, folder):
+        media = find_media(place, [folder.name], root=root, only=False)
+        if media.source:
+            return media
+    return Media()
+
+
+def _add_sequence(
+    builder: AnnotationBuilder, sequence: _Sequence, rows: Rows, names: Sequence[str], problems: Problems
+) -> None:
+    media = _find_media(sequence, builder.root)
+    files: dict[int, str] = {}
+    last = sequence.length or LONGEST_VIDEO
+    if media.files:
+        frames = list(rows.frames())
+        listed = range(1, sequence.length + 1) if sequence.length else frames
+        matched = match_frames(media.files, frames, listed=listed, first=1, where=sequence.name)
+        files, last = matched.files, max(*matched.files, sequence.length)
+        problems.note(sequence.name, matched.how)
+    elif media.source:
+        problems.note(sequence.name, f"frames in {media.source}, by their numbers, which count from 1")
+    known = _known_rows(rows, names, builder.classes, last, problems)
+    boxes = known.frames()
+    numbers = set(files) or set(range(1, max(sequence.length, *boxes, 0) + 1))
+    builder.video(sequence.name, source=media.source)
+    for number in sorted(numbers.union(boxes)):
+        builder.frame(number - 1, file=files.get(number), width=sequence.width, height=sequence.height)
+        for row in boxes.get(number, ()):
+            builder.box(
+                *row.box,
+                label=builder.classes.index(names[max(row.label, 1) - 1]),
+                track=row.track,
+                occluded=row.visible < _HALF,
+                difficult=not row.considered,
+            )
+
+
+def _known_rows(
+    rows: Rows, names: Sequence[str], classes: Sequence[str], last: int, problems: Problems
+) -> Rows:
+    """The rows whose class and frame exist; others are problems."""
+    without = len(names) == 1 or not any(row.label for row in rows.rows)
+    kept = []
+    for row in rows.rows:
+        where = f"{rows.path}, line {row.line}"
+        label = row.label or int(without)
+        if not 1 <= label <= len(names):
+            message = f"expected a class from 1 to {len(names)}, got {row.label or 'none'}"
             problems.add(Kind.UNKNOWN_CLASS, where, message)
-        elif not (width > 0 and height > 0):
-            message = f"expected a width and a height above 0, got {width:g} and {height:g}"
-            problems.add(Kind.INVERTED, where, message)
-        elif (frame, track) in seen:
-            problems.add(Kind.DUPLICATE_BOX, where, f"object {track} stands in frame {frame + 1} before")
+        elif names[label - 1] not in classes:
+            message = f"expected one of {listed(classes)}, got {names[label - 1]!r}"
+            problems.add(Kind.UNKNOWN_CLASS, where, message)
+        elif row.frame > last:
+            message = f"expected a frame up to {last}, the last of the sequence, got {row.frame}"
+            problems.add(Kind.BAD_ROW, where, message)
         else:
-            seen.add((frame, track))
-            box = (x - 1, y - 1, x - 1 + width, y - 1 + height)
-            rows.setdefault(frame, []).append((box, label - 1, track, visible < _HALF, not considered))
-    return rows
+            kept.append(row)
+    return Rows(rows.path, kept, rows.unclear)
