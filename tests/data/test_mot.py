@@ -208,7 +208,7 @@ def test_classes_that_a_label_tool_names(tmp_path: Path) -> None:
     assert (table.classes, table.labels.tolist()) == (("fox", "badger", "boar"), [1, 1])
     table = read_mot(tmp_path, classes=["badger", "fox"], problems=Problems())
     assert table.labels.tolist() == [0, 0]
-    with pytest.raises(InputError, match="gt.txt, line 1: expected one of fox, got 'badger'"):
+    with pytest.raises(InputError, match="gt.txt, line 1: expected one of the chosen classes, got 'badger'"):
         read_mot(tmp_path / "a", classes=["fox"], problems=Problems())
     (tmp_path / "a" / "gt" / "labels.txt").write_text("fox\nfox\n")
     with pytest.raises(InputError, match="labels.txt: expected a name of a class in each line, each once"):

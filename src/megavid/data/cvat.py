@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
@@ -78,6 +80,7 @@ class _Reader:
 
     def __init__(self, builder: AnnotationBuilder, problems: Problems) -> None:
         self.builder, self._problems = builder, problems
+        self._labels = {name: label for label, name in enumerate(builder.classes)}
         self._frames = self._filled = 0
 
     def read(self, video: CvatVideo) -> None:
@@ -87,32 +90,50 @@ class _Reader:
         there = [frame for frame in frames if frame in files] if files else frames
         tracks = {n: check_frames(track, frames, self._problems) for n, track in tracks.items()}
         self._check_room(video, len(frames), count_filled(tracks.values(), there))
-        boxes: dict[int, list[tuple[int, Shape]]] = {}
-        for number, track in tracks.items():
-            for shape in fill_track(track, there):
-                boxes.setdefault(shape.frame, []).append((number, shape))
-        kept = [frame for frame in frames if frame in files or frame in boxes] if files else frames
-        self._note_boxes(video, boxes, len(frames) - len(kept))
+        stated = [shape for track in tracks.values() for shape in track.shapes if not shape.outside]
+        labelled = {shape.frame for shape in stated}
+        kept = [frame for frame in frames if frame in files or frame in labelled] if files else frames
+        rotated = sum(bool(shape.rotation) for shape in stated)
+        if rotated:
+            self._problems.note(video.name, f"{rotated} boxes are turned: the boxes around them are taken")
+        if len(kept) < len(frames):
+            deleted = len(frames) - len(kept)
+            self._problems.note(video.name, f"{deleted} frames without image and boxes are left out")
         self.builder.video(video.name, source=video.media.source)
-        for frame in kept:
-            width, height = video.task.width, video.task.height
-            self.builder.frame(frame, file=files.get(frame), width=width, height=height)
-            for number, shape in boxes.get(frame, ()):
+        self._add_frames(kept, files, (video.task.width, video.task.height), tracks, there)
+
+    def _add_frames(
+        self,
+        frames: Iterable[int],
+        files: Mapping[int, str],
+        size: tuple[int, int],
+        tracks: Mapping[int, Track],
+        there: Sequence[int],
+    ) -> None:
+        """Add frames with their boxes; `there` are those to fill in."""
+        rows = merge(
+            *(_rows(number, track, there) for number, track in tracks.items()),
+            key=itemgetter(0),
+        )
+        row = next(rows, None)
+        for frame in frames:
+            self.builder.frame(frame, file=files.get(frame), width=size[0], height=size[1])
+            while row is not None and row[0] == frame:
+                _, number, shape = row
                 self.builder.box(
                     *box_around(shape),
-                    label=self.builder.classes.index(tracks[number].label),
+                    label=self._labels[tracks[number].label],
                     track=number,
                     occluded=shape.occluded,
                     generated=not shape.drawn,
                 )
+                row = next(rows, None)
 
     def _tracks(self, export: Export, task: Task) -> dict[int, Track]:
         """The tracks of a task that have a known class, by their numbers in the file."""
         kept = {}
-        for number, track in enumerate(export.tracks):
-            if len(export.tasks) > 1 and track.task != task.number:
-                continue
-            if track.label in self.builder.classes:
+        for number, track in export.tracks_of(task):
+            if track.label in self._labels:
                 kept[number] = track
             else:
                 message = f"expected one of {listed(self.builder.classes)}, got {track.label!r}"
@@ -146,14 +167,10 @@ class _Reader:
             if count > most:
                 raise InputError(f"{video.export.path}: expected at most {most} {what}, got {count}")
 
-    def _note_boxes(
-        self, video: CvatVideo, boxes: Mapping[int, Sequence[tuple[int, Shape]]], deleted: int
-    ) -> None:
-        rotated = sum(bool(shape.rotation) for shapes in boxes.values() for _, shape in shapes)
-        if rotated:
-            self._problems.note(video.name, f"{rotated} boxes are turned: the boxes around them are taken")
-        if deleted:
-            self._problems.note(video.name, f"{deleted} frames without image and boxes are left out")
+
+def _rows(number: int, track: Track, there: Sequence[int]) -> Iterator[tuple[int, int, Shape]]:
+    """The boxes of a track: their frames, the track's number and shapes."""
+    return ((shape.frame, number, shape) for shape in fill_track(track, there))
 
 
 def _frames(task: Task, tracks: Iterable[Track]) -> range:
@@ -170,9 +187,10 @@ def _check_tasks(export: Export, problems: Problems) -> None:
     ids = [task.number for task in export.tasks]
     if len(ids) == 1:
         return
-    if len(set(ids)) < len(ids):
+    known = set(ids)
+    if len(known) < len(ids):
         raise InputError(f"{export.path}: expected tasks with ids that differ, got {listed(ids)}")
     for track in export.tracks:
-        if track.task not in ids:
+        if track.task not in known:
             message = f"expected task_id to be one of {listed(ids)}, got {track.task or 'none'}"
             problems.add(Kind.BAD_ROW, track.where, message)

@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import IO, NamedTuple
 from xml.etree import ElementTree
@@ -76,13 +77,34 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What a file holds; `with_images`: it is a zip that has the images, too."""
+    """What a file holds.
+
+    Attributes:
+        path: The file.
+        labels: Names of its classes.
+        tasks: Its tasks, at least one.
+        tracks: The tracks of all tasks.
+        with_images: Whether it is a zip that has images, too.
+    """
 
     path: Path
     labels: Sequence[str]
     tasks: Sequence[Task]
     tracks: Sequence[Track]
     with_images: bool
+
+    def tracks_of(self, task: Task) -> list[tuple[int, Track]]:
+        """The tracks of a task with their places in `tracks`; all, if it is the only one."""
+        if len(self.tasks) == 1:
+            return list(enumerate(self.tracks))
+        return self._by_task.get(task.number, [])
+
+    @cached_property
+    def _by_task(self) -> dict[str, list[tuple[int, Track]]]:
+        found: dict[str, list[tuple[int, Track]]] = {}
+        for number, track in enumerate(self.tracks):
+            found.setdefault(track.task, []).append((number, track))
+        return found
 
 
 def is_export(path: Path) -> bool:

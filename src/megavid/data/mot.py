@@ -13,7 +13,6 @@ from megavid.core.errors import InputError
 from megavid.core.images import image_files
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
-from megavid.core.text import listed
 from megavid.data.frame_names import match_frames
 from megavid.data.media import LARGEST_SIDE, LONGEST_VIDEO, Media, find_media
 from megavid.data.mot_rows import Rows, read_rows
@@ -196,8 +195,9 @@ def _add_sequence(
         problems.note(sequence.name, matched.how)
     elif media.source:
         problems.note(sequence.name, f"frames in {media.source}, by their numbers, which count from 1")
-    known = _known_rows(rows, names, builder.classes, last, problems)
-    boxes = known.frames()
+    place = {name: label for label, name in enumerate(builder.classes)}
+    labels = [place.get(name, -1) for name in names]
+    boxes = _known_rows(rows, names, labels, last, problems).frames()
     numbers = set(files) or set(range(1, max(sequence.length, *boxes, 0) + 1))
     builder.video(sequence.name, source=media.source)
     for number in sorted(numbers.union(boxes)):
@@ -205,7 +205,7 @@ def _add_sequence(
         for row in boxes.get(number, ()):
             builder.box(
                 *row.box,
-                label=builder.classes.index(names[max(row.label, 1) - 1]),
+                label=labels[max(row.label, 1) - 1],
                 track=row.track,
                 occluded=row.visible < _HALF,
                 difficult=not row.considered,
@@ -213,9 +213,9 @@ def _add_sequence(
 
 
 def _known_rows(
-    rows: Rows, names: Sequence[str], classes: Sequence[str], last: int, problems: Problems
+    rows: Rows, names: Sequence[str], labels: Sequence[int], last: int, problems: Problems
 ) -> Rows:
-    """The rows whose class and frame exist; others are problems."""
+    """The rows whose class and frame exist; others are problems. `labels`: -1 for names that are no class."""
     without = len(names) == 1 or not any(row.label for row in rows.rows)
     kept = []
     for row in rows.rows:
@@ -224,8 +224,8 @@ def _known_rows(
         if not 1 <= label <= len(names):
             message = f"expected a class from 1 to {len(names)}, got {row.label or 'none'}"
             problems.add(Kind.UNKNOWN_CLASS, where, message)
-        elif names[label - 1] not in classes:
-            message = f"expected one of {listed(classes)}, got {names[label - 1]!r}"
+        elif labels[label - 1] < 0:
+            message = f"expected one of the chosen classes, got {names[label - 1]!r}"
             problems.add(Kind.UNKNOWN_CLASS, where, message)
         elif row.frame > last:
             message = f"expected a frame up to {last}, the last of the sequence, got {row.frame}"
