@@ -164,7 +164,7 @@ def test_a_frame_step(tmp_path: Path) -> None:
         (("<size>6", "<size>-6"), "size: expected a number from 0 to 1000000, got -6"),
         (("<width>64", "<width>10000000"), "original_size/width: expected a number from 0 to 1000000"),
         (("<width>64", "<width>x"), "expected whole numbers in meta"),
-        (("<start_frame>0", f"<start_frame>{10**18}"), "start_frame: expected a number from 0 to"),
+        (("<start_frame>0", f"<start_frame>{10**19}"), "start_frame: expected a number from 0 to"),
         (("<start_frame>0", "<stop_frame>9</stop_frame><start_frame>0"), "that agree, got 0, 9, none and 6"),
         (
             ("<start_frame>0", "<frame_filter>all</frame_filter><start_frame>0"),
@@ -202,7 +202,7 @@ def test_a_turned_box(tmp_path: Path, angle: float) -> None:
     path = write(tmp_path / "clip.xml", turned.format(0, f'rotation="{angle}"'))
     problems = Problems()
     assert read_cvat(path, problems=problems).boxes.tolist() == [[85, 30, 95, 90]]
-    assert problems.notes[-1] == "clip: 1 boxes are turned: the boxes around them are taken"
+    assert problems.notes[-1] == "video 'clip': 1 boxes are turned: the boxes around them are taken"
 
 
 def test_a_box_that_turns(tmp_path: Path) -> None:
@@ -270,7 +270,7 @@ def test_deleted_frames(tmp_path: Path) -> None:
     assert table.number.tolist() == [0, 1, 3, 4, 5]
     assert table.files.is_null().to_pylist() == [False, False, False, True, False]
     assert table.boxes[:, 0].tolist() == [0, 1, 3, 4]
-    assert problems.notes[-1] == "a: 1 frames without image and boxes are left out"
+    assert problems.notes[-1] == "video 'a': 1 frames without image and boxes are left out"
 
 
 def test_images_that_are_other_frames_are_refused(tmp_path: Path) -> None:

@@ -138,7 +138,7 @@ def test_files_of_a_video_without_numbers_of_its_own() -> None:
         (["1.png", "1.jpg"], "expected one image of number 1, got 1.png and 1.jpg"),
         (["1.png", "cover.png"], "a number in the name of every image or of none, got 1.png and cover.png"),
         (["a_1.png", "b_2.png"], "expected names of one clip, .* got a_1.png and b_2.png"),
-        (["99999999999999999999.png"], "expected numbers up to 9007199254740992 in names"),
+        (["99999999999999999999.png"], "expected numbers up to 4611686018427387903 in names"),
     ],
 )
 def test_ambiguous_names(files: list[str], message: str) -> None:

@@ -16,6 +16,7 @@ from megavid.data.cvat_tracks import box_around, check_frames, count_filled, fil
 from megavid.data.cvat_videos import CvatVideo, find_videos
 from megavid.data.frame_names import match_frames
 from megavid.data.media import LONGEST_VIDEO
+from megavid.data.values import check_class_count
 
 MOST_FILLED = 1_000_000
 """The most boxes that a data set may leave out. CVAT's own exports leave out none."""
@@ -60,6 +61,7 @@ def read_cvat(
     for export in exports:
         _check_tasks(export, problems)
     names = classes or dict.fromkeys(name for export in exports for name in export.labels)
+    check_class_count(len(names), origin=path)
     root = (images or (path if path.is_dir() else path.parent)).absolute()
     reader = _Reader(AnnotationBuilder(tuple(names), root=root), problems)
     for video in find_videos(exports, path, images):
@@ -95,10 +97,14 @@ class _Reader:
         kept = [frame for frame in frames if frame in files or frame in labelled] if files else frames
         rotated = sum(bool(shape.rotation) for shape in stated)
         if rotated:
-            self._problems.note(video.name, f"{rotated} boxes are turned: the boxes around them are taken")
+            self._problems.note(
+                f"video {video.name!r}", f"{rotated} boxes are turned: the boxes around them are taken"
+            )
         if len(kept) < len(frames):
             deleted = len(frames) - len(kept)
-            self._problems.note(video.name, f"{deleted} frames without image and boxes are left out")
+            self._problems.note(
+                f"video {video.name!r}", f"{deleted} frames without image and boxes are left out"
+            )
         self.builder.video(video.name, source=video.media.source)
         self._add_frames(kept, files, (video.task.width, video.task.height), tracks, there)
 
@@ -142,18 +148,20 @@ class _Reader:
 
     def _match(self, video: CvatVideo, frames: Sequence[int]) -> dict[int, str]:
         """The image of each frame that has one; a word to the user about it."""
-        media = video.media
+        media, where = video.media, f"video {video.name!r}"
         if media.files and frames:
             matched = match_frames(media.files, frames, where=video.export.path)
             others = len(matched.files) - len(set(frames).intersection(matched.files))
             rest = f"; {others} images are no frames of the task" if others else ""
-            self._problems.note(video.name, f"{matched.how}{rest}")
+            self._problems.note(where, f"{matched.how}{rest}")
             return matched.files
         span = f"frames {frames[0]} to {frames[-1]} ({len(frames)})" if frames else "no frames"
         if media.source:
-            self._problems.note(video.name, f"{span} in {media.source}, by their numbers in the video")
+            self._problems.note(
+                f"video {video.name!r}", f"{span} in {media.source}, by their numbers in the video"
+            )
         else:
-            self._problems.note(video.name, video.missing)
+            self._problems.note(where, video.missing)
         return {}
 
     def _check_room(self, video: CvatVideo, frames: int, filled: int) -> None:

@@ -14,9 +14,9 @@ from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 from megavid.core.errors import InputError
+from megavid.core.index_file import LARGEST_NUMBER
 from megavid.core.parsing import LARGEST_TEXT, check_regular_file
 from megavid.core.problems import Kind, Problems
-from megavid.data.frame_names import LARGEST_NUMBER
 from megavid.data.media import LARGEST_COORDINATE, LARGEST_SIDE, LONGEST_VIDEO
 
 
@@ -315,7 +315,7 @@ def _task(element: ElementTree.Element, meta: ElementTree.Element, path: Path) -
             raise InputError(f"{path}: {key}: expected a number from 0 to {most}, got {text}")
         return value
 
-    first, stop = number("start_frame", LARGEST_NUMBER) or 0, number("stop_frame", LARGEST_NUMBER)
+    first, stop = number("start_frame", LARGEST_NUMBER // 2) or 0, number("stop_frame", LARGEST_NUMBER)
     filter_ = (element.findtext("frame_filter") or "").strip()
     match = re.fullmatch(r"step\s*=\s*([1-9][0-9]{0,5})", filter_)
     if filter_ and not match:

@@ -17,9 +17,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 
 from megavid.core.errors import InputError
-
-LARGEST_NUMBER = 2**53
-"""The largest number that is taken for a frame's: names can be times in microseconds, but not beyond."""
+from megavid.core.index_file import LARGEST_NUMBER
 
 
 @dataclass(frozen=True)

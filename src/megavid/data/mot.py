@@ -16,6 +16,7 @@ from megavid.core.problems import Kind, Problems
 from megavid.data.frame_names import match_frames
 from megavid.data.media import LARGEST_SIDE, LONGEST_VIDEO, Media, find_media
 from megavid.data.mot_rows import Rows, read_rows
+from megavid.data.values import check_class_count
 
 CLASSES = (
     "pedestrian",
@@ -91,6 +92,7 @@ def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Prob
         rows = read_rows(truth, problems)
         read.append((sequence, rows, _class_names(sequence, rows, classes)))
     names = tuple(classes or dict.fromkeys(name for *_, names in read for name in names))
+    check_class_count(len(names), origin=path)
     builder = AnnotationBuilder(names, root=root)
     for sequence, rows, named in read:
         _add_sequence(builder, sequence, rows, named, problems)
@@ -192,9 +194,11 @@ def _add_sequence(
         listed = range(1, sequence.length + 1) if sequence.length else frames
         matched = match_frames(media.files, frames, listed=listed, first=1, where=sequence.name)
         files, last = matched.files, max(*matched.files, sequence.length)
-        problems.note(sequence.name, matched.how)
+        problems.note(f"video {sequence.name!r}", matched.how)
     elif media.source:
-        problems.note(sequence.name, f"frames in {media.source}, by their numbers, which count from 1")
+        problems.note(
+            f"video {sequence.name!r}", f"frames in {media.source}, by their numbers, which count from 1"
+        )
     place = {name: label for label, name in enumerate(builder.classes)}
     labels = [place.get(name, -1) for name in names]
     boxes = _known_rows(rows, names, labels, last, problems).frames()
