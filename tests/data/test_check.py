@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import PIL.Image
 import pytest
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
@@ -47,7 +48,7 @@ def test_images(data: Annotations) -> None:
     problems = found(data)
     assert [kind for kind, _ in problems] == [Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE]
     assert problems[0][1] == "v/5.jpg: no such file"
-    assert problems[1][1].startswith("v/6.jpg: expected an image: ")
+    assert problems[1][1].startswith("v/6.jpg: the image is damaged: ")
     assert problems[2][1] == "v/7.jpg: annotated as 96x64, but it is 80x64"
 
 
@@ -64,7 +65,46 @@ def test_a_video_file(data: Annotations) -> None:
     (data.root / "v.mp4").touch()
     kind, message = found(builder.build())[0]
     assert kind == Kind.BAD_IMAGE
-    assert message.startswith("v.mp4: expected a video: ")
+    assert message.startswith("v.mp4: cannot be read as a video: ")
+
+
+def test_missing_images_of_a_video_are_one_problem(data: Annotations) -> None:
+    for number in (5, 6, 7):
+        (data.root / f"ü/{number}.jpg").unlink()
+    assert found(data) == [(Kind.NO_IMAGE, "ü/5.jpg: no such file; 2 more images of the video are missing")]
+
+
+def test_photos_that_are_displayed_turned(data: Annotations) -> None:
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    path = data.root / "v/5.jpg"
+    PIL.Image.new("RGB", (64, 96)).save(path, exif=exif)  # displayed as 96x64
+    assert found(data) == []
+    PIL.Image.new("RGB", (96, 64)).save(path, exif=exif)
+    message = "v/5.jpg: annotated as 96x64, but it is 64x96: it is displayed turned"
+    assert found(data) == [(Kind.IMAGE_SIZE, message)]
+
+
+@pytest.mark.parametrize("size", [(1920, 1080), (0, 0)])
+def test_a_video_file_of_another_size(tmp_path: Path, size: tuple[int, int]) -> None:
+    write_video(tmp_path / "v.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
+    builder = AnnotationBuilder(("a",), root=tmp_path)
+    builder.video("v", source="v.mp4")
+    for number in (0, 1):
+        builder.frame(number, width=size[0], height=size[1])
+        builder.box(900, 500, 1400, 1000, label=0)
+    outside = "object 1: expected a box within 64x48: 900, 500, 1400, 1000"
+    assert found(builder.build()) == [
+        *([(Kind.IMAGE_SIZE, "v.mp4: annotated as 1920x1080, but it is 64x48")] if size[0] else []),
+        (Kind.OUTSIDE, f"v.mp4, frame 0, {outside}"),
+        (Kind.OUTSIDE, f"v.mp4, frame 1, {outside}"),
+    ]
+
+
+def test_names_that_differ_by_case_or_blanks(data: Annotations) -> None:
+    alike = replace(data, classes=("Traffic light ", "traffic_light"))
+    message = "class 'traffic_light': differs from 'Traffic light ' by case or blanks only"
+    assert found(alike) == [(Kind.SIMILAR_NAMES, message)]
 
 
 def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path) -> None:

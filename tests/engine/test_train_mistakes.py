@@ -47,6 +47,20 @@ def test_classes_that_only_one_side_has(
     assert train(recipe, folder, "--data.skip_bad", "true") == 0
 
 
+def test_pictures_of_another_size_than_annotated(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = load_annotations(data)
+    wrong = data.parent / "wrong.parquet"
+    replace(table, width=table.width * 20, height=table.height * 20, boxes=table.boxes * 20).save(wrong)
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(wrong, "single_frame"))
+    assert train(recipe, tmp_path / "run") == 2
+    assert "annotated as 1920x1280, but it is 96x64" in capsys.readouterr().err
+    assert main(["evaluate", "--data", str(wrong), "--weights", "any", "-o", str(tmp_path / "out")]) == 2
+    assert "annotated as 1920x1280, but it is 96x64" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

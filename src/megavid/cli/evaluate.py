@@ -59,6 +59,7 @@ class Evaluate:
         from megavid.convert.load import load_detector
         from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
+        from megavid.data.sizes import check_sizes
         from megavid.engine.compiling import compiler_watched
         from megavid.engine.distributed import joined_ranks
         from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
@@ -78,6 +79,7 @@ class Evaluate:
             require_library()
         with joined_ranks() as ranks:
             annotations, problems = self.source.open()
+            annotations = check_sizes(annotations, problems=problems)
             motion = find_motion(annotations, self.motion)  # a mistake there is told before hours of work
             self.threads.choose(ranks.device(self.device))
             detector = load_detector(

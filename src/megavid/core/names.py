@@ -22,6 +22,16 @@ def similar_name(name: str, names: Iterable[str]) -> str | None:
     return next((other for other in names if other != name and _plain(other) == wanted), None)
 
 
+def similar_names(names: Iterable[str]) -> list[tuple[str, str]]:
+    """Find the names that differ from an earlier one by case, blanks, hyphens or underscores only.
+
+    Returns:
+        Each such name with the first one that it is like.
+    """
+    first: dict[str, str] = {}
+    return [(name, other) for name in names if (other := first.setdefault(_plain(name), name)) != name]
+
+
 def hint_similar(name: str, names: Iterable[str]) -> str:
     """Point out a name that is perhaps meant, as the end of a message; empty if there is none."""
     other = similar_name(name, names)

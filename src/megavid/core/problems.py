@@ -26,6 +26,7 @@ class Kind(StrEnum):
     EMPTY_VIDEO = "video without frames"
     BAD_ROW = "bad row"
     NO_FRAME = "frame that is on one side only"
+    SIMILAR_NAMES = "classes of similar names"
 
 
 @dataclass(frozen=True)

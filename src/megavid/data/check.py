@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
-import av
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from megavid.core.annotations import NO_TRACK, Annotations
-from megavid.core.cores import usable_cores
+from megavid.core.names import similar_names
 from megavid.core.problems import Kind, Problem
-
-_AT_ONCE = 4096
-"""Images that wait to be looked at."""
+from megavid.data.check_media import MediaCheck
 
 _SLACK = 1.0
 """Pixels that a box may be beyond its frame: annotators count them differently."""
@@ -26,79 +20,19 @@ _SLACK = 1.0
 def check_annotations(
     annotations: Annotations, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Iterator[Problem]:
-    """What is wrong, with file names: first with images, then with frames, then with boxes.
+    """Find what is wrong, first with images and videos, then with frames, boxes and classes.
 
     Images are decoded in full, on as many threads as there are cores; of videos, the first frame.
 
     Args:
         annotations: The data set.
-        progress: Called with the number of images done and that of all.
+        progress: Called with the number of images and videos done and that of all.
     """
-    yield from _check_sources(annotations)
-    yield from _check_images(annotations, progress)
+    media = MediaCheck(annotations, progress)
+    yield from media.problems()
     yield from _check_frames(annotations)
-    yield from _check_boxes(annotations)
-
-
-def _check_sources(a: Annotations) -> Iterator[Problem]:
-    for video, source in enumerate(a.sources):
-        if source:
-            numbers = a.number[a.frames_of(video)]
-            problem = _check_source(a.root / source, int(numbers.max(initial=-1)))
-            if problem is not None:
-                yield problem
-
-
-def _check_source(path: Path, last: int) -> Problem | None:
-    if not path.is_file():
-        return Problem(Kind.NO_IMAGE, str(path), "no such file")
-    try:
-        with av.open(str(path)) as container:
-            stream = container.streams.video[0]
-            next(container.decode(stream))
-            frames = stream.frames  # 0 where the file does not say
-    except (av.FFmpegError, IndexError, StopIteration) as error:
-        return Problem(Kind.BAD_IMAGE, str(path), f"expected a video: {error or 'it has no frames'}")
-    if 0 < frames <= last:
-        return Problem(Kind.NO_FRAME, f"{path}, frame {last}", f"the video has {frames} frames")
-    return None
-
-
-def _check_images(a: Annotations, progress: Callable[[int, int], None]) -> Iterator[Problem]:
-    sources = np.array([bool(source) for source in a.sources], np.bool_)
-    of_file = sources[a.video] if len(a) else np.zeros(0, np.bool_)
-    files = a.files.to_pylist()
-    rows = [row for row in range(len(a)) if not of_file[row]]
-
-    def check(row: int) -> Problem | None:
-        if files[row] is None:
-            return Problem(Kind.NO_IMAGE, a.describe(row), "no image belongs to it")
-        return _check_image(a.root / files[row], (int(a.width[row]), int(a.height[row])))
-
-    # The decoder lets other threads work.
-    done = 0
-    with ThreadPoolExecutor(usable_cores()) as pool:
-        for start in range(0, len(rows), _AT_ONCE):
-            for problem in pool.map(check, rows[start : start + _AT_ONCE]):
-                if problem is not None:
-                    yield problem
-                done += 1
-                progress(done, len(rows))
-
-
-def _check_image(path: Path, size: tuple[int, int]) -> Problem | None:
-    try:
-        with Image.open(path) as image:
-            image.load()
-            found = image.size
-    except FileNotFoundError:
-        return Problem(Kind.NO_IMAGE, str(path), "no such file")
-    except Exception as error:  # Pillow's readers raise whatever they run into
-        return Problem(Kind.BAD_IMAGE, str(path), f"expected an image: {' '.join(str(error).split())}")
-    if all(size) and found != size:
-        message = f"annotated as {size[0]}x{size[1]}, but it is {found[0]}x{found[1]}"
-        return Problem(Kind.IMAGE_SIZE, str(path), message)
-    return None
+    yield from _check_boxes(annotations, media.sizes)
+    yield from _check_classes(annotations)
 
 
 def _check_frames(a: Annotations) -> Iterator[Problem]:
@@ -131,11 +65,11 @@ def _check_repeated_files(a: Annotations) -> Iterator[Problem]:
             yield Problem(Kind.DUPLICATE_FRAME, a.describe(row), f"is the image of {where}, too")
 
 
-def _check_boxes(a: Annotations) -> Iterator[Problem]:
+def _check_boxes(a: Annotations, sizes: NDArray[np.int64]) -> Iterator[Problem]:
     frames = a.box_frames
     low, high = a.boxes[:, :2], a.boxes[:, 2:]
     empty = (high <= low).any(axis=1)
-    size = np.stack((a.width, a.height), axis=1)[frames]
+    size = sizes[frames]
     beyond = ((low < -_SLACK) | (high > size + _SLACK)).any(axis=1) & (size > 0).all(axis=1)
     for row in np.flatnonzero(empty).tolist():
         yield _box_problem(a, Kind.INVERTED, row, "expected x1 < x2 and y1 < y2")
@@ -150,6 +84,11 @@ def _check_boxes(a: Annotations) -> Iterator[Problem]:
     same_track[tracked] = _repeated(np.column_stack((frames, a.tracks))[tracked])
     for row in np.flatnonzero(same_track & ~twice).tolist():
         yield _box_problem(a, Kind.DUPLICATE_BOX, row, f"track {a.tracks[row]} has two boxes in the frame")
+
+
+def _check_classes(a: Annotations) -> Iterator[Problem]:
+    for name, other in similar_names(a.classes):
+        yield Problem(Kind.SIMILAR_NAMES, f"class {name!r}", f"differs from {other!r} by case or blanks only")
 
 
 def _box_problem(a: Annotations, kind: Kind, row: int, message: str) -> Problem:

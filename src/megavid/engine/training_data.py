@@ -12,6 +12,7 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Problems
 from megavid.data.open import Source, open_annotations
+from megavid.data.sizes import check_sizes
 from megavid.engine.recipe import DataSetConfig, Recipe
 from megavid.engine.score import find_motion
 
@@ -43,8 +44,8 @@ def open_training_data(recipe: Recipe, *, few: bool = False) -> TrainingData:
         few: Only the first frames of the first video to evaluate on.
 
     Raises:
-        InputError: A data set cannot be read, has no class in common with what is trained on, or no such
-            motion.
+        InputError: A data set cannot be read, has pictures of other sizes than annotated, has no class in
+            common with what is trained on, or no such motion.
     """
     problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out and goes on")
     train = [_open(config, problems) for config in recipe.data.train]
@@ -72,4 +73,4 @@ def _open(config: DataSetConfig, problems: Problems) -> Annotations:
         classes=config.classes,
         images=config.images,
     )
-    return open_annotations(source, problems=problems)
+    return check_sizes(open_annotations(source, problems=problems), problems=problems)
