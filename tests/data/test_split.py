@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
-from megavid.data.split import split_videos
+from megavid.core.errors import InputError
+from megavid.data.split import find_videos, split_in_time, split_videos
 
 
 def data_set(videos: Sequence[tuple[int, Sequence[int]]]) -> Annotations:
@@ -51,3 +52,39 @@ def test_videos_without_frames_are_nobodys() -> None:
     assert split_videos(data_set([(0, []), (5, [0]), (5, [0])]), share=0.5)[0] == 0
     with pytest.raises(ValueError, match="two videos or more"):
         split_videos(data_set([(5, [0]), (0, [])]), share=0.5)
+
+
+def test_named_videos() -> None:
+    builder = AnnotationBuilder(("cat",), root=Path("/nowhere"))
+    for name in ("a/pond.mp4", "b/river", "c/river", "empty"):
+        builder.video(name)
+        if name != "empty":
+            builder.frame(0)
+    data = builder.build()
+    assert find_videos(data, ["a/pond.mp4"]).tolist() == [True, False, False, False]
+    assert find_videos(data, ["pond", "b/river"]).tolist() == [True, True, False, False]
+    for name, told in (
+        ("lake", "'lake': expected the name of one video, such as a/pond.mp4, b/river, c/river"),
+        ("river", "'river': expected the name of one video, such as b/river, c/river"),
+        ("empty", "'empty': expected the name of one video"),
+    ):
+        with pytest.raises(InputError, match=told):
+            find_videos(data, [name])
+
+
+def test_splits_in_time() -> None:
+    # Of 100 frames the last 20 and a gap of 10, of 500 the last 100 and a gap of 24; 9 frames are too few.
+    data = data_set([(100, [0]), (9, [0]), (500, [0]), (10, [0])])
+    train, val = split_in_time(data, share=0.2)
+    assert not (train & val).any()
+    counts = [(int(train[data.frames_of(v)].sum()), int(val[data.frames_of(v)].sum())) for v in range(4)]
+    assert counts == [(70, 20), (9, 0), (376, 100), (7, 2)]
+    assert data.number[train & (data.video == 0)].tolist() == list(range(70))
+    assert data.number[val & (data.video == 0)].tolist() == list(range(80, 100))
+
+
+@pytest.mark.parametrize("share", [0.001, 0.999])
+def test_both_parts_of_a_video_have_a_frame(share: float) -> None:
+    train, val = split_in_time(data_set([(50, [0])]), share=share)
+    assert train.sum() >= 1
+    assert val.sum() >= 1

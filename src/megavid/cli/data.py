@@ -115,6 +115,8 @@ class Check:
 
     path: SourcePath
     """The annotations, in any format that `megavid data index` reads."""
+    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """A picture to write (.jpg, .png): for each class some objects with the boxes around them."""
     options: Annotated[ReadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadOptions)
 
     def run(self) -> int:
@@ -122,8 +124,11 @@ class Check:
         from megavid.core.problems import Problems
         from megavid.data.check import check_annotations
         from megavid.data.open import open_annotations
+        from megavid.engine.contact_sheet import check_picture, write_contact_sheet
         from megavid.engine.progress import progress
 
+        if self.sheet is not None:
+            check_picture(self.sheet)
         problems = Problems(skip=True)
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         with progress("images", unit="images") as meter:
@@ -138,6 +143,9 @@ class Check:
             print(f"{count:8d} x {kind}")
         if not counts:
             print("nothing is wrong")
+        if self.sheet is not None:
+            write_contact_sheet({"": annotations}, self.sheet)
+            print(f"  {self.sheet}")
         return 1 if counts else 0
 
 

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
 from megavid.cli.source import DataOptions, report_problems
+from megavid.cli.threads import ThreadOptions
+from megavid.core.text import printable
 
 if TYPE_CHECKING:
     from megavid.core.annotations import Annotations
     from megavid.core.problems import Problem
-    from megavid.data.open import Source
     from megavid.engine.hardware import Hardware
-    from megavid.engine.project import Split
-    from megavid.engine.recipe import Recipe
+    from megavid.engine.project import Project
+    from megavid.engine.train_val import Split
+
+_LISTED = 20
+"""Names that are printed at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,9 +31,9 @@ class Init:
     """Make a project of annotated videos: look at them, split them and propose a recipe.
 
     PROJECT: the folder to make. Writes train.parquet and val.parquet (the annotations; images and videos stay
-    where they are), data.png, and recipe.yaml with the reasons for what was chosen, and says how to go on.
-    Any value of the recipe can be set by its path; what there is to start from decides the most:
-    --start.detector FILE or --start.backbone FILE
+    where they are), pictures of the data (data.png, sheet.jpg), and recipe.yaml with the reasons for what was
+    chosen, and says how to go on. Any value of the recipe can be set by its path; what there is to start from
+    decides the most: --start.detector FILE or --start.backbone FILE
     """
 
     project: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PROJECT")]
@@ -38,96 +42,134 @@ class Init:
     """Annotations, in any format that `megavid data index` reads."""
     val: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
     """Annotations to validate on; by default the data set's own part for it, or whole videos of it."""
+    val_videos: Annotated[str | None, tyro.conf.arg(metavar="NAME,NAME")] = None
+    """Videos of the data set to validate on, separated by commas."""
+    split: Literal["auto", "videos", "time"] = "auto"
+    """What to validate on, where it is not given: whole videos, or the end of each video after a gap of up to
+    24 frames. auto is what the data set says itself, else whole videos, or the end of the only one."""
     val_share: float = 0.2
-    """The part of the frames to validate on, where the data set has no part for it."""
+    """The part of the frames to validate on, where it is not given."""
     model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
     """A shipped configuration's name or a YAML file; by default MEGA, or that of --start.detector."""
+    hours: float = 12
+    """Longest time for the training: two steps are timed, and fewer proposed where all would take longer."""
+    untimed: bool = False
+    """Propose by the data alone and time no steps, such as for another machine."""
     seed: int = 0
-    """Of the choice of videos."""
+    """Seed for the choice of videos."""
     device: str = "auto"
     """auto, cpu, cuda or mps: what the recipe is for."""
+    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
     options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
         from megavid.engine.hardware import find_hardware
-        from megavid.engine.project import check_is_new, check_split, create_project, open_split
+        from megavid.engine.project import check_is_new, create_project
+        from megavid.engine.train_val import Validation, check_split, describe_format, open_split
 
-        if not 0 < self.val_share < 1:
-            raise InputError(f"--val-share: expected a number between 0 and 1, got {self.val_share:g}")
+        if not 0 < self.hours <= 10_000:
+            raise InputError(f"--hours: expected more than 0 and at most 10000, got {self.hours:g}")
+        names = [name.strip() for name in (self.val_videos or "").split(",") if name.strip()]
+        if self.val_videos is not None and not names:
+            raise InputError("--val-videos: expected names of videos")
+        wanted = Validation(
+            path=self.val, videos=names, split=self.split, share=self.val_share, seed=self.seed
+        )
         check_is_new(self.project)
         hardware = find_hardware(self.device)
         source, problems = self.options.source(self.data), self.options.problems()
-        split = open_split(source, self.val, share=self.val_share, seed=self.seed, problems=problems)
+        split = open_split(source, wanted, problems=problems)
         report_problems(problems)
-        self._say_what_there_is(source, split)
-        found = check_split(split)
-        _say_what_is_odd(found, split)
-        recipe = create_project(
+        print(f"{self.data}: {describe_format(source)}")
+        _say_what_there_is(split)
+        _say_what_is_odd(check_split(split), split)
+        if not self.untimed:
+            self.threads.choose(self.device)
+        project = create_project(
             self.project,
             split,
             model=self.model,
             hardware=hardware,
             overrides=parse_overrides(overrides),
             head=self._head(split, hardware),
+            hours=None if self.untimed else self.hours,
         )
-        self._say_what_next(recipe, hardware)
+        self._say_what_next(project, hardware)
         return 0
 
-    def _say_what_there_is(self, source: Source, split: Split) -> None:
-        from megavid.engine.project import boxes_by_class, describe_format
-
-        how = f"its own parts {' and '.join(split.known)}" if split.known else "by whole videos"
-        how = "as given" if self.val is not None else how
-        print(f"{self.data}: {describe_format(source)}")
-        print(f"  to train on:    {_amount(split.train)}")
-        if split.val is None:
-            print("  to validate on: nothing, for there is but one video")
-        else:
-            print(f"  to validate on: {_amount(split.val)} ({how})")
-        for name, (train, val) in boxes_by_class(split).items():
-            print(f"  {name}: {train} boxes to train on, {val} to validate on")
-
     def _head(self, split: Split, hardware: Hardware) -> list[str]:
-        return [
+        lines = [
             f"{self.project.name}: made by megavid init from {self.data}, for: {hardware}.",
             f"Classes, those of the data: {', '.join(split.train.classes)}",
-            f"To train on: {_amount(split.train)}. "
-            + (f"To validate on: {_amount(split.val)}." if split.val is not None else ""),
+            f"To train on: {_amount(split.train)}.",
+            *([f"To validate on: {_amount(split.val)}, {split.how}."] if split.val is not None else []),
             "Paths are as seen from the folder that commands are run in. Any value can be set on the command",
             "line by its path, too, and so can the model's: --run.steps 1000, --method.window 6",
         ]
+        return [printable(line, limit=1000) for line in lines]
 
-    def _say_what_next(self, recipe: Recipe, hardware: Hardware) -> None:
-        from megavid.engine.project import RECIPE_FILE
+    def _say_what_next(self, project: Project, hardware: Hardware) -> None:
+        from megavid.engine.project import RECIPE_FILE, SHEET
 
-        project = shlex.quote(str(self.project))
-        config, run = f"{project}/{RECIPE_FILE}", f"{project}/run"
+        recipe, folder = project.recipe, shlex.quote(str(self.project))
+        config, run = f"{folder}/{RECIPE_FILE}", f"{folder}/run"
         many = f"torchrun --nproc-per-node {hardware.count} --no-python " if hardware.count > 1 else ""
         best = "best" if recipe.data.val is not None else "model"
-        length = f"{recipe.run.steps} steps of {recipe.run.batch} clips"
-        print(f"{self.project / RECIPE_FILE}: {recipe.model}, {length}")
+        print(f"{self.project / RECIPE_FILE}: {recipe.model}, {project.length}")
         if recipe.start.detector is None and recipe.start.backbone is None:
             print(
                 "  from random weights; it learns more, and faster, from --start.detector or --start.backbone"
             )
-        print("Look at it, and go on with:")
+        for note in project.notes:
+            print(f"  note: {note}")
+        print(f"Look at it and at {self.project / SHEET}, and go on with:")
         print(f"  megavid train {config} --check -o {run}   # finds mistakes in a minute")
         print(f"  {many}megavid train {config} -o {run}")
-        print(f"  megavid detect VIDEO --weights {run}/{best}.safetensors -o {project}/out")
+        print(f"  megavid detect VIDEO --weights {run}/{best}.safetensors -o {folder}/out")
 
 
-def _amount(annotations: Annotations) -> str:
-    videos = len(set(annotations.video.tolist()))
-    some = f"{videos} video{'s' if videos > 1 else ''}"
-    return f"{some}, {len(annotations)} frames, {len(annotations.boxes)} boxes"
+def _say_what_there_is(split: Split) -> None:
+    print(f"  to train on:    {_amount(split.train)}")
+    if split.val is None:
+        print(f"  to validate on: {split.how}")
+    else:
+        print(f"  to validate on: {_amount(split.val)} ({split.how})")
+        print(f"  validation videos: {_listed(_videos(split.val))}")
+    for name, (train, val) in split.boxes_by_class().items():
+        print(f"  {printable(name)}: {train} boxes to train on, {val} to validate on")
 
 
 def _say_what_is_odd(found: list[Problem], split: Split) -> None:
     for kind, count in Counter(problem.kind for problem in found).most_common():
         example = next(problem for problem in found if problem.kind == kind)
-        print(f"  note: {count} x {kind} (such as {example})")
-    if len(set(split.train.video.tolist())) == len(split.train):
+        print(f"  note: {count} x {kind} (such as {printable(str(example), limit=300)})")
+    boxes = split.boxes_by_class()
+    if split.val is not None:
+        alone = [name for name, (train, val) in boxes.items() if train and not val]
+        if alone:
+            print(f"  note: nothing to validate on for {_listed(alone)}: their AP will not be known")
+    without = [name for name, (train, _) in boxes.items() if not train]
+    if without:
+        print(f"  note: nothing to train on for {_listed(without)}: they will not be found")
+    if len(_videos(split.train)) == len(split.train):
         print("  note: all videos are single images, so there are no other frames to look at")
+
+
+def _videos(annotations: Annotations) -> list[str]:
+    """Names of the videos that have frames."""
+    return [annotations.videos[video] for video in dict.fromkeys(annotations.video.tolist())]
+
+
+def _listed(names: Iterable[str]) -> str:
+    names = [printable(name) for name in names]
+    rest = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def _amount(annotations: Annotations) -> str:
+    videos = len(_videos(annotations))
+    some = f"{videos} video{'s' if videos > 1 else ''}"
+    return f"{some}, {len(annotations)} frames, {len(annotations.boxes)} boxes"

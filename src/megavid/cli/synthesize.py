@@ -55,6 +55,6 @@ class Synthesize:
                 progress=lambda done: meter.update(done * self.frames),
             )
         table = open_annotations(Source(path=self.output, subset="vid_train"), problems=Problems())
-        write_contact_sheet(table, self.output / "contact_sheet.jpg")
+        write_contact_sheet({"": table}, self.output / "contact_sheet.jpg")
         print(f"{self.output}: {self.videos} videos of {self.frames} frames")
         return 0

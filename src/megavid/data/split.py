@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import PurePosixPath
+
 import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
 
-_TRIES = 500
+LARGEST_GAP = 24
+"""Frames between the two parts of a video: as far as most methods look to one side, a second or so."""
+
+SHORTEST = 10
+"""Frames of a video that can be split in time."""
+
+_TRIES, _LISTED = 500, 10
 
 
 def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> NDArray[np.bool_]:
-    """A choice of whole videos to validate on: frames of one video are too alike to stand on both sides.
+    """Choose whole videos to validate on: frames of one video are too alike to stand on both sides.
 
     Of many random choices it takes the one in which frames and the boxes of every class are closest to being
     shared out as wanted.
@@ -48,3 +58,60 @@ def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> ND
         if error < least:
             best, least = np.isin(np.arange(videos), chosen), error
     return best
+
+
+def find_videos(annotations: Annotations, names: Sequence[str]) -> NDArray[np.bool_]:
+    """Find the videos that a user names: by their names, or the last part of them without its suffix.
+
+    Args:
+        annotations: V videos.
+        names: Such as "clips/pond.mp4" or "pond".
+
+    Returns:
+        (V,), whether a video is named.
+
+    Raises:
+        InputError: A name is that of none or of several videos.
+    """
+    a = annotations
+    there = np.bincount(a.video, minlength=len(a.videos)) > 0
+    chosen = np.zeros(len(a.videos), np.bool_)
+    for name in names:
+        found = [v for v, video in enumerate(a.videos) if there[v] and video == name]
+        found = found or [v for v, video in enumerate(a.videos) if there[v] and _stem(video) == _stem(name)]
+        if len(found) != 1:
+            videos = [a.videos[v] for v in (found or np.flatnonzero(there).tolist())]
+            listed = ", ".join(videos[:_LISTED]) + (", ..." if len(videos) > _LISTED else "")
+            raise InputError(f"{name!r}: expected the name of one video, such as {listed}")
+        chosen[found] = True
+    return chosen
+
+
+def _stem(name: str) -> str:
+    return PurePosixPath(name).stem
+
+
+def split_in_time(annotations: Annotations, *, share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Choose the last frames of every video to validate on, and a gap before them to leave out.
+
+    The gap is there because neighboring frames are alike and methods look at neighbors: `LARGEST_GAP` frames,
+    or a tenth of a shorter video. A video of fewer than `SHORTEST` frames is to train on.
+
+    Args:
+        annotations: F frames.
+        share: How much of each video is wanted to validate on, between 0 and 1.
+
+    Returns:
+        (F,), whether a frame is to train on, and (F,), whether it is to validate on.
+    """
+    train, val = np.ones(len(annotations), np.bool_), np.zeros(len(annotations), np.bool_)
+    for video in np.unique(annotations.video).tolist():
+        span = annotations.frames_of(video)
+        length = span.stop - span.start
+        if length < SHORTEST:
+            continue
+        gap = min(LARGEST_GAP, length // 10)
+        count = min(max(round(share * length), 1), length - gap - 1)
+        val[span.stop - count : span.stop] = True
+        train[span.stop - count - gap : span.stop] = False
+    return train, val

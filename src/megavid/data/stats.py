@@ -5,6 +5,7 @@ Shapes: C classes, V videos, M boxes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.files import atomic_path
 from megavid.core.ownership import PNG_METADATA
+from megavid.core.text import printable
 from megavid.data.motion import motion_iou
 
 SIZES = {"small": 32, "medium": 96}
@@ -25,6 +27,11 @@ SIZES = {"small": 32, "medium": 96}
 
 FAST, SLOW = 0.7, 0.9
 """Motion IoU below which an object is fast, and above which it is slow."""
+
+_BARS = 40
+"""Classes that are drawn."""
+
+_PARTS, _COLORS = ("train", "val"), ["#3b6ea5", "#d68910"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,33 +129,37 @@ def compute_stats(annotations: Annotations) -> DataStats:
     )
 
 
-def plot_stats(stats: DataStats, path: Path) -> None:
+def plot_stats(stats: DataStats, path: Path, *, val: DataStats | None = None) -> None:
     """Draw boxes of each class, box sizes, lengths of videos, and motion, as a PNG.
+
+    Args:
+        stats: Numbers of a data set, or of what is to be trained on.
+        path: The file.
+        val: Numbers of what is to be validated on, drawn beside the others.
 
     Raises:
         InputError: The file cannot be written.
     """
-    shown = np.argsort(-stats.boxes, kind="stable")[:40]
-    figure = Figure(figsize=(12, 4.5 + 0.16 * len(shown)), layout="constrained")
+    parts = [stats] if val is None else [stats, val]
+    bars = len(parts) * min(len(stats.classes), _BARS)
+    figure = Figure(figsize=(12, 4.5 + 0.16 * bars), layout="constrained")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(3, 2, width_ratios=(1.2, 1))
-    bars = figure.add_subplot(grid[:, 0])
-    names = [stats.classes[i] for i in shown]
-    drawn = bars.barh(names, stats.boxes[shown], color="#3b6ea5")
-    bars.invert_yaxis()
-    bars.bar_label(drawn, padding=3, fontsize=8)
-    bars.margins(x=0.12, y=0.01)
-    rest = len(stats.classes) - len(shown)
-    bars.set_title("boxes" + (f" (and {rest} more classes)" if rest else ""))
+    _plot_classes(figure.add_subplot(grid[:, 0]), parts)
     panels = (
-        (stats.sizes, "box size: root of the area, pixels", tuple(SIZES.values()), True),
-        (stats.lengths.astype(np.float64), "frames of a video", (), False),
-        (stats.motion[~np.isnan(stats.motion)], "motion IoU (fast < 0.7, slow > 0.9)", (FAST, SLOW), False),
+        ([p.sizes for p in parts], "box size: root of the area, pixels", tuple(SIZES.values()), True),
+        ([p.lengths[p.lengths > 0].astype(np.float64) for p in parts], "frames of a video", (), False),
+        (
+            [p.motion[~np.isnan(p.motion)] for p in parts],
+            "motion IoU (fast < 0.7, slow > 0.9)",
+            (FAST, SLOW),
+            False,
+        ),
     )
     for row, (values, title, marks, logarithmic) in enumerate(panels):
         axes = figure.add_subplot(grid[row, 1])
         axes.set_title(title)
-        if len(values) == 0:
+        if not any(len(some) for some in values):
             axes.text(0.5, 0.5, "none known", ha="center", va="center", transform=axes.transAxes)
             axes.set_axis_off()
             continue
@@ -159,18 +170,50 @@ def plot_stats(stats: DataStats, path: Path) -> None:
         figure.savefig(aside, dpi=110, metadata=PNG_METADATA)
 
 
-def _histogram(axes: Any, values: NDArray[np.float64], *, logarithmic: bool) -> None:
-    low, high = float(values.min()), float(values.max())
+def _plot_classes(axes: Any, parts: Sequence[DataStats]) -> None:
+    """Bars for the boxes of each class, a group of them for each class."""
+    first = parts[0]
+    shown = np.argsort(-first.boxes, kind="stable")[:_BARS]
+    names = [first.classes[i] for i in shown]
+    height = 0.8 / len(parts)
+    for number, part in enumerate(parts):
+        counts = dict(zip(part.classes, part.boxes.tolist(), strict=True))
+        drawn = axes.barh(
+            np.arange(len(names)) + (number - (len(parts) - 1) / 2) * height,
+            [counts.get(name, 0) for name in names],
+            height=height,
+            color=_COLORS[number],
+            label=_PARTS[number],
+        )
+        axes.bar_label(drawn, padding=3, fontsize=8)
+    axes.set_yticks(np.arange(len(names)), [_label(name) for name in names])
+    axes.invert_yaxis()
+    axes.margins(x=0.12, y=0.01)
+    if len(parts) > 1:
+        axes.legend()
+    rest = len(first.classes) - len(shown)
+    axes.set_title("boxes" + (f" (and {rest} more classes)" if rest else ""))
+
+
+def _label(name: str) -> str:
+    """A name as text: Matplotlib takes what is between dollar signs for a formula."""
+    return printable(name, limit=40).replace("$", r"\$")
+
+
+def _histogram(axes: Any, values: Sequence[NDArray[np.float64]], *, logarithmic: bool) -> None:
+    """Draw a histogram of each part, one on top of the other."""
+    together = np.concatenate(values)
+    low, high = float(together.min()), float(together.max())
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    bins = np.linspace(low, high, 41)
     if low == high:
-        axes.hist(values, bins=1, range=(low - 0.5, high + 0.5), color="#3b6ea5")
+        bins = np.array([low - 0.5, high + 0.5])
     elif logarithmic and low > 0:
-        axes.hist(values, bins=np.geomspace(low, high, 41).tolist(), color="#3b6ea5")
+        bins = np.geomspace(low, high, 41)
         axes.set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ScalarFormatter())
         axes.set_xlim(2 ** np.floor(np.log2(low)), 2 ** np.ceil(np.log2(high)))  # two labels at least
-    else:
-        axes.hist(values, bins=40, color="#3b6ea5")
+    axes.hist(values, bins=bins.tolist(), color=_COLORS[: len(values)], stacked=True)
 
 
 def _distinct(labels: NDArray[np.int32], keys: NDArray[Any], *, classes: int) -> NDArray[np.int64]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from megavid.convert.load import read_config, shipped_configs
 from megavid.convert.weights import FlowNetWeights, Weights, read_weights
@@ -17,8 +16,8 @@ from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.data.clips import has_objects
 from megavid.detection.detector import DetectorConfig
-from megavid.detection.preprocess import input_size
 from megavid.engine.hardware import Hardware
+from megavid.engine.object_sizes import LEAST_SIZE, anchors_cover, fit_anchors, fit_input, object_sizes
 from megavid.engine.recipe import StartConfig
 from megavid.methods import detector_config
 from megavid.nn.timm_parts import PRETRAINED
@@ -97,8 +96,9 @@ def propose(
     model: str | None,
     hardware: Hardware,
     overrides: Mapping[str, Any],
+    most_steps: int | None = None,
 ) -> Proposal:
-    """A recipe fitted to data and hardware.
+    """Propose a recipe fitted to data and hardware.
 
     Args:
         train: What is to be trained on.
@@ -108,6 +108,7 @@ def propose(
         hardware: What it is to be trained on.
         overrides: What the user wants otherwise, by dotted path: what there is to start from, the number of
             steps and of clips, and a backbone of timm's decide what fits.
+        most_steps: As many as end in reasonable time; None where that is not known.
 
     Raises:
         InputError: No frame can be trained on, or a file or a value is none of what it should be.
@@ -120,15 +121,17 @@ def propose(
     reasons: dict[str, str] = {}
     settings_if_any: Nested = {}
     if start.detector is not None:
-        model, settings = _as_the_detector(start.detector, model)
+        model, settings, theirs = _as_the_detector(start.detector, model)
         reasons["settings"] = f"of {start.detector}, which it starts from"
+        settings |= _fit_detector(train, theirs, overrides, reasons)
         group_norm = settings.get("backbone.norm") == "group"
     else:
         is_small = kind == "nothing" and hardware.device == "cpu" and model in {None, *shipped_configs()}
         model = model or "mega_r50"
-        settings, settings_if_any = _new_network(
-            train, _dumped(*read_config(model)), reasons, is_small=is_small
-        )
+        settings, settings_if_any = (dict(_SMALL), dict(_SMALL_IF_ANY)) if is_small else ({}, {})
+        if is_small:
+            reasons["settings"] = "a small network, for there is no GPU and nothing to start from"
+        settings |= _fit_new(train, _dumped(*read_config(model)), overrides, reasons, is_small=is_small)
         group_norm = kind == "nothing" and "backbone.timm" not in overrides
         if group_norm:
             settings |= _FROM_SCRATCH
@@ -141,7 +144,7 @@ def propose(
         "settings_if_any": settings_if_any,
         "data": dict(data),
         "start": {name: str(path) for name, path in start.model_dump().items() if path is not None},
-        **_schedule(frames, kind, hardware, overrides, reasons, group_norm=group_norm),
+        **_schedule(frames, kind, hardware, overrides, reasons, group_norm=group_norm, most=most_steps),
     }
     return Proposal({key: value for key, value in recipe.items() if value != {}}, reasons)
 
@@ -161,8 +164,8 @@ def _start(overrides: Mapping[str, Any]) -> StartConfig:
     return start
 
 
-def _as_the_detector(path: Path, model: str | None) -> tuple[str, Nested]:
-    """A model, and what of its configuration has to be as in a detector's weights."""
+def _as_the_detector(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
+    """A model, what of its configuration has to be as in a detector's weights, and all of theirs."""
     weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
@@ -177,7 +180,7 @@ def _as_the_detector(path: Path, model: str | None) -> tuple[str, Nested]:
         for path in ours
         if path in theirs and theirs[path] != ours[path] and path not in {"classes", "method.name"}
     }
-    return model, settings
+    return model, settings, theirs
 
 
 def _configuration(weights: Weights, name: str) -> Nested:
@@ -199,40 +202,68 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Nested:
     return flat
 
 
-def _new_network(
-    train: Annotations, model: Nested, reasons: dict[str, str], *, is_small: bool
-) -> tuple[Nested, Nested]:
-    """Settings, and settings if any, of a network whose detecting parts have random weights, at least."""
-    settings: Nested = {}
-    settings_if_any: Nested = {}
+def _fit_new(
+    train: Annotations,
+    model: Nested,
+    overrides: Mapping[str, Any],
+    reasons: dict[str, str],
+    *,
+    is_small: bool,
+) -> Nested:
+    """Fit input size and anchors of a network whose detecting parts have random weights, at least."""
     shortest, longest = model["input"]["min_size"], model["input"]["max_size"]
     if is_small:
-        settings, settings_if_any = dict(_SMALL), dict(_SMALL_IF_ANY)
         sides = np.minimum(train.width, train.height)
         shortest = int(np.clip(np.median(sides[sides > 0]) if (sides > 0).any() else 144, 96, 192)) // 16 * 16
         longest = shortest * 5 // 3
-        reasons["settings"] = "a small network, for there is no GPU and nothing to start from"
-    settings |= {"input.min_size": shortest, "input.max_size": longest}
-    reasons["settings.input.min_size"] = "the shorter side of a frame becomes this, pixels"
-    reasons["settings.input.max_size"] = "the longer side's limit"
-    settings["rpn.anchor_sizes"] = _anchors(train, shortest, longest, count=3 if is_small else 4)
+    settings = _fit_input(train, shortest, longest, overrides, reasons)
+    size = settings["input.min_size"], settings["input.max_size"]
+    settings["rpn.anchor_sizes"] = fit_anchors(train, *size, count=3 if is_small else 4)
     reasons["settings.rpn.anchor_sizes"] = "from small objects to large ones, pixels of the network's input"
-    return settings, settings_if_any
+    return settings
 
 
-def _anchors(train: Annotations, min_size: int, max_size: int, *, count: int) -> list[int]:
-    """Sides of square anchors, from the small objects (5 %) to the large ones (95 %), evenly in ratio."""
-    frames = train.box_frames
-    sides = (train.boxes[:, 2:] - train.boxes[:, :2]).clip(min=1).astype(np.float64)
-    scale = np.ones(len(train))
-    for height, width in {*zip(train.height.tolist(), train.width.tolist(), strict=True)}:
-        if height and width:
-            scaled, _ = input_size(height, width, min_size=min_size, max_size=max_size)
-            scale[(train.height == height) & (train.width == width)] = scaled / height
-    small, large = np.quantile(np.sqrt(sides.prod(axis=1)) * scale[frames], (0.05, 0.95))
-    small, large = max(small, 12.0), max(large, 24.0)
-    sizes = np.geomspace(small, max(large, small * 2 ** (0.5 * (count - 1))), count)
-    return [int(4 * round(size / 4)) for size in sizes]
+def _fit_detector(
+    train: Annotations, theirs: Nested, overrides: Mapping[str, Any], reasons: dict[str, str]
+) -> Nested:
+    """Fit input size and anchors of a detector to start from: as many anchors as it has."""
+    shortest, longest = theirs["input.min_size"], theirs["input.max_size"]
+    settings = _fit_input(train, shortest, longest, overrides, reasons)
+    size = settings["input.min_size"], settings["input.max_size"]
+    small, large = object_sizes(train, *size)
+    anchors = theirs["rpn.anchor_sizes"]
+    objects = f"objects have {small:.0f} to {large:.0f} pixels of the input"
+    if anchors_cover(anchors, small, large):
+        settings["rpn.anchor_sizes"] = anchors
+        reasons["settings.rpn.anchor_sizes"] = f"the detector's own, which fit: {objects}"
+    else:
+        settings["rpn.anchor_sizes"] = fit_anchors(train, *size, count=len(anchors))
+        reasons["settings.rpn.anchor_sizes"] = (
+            f"fitted, for {objects}; as many as the detector's {', '.join(map(str, anchors))}, which its "
+            "weights decide"
+        )
+    return settings
+
+
+def _fit_input(
+    train: Annotations, shortest: int, longest: int, overrides: Mapping[str, Any], reasons: dict[str, str]
+) -> Nested:
+    """Choose the input's size: as the user wants, or else fitted to the objects."""
+    given = [overrides.get(f"input.{name}") for name in ("min_size", "max_size")]
+    fitted = fit_input(train, shortest, longest) if given == [None, None] else (shortest, longest)
+    why = "the shorter side of a frame becomes this, pixels"
+    if fitted[0] > shortest:
+        why += f"; more than {shortest}, for small objects are hard to find below {LEAST_SIZE} pixels"
+    fitted = tuple(  # type: ignore[assignment]
+        mine if isinstance(mine, int) and mine >= LEAST_SIZE else other
+        for mine, other in zip(given, fitted, strict=True)
+    )
+    small, _ = object_sizes(train, *fitted)
+    if small < LEAST_SIZE:
+        why += f"; one object in twenty is smaller than {small:.0f} pixels of it, and hard to find"
+    reasons["settings.input.min_size"] = why
+    reasons["settings.input.max_size"] = "the longer side's limit"
+    return {"input.min_size": fitted[0], "input.max_size": fitted[1]}
 
 
 def _schedule(
@@ -243,11 +274,12 @@ def _schedule(
     reasons: dict[str, str],
     *,
     group_norm: bool,
+    most: int | None,
 ) -> Nested:
     batch = _count(overrides, "run.batch", default=-(-_BATCH // hardware.count) * hardware.count)
     schedule = _SCHEDULES[kind]
     fitting = int(np.clip(round(schedule.passes * frames / batch, -2), schedule.least, schedule.most))
-    steps = _count(overrides, "run.steps", default=fitting)
+    steps = _count(overrides, "run.steps", default=fitting if most is None else min(fitting, most))
     optimiser: Nested = {
         "learning_rate": 0.01 if group_norm else 0.001,
         "reference_batch": _BATCH,
@@ -268,6 +300,8 @@ def _schedule(
     reasons["run.steps"] = (
         f"{steps * batch / frames:.1f} passes over {frames} frames with objects, {kind} to start from"
     )
+    if "run.steps" not in overrides and steps < fitting:
+        reasons["run.steps"] += f"; {fitting} would be better, but take too long here"
     reasons["run.batch"] = "clips a step, over all processes"
     reasons["run.dtype"] = f"made for: {hardware}"
     reasons["optimiser.drops"] = "steps after which the learning rate is a tenth"
@@ -280,30 +314,3 @@ def _count(overrides: Mapping[str, Any], path: str, *, default: int) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 1:
         raise InputError(f"--{path}: expected a whole number from 1 on, got {value!r}")
     return value
-
-
-def as_yaml(proposal: Proposal, *, head: list[str]) -> str:
-    """The recipe as YAML, with its reasons as comments.
-
-    Args:
-        proposal: The recipe.
-        head: Comments to begin with, a line each.
-    """
-    lines = [f"# {line}".rstrip() for line in head]
-    for section, values in proposal.recipe.items():
-        _write(lines, section, values, section, proposal.reasons, depth=0)
-    return "\n".join(lines) + "\n"
-
-
-def _write(
-    lines: list[str], key: str, value: Any, path: str, reasons: Mapping[str, str], *, depth: int
-) -> None:
-    indent = "  " * depth
-    comment = f"  # {reasons[path]}" if path in reasons else ""
-    if isinstance(value, Mapping):
-        lines.append(f"{indent}{key}:{comment}")
-        for name, inner in value.items():
-            _write(lines, name, inner, f"{path}.{name}", reasons, depth=depth + 1)
-    else:
-        text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
-        lines.append(f"{indent}{key}: {text.removesuffix('...' + chr(10)).strip()}{comment}")

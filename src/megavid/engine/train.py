@@ -17,17 +17,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from megavid.convert.weights import write_weights
 from megavid.core.errors import InputError
 from megavid.data.clips import ClipOrder
-from megavid.detection.clip import Clip
 from megavid.detection.detector import VideoDetector
 from megavid.detection.preprocess import network_input
 from megavid.engine.checkpoint import Checkpoint, save_checkpoint
 from megavid.engine.class_names import check_classes
+from megavid.engine.clip_losses import MeanLosses
 from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
 from megavid.engine.distributed import Ranks, others_watched
 from megavid.engine.interrupt import stop_request
@@ -40,19 +40,6 @@ from megavid.engine.training_log import LOSSES, TrainingLog
 from megavid.engine.training_scores import evaluate_while_training
 from megavid.engine.training_setup import CHECKPOINTS, different
 from megavid.engine.training_summary import BEST, MODEL, describe_evaluation
-
-
-class _Losses(nn.Module):
-    """The mean losses of several clips: what `DistributedDataParallel` wraps."""
-
-    def __init__(self, detector: VideoDetector[Any, Any]) -> None:
-        super().__init__()
-        self.detector = detector
-
-    def forward(self, clips: Sequence[Clip]) -> Tensor:
-        """(4,), in the order of `LOSSES`."""
-        each = [self.detector.losses(clip) for clip in self.detector.through_trunk(clips)]
-        return torch.stack([torch.stack([getattr(losses, n) for n in LOSSES]) for losses in each]).mean(0)
 
 
 class Training:
@@ -102,7 +89,7 @@ class Training:
         detector.backbone.recompute(enabled=run.recompute)
         if run.compile:
             detector.backbone.trunk.compile()
-        self._model: nn.Module = _Losses(detector)
+        self._model: nn.Module = MeanLosses(detector)
         if ranks.world > 1:
             places = [detector.device.index] if detector.device.type == "cuda" else None
             self._model = DistributedDataParallel(self._model, device_ids=places)

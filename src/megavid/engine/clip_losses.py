@@ -1,0 +1,30 @@
+"""What a training step makes smaller."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megavid.detection.clip import Clip
+from megavid.detection.detector import VideoDetector
+from megavid.engine.training_log import LOSSES
+
+
+class MeanLosses(nn.Module):
+    """The mean losses of several clips: what `DistributedDataParallel` wraps.
+
+    Args:
+        detector: In training mode.
+    """
+
+    def __init__(self, detector: VideoDetector[Any, Any]) -> None:
+        super().__init__()
+        self.detector = detector
+
+    def forward(self, clips: Sequence[Clip]) -> Tensor:
+        """Compute (4,) losses, in the order of `LOSSES`."""
+        each = [self.detector.losses(clip) for clip in self.detector.through_trunk(clips)]
+        return torch.stack([torch.stack([getattr(losses, n) for n in LOSSES]) for losses in each]).mean(0)

@@ -1,0 +1,77 @@
+"""How long training steps take on this machine."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+
+from megavid.core.annotations import Annotations
+from megavid.core.errors import InputError
+from megavid.data.clips import ClipOrder
+from megavid.detection.clip import Clip
+from megavid.detection.preprocess import network_input
+from megavid.engine.clip_losses import MeanLosses
+from megavid.engine.clips import ClipReader, Share
+from megavid.engine.hardware import Hardware
+from megavid.engine.recipe import Recipe
+from megavid.engine.training_setup import make_detector
+
+_SLOW = 60.0
+"""Seconds of a first measurement after which there is no second one."""
+
+
+def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
+    """Measure the seconds that one of a recipe's training steps takes here.
+
+    Two groups of clips (`run.clips_at_once`) go through the network and back, and the second one counts,
+    since the first one sets up memory: a step is several of them. Weights are random; others take as long.
+    Reading, which is done meanwhile, counts as far as it takes longer than computing.
+
+    Args:
+        recipe: What is to be run.
+        train: What it is to be trained on.
+        hardware: This machine, with all GPUs that are to be used.
+
+    Raises:
+        InputError: A clip cannot be read, or the device's memory is too small for it.
+    """
+    device = torch.device(hardware.device)
+    detector, _ = make_detector(recipe, train.classes, begins=False)
+    detector.to(device).train()
+    detector.backbone.recompute(enabled=recipe.run.recompute)
+    losses = MeanLosses(detector)
+    order = ClipOrder([train], detector.training_plan, seed=recipe.run.seed, flip=recipe.data.flip)
+    reader = ClipReader(order, partial(network_input, config=detector.config.input))
+    share = Share(recipe.run.batch, 0, hardware.count, recipe.run.clips_at_once)
+    workers, seconds = recipe.run.workers, math.inf
+    for step in range(2):
+        began = time.perf_counter()
+        group = [reader[number] for number in share.numbers(step)[0]]
+        reading = time.perf_counter() - began
+        computing = _compute(losses, [clip.ready(device) for clip in group], recipe.run.dtype, device)
+        seconds = max(computing, reading / workers) if workers else computing + reading
+        if seconds > _SLOW:
+            break
+    return seconds * len(share.numbers(0))
+
+
+def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torch.device) -> float:
+    """The seconds that some clips take through the network and back."""
+    began = time.perf_counter()
+    try:
+        with torch.autocast(device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"):
+            total = losses(clips).sum()
+        total.backward()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            "the device's memory is too small for this recipe: try --run.recompute true, --run.dtype "
+            "bfloat16, or a smaller --input.min_size and --input.max_size"
+        ) from error
+    losses.zero_grad(set_to_none=True)
+    return time.perf_counter() - began
