@@ -118,6 +118,21 @@ def test_check(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert line in out
 
 
+def test_check_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sheet = tmp_path / "sheet.jpg"
+    main(["data", "check", str(root), "--subset", "vid_val", "--sheet", str(sheet)])
+    assert f"  {sheet}\n" in capsys.readouterr().out
+    with PIL.Image.open(sheet) as picture:
+        assert picture.width == 8 * 240
+    assert main(["data", "check", str(root), "--sheet", str(tmp_path / "sheet.txt")]) == 2
+    assert "expected a name that ends in .jpg" in error_of(capsys)
+    mine = tmp_path / "mine.jpg"
+    PIL.Image.new("RGB", (8, 8)).save(mine)
+    assert main(["data", "check", str(root), "--subset", "vid_val", "--sheet", str(mine)]) == 2
+    with PIL.Image.open(mine) as picture:
+        assert picture.size == (8, 8)
+
+
 def test_stats(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("stats", root, "-o", tmp_path / "s") == 0
     out = capsys.readouterr().out
@@ -175,7 +190,7 @@ def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "synthesize", str(out), "--videos", "3", *size]) == 0
     assert "3 videos of 9 frames" in capsys.readouterr().out
     with PIL.Image.open(out / "contact_sheet.jpg") as sheet:
-        assert sheet.size == (8 * 192, 3 * 144)
+        assert sheet.size == (8 * 240, 5 * 180)  # five classes in two videos
     assert main(["data", "stats", str(out), "--subset", "vid_train"]) == 0
     assert "3 videos of 9 to 9 frames" in capsys.readouterr().out
     assert main(["data", "synthesize", str(out)]) == 2

@@ -42,8 +42,9 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def init(data: Path, *more: str, project: str = "project") -> int:
-    return main(["init", project, "--data", str(data), "--device", "cpu", *more])
+def init(data: Path, *more: str, project: str = "project", timed: bool = False) -> int:
+    untimed = [] if timed else ["--untimed"]
+    return main(["init", project, "--data", str(data), "--device", "cpu", *untimed, *more])
 
 
 def recipe(project: str = "project") -> dict[str, Any]:
@@ -52,14 +53,19 @@ def recipe(project: str = "project") -> dict[str, Any]:
 
 
 def test_a_project_that_trains(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert init(made / "clips", "--start.detector", "single_frame_generated", "--model", "mega_r50") == 0
+    start = ["--start.detector", "single_frame_generated", "--model", "mega_r50"]
+    assert init(made / "clips", *start, timed=True) == 0
     said = capsys.readouterr().out
     assert "CVAT for video" in said
+    assert re.search(
+        r"mega_r50, 1500 steps of 4 clips, about .* here \(.* s a step\) and 3 evaluations of 6", said
+    )
     names = sorted(path.name for path in Path("project").iterdir())
-    assert names == ["data.png", "recipe.yaml", "train.parquet", "val.parquet"]
+    assert names == ["data.png", "recipe.yaml", "sheet.jpg", "train.parquet", "val.parquet"]
     train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
     assert (len(train), len(val)) == (24, 6)
     assert {*train.video.tolist()}.isdisjoint(val.video.tolist())
+    assert f"validation videos: {val.videos[val.video[0]]}\n" in said
     assert "--check" in said
     commands = [line.split("#")[0].split()[1:] for line in said.splitlines() if line.startswith("  megavid ")]
     assert [command[0] for command in commands] == ["train", "train", "detect"]
@@ -190,10 +196,86 @@ def test_how_long_it_trains(made: Path, here: Path) -> None:
     assert recipe()["optimiser"]["warmup"] == 5
 
 
-def test_a_single_video(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_training_that_would_take_too_long(
+    made: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small = ["--start.detector", "single_frame_generated"]
+    assert init(made / "clips", *small, "--hours", "0.0001", timed=True) == 0
+    assert recipe()["run"]["steps"] == 100  # of 1,500
+    assert recipe()["optimiser"] == {**recipe()["optimiser"], "warmup": 10, "drops": [80]}
+    assert "note: the data is enough for 1500 steps, which take about" in capsys.readouterr().out
+    assert "1500 would be better" in Path("project", "recipe.yaml").read_text()
+    # What the user has chosen stays.
+    more = ["--run.steps", "50", "--hours", "0.0001"]
+    assert init(made / "clips", *small, *more, project="other", timed=True) == 0
+    assert recipe("other")["run"]["steps"] == 50
+
+
+def test_named_videos_to_validate_on(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert init(made / "clips", "--val-videos", "sea, pond") == 0
+    val = load_annotations(Path("project", "val.parquet"))
+    assert sorted(val.videos[video] for video in set(val.video.tolist())) == ["pond", "sea"]
+    assert len(load_annotations(Path("project", "train.parquet"))) == 18
+    assert "2 videos, 12 frames" in capsys.readouterr().out
+    for names, told in (
+        ("sea,ocean", "'ocean': expected the name of one video, such as"),
+        (",".join(NAMES), "--val-videos: has all videos"),
+        (",", "--val-videos: expected names of videos"),
+    ):
+        assert init(made / "clips", "--val-videos", names, project="other") == 2
+        assert told in error_of(capsys)
+
+
+def test_a_single_video_is_split_in_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_cvat_export(here / "one", names=("pond",), frames=20)
+    assert init(data) == 0
+    said = capsys.readouterr().out
+    assert "the end of each video; the 2 frames before it are left out" in said
+    train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
+    assert train.number.tolist() == list(range(14))
+    assert val.number.tolist() == list(range(16, 20))
+    assert recipe()["data"]["val"] == {"path": "project/val.parquet"}
+    assert main(["train", "project/recipe.yaml", "--check", "--device", "cpu", "--run.batch", "1"]) == 0
+
+
+def test_splits_on_wish(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    data = write_cvat_export(here / "long", names=("pond", "river"), frames=10)
+    assert init(data, "--split", "time", "--val-share", "0.3") == 0
+    val = load_annotations(Path("project", "val.parquet"))
+    assert val.video.tolist() == [0, 0, 0, 1, 1, 1]
+    assert val.number.tolist() == [7, 8, 9] * 2
+    assert init(made / "balls", "--split", "videos", project="other") == 0  # of its part to train on
+    files = load_annotations(Path("other", "val.parquet")).files.to_pylist()
+    assert all("train" in file for file in files)
+    for arguments, told in (
+        (["--split", "time"], "--split time: expected a video of 10 frames or more"),
+        (["--split", "time", "--val-videos", "sea"], "--split: does not go with --val-videos"),
+        (["--val", "x", "--val-videos", "sea"], "--val-videos: does not go with --val"),
+    ):
+        assert init(made / "clips", *arguments, project="third") == 2
+        assert told in error_of(capsys)
+    one = write_cvat_export(here / "one", names=("pond",), frames=20)
+    assert init(one, "--split", "videos", project="third") == 2
+    assert "--split videos: expected two videos or more" in error_of(capsys)
+
+
+def test_classes_of_one_part_alone(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(made / "clips", "clips")
+    for name in NAMES:
+        path = Path("clips", f"{name}.xml")
+        text = path.read_text()
+        other = "fox" if name == "pond" else "ball"
+        path.write_text(re.sub(r'<track id="(\d+)" label="\w+"', rf'<track id="\1" label="{other}"', text))
+    assert init(Path("clips"), "--val-videos", "pond", "--classes", "ball,fox,owl") == 0
+    said = capsys.readouterr().out
+    assert "note: nothing to validate on for ball: their AP will not be known" in said
+    assert "note: nothing to train on for fox, owl: they will not be found" in said
+
+
+def test_a_video_too_short_to_share(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cvat_export(here / "one", names=("pond",), frames=3)
     assert init(data) == 0
-    assert "nothing, for there is but one video" in capsys.readouterr().out
+    assert "nothing: the only video has fewer than 10 frames" in capsys.readouterr().out
     assert recipe()["data"]["val"] is None
     assert "val:" in Path("project", "recipe.yaml").read_text()
     assert not Path("project", "val.parquet").exists()
@@ -203,6 +285,12 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
     clips = made / "clips"
     for arguments, told in (
         (["--val-share", "1.5"], "--val-share: expected a number between 0 and 1"),
+        (["--val-share", "nan"], "--val-share: expected a number between 0 and 1"),
+        (["--seed", "-1"], "--seed: expected at least 0, got -1"),
+        (["--seed", str(2**64)], "--seed: expected at most"),
+        (["--hours", "0"], "--hours: expected more than 0"),
+        (["--run.workers", "-1"], "run.workers: should be greater than or equal to 0"),
+        (["--run.batch", str(10**9)], "run.batch: should be less than or equal to"),
         (["--model", "mega_r18"], "mega_r18: no such configuration"),
         (["--start.detector", "none.pth"], "none.pth: no such weight file"),
         (["--start.backbone", "none.pth"], "none.pth: no such file"),

@@ -73,3 +73,22 @@ def test_a_picture(data: Annotations, tmp_path: Path, classes: int) -> None:
     picture = np.asarray(PIL.Image.open(tmp_path / "stats.png").convert("RGB"))
     assert picture.std() > 10
     assert picture.shape[1] > 1000
+
+
+def test_a_picture_of_two_parts(data: Annotations, tmp_path: Path) -> None:
+    stats = compute_stats(data)
+    plot_stats(stats, tmp_path / "one.png")
+    plot_stats(stats, tmp_path / "two.png", val=compute_stats(data.select(data.video == 0)))
+    one, two = (np.asarray(PIL.Image.open(tmp_path / f"{n}.png").convert("RGB")) for n in ("one", "two"))
+    orange = np.array([0xD6, 0x89, 0x10])
+    assert not (one == orange).all(axis=2).any()
+    assert (two == orange).all(axis=2).mean() > 0.01
+
+
+def test_names_are_no_formulas(tmp_path: Path) -> None:
+    builder = AnnotationBuilder(("$\\nonsense$", "a\x1b[31m"), root=tmp_path)
+    builder.video("v")
+    builder.frame(0)
+    builder.box(0, 0, 10, 10, label=0)
+    plot_stats(compute_stats(builder.build()), tmp_path / "stats.png")
+    assert (tmp_path / "stats.png").exists()

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from megavid.core.annotations import AnnotationBuilder, Annotations
+from megavid.core.annotations import AnnotationBuilder, Annotations, load_annotations
 from megavid.core.errors import InputError
 from megavid.engine.hardware import Hardware
 from megavid.engine.proposal import Proposal, propose
+from megavid.engine.recipe import Recipe
+from megavid.engine.step_time import time_step
+from tests.engine.training import recipe_values, write_videos
 
+CPU = Hardware("cpu", 1, 0, 2, bfloat16=False)
 GPU = Hardware("cuda", 1, 80 * 2**30, 8, bfloat16=True)
 
 
@@ -52,3 +57,58 @@ def test_steps_follow_the_frames() -> None:
 def test_nothing_to_learn() -> None:
     with pytest.raises(InputError, match="no frame to train on"):
         proposed(data_set(side=50).select_boxes(data_set(side=50).labels > 0))
+
+
+def test_small_objects_enlarge_the_input() -> None:
+    # 1920x1080 at 600/1000 becomes 1000x562: 20 pixels are 10.4; it may become larger by a half.
+    settings = proposed(data_set(side=20)).recipe["settings"]
+    assert (settings["input.min_size"], settings["input.max_size"]) == (912, 1520)
+    # 28 pixels are 14.6 in it, and 16 in one of 1.1 times the size.
+    proposal = proposed(data_set(side=28))
+    assert proposal.recipe["settings"]["input.min_size"] == 672
+    assert "more than 600" in proposal.reasons["settings.input.min_size"]
+    # No larger than the frames themselves.
+    settings = proposed(data_set(side=10, width=640, height=480)).recipe["settings"]
+    assert settings["input.min_size"] == 600
+    # What the user wants stays, and anchors fit it: 20 pixels are 11.1 in 1067x600.
+    proposal = proposed(data_set(side=20), input__min_size=600, input__max_size=2000)
+    assert proposal.recipe["settings"]["input.min_size"] == 600
+    assert proposal.recipe["settings"]["rpn.anchor_sizes"][0] == 12
+    assert "smaller than 11 pixels" in proposal.reasons["settings.input.min_size"]
+
+
+def test_sizes_of_a_detector_to_start_from() -> None:
+    # Its anchors are 24, 40 and 64 pixels of an input of 144.
+    start = {"start__detector": "single_frame_generated"}
+    proposal = proposed(data_set(side=40, width=192, height=144), **start)
+    assert proposal.recipe["settings"]["rpn.anchor_sizes"] == [24, 40, 64]
+    assert "the detector's own" in proposal.reasons["settings.rpn.anchor_sizes"]
+    # Objects of 120 pixels are none of its: anchors are fitted, three again.
+    proposal = proposed(data_set(side=120, width=192, height=144), **start)
+    assert proposal.recipe["settings"]["rpn.anchor_sizes"] == [120, 168, 240]
+    assert "as many as the detector's 24, 40, 64" in proposal.reasons["settings.rpn.anchor_sizes"]
+    # 80 pixels of 1920 are 8 of 192: the input is enlarged by a half, the objects have 12 then.
+    settings = proposed(data_set(side=80), **start).recipe["settings"]
+    assert (settings["input.min_size"], settings["input.max_size"]) == (224, 299)
+    assert settings["rpn.anchor_sizes"] == [12, 16, 24]
+
+
+def test_no_more_steps_than_end_in_time() -> None:
+    data = data_set(side=50)
+    proposal = propose(
+        data, data={"train": [], "val": None}, model=None, hardware=GPU, overrides={}, most_steps=700
+    )
+    assert proposal.recipe["run"]["steps"] == 700
+    assert proposal.reasons["run.steps"].endswith("; 6000 would be better, but take too long here")
+    assert proposal.recipe["optimiser"]["drops"] == [560]
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_step_is_timed(tmp_path: Path, workers: int) -> None:
+    values = recipe_values(tmp_path, run__batch=4, run__clips_at_once=2, run__workers=workers)
+    recipe = Recipe.model_validate(values)
+    path = write_videos(tmp_path / "videos", videos=1)
+    began = time.perf_counter()
+    seconds = time_step(recipe, load_annotations(path), CPU)
+    # Two groups were computed; a step has two, both as slow as the second one was.
+    assert 0 < seconds < 2 * (time.perf_counter() - began)
