@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -196,6 +198,18 @@ def test_stills_without_known_objects_are_taken_only_from_a_list(tmp_path: Path)
             "object 1: expected xmin <= xmax .* 1, 1, 0, 5",
         ),
         (lambda s: s.replace("<ymax>5", "<ymax>x"), Kind.UNREADABLE, "object 1: could not convert"),
+        (lambda s: s.replace("<ymax>5", "<ymax>nan"), Kind.INVERTED, "object 1: expected xmin <= xmax"),
+        (lambda s: s.replace("<ymax>5", "<ymax>1e30"), Kind.INVERTED, "object 1: expected xmin <= xmax"),
+        (
+            lambda s: re.sub("<width>[0-9]+", "<width>inf", s),
+            Kind.UNREADABLE,
+            "000001.xml: expected an annotation in XML: cannot convert float infinity",
+        ),
+        (
+            lambda s: re.sub("<width>[0-9]+", "<width>1e9", s),
+            Kind.UNREADABLE,
+            "000001.xml: expected an annotation in XML: expected a size up to 1000000, got 1000000000x",
+        ),
         (lambda s: s.replace("<ymax>5</ymax>", ""), Kind.UNREADABLE, "object 1: ymax is missing"),
     ],
 )
@@ -209,6 +223,13 @@ def test_what_is_broken(tmp_path: Path, break_: Callable[[str], str], kind: Kind
     table = read(tmp_path, "vid_val", problems)
     assert problems.counts() == {kind: 1}
     assert len(table.boxes) == 2
+
+
+def test_a_pipe_in_place_of_a_file(tmp_path: Path) -> None:
+    write_frame(tmp_path, "VID", "val/v/000000", xml([]))
+    os.mkfifo(tmp_path / "Annotations" / "VID" / "val" / "v" / "000001.xml")
+    with pytest.raises(InputError, match=r"000001.xml: .* expected an ordinary file"):
+        read(tmp_path, "vid_val")
 
 
 def test_a_listed_frame_that_is_missing(tmp_path: Path) -> None:
@@ -227,6 +248,8 @@ def test_a_listed_frame_that_is_missing(tmp_path: Path) -> None:
         ("train/a 1 2", "line 2: expected a name and 3 numbers, got 'train/a 1 2'"),
         ("train/a 1 x 4", "line 2: expected a name and 3 numbers"),
         ("train/a 1 0 4", "line 2: train/a, frame 0: stands there before"),
+        (f"train/b 1 0 {'9' * 5000}", "line 2: expected numbers up to 1000000, got 'train/b 1 0 999"),
+        ("train/b 1 0 9999999", "line 2: train/b: expected at most 1000000 frames, got 9999999"),
         ("train/a 1 4 4", "line 2: expected a frame of train/a's 4, got 4 of 4"),
         ("train/a 1 2 5", "line 2: expected a frame of train/a's 4, got 2 of 5"),
     ],
@@ -251,7 +274,7 @@ def test_a_video_whose_lines_are_all_bad_is_left_out(tmp_path: Path) -> None:
     videos = read_train_list(path, problems=Problems(skip=True))
     assert [video.folder for video in videos] == ["train/b"]
     path.write_text("val/a 1 0 0\nval/b 1 0 1\n")
-    with pytest.raises(InputError, match="line 1: val/a: expected a length of 1 or more, got 0"):
+    with pytest.raises(InputError, match="line 1: val/a: expected a length from 1 to 1000000, got 0"):
         read_val_list(path, problems=Problems())
     assert [video.folder for video in read_val_list(path, problems=Problems(skip=True))] == ["val/b"]
 

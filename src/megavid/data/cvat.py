@@ -15,7 +15,7 @@ from megavid.data.cvat_file import Export, Shape, Task, Track, is_export, read_e
 from megavid.data.cvat_tracks import box_around, check_frames, count_filled, fill_track
 from megavid.data.cvat_videos import CvatVideo, find_videos
 from megavid.data.frame_names import match_frames
-from megavid.data.media import LONGEST_VIDEO
+from megavid.data.limits import LONGEST_VIDEO
 from megavid.data.values import check_class_count
 
 MOST_FILLED = 1_000_000

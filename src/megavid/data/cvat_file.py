@@ -17,7 +17,7 @@ from megavid.core.errors import InputError
 from megavid.core.index_file import LARGEST_NUMBER
 from megavid.core.parsing import LARGEST_TEXT, check_regular_file
 from megavid.core.problems import Kind, Problems
-from megavid.data.media import LARGEST_COORDINATE, LARGEST_SIDE, LONGEST_VIDEO
+from megavid.data.limits import LARGEST_COORDINATE, LARGEST_SIDE, LONGEST_VIDEO
 
 
 class Shape(NamedTuple):

@@ -8,9 +8,9 @@ there; other objects are left out. Lists in `ImageSets` choose the frames, where
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from math import inf
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -25,6 +25,7 @@ from megavid.data.ilsvrc_lists import (
     read_train_list,
     read_val_list,
 )
+from megavid.data.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.data.tracks import track_id
 
 VID_SYNSETS = {
@@ -63,6 +64,9 @@ VID_SYNSETS = {
 
 SUBSETS = {"vid_train": "VID/train", "vid_val": "VID/val", "det_train": "DET/train"}
 """Names of the parts, and their folders."""
+
+_LARGEST_XML = 1 << 26
+"""The most bytes of a frame's annotation."""
 
 _SUFFIXES = (".JPEG", ".jpg", ".jpeg", ".png", ".PNG", ".JPG")
 
@@ -207,14 +211,15 @@ class _Reader:
     def _parse(self, path: str) -> tuple[int, int, list[_Object]] | None:
         """Width, height and objects; None if the file is broken or missing."""
         try:
-            with open(path, "rb") as file:  # noqa: PTH123 - speed
-                tree = ElementTree.fromstring(file.read())
+            tree = ElementTree.fromstring(_read(path))
             size = tree.find("size")
             width, height = (int(float(_text(size, side))) for side in ("width", "height"))
+            if not (0 <= width <= LARGEST_SIDE and 0 <= height <= LARGEST_SIDE):
+                raise ValueError(f"expected a size up to {LARGEST_SIDE}, got {width}x{height}")
         except OSError as error:
             self.problems.add(Kind.UNREADABLE, path, f"cannot be read: {error.strerror}")
             return None
-        except (ElementTree.ParseError, LookupError, ValueError) as error:
+        except (ElementTree.ParseError, LookupError, ValueError, OverflowError) as error:
             self.problems.add(Kind.UNREADABLE, path, f"expected an annotation in XML: {error}")
             return None
         objects = (self._object(f"{path}, object {i}", x) for i, x in enumerate(tree.iter("object"), 1))
@@ -234,12 +239,22 @@ class _Reader:
                 hint = "; --classes or ImageSets/classes.txt names those of a data set of one's own"
                 self.problems.add(Kind.UNKNOWN_CLASS, where, f"no class is called {name!r}{hint}")
             return None
-        if not (inf > x2 >= x1 > -inf and inf > y2 >= y1 > -inf):
+        most = LARGEST_COORDINATE
+        if not (most >= x2 >= x1 >= -most and most >= y2 >= y1 >= -most):  # nor NaN
             message = f"expected xmin <= xmax and ymin <= ymax, got {x1:g}, {y1:g}, {x2:g}, {y2:g}"
             self.problems.add(Kind.INVERTED, where, message)
             return None
         flags = {key: element.findtext(key) == "1" for key in ("occluded", "generated", "difficult")}
         return _Object((x1, y1, x2 + 1, y2 + 1), label, element.findtext("trackid", "").strip(), flags)
+
+
+def _read(path: str) -> bytes:
+    """Read a file; ValueError where it is none, or too large."""
+    about = os.stat(path)  # noqa: PTH116 - speed
+    if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST_XML:
+        raise ValueError(f"expected an ordinary file of at most {_LARGEST_XML} bytes")
+    with open(path, "rb") as file:  # noqa: PTH123 - speed
+        return file.read()
 
 
 def _text(element: ElementTree.Element | None, key: str) -> str:

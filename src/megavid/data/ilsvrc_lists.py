@@ -12,7 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megavid.core.errors import InputError
+from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
+from megavid.data.limits import LONGEST_VIDEO
 
 LISTS = {
     "vid_train": "VID_train_15frames.txt",
@@ -58,10 +60,7 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
     path = root / CLASSES_FILE
     if not path.exists():
         return None
-    try:
-        names = tuple(line.strip() for line in path.read_text("utf-8-sig").splitlines() if line.strip())
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not names or len(set(names)) != len(names):
         raise InputError(f"{path}: expected the names of classes, a line each, none of them twice")
     return names
@@ -81,7 +80,11 @@ def read_train_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
     videos: dict[str, tuple[int, set[int]]] = {}
     for where, folder, (_, frame, length) in _lines(path, numbers=3, problems=problems):
         known, frames = videos.setdefault(folder, (length, set()))
-        if length != known or not 0 <= frame < length:
+        if length > LONGEST_VIDEO:
+            problems.add(
+                Kind.BAD_ROW, where, f"{folder}: expected at most {LONGEST_VIDEO} frames, got {length}"
+            )
+        elif length != known or not 0 <= frame < length:
             problems.add(
                 Kind.BAD_ROW, where, f"expected a frame of {folder}'s {known}, got {frame} of {length}"
             )
@@ -104,8 +107,9 @@ def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
     for where, folder, (_, _, length) in _lines(path, numbers=3, problems=problems):
         if folder in videos:
             problems.add(Kind.BAD_ROW, where, f"{folder}: stands there before")
-        elif not length:
-            problems.add(Kind.BAD_ROW, where, f"{folder}: expected a length of 1 or more, got 0")
+        elif not 0 < length <= LONGEST_VIDEO:
+            message = f"{folder}: expected a length from 1 to {LONGEST_VIDEO}, got {length}"
+            problems.add(Kind.BAD_ROW, where, message)
         else:
             videos[folder] = length
     return [VideoEntry(folder, range(length)) for folder, length in videos.items()]
@@ -123,14 +127,13 @@ def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 
 def _lines(path: Path, *, numbers: int, problems: Problems) -> Iterator[tuple[str, str, list[int]]]:
     """Where a line is, its name and its numbers."""
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    pattern = re.compile(r"(\S.*?)" + r"\s+(\d+)" * numbers)
-    for number, line in enumerate(lines, 1):
+    pattern = re.compile(r"(\S.*?)" + r"\s+([0-9]+)" * numbers)
+    for number, line in enumerate(read_text(path).splitlines(), 1):
         match = pattern.fullmatch(line.strip())
-        if match:
+        if match and max(map(len, match.groups()[1:])) > len(str(LONGEST_VIDEO)):
+            message = f"expected numbers up to {LONGEST_VIDEO}, got {line.strip()!r}"
+            problems.add(Kind.BAD_ROW, f"{path}, line {number}", message)
+        elif match:
             name, *values = match.groups()
             yield f"{path}, line {number}", name, [int(value) for value in values]
         elif line.strip():

@@ -14,7 +14,8 @@ from megavid.core.images import image_files
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
 from megavid.data.frame_names import match_frames
-from megavid.data.media import LARGEST_SIDE, LONGEST_VIDEO, Media, find_media
+from megavid.data.limits import LARGEST_SIDE, LONGEST_VIDEO
+from megavid.data.media import Media, find_media
 from megavid.data.mot_rows import Rows, read_rows
 from megavid.data.values import check_class_count
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from megavid.core.annotations import NO_TRACK
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
-from megavid.data.media import LARGEST_COORDINATE
+from megavid.data.limits import LARGEST_COORDINATE
 
 
 class Row(NamedTuple):
