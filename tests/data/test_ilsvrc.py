@@ -17,6 +17,7 @@ from megavid.data.ilsvrc import VID_SYNSETS, find_root, is_ilsvrc, list_videos, 
 from megavid.data.ilsvrc_lists import VideoEntry, key_frames, read_still_list, read_train_list, read_val_list
 from tests.conftest import SHARED, require_shared
 from tests.data.ilsvrc_set import SYNSETS, write_frame, write_ilsvrc, xml
+from tests.mutations import ends_well, mutated_bytes, mutators
 
 CAR, DOG = "n02958343", "n02084071"
 
@@ -230,6 +231,24 @@ def test_a_pipe_in_place_of_a_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "Annotations" / "VID" / "val" / "v" / "000001.xml")
     with pytest.raises(InputError, match=r"000001.xml: .* expected an ordinary file"):
         read(tmp_path, "vid_val")
+
+
+def test_mutated_annotations_and_lists_end_in_a_table_or_an_error(tmp_path: Path) -> None:
+    annotation = xml([(CAR, 0, (1, 1, 5, 5)), (CAR, None, (2, 2, 9, 9))]).encode()
+    write_frame(tmp_path, "VID", "val/v/000000", annotation.decode())
+    xml_file = tmp_path / "Annotations" / "VID" / "val" / "v" / "000000.xml"
+    listing = tmp_path / "ImageSets" / "VID_val_videos.txt"
+    listing.parent.mkdir()
+    rows = b"val/v 1 0 1\nval/w 5 0 2\n"
+    whole = 0
+    for random in mutators(150):
+        xml_file.write_bytes(mutated_bytes(annotation, random))
+        listing.write_bytes(b"val/v 1 0 1\n")
+        whole += ends_well(lambda: read(tmp_path, "vid_val"))
+        xml_file.write_bytes(annotation)
+        listing.write_bytes(mutated_bytes(rows, random))
+        ends_well(lambda: read(tmp_path, "vid_val"))
+    assert 0 < whole < 150
 
 
 def test_a_listed_frame_that_is_missing(tmp_path: Path) -> None:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
 from megavid.data import index
 from megavid.data.index import read_ilsvrc
 from tests.core.test_annotations import assert_same
 from tests.data.ilsvrc_set import write_frame, write_ilsvrc, xml
+from tests.mutations import ends_well, mutated_bytes, mutated_json, mutators
 
 
 @pytest.fixture
@@ -78,6 +82,46 @@ def test_the_first_problem_is_the_error_whichever_process_is_first(tmp_path: Pat
     assert [problem.where[-19:] for problem in problems.found] == [
         f"0000000{v}/000002.xml" for v in (1, 3, 5)
     ]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_broken_plan_or_a_piece_of_another_set(tmp_path: Path) -> None:
+    parts = tmp_path / "parts"
+
+    def read(name: str) -> Annotations:
+        return read_ilsvrc(tmp_path / name, "vid_val", problems=Problems(), workers=1, parts=parts)
+
+    for name in ("one", "two"):
+        write_ilsvrc(tmp_path / name, val_videos=4, frames=4)
+    read("one")
+    piece = (parts / "000000.parquet").read_bytes()
+    read("two")
+    (parts / "000000.parquet").write_bytes(piece)
+    with pytest.raises(InputError, match=r"000000.parquet: expected a piece of .*two; remove .*parts to"):
+        read("two")
+    (parts / "000000.parquet").write_bytes((parts / "000001.parquet").read_bytes())
+    with pytest.raises(InputError, match=r"000000.parquet: expected a piece of .*two"):
+        read("two")
+    (parts / "plan.json").write_text('{"index": "2"}')
+    with pytest.raises(InputError, match=r"plan.json: index: .*, got '2'; .*; remove .*parts to begin"):
+        read("two")
+
+
+@pytest.mark.usefixtures("small")
+def test_mutated_plans_and_pieces_end_in_a_table_or_an_error(tmp_path: Path) -> None:
+    write_ilsvrc(tmp_path, val_videos=4, frames=4)
+    parts = tmp_path / "parts"
+    read = partial(read_ilsvrc, tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
+    expected = read()
+    plan, piece = (parts / "plan.json").read_bytes(), (parts / "000000.parquet").read_bytes()
+    for random in mutators(60):
+        (parts / "plan.json").write_bytes(mutated_json(json.loads(plan), random))
+        if ends_well(read):
+            assert_same(read(), expected)
+        (parts / "plan.json").write_bytes(plan)
+        (parts / "000000.parquet").write_bytes(mutated_bytes(piece, random))
+        ends_well(read)
+        (parts / "000000.parquet").write_bytes(piece)
 
 
 def test_a_killed_run_leaves_no_processes(tmp_path: Path) -> None:

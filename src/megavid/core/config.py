@@ -94,15 +94,18 @@ def _value(path: str, text: str) -> Any:
         return load_yaml(text, origin=origin)
 
 
-def validate(model: type[ConfigT], data: Mapping[str, Any], *, origin: str) -> ConfigT:
-    """`data` as a configuration of type `model`.
+def validate(model: type[ConfigT], data: object, *, origin: object) -> ConfigT:
+    """Return nested `data`, as from YAML or JSON, as a configuration of type `model`.
 
     Args:
         origin: Where the data came from, for messages.
 
     Raises:
-        InputError: An unknown or missing key or a value of the wrong type or range, by its dotted path.
+        InputError: No mapping, an unknown or missing key, or a value of the wrong type or range, by its
+            dotted path.
     """
+    if not isinstance(data, Mapping):
+        raise InputError(f"{origin}: expected a mapping of keys, got {type(data).__name__}")
     try:
         return model.model_validate(data)
     except ValidationError as error:

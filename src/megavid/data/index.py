@@ -12,14 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from pydantic import Field
 
 from megavid.core.annotations import Annotations, load_annotations
 from megavid.core.concatenate import concatenate
+from megavid.core.config import Config, validate
 from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.index_file import INDEX_VERSION
 from megavid.core.ownership import anything
+from megavid.core.parsing import read_json
 from megavid.core.problems import Problem, Problems
 from megavid.core.processes import end_with_parent
 from megavid.data.ilsvrc import list_videos, read_entries
@@ -97,16 +100,41 @@ class _Job:
             return self._read_files(entries)
         path = self.parts / f"{number:06d}.parquet"
         if path.exists():
-            return load_annotations(path), []
+            return self._load_piece(path, entries), []
         table, found = self._read_files(entries)
         if not found:  # else it may be mended by the next run
             table.save(path)
         return table, found
 
+    def _load_piece(self, path: Path, entries: Sequence[VideoEntry]) -> Annotations:
+        table, (empty, _) = load_annotations(path), self._read_files(())
+        fits = all(getattr(table, key) == getattr(empty, key) for key in ("root", "classes", "category_ids"))
+        if not fits or not {entry.folder for entry in entries}.issuperset(table.videos):
+            raise InputError(f"{path}: expected a piece of {self.root}; remove {self.parts} to begin again")
+        return table
+
     def _read_files(self, entries: Sequence[VideoEntry]) -> tuple[Annotations, list[Problem]]:
         problems = Problems(skip=True)
         table = read_entries(self.root, self.subset, entries, classes=self.classes, problems=problems)
         return table, problems.found
+
+
+class _Plan(Config):
+    """What the pieces in a folder are of.
+
+    Attributes:
+        index: Version of their format.
+        root, subset, classes: See `read_ilsvrc`.
+        files_at_once: Files of a piece.
+        videos: SHA-256 of all videos and their frames.
+    """
+
+    index: int = 1
+    root: str
+    subset: str
+    classes: tuple[str, ...] | None = Field(strict=False)
+    files_at_once: int
+    videos: str
 
 
 def _in_processes(
@@ -152,18 +180,26 @@ def _prepare(
     except OSError as error:
         raise InputError(f"{parts}: cannot be written to: {error.strerror}") from error
     listing = [[e.folder, list(e.numbers), sorted(e.listed or ()), e.named] for e in entries]
-    plan = {
+    content = {
         "index": INDEX_VERSION,
         "root": str(root.absolute()),
         "subset": subset,
-        "classes": list(classes) if classes else None,
+        "classes": tuple(classes) if classes else None,
         "files_at_once": _FILES_AT_ONCE,
         "videos": hashlib.sha256(json.dumps(listing).encode()).hexdigest(),
     }
+    plan = validate(_Plan, content, origin=parts)
     path = parts / _PLAN
-    if path.exists() and json.loads(path.read_text()) == plan:
+    if path.exists() and _read_plan(path) == plan:
         return
     for old in parts.glob(f"{'[0-9]' * 6}.parquet"):
         old.unlink()
     with atomic_path(path, ours=anything) as aside:
-        aside.write_text(json.dumps(plan))
+        aside.write_text(plan.model_dump_json())
+
+
+def _read_plan(path: Path) -> _Plan:
+    try:
+        return validate(_Plan, read_json(path), origin=path)
+    except InputError as error:
+        raise InputError(f"{error}; remove {path.parent} to begin again") from error

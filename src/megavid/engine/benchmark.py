@@ -19,16 +19,20 @@ import torch
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from megavid.core.errors import InputError
 from megavid.core.frames import Image
+from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.core.stages import STAGES, stage_of
 from megavid.data.generated.camera import film
 from megavid.detection.backbone import Backbone
 from megavid.detection.detector import VideoDetector
+from megavid.detection.preprocess import LARGEST_SIDE
 from megavid.video.session import VideoSession
 
 _PROFILED = 3
 """Steps whose stages are measured, apart from the others: that takes time of its own."""
+
+_MOST_FRAMES = 1_000_000
+"""To measure: their times are kept, and half as many take hours."""
 
 _FILMED = 4
 """Different frames that are seen again and again."""
@@ -50,9 +54,10 @@ class BenchmarkOptions:
     batch_size: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("height", "width", "frames", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_range("height", self.height, least=1, most=LARGEST_SIDE)
+        check_range("width", self.width, least=1, most=LARGEST_SIDE)
+        check_range("frames", self.frames, least=1, most=_MOST_FRAMES)
+        check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,6 +19,7 @@ from torch import Tensor
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult
 from megavid.core.locks import locked_folder
+from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
 from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, make_output_folder, partial_name
@@ -31,6 +32,9 @@ from megavid.video.stride import EveryNth, every_nth
 from megavid.video.tracking import Tracker
 
 logger = logging.getLogger(__name__)
+
+_LARGEST_STRIDE = 2**31 - 1
+"""Frames from one that is looked at to the next: more than a year of video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,9 +61,8 @@ class DetectOptions:
     track: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("every", "batch_size"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        check_range("every", self.every, least=1, most=_LARGEST_STRIDE)
+        check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
 
 
 @dataclass(frozen=True)

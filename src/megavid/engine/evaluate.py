@@ -21,6 +21,7 @@ from megavid.core.frames import FrameResult
 from megavid.core.locks import locked_folder
 from megavid.core.parsing import read_json
 from megavid.core.problems import Kind, Problems
+from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.detection.detector import VideoDetector
 from megavid.engine.class_names import check_classes
 from megavid.engine.distributed import Ranks, launch_id
@@ -56,8 +57,7 @@ class EvaluateOptions:
     official_quirks: bool = False
 
     def __post_init__(self) -> None:
-        if self.batch_size < 1:
-            raise InputError(f"batch_size: expected at least 1, got {self.batch_size}")
+        check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
 
 
 def detect_in_data_set(

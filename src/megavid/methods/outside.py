@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import inspect
 import sys
 from pathlib import Path
@@ -10,8 +11,12 @@ from types import ModuleType
 from typing import Any, get_args
 
 from megavid.core.errors import InputError
+from megavid.core.parsing import read_bytes
 from megavid.detection.detector import VideoDetector
 from megavid.methods import METHODS
+
+_LARGEST_MODULE = 16 << 20
+"""Bytes of a module: no source that anybody wrote has so many."""
 
 
 def add_methods(module: str) -> list[str]:
@@ -43,13 +48,25 @@ def add_methods(module: str) -> list[str]:
 
 
 def _imported(module: str) -> ModuleType:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(f"{module!r}: expected the dotted name of a module, such as my_package.my_method")
     here = str(Path.cwd())
     if here not in sys.path:
         sys.path.append(here)
     try:
+        _check_file(module)
         return importlib.import_module(module)
-    except Exception as error:  # it may raise anything
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # it may raise anything, and a script may end the program
         raise InputError(f"{module}: cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _check_file(module: str) -> None:
+    """Check a module's source before Python reads all of it."""
+    spec = importlib.util.find_spec(module)
+    if spec is not None and spec.has_location and spec.origin is not None:
+        read_bytes(Path(spec.origin), limit=_LARGEST_MODULE)
 
 
 def _detectors(module: ModuleType) -> list[type[VideoDetector[Any, Any]]]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult, FrameSource, Image
+from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.detection.detector import VideoDetector
 from megavid.video.reader import Video, VideoFile, open_input
 from megavid.video.session import VideoSession
@@ -53,8 +54,7 @@ def detect_video(
         >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):
         ...     print(result.index, result.time, result.detections.boxes)
     """
-    if batch_size < 1:
-        raise InputError(f"batch_size: expected at least 1, got {batch_size}")
+    check_range("batch_size", batch_size, least=1, most=MOST_BATCH)
     opened = open_input(video, fps=fps) if isinstance(video, str | os.PathLike) else None
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
     is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")

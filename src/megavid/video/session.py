@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import operator
 from collections import deque
 from collections.abc import Sequence
 from typing import Generic
@@ -12,6 +14,7 @@ from megavid.core import boxes as box_ops
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult, FrameSource, Image, check_image
+from megavid.core.ranges import MOST_SEED, check_range
 from megavid.core.sampling import Reservoir, global_indexes, global_order, window_indexes
 from megavid.core.stages import stage
 from megavid.detection.detector import FeaturesT, MemoryT, VideoDetector, Window
@@ -19,6 +22,9 @@ from megavid.detection.roi_head import HeadConfig, Prediction, choose_detections
 from megavid.video.decode import DEFAULT_RATE
 from megavid.video.global_images import GlobalImages
 from megavid.video.store import FrameStore
+
+_LARGEST_STORE = 1 << 60
+"""Bytes: more than any machine has."""
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
@@ -71,9 +77,9 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         fps: float | None = None,
         store_bytes: int = 256 << 20,
     ) -> None:
-        if seed < 0:
-            raise InputError(f"seed: expected 0 or more, got {seed}")
-        if fps is not None and not fps > 0:
+        check_range("seed", seed, least=0, most=MOST_SEED)
+        check_range("store_bytes", store_bytes, least=0, most=_LARGEST_STORE)
+        if fps is not None and not 0 < fps < math.inf:
             raise InputError(f"fps: expected a positive number, got {fps}")
         self._detector = detector
         self._head = _with_threshold(detector.config.head, score_threshold)
@@ -156,7 +162,10 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         length = len(self._source)
         if given is None:
             return global_order(length, seed) or None
-        order = [int(index) for index in given]
+        try:
+            order = [operator.index(index) for index in given]
+        except TypeError as error:
+            raise InputError(f"global_order: expected frame numbers: {error}") from error
         if not order:
             raise InputError("global_order: expected at least one frame number, got none")
         if wrong := [i for i in order if not 0 <= i < length]:
