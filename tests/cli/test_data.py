@@ -145,6 +145,45 @@ def test_stats(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "fast" in capsys.readouterr().out
 
 
+def test_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    PIL.Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
+    name = "[red]fox[/] \x1b[31m"
+    path = tmp_path / "a.json"
+    write_coco(path, name)
+    assert data("stats", path, "-o", tmp_path / "s") == 0
+    assert data("check", path) == 1  # the second class is alike
+    out = capsys.readouterr().out
+    assert r"[red]fox[/] \x1b[31m" in out
+    assert "\x1b" not in out
+    assert name in json.loads((tmp_path / "s" / "stats.json").read_text())["classes"]
+
+
+def write_coco(path: Path, *names: str) -> None:
+    """One image, 0.png, and an object of each class, whose names stand in upper case beside them."""
+    both = [text for name in names for text in (name, name.upper())]
+    content = {
+        "images": [{"id": 1, "file_name": "0.png", "width": 64, "height": 48}],
+        "categories": [{"id": i, "name": name} for i, name in enumerate(both)],
+        "annotations": [
+            {"id": i, "image_id": 1, "category_id": i, "bbox": [i, 1, 9, 9]} for i in range(len(both))
+        ],
+    }
+    path.write_text(json.dumps(content))
+
+
+def test_stats_of_very_many_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = [f"class {i}" for i in range(20_000)]
+    categories = [{"id": i, "name": name} for i, name in enumerate(names)]
+    images = [{"id": 1, "file_name": "0.png"}]
+    objects = [{"image_id": 1, "category_id": 19_999, "bbox": [1, 1, 9, 9]}]
+    content = {"images": images, "categories": categories, "annotations": objects}
+    (tmp_path / "a.json").write_text(json.dumps(content))
+    assert data("stats", tmp_path / "a.json") == 0
+    out = capsys.readouterr().out
+    assert "class 19999" in out
+    assert "19800 more classes" in out
+
+
 def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("export", root, "--to", "yolo", "-o", tmp_path / "y", "--tracks") == 0
     label = tmp_path / "y/labels/val/ILSVRC2015_val_00000001/000002.txt"

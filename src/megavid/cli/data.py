@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from megavid.core.problems import Problems
     from megavid.data.stats import DataStats
 
+_MOST_ROWS = 200
+"""Classes that `stats` prints; all are in stats.json."""
+
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
 
@@ -243,6 +246,7 @@ class Data:
 def _print_stats(stats: DataStats) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     about = stats.as_dict()
     table = Table("class")
@@ -252,8 +256,14 @@ def _print_stats(stats: DataStats) -> None:
     def shares(motion: dict[str, float] | None) -> list[str]:
         return [f"{100 * share:.1f} %" for share in motion.values()] if motion else ["-"] * 3
 
-    for name, row in about["classes"].items():
-        table.add_row(name, *(str(row[key]) for key in ("boxes", "frames", "tracks")), *shares(row["motion"]))
+    rows = list(about["classes"].items())
+    if len(rows) > _MOST_ROWS:
+        rows = sorted(rows, key=lambda row: -row[1]["boxes"])[:_MOST_ROWS]
+    for name, row in rows:
+        counts = (str(row[key]) for key in ("boxes", "frames", "tracks"))
+        table.add_row(Text(printable(name, limit=60)), *counts, *shares(row["motion"]))
+    if len(rows) < len(stats.classes):
+        table.add_row(f"{len(stats.classes) - len(rows)} more classes, with fewer boxes")
     table.add_section()
     tracks = int(stats.tracks.sum())
     totals = [str(value) for value in (about["boxes"], about["frames"], tracks)]

@@ -6,7 +6,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from megavid.core.errors import InputError
+from megavid.core.errors import LONGEST_MESSAGE, InputError
+from megavid.core.text import printable
 
 
 class Kind(StrEnum):
@@ -44,7 +45,8 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        return f"{self.where}: {self.message}"
+        # An error ends in a hint beside.
+        return printable(f"{self.where}: {self.message}", limit=LONGEST_MESSAGE - 100)
 
 
 @dataclass

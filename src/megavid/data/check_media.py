@@ -34,8 +34,8 @@ class MediaCheck:
         progress: Called with the number of images and videos done and that of all.
 
     Attributes:
-        sizes: int (F, 2), width and height of each frame, as displayed; as annotated where the picture cannot
-            be read. Complete when `problems` was gone through.
+        sizes: int (F, 2), width and height of each frame: as annotated; where the annotations don't say,
+            those of the picture, once `problems` was gone through; 0 where it cannot be read.
     """
 
     def __init__(self, annotations: Annotations, progress: Callable[[int, int], None]) -> None:
@@ -82,7 +82,7 @@ class MediaCheck:
         annotated = np.unique(self.sizes[span], axis=0)
         for other in annotated[(annotated > 0).all(axis=1) & (annotated != size).any(axis=1)].tolist():
             yield Problem(Kind.IMAGE_SIZE, str(path), describe_sizes((other[0], other[1]), size))
-        self.sizes[span] = size
+        self.sizes[span][(self.sizes[span] == 0).any(axis=1)] = size
 
     def _look_at_images(self) -> Iterator[tuple[int, Problem | None]]:
         # The decoder lets other threads work.
@@ -106,8 +106,9 @@ class MediaCheck:
         except InputError as error:
             return Problem(Kind.BAD_IMAGE, str(path), _reason(error, path))
         size = (image.shape[1], image.shape[0])
-        self.sizes[row] = size
-        if all(annotated) and size != annotated:
+        if not all(annotated):
+            self.sizes[row] = size
+        elif size != annotated:
             return Problem(Kind.IMAGE_SIZE, str(path), describe_sizes(annotated, size))
         return None
 

@@ -60,14 +60,21 @@ class DataStats:
     labels: NDArray[np.int32]
     frame_sizes: dict[tuple[int, int], int]
 
-    def motion_shares(self, label: int | None = None) -> dict[str, float] | None:
-        """Shares of fast, medium and slow objects, of a class or of all; None without tracks."""
-        motion = self.motion if label is None else self.motion[self.labels == label]
-        motion = motion[~np.isnan(motion)]
-        if len(motion) == 0:
-            return None
-        fast, slow = float((motion < FAST).mean()), float((motion > SLOW).mean())
-        return {"fast": fast, "medium": 1 - fast - slow, "slow": slow}
+    def motion_shares(self) -> dict[str, float] | None:
+        """Shares of fast, medium and slow objects; None without tracks."""
+        [shares] = self._motion_shares(np.zeros_like(self.labels), classes=1)
+        return shares
+
+    def _motion_shares(self, labels: NDArray[np.int32], *, classes: int) -> list[dict[str, float] | None]:
+        """The shares of each class."""
+        known, fast, slow = (
+            np.bincount(labels[rows], minlength=classes).tolist()
+            for rows in (~np.isnan(self.motion), self.motion < FAST, self.motion > SLOW)
+        )
+        return [
+            {"fast": f / n, "medium": 1 - f / n - s / n, "slow": s / n} if n else None
+            for n, f, s in zip(known, fast, slow, strict=True)
+        ]
 
     def size_shares(self) -> dict[str, float]:
         """Shares of small, medium and large objects by COCO's limits."""
@@ -79,9 +86,8 @@ class DataStats:
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON values."""
-        columns = zip(
-            self.classes, self.boxes.tolist(), self.frames.tolist(), self.tracks.tolist(), strict=True
-        )
+        motion = self._motion_shares(self.labels, classes=len(self.classes))
+        counts = (self.boxes.tolist(), self.frames.tolist(), self.tracks.tolist())
         quantiles = np.quantile(self.sizes, (0.05, 0.5, 0.95)).tolist() if len(self.sizes) else None
         lengths = self.lengths if len(self.lengths) else np.zeros(1, np.int64)
         return {
@@ -99,8 +105,8 @@ class DataStats:
             "box_sizes": self.size_shares(),
             "motion": self.motion_shares(),
             "classes": {
-                name: {"boxes": b, "frames": f, "tracks": t, "motion": self.motion_shares(i)}
-                for i, (name, b, f, t) in enumerate(columns)
+                name: {"boxes": b, "frames": f, "tracks": t, "motion": m}
+                for name, b, f, t, m in zip(self.classes, *counts, motion, strict=True)
             },
         }
 
