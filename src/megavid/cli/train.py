@@ -173,7 +173,7 @@ class Train:
         if self.check:
             print("megavid: all is well: two steps and an evaluation ran to their end")
             return
-        for path in sorted(folder.glob("*")):
+        for path in sorted(folder.glob("[!.]*")):
             print(f"  {path}")
         for line in summarize(folder, recipe):
             print(f"megavid: {line}" if not line.startswith(" ") else line)
