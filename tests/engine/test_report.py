@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import re
 import shutil
 import subprocess
@@ -13,9 +15,11 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from megavid.cli.score_tables import print_comparison, print_scores, print_summary
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.problems import Problems
-from megavid.engine.score import Scores, find_motion, score_predictions, write_comparison, write_scores
+from megavid.engine.score import find_motion, score_predictions, write_comparison, write_scores
+from megavid.evaluation.scores import Scores
 from tests.evaluation.generated import noisy_predictions, write_data_set
 
 
@@ -36,7 +40,7 @@ def page(folder: Path, name: str = "report.html") -> str:
 def test_everything_is_there(data: Annotations, tmp_path: Path) -> None:
     scores = score(data)
     paths = write_scores(tmp_path, replace(scores, coco={"AP": 0.25}), data, {"data": "a <b>"})
-    assert [p.name for p in paths] == ["scores.json", "pr_curves.png", "report.html"]
+    assert [p.name for p in paths] == ["scores.json", "pr_curves.png", "confusion.png", "report.html"]
     html = page(tmp_path)
     for text in (
         "a &lt;b&gt;",
@@ -46,6 +50,7 @@ def test_everything_is_there(data: Annotations, tmp_path: Path) -> None:
         "25.00",
         "clip 0",
         "missed objects yellow",
+        "1000 resamples of the 3 videos",
     ):
         assert text in html
     assert "<script" not in html
@@ -54,11 +59,35 @@ def test_everything_is_there(data: Annotations, tmp_path: Path) -> None:
 
 
 def test_names_are_no_markup(data: Annotations, tmp_path: Path) -> None:
-    names = ("<script>alert(1)</script>", "$x_", *data.classes[2:])
+    names = ("<script>alert(1)</script>", "$x_", "\x1b[31m[/]\n", *data.classes[3:])
     changed = replace(data, classes=names, videos=("<i>v</i>", *data.videos[1:]))
-    write_scores(tmp_path, score(changed), changed, {})
-    assert "<script" not in page(tmp_path)
-    assert "<i>v" not in page(tmp_path)
+    scores = score(changed)
+    write_scores(tmp_path, scores, changed, {"<b>data</b>": "<b>x</b>"})
+    write_comparison(tmp_path, (scores, scores), ("<script>", "\x1b"), {})
+    for name in ("report.html", "comparison.html"):
+        html = page(tmp_path, name)
+        assert "&lt;script&gt;alert(1)" in html
+        for markup in ("<script", "<i>v", "<b>", "\x1b"):
+            assert markup not in html
+
+
+def test_names_are_no_markup_in_a_terminal(data: Annotations, capsys: pytest.CaptureFixture[str]) -> None:
+    changed = replace(data, classes=("[/]", "[red]x[/red]", "\x1b[31mred", *data.classes[3:]))
+    scores = score(changed)
+    print_scores(scores)
+    print_comparison(scores, scores, ("[/bold]", "b"), "")
+    print_summary({"[/]": scores})
+    out = capsys.readouterr().out
+    for name in ("[/]", "[red]x[/red]", r"\x1b[31mred", "A [/bold]"):
+        assert name in out
+    assert "\x1b[31m" not in out
+
+
+def test_pictures_of_small_frames_are_enlarged(data: Annotations, tmp_path: Path) -> None:
+    write_scores(tmp_path, score(data), data, {})
+    pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page(tmp_path))
+    sizes = {PIL.Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in pictures}
+    assert sizes == {(640, 480)}  # of frames of 160 x 120
 
 
 def test_frames_that_cannot_be_read_have_no_picture(data: Annotations, tmp_path: Path) -> None:

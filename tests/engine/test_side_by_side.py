@@ -13,8 +13,9 @@ import pytest
 from megavid.core.annotations import Annotations
 from megavid.core.frames import Image
 from megavid.core.problems import Problems
-from megavid.engine.score import Scores, score_predictions
+from megavid.engine.score import score_predictions
 from megavid.engine.side_by_side import SideBySide
+from megavid.evaluation.scores import Scores
 from megavid.evaluation.table import Predictions
 from megavid.video.files import VideoFile
 from tests.evaluation.generated import noisy_predictions, write_data_set

@@ -34,7 +34,7 @@ class Demo:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from megavid.cli.score import print_summary
+        from megavid.cli.score_tables import print_summary
         from megavid.engine.demo import run_demo
 
         refuse_overrides(overrides, "demo")

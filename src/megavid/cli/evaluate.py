@@ -19,9 +19,9 @@ from megavid.cli.threads import ThreadOptions
 class Evaluate:
     """Detect in all videos of a data set and score the detections.
 
-    Writes predictions.parquet, scores.json, pr_curves.png and report.html to the output folder. A run that is
-    broken off goes on where it was when it is started again. For several processes or GPUs:
-    torchrun --nproc-per-node 4 --no-python megavid evaluate ...
+    Writes predictions.parquet, scores.json, pr_curves.png, confusion.png and report.html to the output
+    folder. A run that is broken off goes on where it was when it is started again. For several processes or
+    GPUs: torchrun --nproc-per-node 4 --no-python megavid evaluate ...
     Any value of the model's configuration can be set by its path: --method.window 6
     """
 
@@ -55,7 +55,7 @@ class Evaluate:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from megavid.cli.score import print_scores
+        from megavid.cli.score_tables import print_scores
         from megavid.convert.load import load_detector
         from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides

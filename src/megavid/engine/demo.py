@@ -21,15 +21,9 @@ from megavid.engine.distributed import Ranks
 from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
 from megavid.engine.progress import progress
-from megavid.engine.score import (
-    Scores,
-    describe,
-    find_motion,
-    score_predictions,
-    write_comparison,
-    write_scores,
-)
+from megavid.engine.score import describe, find_motion, score_predictions, write_comparison, write_scores
 from megavid.engine.side_by_side import SideBySide
+from megavid.evaluation.scores import Scores
 from megavid.evaluation.table import load_predictions
 
 WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 PREDICTIONS = "predictions.parquet"
 VIDEO = "annotated.mp4"
 FRAMES = "frames"
-SCORE_FILES = ("scores.json", "pr_curves.png", "report.html")
+SCORE_FILES = ("scores.json", "pr_curves.png", "confusion.png", "report.html")
 
 
 class DetectionOutputs:

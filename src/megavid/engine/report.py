@@ -14,61 +14,59 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
-from megavid.evaluation import AveragePrecision, Boxes
-from megavid.evaluation.errors import HIT, KINDS, OUTCOMES, Errors, find_errors
-from megavid.evaluation.report import Picture, Report, VideoErrors, render_report
+from megavid.engine.worst_frames import worst_frames
+from megavid.evaluation import Boxes
+from megavid.evaluation.errors import HIT, KINDS, OUTCOMES, Errors
+from megavid.evaluation.report import Picture, render_comparison, render_report
+from megavid.evaluation.scores import Scores
 from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.render import Mark, draw_marks
 
-_VIDEOS, _FRAMES = 6, 3
-"""How many of the worst are shown, and of each video how many frames."""
+_PICTURES = 12
 
-_WIDTH = 640
+_WIDTH, _HEIGHT = 1280, 960
+"""Pixels of a picture at most."""
+
+_LARGEST_SCALE = 4.0
+"""How many times as large as the frame a picture is at most, so that labels of small frames can be read."""
+
 _GREEN, _RED, _YELLOW = (40, 170, 70), (220, 50, 40), (240, 190, 0)
 
 
-def write_report(
-    path: Path,
-    *,
-    annotations: Annotations,
-    found: Boxes,
-    truth: Boxes,
-    results: Mapping[str, AveragePrecision],
-    about: Mapping[str, str],
-    coco: Mapping[str, float],
-) -> None:
+def write_report(path: Path, *, annotations: Annotations, scores: Scores, about: Mapping[str, str]) -> None:
     """Write the report of a run.
 
     Args:
         path: An HTML file.
         annotations: The data set; frames whose images cannot be read have no picture.
-        found, truth: What was compared; frames are rows of the data set.
-        results: AP50 by motion.
-        about: What was scored, for the reader.
-        coco: COCO's metrics, or none.
+        scores: What was scored.
+        about: What it is of, for the reader.
 
     Raises:
         InputError: The file cannot be written.
     """
-    errors = find_errors(found, truth, num_frames=len(annotations), ignored=annotations.difficult)
-    videos = _worst_videos(annotations, found, truth, errors)
-    report = Report(annotations.classes, about, results, errors.totals, videos, coco)
-    _write(path, render_report(report))
+    by_frame = scores.errors.per_frame.sum(axis=1)
+    pictures = [
+        _picture(annotations, frame, scores) for frame in worst_frames(annotations, by_frame, count=_PICTURES)
+    ]
+    _write(path, render_report(scores, about=about, pictures=pictures))
 
 
 def write_comparison(
-    path: Path,
-    *,
-    classes: Sequence[str],
-    results: tuple[Mapping[str, AveragePrecision], Mapping[str, AveragePrecision]],
-    about: Mapping[str, str],
+    path: Path, *, scores: tuple[Scores, Scores], about: Mapping[str, str], verdict: str
 ) -> None:
     """Write two runs side by side.
+
+    Args:
+        path: An HTML file.
+        scores: What was scored, of the same data set.
+        about: What they are of, for the reader.
+        verdict: What their difference means.
 
     Raises:
         InputError: The file cannot be written.
     """
-    _write(path, render_report(Report(classes, about, results[0], other=results[1])))
+    _write(path, render_comparison(*scores, about=about, verdict=verdict))
 
 
 def _write(path: Path, page: str) -> None:
@@ -76,40 +74,24 @@ def _write(path: Path, page: str) -> None:
         aside.write_text(page, "utf-8")
 
 
-def _worst_videos(a: Annotations, found: Boxes, truth: Boxes, errors: Errors) -> list[VideoErrors]:
-    by_frame = errors.per_frame.sum(axis=1)
-    by_video = np.bincount(a.video, weights=by_frame, minlength=len(a.videos))
-    worst = [v for v in np.argsort(-by_video, kind="stable")[:_VIDEOS].tolist() if by_video[v]]
-    shown = []
-    for video in worst:
-        span = a.frames_of(video)
-        frames = span.start + np.argsort(-by_frame[span], kind="stable")[:_FRAMES]
-        pictures = [
-            _picture(a, frame, found, truth, errors) for frame in sorted(frames.tolist()) if by_frame[frame]
-        ]
-        totals = dict(zip(KINDS, errors.per_frame[span].sum(axis=0).tolist(), strict=True))
-        objects = int(a.offsets[span.stop] - a.offsets[span.start])
-        shown.append(VideoErrors(a.videos[video], span.stop - span.start, objects, totals, pictures))
-    return shown
-
-
-def _picture(a: Annotations, frame: int, found: Boxes, truth: Boxes, errors: Errors) -> Picture:
+def _picture(a: Annotations, frame: int, scores: Scores) -> Picture:
     counts = [
         f"{count} x {kind}"
-        for kind, count in zip(KINDS, errors.per_frame[frame].tolist(), strict=True)
+        for kind, count in zip(KINDS, scores.errors.per_frame[frame].tolist(), strict=True)
         if count
     ]
-    caption = f"frame {a.number[frame]}: {', '.join(counts)}"
+    caption = f"{a.videos[a.video[frame]]}, frame {a.number[frame]}: {', '.join(counts)}"
     try:
         image = read_frame(a, frame)
     except InputError:
         return Picture(caption, None)
     picture = PIL.Image.fromarray(image)
-    scale = min(_WIDTH / picture.width, 1.0)
-    small = picture.resize((round(picture.width * scale), max(1, round(picture.height * scale))))
-    marks = error_marks(a.classes, frame, found, truth, errors, scale=scale)
+    scale = min(_WIDTH / picture.width, _HEIGHT / picture.height, _LARGEST_SCALE)
+    size = [max(1, round(side * scale)) for side in picture.size]
+    drawn = picture.resize((size[0], size[1]), PIL.Image.Resampling.LANCZOS)
+    marks = error_marks(a.classes, frame, scores.found, scores.truth, scores.errors, scale=scale)
     buffer = io.BytesIO()
-    PIL.Image.fromarray(draw_marks(np.array(small), marks)).save(buffer, "JPEG", quality=85)
+    PIL.Image.fromarray(draw_marks(np.array(drawn), marks)).save(buffer, "JPEG", quality=85)
     return Picture(caption, buffer.getvalue())
 
 
@@ -135,7 +117,8 @@ def error_marks(
         kind = OUTCOMES[outcome]
         text = f"{classes[found.label[row]]} {found.score[row]:.2f}"
         color = _GREEN if kind == HIT else _RED
-        marks.append(Mark(found.xyxy[row] * scale, text if kind == HIT else f"{text} {kind}", color))
+        label = text if kind in {HIT, "background"} else f"{text} {kind}"
+        marks.append(Mark(found.xyxy[row] * scale, label, color))
     return marks
 
 

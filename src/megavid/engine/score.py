@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -15,65 +14,30 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_files, atomic_path
+from megavid.core.files import atomic_files
 from megavid.core.ownership import MADE_BY
 from megavid.core.problems import Problems
 from megavid.data.motion import motion_iou, read_motion_mat
 from megavid.engine.outputs import SCORE_FILES, make_output_folder
 from megavid.engine.report import write_comparison as write_comparison_report
 from megavid.engine.report import write_report
-from megavid.evaluation import AveragePrecision, Boxes, average_precision_by_motion
+from megavid.evaluation import AveragePrecision, Boxes
+from megavid.evaluation.best_f1 import best_f1
+from megavid.evaluation.bootstrap import ResampledAP, draw_videos, resample_ap
+from megavid.evaluation.by_size import average_precision_by_size
+from megavid.evaluation.by_video import ap_by_video
 from megavid.evaluation.coco_metrics import coco_metrics
+from megavid.evaluation.comparison import difference, verdict
+from megavid.evaluation.confusion import confusion_matrix
+from megavid.evaluation.errors import find_errors
 from megavid.evaluation.locate import locate
-from megavid.evaluation.plots import plot_pr_curves
+from megavid.evaluation.outcomes import Outcomes, outcomes_by_class
+from megavid.evaluation.plots import plot_confusion, plot_pr_curves
+from megavid.evaluation.scores import Scores, interval_as_list, rank_videos
+from megavid.evaluation.scoring import Curve, select_by_motion
 from megavid.evaluation.table import Predictions
 
 _COMPARISON_FILES = ("comparison.json", "comparison.html")
-
-
-@dataclass(frozen=True, eq=False)
-class Scores:
-    """How good predictions are.
-
-    Attributes:
-        classes: (C,) names.
-        results: AP50 by the names of `MOTION_RANGES`; "all" alone where motion is unknown.
-        coco: COCO's metrics, where asked for.
-        found, truth: What was compared; frames are rows of the data set.
-        frames: How many the data set has.
-    """
-
-    classes: tuple[str, ...]
-    results: Mapping[str, AveragePrecision]
-    found: Boxes
-    truth: Boxes
-    frames: int
-    coco: Mapping[str, float] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """As JSON values; None for NaN."""
-        per_class = {
-            name: {motion: _number(result.ap[i]) for motion, result in self.results.items()}
-            | {"objects": self.results["all"].curves[i].objects, "found": self.results["all"].curves[i].found}
-            for i, name in enumerate(self.classes)
-        }
-        return {
-            "AP50": {motion: _number(result.mean) for motion, result in self.results.items()},
-            "classes": per_class,
-            "coco": {name: _number(value) for name, value in self.coco.items()},
-            "frames": self.frames,
-            "objects": len(self.truth),
-            "found": len(self.found),
-        }
-
-    def save(self, path: Path, **about: Any) -> None:
-        """Write `as_dict` and what else is to be said as a JSON file.
-
-        Raises:
-            InputError: The file cannot be written.
-        """
-        with atomic_path(path) as aside:
-            aside.write_text(json.dumps(MADE_BY | about | self.as_dict(), indent=1) + "\n")
 
 
 def find_motion(annotations: Annotations, motion: str) -> NDArray[np.float64] | None:
@@ -115,7 +79,7 @@ def score_predictions(
     coco: bool = False,
     problems: Problems,
 ) -> Scores:
-    """AP50 overall and by motion, per class.
+    """Score predictions, and find out what explains the scores.
 
     Args:
         predictions: What was detected.
@@ -136,16 +100,69 @@ def score_predictions(
     truth = Boxes(annotations.box_frames, annotations.boxes, annotations.labels)
     size: dict[str, Any] = {"num_frames": len(annotations), "num_classes": len(annotations.classes)}
     ignored = annotations.difficult
-    results = average_precision_by_motion(found, truth, motion_iou=motion, ignored=ignored, **size)
-    objects: dict[str, Any] = {"crowds": annotations.crowds, "areas": annotations.object_areas}
-    metrics = coco_metrics(found, truth, ignored=ignored, **objects, **size) if coco else {}
-    return Scores(annotations.classes, results, found, truth, len(annotations), metrics)
+    results, samples, outcomes = _by_motion(found, truth, annotations, motion)
+    errors = find_errors(found, truth, num_frames=len(annotations), ignored=ignored)
+    areas = annotations.object_areas
+    metrics = {"crowds": annotations.crowds, "areas": areas, "ignored": ignored, **size}
+    video_ap = ap_by_video(outcomes, annotations.video, num_videos=len(annotations.videos))
+    return Scores(
+        classes=annotations.classes,
+        results=results,
+        samples=samples,
+        sizes=average_precision_by_size(found, truth, areas=areas, ignored=ignored, **size),
+        videos=rank_videos(annotations.videos, annotations.video, video_ap, truth, errors),
+        best=best_f1(outcomes),
+        class_best=tuple(best_f1([one]) for one in outcomes),
+        errors=errors,
+        confusion=confusion_matrix(
+            found, truth, errors, classes=annotations.classes, num_frames=len(annotations)
+        ),
+        found=found,
+        truth=truth,
+        frames=len(annotations),
+        coco=coco_metrics(found, truth, **metrics) if coco else {},
+    )
+
+
+_Drawn = tuple[NDArray[np.float64], NDArray[np.bool_]]
+"""AP50 in resamples, (R,), and which videos have objects, (V,)."""
+
+
+def _by_motion(
+    found: Boxes, truth: Boxes, annotations: Annotations, motion: NDArray[np.float64] | None
+) -> tuple[dict[str, AveragePrecision], dict[str, ResampledAP], list[Outcomes]]:
+    """AP50 by motion, the same in resamples of the videos, and the outcomes of each class overall."""
+    frames = len(annotations)
+    selections = select_by_motion(truth, num_frames=frames, motion_iou=motion, ignored=annotations.difficult)
+    resamples = draw_videos(annotations.video)
+
+    def reduce(outcomes: list[Outcomes]) -> tuple[list[Curve], list[_Drawn], Outcomes]:
+        drawn: list[_Drawn] = []
+        if resamples is not None:
+            drawn = [(resample_ap(one, resamples), resamples.objects(one) > 0) for one in outcomes]
+        return [Curve.of(one) for one in outcomes], drawn, outcomes[list(selections).index("all")]
+
+    parts = outcomes_by_class(
+        found,
+        truth,
+        list(selections.values()),
+        reduce,
+        num_frames=frames,
+        num_classes=len(annotations.classes),
+    )
+    results, samples = {}, {}
+    for i, name in enumerate(selections):
+        results[name] = AveragePrecision(tuple(curves[i] for curves, _, _ in parts))
+        if parts and resamples is not None:
+            ap, has_objects = zip(*(drawn[i] for _, drawn, _ in parts), strict=True)
+            samples[name] = ResampledAP(np.stack(ap, axis=1), np.stack(has_objects))
+    return results, samples, [outcomes for _, _, outcomes in parts]
 
 
 def write_scores(
     folder: Path | None, scores: Scores, annotations: Annotations, about: Mapping[str, str]
 ) -> list[Path]:
-    """Write `scores.json`, `pr_curves.png` and `report.html`; nothing without a folder.
+    """Write `scores.json`, `pr_curves.png`, `confusion.png` and `report.html`; nothing without a folder.
 
     Args:
         folder: Where; made if missing.
@@ -160,18 +177,11 @@ def write_scores(
         return []
     make_output_folder(folder)
     with atomic_files(folder, SCORE_FILES) as aside:
-        table, curves, page = (aside / name for name in SCORE_FILES)
-        scores.save(table, **about)
+        table, curves, confusion, page = (aside / name for name in SCORE_FILES)
+        _write_json(table, {**about, **scores.as_dict()})
         plot_pr_curves(scores.results, scores.classes, curves)
-        write_report(
-            page,
-            annotations=annotations,
-            found=scores.found,
-            truth=scores.truth,
-            results=scores.results,
-            about=about,
-            coco=scores.coco,
-        )
+        plot_confusion(scores.confusion, confusion)
+        write_report(page, annotations=annotations, scores=scores, about=about)
     return [folder / name for name in SCORE_FILES]
 
 
@@ -187,17 +197,24 @@ def write_comparison(
         return []
     make_output_folder(folder)
     one, two = scores
+    both = {name: s.as_dict() for name, s in zip(names, scores, strict=True)}
+    differences = {motion: difference(one, two, motion) for motion in one.results}
+    by_motion = {
+        motion: {"AP50": None if np.isnan(d.value) else d.value, "interval": interval_as_list(d.interval)}
+        for motion, d in differences.items()
+    }
+    words = verdict(differences["all"], videos=len(one.videos))
     with atomic_files(folder, _COMPARISON_FILES) as aside:
         table, page = (aside / name for name in _COMPARISON_FILES)
-        both = {name: s.as_dict() for name, s in zip(names, scores, strict=True)}
-        table.write_text(json.dumps({**MADE_BY, **about, "scores": both}, indent=1) + "\n")
+        _write_json(table, {**about, "difference": by_motion, "verdict": words, "scores": both})
         write_comparison_report(
-            page,
-            classes=one.classes,
-            results=(one.results, two.results),
-            about={"A": names[0], "B": names[1], **about},
+            page, scores=scores, about={"A": names[0], "B": names[1], **about}, verdict=words
         )
     return [folder / name for name in _COMPARISON_FILES]
+
+
+def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps({**MADE_BY, **content}, indent=1) + "\n", "utf-8")
 
 
 def describe(predictions: Predictions) -> dict[str, str]:
@@ -213,7 +230,3 @@ def describe(predictions: Predictions) -> dict[str, str]:
             about[key] = told[key]
     about["scored"] = f"{date.today()}, megavid {version('megavid')}"
     return about
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

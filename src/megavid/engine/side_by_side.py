@@ -16,8 +16,7 @@ from megavid.core.files import atomic_path
 from megavid.core.frames import Image
 from megavid.core.ownership import picture_marks
 from megavid.engine.report import error_marks, read_frame
-from megavid.engine.score import Scores
-from megavid.evaluation.errors import Errors, find_errors
+from megavid.evaluation.scores import Scores
 from megavid.video.render import draw_marks
 from megavid.video.writer import VideoWriter
 
@@ -38,12 +37,7 @@ class SideBySide:
 
     def __init__(self, annotations: Annotations, runs: Mapping[str, Scores]) -> None:
         self._annotations, self._runs = annotations, runs
-        self._errors: dict[str, Errors] = {
-            name: find_errors(
-                run.found, run.truth, num_frames=len(annotations), ignored=annotations.difficult
-            )
-            for name, run in runs.items()
-        }
+        self._errors = {name: run.errors for name, run in runs.items()}
 
     def draw(self, frame: int) -> Image:
         """A row of the data set, RGB uint8: green is right, red is wrong, yellow was missed.

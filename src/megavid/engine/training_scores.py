@@ -20,7 +20,8 @@ from megavid.detection.detector import VideoDetector
 from megavid.engine.distributed import Ranks
 from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
 from megavid.engine.outputs import PREDICTIONS, make_output_folder
-from megavid.engine.score import Scores, describe, score_predictions, write_scores
+from megavid.engine.score import describe, score_predictions, write_scores
+from megavid.evaluation.scores import Scores
 from megavid.evaluation.table import load_predictions
 from megavid.video.images import read_image
 from megavid.video.render import draw_detections

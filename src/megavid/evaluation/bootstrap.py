@@ -58,6 +58,34 @@ class Resamples:
         """V."""
         return int(self.counts.shape[1])
 
+    def objects(self, outcomes: Outcomes) -> NDArray[np.int64]:
+        """How many objects of a class count in each video, (V,)."""
+        return np.bincount(self.frame_video[outcomes.object_frame], minlength=self.videos)
+
+
+@dataclass(frozen=True, eq=False)
+class ResampledAP:
+    """AP50 in resamples of the videos.
+
+    Attributes:
+        by_class: (R, C), NaN where no drawn video has objects of the class.
+        has_objects: bool (C, V), which videos have objects of each class.
+    """
+
+    by_class: NDArray[np.float64]
+    has_objects: NDArray[np.bool_]
+
+    def of(self, label: int | None) -> NDArray[np.float64] | None:
+        """AP50 of a class, or with None the mean over the classes that a resample has objects of.
+
+        Returns:
+            (R,); None where the objects are all in one video, which says nothing of others.
+        """
+        videos = self.has_objects.any(axis=0) if label is None else self.has_objects[label]
+        if videos.sum() < 2:
+            return None
+        return mean_over_classes(self.by_class) if label is None else self.by_class[:, label]
+
 
 def draw_videos(
     frame_video: NDArray[np.integer], *, resamples: int = RESAMPLES, seed: int = 0
@@ -100,7 +128,7 @@ def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]
     rows = np.flatnonzero((outcomes.false > 0) & (after < len(hits)))
     cells = (after[rows], video[outcomes.frame[rows]])
     false_before = csr_matrix((outcomes.false[rows], cells), shape=(len(hits), resamples.videos))
-    objects = counts @ np.bincount(video[outcomes.object_frame], minlength=resamples.videos)
+    objects = counts @ resamples.objects(outcomes)
     ap = np.empty(len(counts))
     for start in range(0, len(counts), _AT_ONCE):
         weights = counts[start : start + _AT_ONCE].T.astype(np.float64)  # (V, resamples)

@@ -14,12 +14,17 @@ from numpy.typing import NDArray
 
 from megavid.core.files import atomic_path
 from megavid.core.ownership import PNG_METADATA
+from megavid.core.text import printable
+from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.scoring import AveragePrecision, Curve
 
 COLORS = {"all": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
 """Of objects by motion."""
 
 _BAR = "#3b6ea5"
+_MOST_CLASSES = 40
+"""Classes in a picture of a confusion matrix."""
+
 _RECALLS = np.linspace(0, 1, 101)
 
 
@@ -31,6 +36,16 @@ def plot_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[st
     """
     with atomic_path(path) as aside:
         draw_pr_curves(results, classes).savefig(aside, dpi=110, metadata=PNG_METADATA)
+
+
+def plot_confusion(confusion: Confusion, path: Path) -> None:
+    """Write `draw_confusion` as a PNG.
+
+    Raises:
+        InputError: The file cannot be written.
+    """
+    with atomic_path(path) as aside:
+        aside.write_bytes(as_png(draw_confusion(confusion)))
 
 
 def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:
@@ -96,6 +111,44 @@ def draw_error_bars(totals: Mapping[str, int]) -> Figure:
     return figure
 
 
+def draw_confusion(confusion: Confusion) -> Figure:
+    """Objects by what was detected on them: the share of each row as a shade, with the numbers.
+
+    Classes without objects and detections are left out; of more than 40, those with the most mistakes are
+    shown.
+    """
+    counts = confusion.counts
+    n = len(confusion.classes)
+    mistakes = counts.sum(axis=0) + counts.sum(axis=1) - 2 * counts.diagonal()
+    present = np.flatnonzero((counts.sum(axis=0) + counts.sum(axis=1))[:n])
+    shown = np.sort(present[np.argsort(-mistakes[present], kind="stable")[:_MOST_CLASSES]])
+    places = np.append(shown, n)
+    cells = counts[np.ix_(places, places)]
+    names = [*(_short(confusion.classes[i]) for i in shown), BACKGROUND]
+    side = 2.4 + 0.42 * len(places)
+    figure = _figure(side + 0.6, side)
+    axes = figure.add_subplot()
+    shares = cells / np.maximum(cells.sum(axis=1, keepdims=True), 1)
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for row, column in np.argwhere(cells).tolist():
+        color = "white" if shares[row, column] > 0.6 else "black"
+        text = _compact(int(cells[row, column]))
+        axes.text(column, row, text, ha="center", va="center", fontsize=8, color=color)
+    axes.set_xticks(range(len(names)), names, rotation=90, fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.set(xlabel="detected", ylabel="annotated")
+    if len(shown) < len(present):
+        axes.set_title(f"{len(shown)} of {len(present)} classes, those with the most mistakes", fontsize=9)
+    return figure
+
+
+def as_png(figure: Figure) -> bytes:
+    """A figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata=PNG_METADATA)
+    return buffer.getvalue()
+
+
 def as_svg(figure: Figure) -> bytes:
     """A figure as SVG, with text as shapes."""
     buffer = io.BytesIO()
@@ -121,5 +174,15 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    name = name.replace("$", r"\$")  # else it is a formula
-    return name if len(name) <= 18 else f"{name[:17]}…"
+    """A name that fits beside a plot."""
+    name = printable(name)
+    name = name if len(name) <= 18 else f"{name[:17]}…"
+    return name.replace("$", r"\$")  # else it is a formula
+
+
+def _compact(count: int) -> str:
+    """A number in four characters at most: 9999, 12k, 3M."""
+    for unit, size in (("M", 1_000_000), ("k", 1000)):
+        if count >= 10 * size:
+            return f"{count // size}{unit}"
+    return str(count)

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from importlib import resources
+from typing import Any
 
 import jinja2
 import numpy as np
 
+from megavid.core.text import printable
+from megavid.evaluation.bootstrap import LEVEL, RESAMPLES, Interval
+from megavid.evaluation.by_size import SIZES
+from megavid.evaluation.comparison import difference
 from megavid.evaluation.errors import KINDS
-from megavid.evaluation.plots import as_svg, draw_ap_bars, draw_error_bars, draw_pr_curves
-from megavid.evaluation.scoring import AveragePrecision
+from megavid.evaluation.plots import (
+    as_png,
+    as_svg,
+    draw_ap_bars,
+    draw_confusion,
+    draw_error_bars,
+    draw_pr_curves,
+)
+from megavid.evaluation.scores import Scores
 
 COLUMNS = {"all": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 """Heads of the table's columns."""
+
+_MOST_VIDEOS = 1000
+"""Rows of the table of videos; `scores.json` has all."""
 
 
 @dataclass(frozen=True)
@@ -31,88 +46,108 @@ class Picture:
     jpeg: bytes | None
 
 
-@dataclass(frozen=True)
-class VideoErrors:
-    """A video with many errors.
+def render_report(scores: Scores, *, about: Mapping[str, str], pictures: Sequence[Picture]) -> str:
+    """Render the page of a run as HTML.
 
-    Attributes:
-        name: Of the video.
-        frames, objects: How many it has.
-        errors: How many of each of `KINDS`.
-        pictures: Of its worst frames.
+    Args:
+        scores: What was scored.
+        about: Names and texts that say what it is of.
+        pictures: Frames in which much went wrong.
     """
-
-    name: str
-    frames: int
-    objects: int
-    errors: Mapping[str, int]
-    pictures: Sequence[Picture]
-
-
-@dataclass(frozen=True, eq=False)
-class Report:
-    """What a report shows.
-
-    Attributes:
-        classes: (C,) names.
-        about: What was scored: names and texts.
-        results: AP50 by motion.
-        errors: How many of each of `KINDS`; none for a comparison.
-        videos: The worst, worst first.
-        coco: COCO's metrics, where asked for.
-        other: The results of a second run to compare with; `results` are then those of the first.
-    """
-
-    classes: Sequence[str]
-    about: Mapping[str, str]
-    results: Mapping[str, AveragePrecision]
-    errors: Mapping[str, int] = field(default_factory=dict)
-    videos: Sequence[VideoErrors] = ()
-    coco: Mapping[str, float] = field(default_factory=dict)
-    other: Mapping[str, AveragePrecision] | None = None
-
-
-def render_report(report: Report) -> str:
-    """The page as HTML."""
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
-    environment.filters["percent"] = _percent
-    environment.filters["data_uri"] = _data_uri
-    template = environment.from_string(_template())
-    results, other = report.results, report.other
-    rows = []
-    for i, name in enumerate((*report.classes, "mean")):
-        ours = [_value(result, i) for result in results.values()]
-        theirs = [_value(result, i) for result in other.values()] if other else []
-        curve = results["all"].curves[i] if i < len(report.classes) else None
-        rows.append({"name": name, "values": ours, "others": theirs, "curve": curve})
-    plots = (
-        {}
-        if other
-        else {
-            "AP50 of each class": as_svg(draw_ap_bars(results, report.classes)),
-            "Precision and recall": as_svg(draw_pr_curves(results, report.classes)),
-        }
-    )
-    return template.render(
-        report=report,
-        columns=[COLUMNS[motion] for motion in results],
-        rows=rows,
+    plots = {
+        "AP50 of each class": ("image/svg+xml", as_svg(draw_ap_bars(scores.results, scores.classes))),
+        "Precision and recall": ("image/svg+xml", as_svg(draw_pr_curves(scores.results, scores.classes))),
+        "Confusion": ("image/png", as_png(draw_confusion(scores.confusion))),
+        "Errors by kind": ("image/svg+xml", as_svg(draw_error_bars(scores.errors.totals))),
+    }
+    return _render(
+        "report.html.j2",
+        about=about,
+        scores=scores,
+        columns=[COLUMNS[motion] for motion in scores.results],
+        sizes=list(SIZES),
+        rows=list(_rows(scores)),
+        intervals=[scores.interval(motion) for motion in scores.results],
         plots=plots,
-        error_plot=as_svg(draw_error_bars(report.errors)) if report.errors else None,
+        pictures=pictures,
         kinds=KINDS,
+        most_videos=_MOST_VIDEOS,
     )
 
 
-def _template() -> str:
-    return (resources.files("megavid") / "evaluation" / "report.html.j2").read_text("utf-8")
+def render_comparison(one: Scores, two: Scores, *, about: Mapping[str, str], verdict: str) -> str:
+    """Render two runs side by side as HTML.
+
+    Args:
+        one, two: What was scored, of the same data set.
+        about: Names and texts that say what they are of.
+        verdict: What their difference means.
+    """
+    rows = []
+    for label, name in [*enumerate(one.classes), (None, "mean")]:
+        values = [
+            (_ap(one, motion, label), _ap(two, motion, label), difference(one, two, motion, label))
+            for motion in one.results
+        ]
+        rows.append({"name": name, "values": values})
+    return _render(
+        "comparison.html.j2",
+        about=about,
+        scores=one,
+        columns=[COLUMNS[motion] for motion in one.results],
+        rows=rows,
+        verdict=verdict,
+    )
 
 
-def _value(result: AveragePrecision, row: int) -> float:
-    return float(result.ap[row]) if row < len(result.curves) else result.mean
+def _render(template: str, **values: Any) -> str:
+    environment = jinja2.Environment(
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        loader=jinja2.FunctionLoader(_source),
+    )
+    environment.filters |= {
+        "percent": _percent,
+        "interval": _interval,
+        "data_uri": _data_uri,
+        "plain": lambda text: printable(str(text), limit=300),
+    }
+    return environment.get_template(template).render(level=LEVEL, resamples=RESAMPLES, **values)
+
+
+def _source(name: str) -> str:
+    return (resources.files("megavid") / "evaluation" / name).read_text("utf-8")
+
+
+def _rows(scores: Scores) -> Iterator[dict[str, Any]]:
+    """A row a class, and one of their mean."""
+    for label, name in [*enumerate(scores.classes), (None, "mean")]:
+        curves = [curve for i, curve in enumerate(scores.results["all"].curves) if label in {i, None}]
+        yield {
+            "name": name,
+            "values": [_ap(scores, motion, label) for motion in scores.results],
+            "interval": scores.interval("all", label),
+            "sizes": [
+                result.mean if label is None else float(result.ap[label]) for result in scores.sizes.values()
+            ],
+            "best": scores.best if label is None else scores.class_best[label],
+            "objects": sum(curve.objects for curve in curves),
+            "found": sum(curve.found for curve in curves),
+        }
+
+
+def _ap(scores: Scores, motion: str, label: int | None) -> float:
+    result = scores.results[motion]
+    return result.mean if label is None else float(result.ap[label])
 
 
 def _percent(value: float, sign: str = "") -> str:
     return "-" if np.isnan(value) else f"{100 * value:{sign}.2f}"
+
+
+def _interval(interval: Interval | None, sign: str = "") -> str:
+    return "-" if interval is None else f"{100 * interval.low:{sign}.1f} to {100 * interval.high:{sign}.1f}"
 
 
 def _data_uri(content: bytes, kind: str) -> str:
