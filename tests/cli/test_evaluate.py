@@ -68,7 +68,7 @@ def scores(folder: Path) -> dict[str, Any]:
 
 
 def test_what_comes_out(whole: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    names = ["parts", "pr_curves.png", "predictions.parquet", "report.html", "scores.json"]
+    names = ["confusion.png", "parts", "pr_curves.png", "predictions.parquet", "report.html", "scores.json"]
     assert sorted(p.name for p in whole.iterdir()) == names
     about = scores(whole)
     assert about["frames"] == 30
