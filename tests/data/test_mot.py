@@ -244,3 +244,9 @@ def test_ten_columns_that_may_hold_a_class_are_refused(tmp_path: Path) -> None:
 def test_objects_without_a_number_have_no_track(tmp_path: Path) -> None:
     write(tmp_path, "1,-1,1,1,5,5\n1,-1,2,2,5,5\n")
     assert read_mot(tmp_path, problems=Problems()).tracks.tolist() == [NO_TRACK, NO_TRACK]
+
+
+def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:
+    write(tmp_path, rows([1, 2]))
+    (tmp_path / "seqinfo.ini").write_text(f"[Sequence]\nimDir={'x' * 5000}\n")
+    assert read_mot(tmp_path, problems=Problems()).files.to_pylist() == [None, None]

@@ -52,10 +52,24 @@ def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) ->
             return Media(source=_relative(found[0], root))
     places = [top / _stem(name) for name in names for top in (folder, folder / "images")]
     for images in [*places, *([folder / "images"] if only else [])]:
-        files = image_files(images.iterdir()) if images.is_dir() else []
+        files = images_in(images)
         if files:
             return Media(files=tuple(_relative(file, root) for file in files))
     return Media()
+
+
+def images_in(folder: Path) -> list[Path]:
+    """Return the images of a folder in natural order; none if there is no such folder.
+
+    Raises:
+        InputError: The folder cannot be read.
+    """
+    if not os.path.isdir(folder):  # noqa: PTH112 - unlike Path.is_dir, takes impossible names
+        return []
+    try:
+        return image_files(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be read: {error.strerror}") from error
 
 
 def find_only_video(folder: Path, *, root: Path) -> Media:

@@ -10,12 +10,11 @@ from pathlib import Path
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
-from megavid.core.images import image_files
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
 from megavid.data.frame_names import match_frames
 from megavid.data.limits import LARGEST_SIDE, LONGEST_VIDEO
-from megavid.data.media import Media, find_media
+from megavid.data.media import Media, find_media, images_in
 from megavid.data.mot_rows import Rows, read_rows
 from megavid.data.values import check_class_count
 
@@ -173,7 +172,7 @@ def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None)
 
 def _find_media(sequence: _Sequence, root: Path) -> Media:
     folder = sequence.folder
-    files = image_files(sequence.images.iterdir()) if sequence.images.is_dir() else []
+    files = images_in(sequence.images)
     files = [file for file in files if file.suffix.lower() == sequence.suffix] or files
     if files:
         return Media(files=tuple(file.relative_to(root).as_posix() for file in files))
