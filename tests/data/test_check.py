@@ -165,3 +165,13 @@ def test_boxes_that_stand_there_twice(data: Annotations) -> None:
 
 def test_nothing_at_all(tmp_path: Path) -> None:
     assert found(AnnotationBuilder((), root=tmp_path).build()) == []
+
+
+def test_gaps_where_not_every_frame_was_taken(tmp_path: Path) -> None:
+    builder = AnnotationBuilder(("a",), root=tmp_path)
+    for video, numbers in (("v", (0, 5, 10, 15, 25)), ("w", (0, 5))):
+        builder.video(video)
+        for number in numbers:
+            builder.frame(number)
+    gaps = [str(p) for p in check_annotations(builder.build()) if p.kind == Kind.GAP]
+    assert gaps == ["v, frame 25: frame 25 follows frame 15", "w, frame 5: frame 5 follows frame 0"]

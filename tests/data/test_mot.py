@@ -250,3 +250,16 @@ def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:
     write(tmp_path, rows([1, 2]))
     (tmp_path / "seqinfo.ini").write_text(f"[Sequence]\nimDir={'x' * 5000}\n")
     assert read_mot(tmp_path, problems=Problems()).files.to_pylist() == [None, None]
+
+
+def test_an_export_that_may_count_places(tmp_path: Path) -> None:
+    write(tmp_path, rows([5, 6]), info=False)
+    add_images(tmp_path, range(3, 13), prefix="frame_")
+    assert found_in(read_mot(tmp_path, problems=Problems())) == {
+        f"img1/frame_{frame:06d}.jpg": frame for frame in (5, 6)
+    }
+    (tmp_path / "gt" / "labels.txt").write_text("fox\n")
+    with pytest.raises(InputError, match="cannot tell whether frames count from 1 or as the images"):
+        read_mot(tmp_path, problems=Problems())
+    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # of ten images
+    assert len(read_mot(tmp_path, problems=Problems()).boxes) == 2

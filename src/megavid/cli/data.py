@@ -35,8 +35,8 @@ class Index:
     """Read annotations once and write them as a table that opens in no time.
 
     SOURCE: a folder with Annotations/VID or Annotations/DET (ILSVRC), CocoVID or COCO (.json), MOT
-    (gt/gt.txt), CVAT for video (.xml) or YOLO. Of ILSVRC, all subsets that are there are indexed, in several
-    processes; an interrupted run goes on where it was.
+    (gt/gt.txt), CVAT for video (.xml, .zip) or YOLO. Of ILSVRC, all subsets that are there are indexed, in
+    several processes; an interrupted run goes on where it was.
     """
 
     path: SourcePath

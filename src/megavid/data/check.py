@@ -16,6 +16,9 @@ from megavid.data.check_media import MediaCheck
 _SLACK = 1.0
 """Pixels that a box may be beyond its frame: annotators count them differently."""
 
+_FEW_STEPS = 3
+"""Steps from frame to frame that tell nothing about the usual one."""
+
 
 def check_annotations(
     annotations: Annotations, *, progress: Callable[[int, int], None] = lambda done, total: None
@@ -44,7 +47,7 @@ def _check_frames(a: Annotations) -> Iterator[Problem]:
     for row in np.flatnonzero(same_video & (step <= 0)).tolist():
         message = f"frame {a.number[row + 1]} comes after frame {a.number[row]}"
         yield Problem(Kind.DUPLICATE_FRAME, a.describe(row + 1), message)
-    for row in np.flatnonzero(same_video & (step > 1)).tolist():
+    for row in np.flatnonzero(same_video & (step > _usual_step(a)[a.video[1:]])).tolist():
         message = f"frame {a.number[row + 1]} follows frame {a.number[row]}"
         yield Problem(Kind.GAP, a.describe(row + 1), message)
     files = [file for file in a.files.to_pylist() if file is not None]
@@ -54,6 +57,16 @@ def _check_frames(a: Annotations) -> Iterator[Problem]:
     for row in np.flatnonzero(same_video & other).tolist():
         sizes = [f"{a.width[i]}x{a.height[i]}" for i in (row + 1, row)]
         yield Problem(Kind.MIXED_SIZES, a.describe(row + 1), f"is {sizes[0]}, the frame before {sizes[1]}")
+
+
+def _usual_step(a: Annotations) -> NDArray[np.int64]:
+    """(V,), the least step from frame to frame: 1, or more where every fifth frame was taken, say."""
+    same_video = a.video[1:] == a.video[:-1]
+    videos, steps = a.video[1:][same_video], np.diff(a.number)[same_video]
+    usual = np.full(len(a.videos), np.iinfo(np.int64).max, np.int64)
+    np.minimum.at(usual, videos, steps)
+    usual[np.bincount(videos, minlength=len(usual)) < _FEW_STEPS] = 1
+    return usual.clip(min=1)
 
 
 def _check_repeated_files(a: Annotations) -> Iterator[Problem]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import configparser
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
-from megavid.data.frame_names import match_frames
+from megavid.data.frame_names import match_frames, parse_name
 from megavid.data.limits import LARGEST_SIDE, LONGEST_VIDEO
 from megavid.data.media import Media, find_media, images_in
 from megavid.data.mot_rows import Rows, read_rows
@@ -193,6 +193,7 @@ def _add_sequence(
         frames = list(rows.frames())
         listed = range(1, sequence.length + 1) if sequence.length else frames
         matched = match_frames(media.files, frames, listed=listed, first=1, where=sequence.name)
+        _check_order(sequence, matched.files, frames)
         files, last = matched.files, max(*matched.files, sequence.length)
         problems.note(f"video {sequence.name!r}", matched.how)
     elif media.source:
@@ -214,6 +215,21 @@ def _add_sequence(
                 occluded=row.visible < _HALF,
                 difficult=not row.considered,
             )
+
+
+def _check_order(sequence: _Sequence, files: Mapping[int, str], frames: Sequence[int]) -> None:
+    """Check that frames are not meant as places in the order of images, as Datumaro and CVAT count them.
+
+    They do so where names hold more than the number. It shows only if a frame is beyond the last place or
+    has no image of its number.
+    """
+    first, file = next(iter(files.items()))
+    counted = (sequence.truth.parent / "labels.txt").exists() and parse_name(file).clip
+    if counted and parse_name(file).number == first > 1 and frames and frames[-1] <= len(files):
+        raise InputError(
+            f"{sequence.truth}: cannot tell whether frames count from 1 or as the images, which start with "
+            f"{Path(file).name}; expected names that start from 1, or without text before the numbers"
+        )
 
 
 def _known_rows(

@@ -103,8 +103,8 @@ def recognise(path: Path) -> str:
             return name
     raise InputError(
         f"{path}: no known annotations; expected an index (.parquet), a folder with Annotations/VID or "
-        "Annotations/DET (ILSVRC), CocoVID or COCO (.json), gt/gt.txt (MOT), CVAT for video (.xml), or a "
-        "folder with labels or data.yaml (YOLO)"
+        "Annotations/DET (ILSVRC), CocoVID or COCO (.json), gt/gt.txt (MOT), CVAT for video (.xml, .zip), or "
+        "a folder with labels or data.yaml (YOLO)"
     )
 
 
