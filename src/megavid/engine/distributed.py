@@ -26,8 +26,11 @@ _PATIENCE = timedelta(days=30)
 
 _POLL = 0.05  # seconds
 
-_CONNECTION_WORDS = ("connection", "gloo", "nccl", "timed out")
-"""In the messages of PyTorch when another process is gone."""
+_CONNECTION_WORDS = (
+    *("connection closed by peer", "connection reset by peer", "connection refused"),
+    *("gloo/", "[gloo]", "nccl", "timed out waiting"),
+)
+"""In the messages of PyTorch when another process is gone, and hardly in those of others' code."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,8 @@ def others_watched(ranks: Ranks, doing: str = "") -> Iterator[None]:
         yield
     except RuntimeError as error:
         words = str(error).lower()
-        if ranks.world > 1 and any(word in words for word in _CONNECTION_WORDS):
+        lost = isinstance(error, dist.DistError) or any(word in words for word in _CONNECTION_WORDS)
+        if ranks.world > 1 and lost:
             reason = str(error).strip().splitlines()[0]
             raise InputError(
                 f"{doing}another process was killed, or has failed and says why itself ({reason})"

@@ -23,7 +23,7 @@ from megavid.video.decode import (
     packets_to_break,
     video_stream,
 )
-from megavid.video.frame_index import FrameIndex, Numbering, scan
+from megavid.video.frame_index import DecodedStart, FrameIndex, Numbering, scan
 from megavid.video.pixels import RgbConverter, displayed_aspect, displayed_size
 
 _CHECKED = 12
@@ -76,12 +76,11 @@ class VideoFile:
             self.rate = frame_rate(stream)
             pixel_aspect: Fraction | None = stream.sample_aspect_ratio
             reordered = stream.codec_context.reorder_depth > 0
-        frames, damaged = self._first_frames(_CHECKED if reordered else 1, headless=index.headless)
-        first = frames[0]
-        self._index: FrameIndex = index.checked(frames, damaged=damaged)
+        start = self._start(_CHECKED if reordered else 1, headless=index.headless)
+        self._index: FrameIndex = index.checked(start)
         self._times = self._index.times or [float(i / self.rate) for i in range(self._index.length)]
-        self.width, self.height = displayed_size(first)
-        self.pixel_aspect = displayed_aspect(first, pixel_aspect)
+        self.width, self.height = displayed_size(start.first)
+        self.pixel_aspect = displayed_aspect(start.first, pixel_aspect)
         self._lock = threading.Lock()
         self._cursor: Cursor | None = None
         self._converter = RgbConverter()
@@ -174,26 +173,29 @@ class VideoFile:
     def _open(self) -> InputContainer:
         return open_file(self.path)
 
-    def _first_frames(self, count: int, *, headless: int) -> tuple[list[VideoFrame], bool]:
-        """The first frames that can be decoded, and whether packets before them are damaged.
+    def _start(self, count: int, *, headless: int) -> DecodedStart:
+        """Decode the first frames.
 
         Args:
             count: How many, if there are as many.
             headless: How many packets come before the first key frame's; they need not be decodable.
         """
-        frames: list[VideoFrame] = []
+        first: VideoFrame | None = None
+        stamps: list[int | None] = []
         damaged = False
         with self._open() as container:
             stream = video_stream(container, name=str(self.path))
             for place, packet in enumerate(chain(packets_to_break(container, stream), [None])):
-                decoded = decode_packet(stream, packet)
-                damaged = damaged or (not frames and None in decoded and place >= headless)
-                frames += [frame for frame in decoded if frame is not None]
-                if len(frames) >= count:
+                for frame in decode_packet(stream, packet):
+                    first = first or frame
+                    damaged = damaged or (first is None and place >= headless)
+                    if frame is not None:
+                        stamps.append(frame.pts)
+                if len(stamps) >= count:
                     break
-        if not frames:
+        if first is None:
             raise InputError(f"{self.path}: expected a video, not one frame of it can be decoded")
-        return frames, damaged
+        return DecodedStart(first=first, stamps=stamps, damaged=damaged)
 
     def _standing_at(self, index: int) -> Cursor:
         if not 0 <= index < len(self):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -16,6 +15,21 @@ from av.video.stream import VideoStream
 from megavid.video.decode import read_packets, reason
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DecodedStart:
+    """What the first packets of a file were decoded to.
+
+    Attributes:
+        first: The first frame.
+        stamps: Timestamps of the first frames, this one's and those that follow.
+        damaged: Whether packets before it, from the first key frame on, are damaged.
+    """
+
+    first: VideoFrame
+    stamps: list[int | None]
+    damaged: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,24 +62,20 @@ class FrameIndex:
         """The same for counting frames."""
         return replace(self.without_keys(), places={})
 
-    def checked(self, frames: Sequence[VideoFrame], *, damaged: bool) -> FrameIndex:
+    def checked(self, start: DecodedStart) -> FrameIndex:
         """The same, once the first frames are decoded.
 
         A file that was cut out of a longer video may start with frames that refer to what was cut off; they
         are no frames of this file. Where the decoder's timestamps fall, or are not the packets', frames are
         counted.
-
-        Args:
-            frames: The first frames that the decoder gives, at least one.
-            damaged: Whether packets before them, from the first key frame on, are damaged.
         """
-        places = [self.places.get(frame.pts, -1) for frame in frames]
+        places = [self.places.get(pts, -1) for pts in start.stamps]
         trusted = places[0] >= 0 and all(a < b for a, b in pairwise(places))
-        if damaged:
+        if start.damaged:
             return self if trusted else self.counted()
         if trusted:
             return self._without_start(places[0])
-        return self.counted()._without_start(self.headless if frames[0].key_frame else 0)
+        return self.counted()._without_start(self.headless if start.first.key_frame else 0)
 
     def _without_start(self, cut: int) -> FrameIndex:
         if cut == 0:
