@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -16,7 +15,15 @@ from PIL import Image as Pillow
 
 from megavid.core.errors import InputError
 from megavid.video.reader import open_input
-from tests.video.videos import check_consistent, make_video, number, open_video, picture
+from tests.video.videos import (
+    check_consistent,
+    damage,
+    make_video,
+    number,
+    open_video,
+    packet_places,
+    picture,
+)
 
 B_FRAMES = {"bf": "2", "g": "12", "x264-params": "open-gop=1:scenecut=0"}
 
@@ -134,19 +141,6 @@ def test_every_pixel_format_gives_rgb(
         assert frame.image.shape == (size[1], size[0], 3)
         assert number(frame.image) == i
     check_consistent(video, 5)
-
-
-def packet_places(path: Path) -> list[tuple[int, int]]:
-    with av.open(path) as container:
-        return [(p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
-
-
-def damage(path: Path, packets: Sequence[int]) -> None:
-    data, places = bytearray(path.read_bytes()), packet_places(path)
-    for i in packets:
-        position, size = places[i]
-        data[position : position + size] = bytes(size)
-    path.write_bytes(data)
 
 
 @pytest.mark.parametrize("bad", [[7], [0], [0, 1], [4, 5, 11], [19]])

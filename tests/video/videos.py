@@ -89,6 +89,19 @@ def check_consistent(video: VideoFile, count: int) -> None:
         np.testing.assert_array_equal(video[i], frames[i].image)
 
 
+def packet_places(path: Path) -> list[tuple[int, int]]:
+    with av.open(path) as container:
+        return [(p.pos or 0, p.size) for p in container.demux(video=0) if p.size]
+
+
+def damage(path: Path, packets: Sequence[int]) -> None:
+    data, places = bytearray(path.read_bytes()), packet_places(path)
+    for i in packets:
+        position, size = places[i]
+        data[position : position + size] = bytes(size)
+    path.write_bytes(data)
+
+
 @contextmanager
 def serve(data: bytes, *, bytes_a_second: int | None = None) -> Iterator[str]:
     """The address of a server that sends the data to whoever connects, then hangs up."""

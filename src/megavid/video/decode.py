@@ -136,9 +136,13 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Pac
     Raises:
         av.FFmpegError: Reading broke off.
     """
-    for packet in container.demux(stream):
-        if packet.size:  # to a decoder an empty one would mean the end of the video
-            yield packet
+    try:
+        for packet in container.demux(stream):
+            # To a decoder an empty one would mean the end of the video.
+            if packet.size and packet.stream_index == stream.index:
+                yield packet
+    except IndexError:  # PyAV's, at the end of a file in which a damaged place looked like another stream
+        return
 
 
 def packets_to_break(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:

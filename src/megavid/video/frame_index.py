@@ -16,6 +16,9 @@ from megavid.video.decode import read_packets, reason
 
 logger = logging.getLogger(__name__)
 
+_MOST_REORDERED = 32
+"""Places by which decoding may precede or follow showing: codecs allow 16, more is a broken timestamp."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedStart:
@@ -102,7 +105,7 @@ class Numbering:
 
     Attributes:
         last: The newest frame's number.
-        damaged: Whether a damaged packet was among them, from the first key frame on.
+        damaged: Whether one was damaged from the first key frame on, or could not be numbered.
     """
 
     def __init__(self, index: FrameIndex) -> None:
@@ -126,6 +129,7 @@ class Numbering:
         self._started = True
         number = places.get(frame.pts, -1) if places else self.last + 1
         if not self.last < number < self._index.length:
+            self.damaged = True
             return None
         self.last = number
         return number
@@ -209,15 +213,19 @@ def _with_stamps(
     if not stamped or not distinct or not forward or base is None:
         return index
     order = sorted(stamped)
+    places: dict[int | None, int] = {packet.pts: place for place, packet in enumerate(order)}
     index = replace(index, times=[float((packet.pts - order[0].pts) * base) for packet in order])
     # AVI knows no presentation times, and raw streams have none to copy into another container: what stands
     # there are times of decoding, which are those of other frames once frames are reordered.
     if order == stamped and stream.codec_context.reorder_depth > 0:
         return index
+    shifts = (abs(place - decoded) for decoded, place in enumerate(places[packet.pts] for packet in stamped))
+    if max(shifts) > _MOST_REORDERED:
+        return replace(index, times=[])
     keys = [i for i, packet in enumerate(order) if packet.key or i == 0]
     return replace(
         index,
-        places={packet.pts: i for i, packet in enumerate(order)},
+        places=places,
         keys=keys,
         key_stamps=[(order[i].pts, order[i].dts) for i in keys],
     )
