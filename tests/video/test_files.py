@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import random
+import sys
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from pathlib import Path
@@ -10,11 +14,19 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from megavid.core.errors import InputError
+from megavid.core.frames import Image
+from megavid.video import decode as decoding
+from megavid.video.pixels import RgbConverter
+from megavid.video.probe import probe_video
 from megavid.video.reader import open_input
+from megavid.video.writer import VideoWriter
 from tests.video.videos import (
     check_consistent,
     damage,
@@ -94,7 +106,7 @@ TURNS = {  # a b c d of the display matrix -> what a viewer does with the pictur
 @pytest.mark.parametrize("matrix", TURNS)
 def test_rotation_is_applied(tmp_path: Path, matrix: tuple[int, int, int, int]) -> None:
     path = tmp_path / "v.mp4"
-    make_video(path, 3)
+    make_video(path, 3, pixel_aspect=Fraction(2, 3))
     upright = open_video(path)[2]
     data = bytearray(path.read_bytes())
     start = data.find(b"tkhd") + 44
@@ -105,6 +117,7 @@ def test_rotation_is_applied(tmp_path: Path, matrix: tuple[int, int, int, int]) 
     video = open_video(path)
     expected = TURNS[matrix](upright)
     assert (video.height, video.width) == expected.shape[:2]
+    assert video.pixel_aspect == (Fraction(2, 3) if a else Fraction(3, 2))
     np.testing.assert_array_equal(video[2], expected)
     np.testing.assert_array_equal(list(video)[2].image, expected)
 
@@ -211,6 +224,67 @@ def test_indexing_from_threads_during_iteration(tmp_path: Path) -> None:
     video.close()
     assert number(video[3]) == 3
     video.close()
+
+
+def threads() -> int:
+    return len(list(Path("/proc/self/task").iterdir()))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
+def test_frames_leave_no_threads(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mp4", 60, size=(320, 240))
+    gc.collect()
+    gc.disable()
+    try:
+        before = threads()
+        video = open_video(tmp_path / "v.mp4")
+        counts = [threads() for _ in video]
+        for i in range(0, 60, 7):
+            video[i]
+        counts.append(threads())
+        with VideoWriter(tmp_path / "w.mp4", rate=Fraction(25), width=320, height=240) as writer:
+            writer.write(video[0], 0)
+            started = threads()
+            for i in range(1, 40):
+                writer.write(video[0], i / 25)
+            assert threads() <= started
+        video.close()
+    finally:
+        gc.enable()
+    assert max(counts) - before <= 2 * ((os.cpu_count() or 1) + 1)  # of two decoders
+
+
+def test_frames_that_are_skipped_are_not_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_video(tmp_path / "v.mp4", 120, options=B_FRAMES)
+    video = open_video(tmp_path / "v.mp4")
+    converted: list[int] = []
+    packets: list[int] = []
+    convert, decode = RgbConverter.convert, decoding.decode_packet
+
+    def counted(self: RgbConverter, frame: VideoFrame) -> Image:
+        converted.append(1)
+        return convert(self, frame)
+
+    def listed(stream: VideoStream, packet: Packet[VideoStream] | None) -> Sequence[VideoFrame | None]:
+        packets.append(1)
+        return decode(stream, packet)
+
+    monkeypatch.setattr(RgbConverter, "convert", counted)
+    monkeypatch.setattr(decoding, "decode_packet", listed)
+    assert [number(frame.image) for frame in video.every(50)] == [0, 14, 28]  # of 36 gray levels
+    assert len(converted) == 3
+    assert len(packets) < 60
+
+
+def test_large_frames_are_refused_before_they_are_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "v.gif"
+    make_video(path, 3, codec="gif", pix_fmt="rgb8")
+    data = bytearray(path.read_bytes())
+    data[6:10] = (16000).to_bytes(2, "little") * 2
+    path.write_bytes(data)
+    for read in (open_input, probe_video):
+        with pytest.raises(InputError, match=r"v\.gif: expected frames of at most 35651584 pixels"):
+            read(path)
 
 
 def make_audio(path: Path) -> None:

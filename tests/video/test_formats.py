@@ -186,7 +186,7 @@ def test_a_file_cut_out_of_another_starts_at_its_first_frame(tmp_path: Path) -> 
         assert (len(video), video.lost, frames[0].time) == (expected, 0, 0)
 
 
-@pytest.mark.parametrize("bad", [[25], [22, 25], [20, 21, 25]])
+@pytest.mark.parametrize("bad", [[25], [24], [23, 24], [22, 25]])
 def test_a_damaged_end_takes_no_other_frames_with_it(tmp_path: Path, bad: list[int]) -> None:
     path = tmp_path / "v.mov"
     make_video(path, COUNT, codec="png", pix_fmt="rgb24")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from megavid.detection.detector import FrameFeatures, VideoDetector
 from megavid.methods import METHODS
 from megavid.video.store import FrameStore
 from tests.conftest import build_tiny
+from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -46,6 +48,61 @@ def test_a_change_of_size_is_refused(detector: VideoDetector[Any, Any]) -> None:
     session.push(np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(InputError, match="frame 1: .*60x40, got 40x60"):
         session.push(np.zeros((60, 40, 3), np.uint8))
+
+
+def test_a_batch_is_taken_whole_or_not_at_all(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(3)
+    bad: list[tuple[Image | Frame, str]] = [
+        (frames[0][:9], "frame 2: expected the size"),
+        (Frame(1, 0.0, frames[0]), "frame 1: expected a number above 1"),
+    ]
+    session, plain = VideoSession(detector), VideoSession(detector)
+    for item, message in bad:
+        with pytest.raises(InputError, match=message):
+            session.push_batch([frames[0], frames[1], item])
+    with pytest.raises(InputError, match="frame 1: expected the size"):
+        session.push_batch([np.zeros((7, 9, 3), np.uint8), frames[0]])
+    for a, b in zip(session.push_batch(frames), plain.push_batch(frames), strict=True):
+        assert (a.index, a.time) == (b.index, b.time)
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+@pytest.mark.parametrize("wrap", [lambda n, image: image, lambda n, image: Frame(n, n / 25, image)])
+def test_an_iterator_may_fill_one_buffer(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, wrap: Callable[[int, Image], Image | Frame]
+) -> None:
+    frames = make_frames(5)
+
+    def filled() -> Iterator[Image | Frame]:
+        buffer = np.empty_like(frames[0])
+        for number, frame in enumerate(frames):
+            buffer[:] = frame
+            yield wrap(number, buffer)
+
+    expected = list(detect_video(detector, frames, batch_size=4))
+    assert len({tuple(result.detections.boxes.flatten().tolist()) for result in expected}) == 5
+    for a, b in zip(detect_video(detector, filled(), batch_size=4), expected, strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_an_error_of_an_iterator_stays_what_it_is(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    def broken() -> Iterator[Image]:
+        yield from make_frames(2)
+        raise RuntimeError("connection to the camera timed out")
+
+    with pytest.raises(RuntimeError, match="connection to the camera"):
+        list(detect_video(detector, broken()))
+
+
+def test_a_damaged_frame_of_a_file_is_passed_over_as_a_global_one(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mov", 12, codec="png", pix_fmt="rgb24")
+    damage(tmp_path / "v.mov", [4, 5, 9])
+    found = detect_video(build_tiny("selsa"), tmp_path / "v.mov", global_order=[4, 9, 5, 2])
+    assert [result.index for result in found] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
 
 
 def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector[Any, Any]) -> None:

@@ -95,6 +95,16 @@ def test_sizes_are_made_even(tmp_path: Path, width: int, height: int) -> None:
         assert np.abs(read[:, -2:].astype(int) - 200).max() < 20
 
 
+@pytest.mark.parametrize("aspect", [Fraction(16, 15), Fraction(40, 33), Fraction(1)])
+def test_pixel_aspect_is_kept(tmp_path: Path, aspect: Fraction) -> None:
+    path = tmp_path / "v.mp4"
+    with VideoWriter(path, rate=Fraction(25), width=64, height=48, pixel_aspect=aspect) as writer:
+        writer.write(np.zeros((48, 64, 3), np.uint8), 0)
+    assert VideoFile(path).pixel_aspect == aspect
+    with av.open(path) as container:
+        assert (container.streams.video[0].sample_aspect_ratio or 1) == aspect
+
+
 def test_close_twice_and_without_frames(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=64, height=48)
     writer.write(grey(0), 0.0)

@@ -47,6 +47,7 @@ def make_video(
     times: Sequence[int] | None = None,
     format: str | None = None,  # noqa: A002
     movflags: str = "",
+    pixel_aspect: Fraction | None = None,
 ) -> None:
     """Frames at 1/25 s, or at `times` in 1/1000 s."""
     muxer = {"movflags": movflags} if movflags else {}
@@ -55,6 +56,8 @@ def make_video(
         assert isinstance(stream, av.VideoStream)
         stream.width, stream.height = size
         stream.pix_fmt = pix_fmt
+        if pixel_aspect is not None:
+            stream.codec_context.sample_aspect_ratio = pixel_aspect
         if times is not None:
             stream.codec_context.time_base = Fraction(1, 1000)
         for i in range(count):

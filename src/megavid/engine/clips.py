@@ -143,7 +143,7 @@ class ClipReader:
             return read_image(annotations.root / file)
         number = int(annotations.number[row])
         opened = self._open(data, video)
-        if number >= len(opened):
+        if not 0 <= number < len(opened):
             raise InputError(f"{annotations.describe(row)}: the video has {len(opened)} frames")
         return opened[number]
 

@@ -136,6 +136,6 @@ def read_frame(a: Annotations, frame: int) -> Image:
         raise InputError(f"{a.describe(frame)}: no image belongs to it")
     with VideoFile(a.root / source) as video:
         number = int(a.number[frame])
-        if number >= len(video):
+        if not 0 <= number < len(video):
             raise InputError(f"{a.describe(frame)}: the video has {len(video)} frames")
         return video[number]
