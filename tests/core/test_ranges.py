@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from megavid.core.errors import InputError
 from megavid.core.ranges import check_range, check_seed
+from megavid.engine.benchmark import BenchmarkOptions
+from megavid.engine.detect import DetectOptions
+from megavid.engine.evaluate import EvaluateOptions
 
 
 def test_limits_belong_to_the_range() -> None:
@@ -22,3 +27,19 @@ def test_seeds() -> None:
     for seed in (-1, 2**63, 10**100):
         with pytest.raises(InputError, match="--seed: expected at"):
             check_seed(seed)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "value"),
+    [
+        *((BenchmarkOptions, name, 10**9) for name in ("height", "width", "frames", "batch_size")),
+        (DetectOptions, "every", 10**18),
+        (DetectOptions, "batch_size", 10**9),
+        (EvaluateOptions, "batch_size", 10**9),
+    ],
+)
+def test_options_that_size_something(options: Callable[..., object], name: str, value: int) -> None:
+    with pytest.raises(InputError, match=rf"^{name}: expected at most \d+, got {value}$"):
+        options(**{name: value})
+    with pytest.raises(InputError, match=rf"^{name}: expected at least 1, got 0$"):
+        options(**{name: 0})

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from importlib import resources
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from megavid.convert.load import read_config
-from megavid.core.config import has_path
+from megavid.core.config import has_path, with_overrides
 from megavid.core.errors import InputError
 from megavid.engine.training_setup import make_detector, read_recipe, shipped_recipes
-from megavid.methods import METHODS
+from megavid.methods import METHODS, detector_config
+from tests.mutations import ends_well, mutated_bytes, mutated_value, mutators
 
 
 @pytest.mark.parametrize(
@@ -63,3 +67,29 @@ def test_the_largest_numbers() -> None:
     recipe = read_recipe("generated", overrides={"run.seed": 2**63 - 1, "run.steps": 10**8})
     detector, _ = make_detector(recipe, ("ball",), begins=True)
     assert len(detector.class_names) == 1
+
+
+def test_mutated_recipes_end_in_a_model_or_an_error(tmp_path: Path) -> None:
+    content = resources.files("megavid").joinpath("recipes/generated.yaml").read_bytes()
+    recipe = yaml.safe_load(content) | {"model": "mega_r50"}
+    path = tmp_path / "recipe.yaml"
+
+    def read() -> None:
+        read_recipe(str(path), data=tmp_path, overrides={"run.seed": 1})
+        made = read_recipe(str(path), overrides={"method.window": 3})
+        data, origin = read_config(made.model)
+        detector_config(with_overrides(data, made.model_settings(data)), origin=origin)
+
+    whole = 0
+    for random in mutators(150):
+        text = yaml.safe_dump(mutated_value(recipe, random)).encode()
+        broken = mutated_bytes(random.choice((content, text)), random)
+        path.write_bytes(broken if random.random() < 0.4 else text)
+        whole += ends_well(read)
+    assert 0 < whole < 75
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "/", ".", "", "a\0b", "\udcff.yaml"])
+def test_what_is_no_recipe(name: str) -> None:
+    with pytest.raises(InputError, match="no such recipe"):
+        read_recipe(name)

@@ -159,9 +159,16 @@ def test_quirk_puts_a_global_frame_in_place_of_the_first(detector: Mega, make_fr
         ({"global_order": [0, 12]}, "global_order: expected frame numbers from 0 to 11, got 12"),
         ({"global_order": [-1]}, "got -1"),
         ({"global_order": []}, "at least one"),
+        ({"global_order": [0.5]}, "global_order: expected frame numbers: 'float' object"),
+        ({"seed": -1}, "seed: expected at least 0, got -1"),
+        ({"seed": 2**64}, "seed: expected at most 9223372036854775807"),
+        ({"fps": float("inf")}, "fps: expected a positive number, got inf"),
+        ({"fps": float("nan")}, "fps: expected a positive number, got nan"),
+        ({"score_threshold": float("nan")}, "score_threshold: expected"),
+        ({"batch_size": 10**9}, "batch_size: expected at most 1024, got 1000000000"),
     ],
 )
-def test_wrong_order_is_named(
+def test_wrong_options_are_named(
     detector: Mega, make_frames: MakeFrames, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):

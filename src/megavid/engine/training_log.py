@@ -8,16 +8,19 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from pydantic import ConfigDict, Field, model_validator
 
+from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
 from megavid.core.ownership import PNG_METADATA
+from megavid.core.parsing import load_json, read_text
 
 LOG = "log.jsonl"
 CURVES = "curves.png"
@@ -110,22 +113,36 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     Raises:
         InputError: The file is missing or another line is broken.
     """
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
+    lines = read_text(path).splitlines()
     read: list[dict[str, Any]] = []
     for number, line in enumerate(lines, 1):
+        origin = f"{path}: line {number}"
         try:
-            entry = json.loads(line)
-            if not isinstance(entry, dict) or not isinstance(entry.get("step"), int):
-                raise ValueError("no step")
-        except ValueError as error:
+            entry = load_json(line, origin=origin)
+            validate(_Line, entry, origin=origin)
+        except InputError:
             if number == len(lines):
                 break
-            raise InputError(f"{path}: line {number}: expected a JSON object with a step") from error
+            raise
         read.append(entry)
     return read
+
+
+class _Line(Config):
+    """A line of the log: a step, and any numbers by their names, of which some come together."""
+
+    model_config = ConfigDict(extra="allow", allow_inf_nan=True)
+    __pydantic_extra__: dict[str, float | None]
+
+    step: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _losses_are_whole(self) -> Self:
+        numbers = self.__pydantic_extra__
+        lacking = [name for name in (*LOSSES, "learning_rate", "loss") if numbers.get(name) is None]
+        if "loss" in numbers and lacking:
+            raise ValueError(f"expected numbers for {', '.join(lacking)}")
+        return self
 
 
 def write_curves(folder: Path) -> Path:

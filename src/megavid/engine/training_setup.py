@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -18,6 +19,7 @@ from megavid.core.config import read_mapping, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.ownership import MADE_BY, anything
+from megavid.core.parsing import read_text
 from megavid.detection.detector import VideoDetector
 from megavid.engine.checkpoint import (
     Checkpoint,
@@ -79,7 +81,7 @@ def read_recipe(
     if name in shipped_recipes():
         with resources.as_file(_RECIPES / f"{name}.yaml") as path:
             values = read_mapping(path)
-    elif Path(name).is_file():
+    elif os.path.isfile(name):  # noqa: PTH113 - False for names that are too long, too
         values = read_mapping(Path(name))
     else:
         shipped = ", ".join(shipped_recipes())
@@ -197,7 +199,7 @@ def check_folder(folder: Path, *, resume: bool) -> None:
         InputError: The folder cannot be written to, or holds a run that is not to be resumed.
     """
     mark, launch = folder / CHECKPOINTS / LAUNCH, launch_id()
-    restarted = launch is not None and mark.exists() and mark.read_text() == launch
+    restarted = launch is not None and mark.exists() and read_text(mark) == launch
     if list_checkpoints(folder / CHECKPOINTS) and not (resume or restarted):
         raise InputError(f"{folder}: holds a run already; --resume goes on with it, or choose another folder")
     make_output_folder(folder)
