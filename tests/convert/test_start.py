@@ -13,12 +13,14 @@ import torchvision
 from torch import nn
 
 from megavid.convert.backbone import read_backbone
+from megavid.convert.detectron import read_detectron
 from megavid.convert.start import load_backbone, load_flow, load_from_detector
 from megavid.convert.weights import write_weights
 from megavid.core.errors import InputError
 from megavid.detection.detector import VideoDetector
 from megavid.nn.flownet import FlowNet
 from tests.conftest import build_tiny
+from tests.mutations import ends_well, mutated_bytes, mutators
 
 MEAN = (102.9801, 115.9465, 122.7717)
 
@@ -145,6 +147,78 @@ def test_files_that_are_no_backbone(
     with pytest.raises(InputError, match=message):
         read_backbone(path, mean=MEAN)
     assert "run" not in capsys.readouterr().out
+
+
+OBJECTS = (
+    b"\x80\x02cnumpy\ndtype\nU\x02%b\x89\x88\x87R(K\x03U\x01%b%bNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."
+)
+"""A type of numbers and its state: order of bytes and parts."""
+
+
+def array_pickle(*, kind: bytes = b"f4", order: bytes = b"<", shape: bytes = b"K\x02\x85") -> bytes:
+    """An array of two float32 by hand, as Python 2 wrote it."""
+    return (
+        b"\x80\x02}U\x01xcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
+        + shape
+        + b"cnumpy\ndtype\nU\x02"
+        + kind
+        + b"K\x00K\x01\x87R(K\x03U\x01"
+        + order
+        + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb\x89U\x08\x00\x00\x80\x3f\x00\x00\x00\x40tbs."
+    )
+
+
+def test_an_array_of_python_2(tmp_path: Path) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(array_pickle())
+    assert read_detectron(path)["x"].tolist() == [1, 2]
+    path.write_bytes(array_pickle(kind=b"i4", order=b">"))
+    assert read_detectron(path)["x"].tolist() == [0x0000803F, 0x00000040]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (OBJECTS % (b"O8", b"|", b"N"), "of the type 'O8', expected numbers"),
+        (OBJECTS % (b"V8", b"|", b"N"), "of the type 'V8', expected numbers"),
+        (OBJECTS % (b"f4", b"|", b"cnumpy\ndtype\nU\x02O8\x89\x88\x87RK\x01\x85\x86"), "of the type 'O8'"),
+        (OBJECTS % (b"f4", b"|", b"cnumpy\ndtype\nU\x02f8\x89\x88\x87RK\x01\x85\x86"), "type with parts"),
+        (OBJECTS % (b"f4", b"O", b"N"), "unknown order of bytes"),
+        (array_pickle(shape=b"K\x03\x85"), r"of shape \(3,\) with 2 numbers"),
+        (array_pickle(shape=b"J\xff\xff\xff\xff\x85"), "without a shape"),
+        (array_pickle(kind=b"f8"), r"of shape \(2,\) with 1 numbers"),
+        (array_pickle(kind=b"O8"), "of the type 'O8'"),
+    ],
+)
+def test_arrays_are_of_numbers_alone(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "a.pkl"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"a.pkl: expected a pickle of arrays only: .*{message}"):
+        read_backbone(path, mean=MEAN)
+
+
+@pytest.mark.parametrize("protocol", [0, 2, 4])
+def test_mutations_of_a_pickle_are_read_or_refused(tmp_path: Path, protocol: int) -> None:
+    path = tmp_path / "a.pkl"
+    arrays = {"x": np.arange(6.0).reshape(2, 3).T, "lr": np.float64(0.1), "step": 3}
+    content, read = pickle.dumps({"blobs": arrays}, protocol), 0
+    path.write_bytes(content)
+    assert read_detectron(path)["x"].tolist() == [[0, 3], [1, 4], [2, 5]]
+    for random in mutators(200):
+        path.write_bytes(mutated_bytes(content, random))
+        read += ends_well(lambda: read_detectron(path))
+    assert 0 < read < 100
+
+
+def test_numbers_of_a_backbone_that_are_none(tmp_path: Path) -> None:
+    blobs = {"res2_0_branch2a_w": np.full((2, 3, 1, 1), np.nan, np.float32)}
+    (tmp_path / "a.pkl").write_bytes(pickle.dumps(blobs))
+    with pytest.raises(InputError, match=r"a.pkl: 'trunk.layer1.0.conv1.weight': expected numbers, got NaN"):
+        read_backbone(tmp_path / "a.pkl", mean=MEAN)
+    state = {name: torch.zeros(4, 1, 7, 7) for name in ("conv1.weight", "layer1.0.conv1.weight")}
+    torch.save(state | {"bn1.running_mean": torch.zeros(4)}, tmp_path / "a.pth")
+    with pytest.raises(InputError, match=r"expected conv1.weight \(C, 3, h, w\) .* got \(4, 1, 7, 7\)"):
+        read_backbone(tmp_path / "a.pth", mean=MEAN)
 
 
 def test_a_backbone_of_another_depth(resnet: nn.Module, tmp_path: Path) -> None:

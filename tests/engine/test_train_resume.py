@@ -190,5 +190,5 @@ def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.Ca
 def test_checkpoints_that_are_none(tmp_path: Path) -> None:
     path = tmp_path / "step_00000001.pt"
     path.write_bytes(b"nothing")
-    with pytest.raises(InputError, match="cannot be read as a checkpoint"):
+    with pytest.raises(InputError, match="expected a checkpoint of a training run, got a text"):
         load_checkpoint(path)

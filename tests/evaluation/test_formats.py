@@ -189,7 +189,8 @@ def test_nothing_in_the_file_is_run(
 ) -> None:
     torch.save([Evil()], tmp_path / "p.pth")
     with pytest.raises(
-        InputError, match=r"p.pth: expected the original .* a list of BoxList; it holds print$"
+        InputError,
+        match=r"p.pth: expected the original .* a list of BoxList: it holds an object of __builtin__.print$",
     ):
         open_predictions(tmp_path / "p.pth", data, problems=Problems())
     assert capsys.readouterr().out == ""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from megavid.convert.detectron import read_detectron
+from megavid.convert.tensors import check_tensors
+from megavid.convert.weights import read_state_dict
 from megavid.core.errors import InputError
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -35,19 +38,20 @@ def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> dict[str, 
         mean: What the detector takes off the blue, green and red channels (0 .. 255).
 
     Raises:
-        InputError: The file is missing, broken or something else.
+        InputError: The file is missing, broken or something else, or holds NaN.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such weight file")
     if path.suffix == ".pkl":
-        return _from_detectron(_read_pickle(path), path)
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # the unpickler fails in any of a dozen ways
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{path}: expected a PyTorch checkpoint of tensors only: {reason}") from error
-    if not isinstance(state, dict) or "layer1.0.conv1.weight" not in state or "conv1.weight" not in state:
+        return _from_detectron(read_detectron(path), path)
+    state = read_state_dict(path)
+    stem = state.get("conv1.weight")
+    mean_of_norm = state.get("bn1.running_mean")
+    if "layer1.0.conv1.weight" not in state or stem is None or mean_of_norm is None:
         raise InputError(f"{path}: expected a ResNet of torchvision's, with layer1.0.conv1.weight in it")
+    if stem.ndim != 4 or stem.shape[1] != 3 or mean_of_norm.shape != stem.shape[:1]:
+        shapes = f"{tuple(stem.shape)} and {tuple(mean_of_norm.shape)}"
+        raise InputError(
+            f"{path}: expected conv1.weight (C, 3, h, w) and bn1.running_mean (C,), got {shapes}"
+        )
     return _from_torchvision(state, mean)
 
 
@@ -76,7 +80,7 @@ _PARTS = {"branch2a": "conv1", "branch2b": "conv2", "branch2c": "conv3"}
 _DETECTRON = re.compile(r"res([2-5])_(\d+)_(branch1|branch2[abc])_(w|bn_[sb])")
 
 
-def _from_detectron(blobs: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
+def _from_detectron(blobs: Mapping[str, NDArray[Any]], path: Path) -> dict[str, Tensor]:
     """Detectron keeps batch norm as a scale and a shift."""
     state: dict[str, Tensor] = {}
     for name, value in blobs.items():
@@ -90,7 +94,7 @@ def _from_detectron(blobs: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             part = part.removeprefix("conv1_")
         else:
             continue  # the classifier, and what its optimiser left
-        tensor = torch.from_numpy(np.ascontiguousarray(value)).float()
+        tensor = torch.from_numpy(value.astype(np.float32, order="C"))
         if part == "w":
             state[f"{prefix}{conv}.weight"] = tensor
         elif part == "bn_s":
@@ -101,38 +105,5 @@ def _from_detectron(blobs: Mapping[str, Any], path: Path) -> dict[str, Tensor]:
             state[f"{prefix}{norm}.bias"] = tensor
     if "trunk.layer1.0.conv1.weight" not in state:
         raise InputError(f"{path}: expected a ResNet in Detectron's form, with res2_0_branch2a_w in it")
+    check_tensors(state, path)
     return state
-
-
-_ALLOWED = {
-    ("numpy", "ndarray"),
-    ("numpy", "dtype"),
-    ("_codecs", "encode"),
-    *(
-        (f"numpy.{core}.multiarray", what)
-        for core in ("core", "_core")
-        for what in ("_reconstruct", "scalar")
-    ),
-}
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Makes NumPy arrays and refuses everything else."""
-
-    def find_class(self, module: str, name: str) -> Callable[..., Any]:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it refers to {module}.{name}")
-        found: Callable[..., Any] = super().find_class(module, name)
-        return found
-
-
-def _read_pickle(path: Path) -> Mapping[str, Any]:
-    try:
-        with path.open("rb") as file:
-            data = _ArraysOnly(file, encoding="latin1").load()
-    except Exception as error:  # an unpickler raises whatever it runs into
-        raise InputError(f"{path}: expected a pickle of arrays only: {error}") from error
-    blobs = data.get("blobs", data) if isinstance(data, dict) else None
-    if not isinstance(blobs, dict):
-        raise InputError(f"{path}: expected arrays by name, alone or under 'blobs'")
-    return {name: value for name, value in blobs.items() if isinstance(value, np.ndarray)}

@@ -10,8 +10,10 @@ from torch import Tensor
 
 from megavid.convert.backbone import read_backbone
 from megavid.convert.load import load_flownet
-from megavid.convert.weights import FlowNetWeights, read_weights
+from megavid.convert.safetensors_files import read_safetensors
+from megavid.convert.weights import FlowNetWeights, read_state_dict, read_weights
 from megavid.core.errors import InputError
+from megavid.core.file_kinds import is_safetensors, read_head
 from megavid.detection.detector import VideoDetector
 from megavid.nn.timm_parts import PRETRAINED, TimmPart, create
 
@@ -52,7 +54,7 @@ def load_backbone(detector: VideoDetector[Any, Any], path: Path) -> Loaded:
     """
     name = detector.config.backbone.timm
     if name is not None:
-        model = create(name, weights=path)
+        model = create(name, weights=path, state=_read_for_timm(path))
         parts = [module for module in detector.backbone.modules() if isinstance(module, TimmPart)]
         for part in parts:
             part.take(model)
@@ -63,6 +65,16 @@ def load_backbone(detector: VideoDetector[Any, Any], path: Path) -> Loaded:
         raise InputError(f"{path}: its batch norm needs backbone.norm frozen_batch")
     state = read_backbone(path, mean=detector.config.input.mean)
     return _load(detector, {f"backbone.{name}": tensor for name, tensor in state.items()}, path, "backbone.")
+
+
+def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
+    """The tensors of a file of timm's, of an average over training where it has one."""
+    if path == PRETRAINED or path.suffix in {".npy", ".npz"}:
+        return None
+    if is_safetensors(read_head(path)):
+        return read_safetensors(path)[1]
+    state = read_state_dict(path, under=("state_dict_ema", "model_ema", "state_dict", "model"))
+    return {name.removeprefix("_orig_mod.").removeprefix("module."): value for name, value in state.items()}
 
 
 def load_from_detector(detector: VideoDetector[Any, Any], path: Path) -> Loaded:

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import Any
 
-import safetensors
-import safetensors.torch
-import torch
+from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from megavid.convert import official
+from megavid.convert.safetensors_files import read_safetensors, write_safetensors
+from megavid.convert.tensors import check_tensors
+from megavid.core.config import validate
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.file_kinds import is_safetensors, read_head
+from megavid.core.parsing import load_json
+from megavid.core.torch_files import is_torch_file, load_torch_file
 
 OFFICIAL_LICENCE = (
     "Converted from a checkpoint of the original MEGA release, whose terms (non-commercial) may carry over."
@@ -29,6 +31,12 @@ _SHIPPED = resources.files("megavid") / "weights"
 
 _FLOWNET = "flownet"
 """What a `.safetensors` file that is no whole detector says it is."""
+
+
+_TENSORS_ALONE = (
+    "; if you trust it, save its tensors alone: "
+    'torch.save(torch.load("{}", weights_only=False)["model"], "tensors.pth")'
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +91,7 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
 def read_weights(path: Path) -> Weights | FlowNetWeights:
     """A `.safetensors` file of megavid's, a checkpoint of the original release, or its FlowNet.
 
-    A checkpoint is read with `weights_only=True`: nothing in it is executed.
+    Nothing in a file is executed. What it is says its content, not its name.
 
     Args:
         path: A file, or a name of `shipped_weights`.
@@ -92,10 +100,39 @@ def read_weights(path: Path) -> Weights | FlowNetWeights:
         InputError: There is no such file, or it is broken, unsafe or something else.
     """
     path = find_weights(path)
-    if not os.path.isfile(path):  # noqa: PTH113 - False for names that are too long, too
+    if not os.path.exists(path):  # noqa: PTH110 - False for names that are too long, too
         shipped = ", ".join(shipped_weights())
         raise InputError(f"{path}: no such weight file; expected one, or a name: {shipped}")
-    return _read_safetensors(path) if path.suffix == ".safetensors" else _read_checkpoint(path)
+    head = read_head(path)
+    if is_safetensors(head) or (path.suffix == ".safetensors" and not is_torch_file(head)):
+        return _read_safetensors(path)
+    return _read_checkpoint(path)
+
+
+def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
+    """The tensors of a PyTorch checkpoint by name.
+
+    Args:
+        path: The file.
+        under: Keys that the tensors may stand under, the first that there is; else they are all of it.
+
+    Raises:
+        InputError: The file is missing, broken or something else, or a tensor is not plain or not finite.
+    """
+    data = load_torch_file(
+        path, expected="a PyTorch checkpoint of tensors only", way_out=_TENSORS_ALONE.format(path.name)
+    )
+    inner = [data.get(key) for key in under] if isinstance(data, dict) else []
+    state = next((value for value in inner if isinstance(value, dict)), data)
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise InputError(
+            f"{path}: expected {{name: tensor}}, alone or under 'model' or 'state_dict', as the original "
+            "release publishes"
+        )
+    check_tensors(state, path)
+    return state
 
 
 def write_weights(
@@ -117,15 +154,7 @@ def write_weights(
         metadata |= {"part": _FLOWNET}
     else:
         metadata |= {"config": json.dumps(config), "class_names": json.dumps(config["classes"])}
-    # Copies, since safetensors refuses tensors that share memory.
-    tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}
-    with atomic_path(path) as aside:
-        mode = aside.stat().st_mode
-        try:
-            safetensors.torch.save_file(tensors, aside, metadata)
-        except safetensors.SafetensorError as error:  # what it says of a full disk, too
-            raise InputError(f"{path}: cannot be written: {error}") from error
-        aside.chmod(mode)  # safetensors lets nobody else read it
+    write_safetensors(path, state, metadata)
 
 
 def converted_from(source: Path, *, licence: str) -> dict[str, str]:
@@ -148,14 +177,14 @@ def file_sha256(path: Path) -> str:
 def load_state(
     model: nn.Module, state: Mapping[str, Tensor], *, origin: str, target: str = "the configuration"
 ) -> None:
-    """Put a state dict into a model; both must have the same names and shapes.
+    """Put a state dict into a model; both must have the same names, shapes and kinds of numbers.
 
     Args:
         origin: Where the state comes from, for messages.
         target: What it has to fit, for messages.
 
     Raises:
-        InputError: Names the tensors that are missing, unexpected or of another shape.
+        InputError: Names the tensors that are missing, unexpected or of another shape or type.
     """
     wanted = model.state_dict()
     problems = []
@@ -170,6 +199,13 @@ def load_state(
     ]
     if shapes:
         problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    kinds = [
+        f"{name} {state[name].dtype} for {wanted[name].dtype}"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].is_floating_point() != wanted[name].is_floating_point()
+    ]
+    if kinds:
+        problems.append(f"{len(kinds)} of another type ({_some(kinds)})")
     if problems:
         raise InputError(f"{origin}: the weights don't fit {target}: tensors {'; '.join(problems)}")
     model.load_state_dict(dict(state))
@@ -179,38 +215,52 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
+class _Part(BaseModel):
+    """What has to be known of a configuration before it is read as one."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Method(_Part):
+    name: str
+
+
+class _Backbone(_Part):
+    depth: int
+
+
+class _Config(_Part):
+    classes: list[str] = Field(min_length=1)
+    method: _Method
+    backbone: _Backbone
+
+
+class _Metadata(_Part):
+    """Metadata of a `.safetensors` file of megavid's; FlowNet's has no configuration."""
+
+    part: str | None = None
+    config: str | None = None
+    licence: str = ""
+
+
 def _read_safetensors(path: Path) -> Weights | FlowNetWeights:
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError) as error:
-        raise InputError(f"{path}: no readable safetensors file: {error}") from error
-    if metadata.get("part") == _FLOWNET:
-        return FlowNetWeights(path, state, metadata.get("licence", ""))
-    if "config" not in metadata:
+    data, state = read_safetensors(path)
+    metadata = validate(_Metadata, data, origin=f"{path}: its metadata")
+    if metadata.part == _FLOWNET:
+        return FlowNetWeights(path, state, metadata.licence)
+    if metadata.config is None:
         raise InputError(f"{path}: has no megavid configuration in its metadata")
-    try:
-        config = json.loads(metadata["config"])
-        told = {"method.name": config["method"]["name"], "backbone.depth": config["backbone"]["depth"]}
-        num_classes = len(config["classes"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{path}: the configuration in its metadata is broken: {error!r}") from error
-    return Weights(path, state, config, told, num_classes, metadata.get("licence", ""))
+    origin = f"{path}: the configuration in its metadata is broken"
+    config = load_json(metadata.config, origin=origin)
+    if not isinstance(config, dict):
+        raise InputError(f"{origin}: expected a mapping of keys, got {type(config).__name__}")
+    known = validate(_Config, config, origin=origin)
+    told = {"method.name": known.method.name, "backbone.depth": known.backbone.depth}
+    return Weights(path, state, config, told, len(known.classes), metadata.licence)
 
 
 def _read_checkpoint(path: Path) -> Weights | FlowNetWeights:
-    try:
-        with warnings.catch_warnings():  # of odd pickles, which the error says better
-            warnings.simplefilter("ignore")
-            data = torch.load(path, map_location="cpu", weights_only=True)
-    # Bytes that are no checkpoint make the unpickler fail in any of a dozen ways.
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0].split(". ")[0] or type(error).__name__
-        raise InputError(
-            f"{path}: expected a PyTorch checkpoint of tensors only, and can't read it as one: {reason}"
-        ) from error
-    state = _state_dict(data, path)
+    state = read_state_dict(path)
     if not official.is_official(state):
         if official.is_official_flownet(state):
             return FlowNetWeights(path, official.flownet_from_official(state), OFFICIAL_LICENCE)
@@ -223,21 +273,3 @@ def _read_checkpoint(path: Path) -> Weights | FlowNetWeights:
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
     return Weights(path, renamed, None, told, num_classes, OFFICIAL_LICENCE)
-
-
-def _state_dict(data: object, path: Path) -> dict[str, Tensor]:
-    """The tensors of a checkpoint by name: all of it, or what stands under "model" or "state_dict"."""
-    inner = [data.get(key) for key in ("model", "state_dict")] if isinstance(data, dict) else []
-    state = next((value for value in inner if isinstance(value, dict)), data)
-    if not isinstance(state, dict) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
-    ):
-        raise InputError(
-            f"{path}: expected {{name: tensor}}, alone or under 'model' or 'state_dict', as the original "
-            "release publishes"
-        )
-    for name, tensor in state.items():
-        dense = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta)
-        if not dense or tensor.is_complex():
-            raise InputError(f"{path}: {name!r}: expected a plain tensor of real numbers")
-    return state

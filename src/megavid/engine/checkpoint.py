@@ -10,12 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ConfigDict, Field, JsonValue
 
+from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.ownership import anything
+from megavid.core.torch_files import BrokenFileError, load_torch_file
 
 logger = logging.getLogger(__name__)
+
+_LARGEST = 16 << 30
+"""Bytes of a network and its momentum; two thousand million numbers each."""
 
 _NAME = "step_{:08d}.pt"
 _PATTERN = re.compile(r"step_(\d{8})\.pt")
@@ -48,10 +54,6 @@ class Checkpoint:
     random: torch.Tensor
     best: tuple[float, int]
     pending: dict[str, float]
-
-
-class BrokenCheckpointError(InputError):
-    """A file is no checkpoint, or not all of one."""
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -90,11 +92,11 @@ def load_newest(folder: Path) -> Checkpoint | None:
     Raises:
         InputError: There are some, and none is whole; or the newest cannot be read.
     """
-    failure: BrokenCheckpointError | None = None
+    failure: BrokenFileError | None = None
     for path in reversed(list_checkpoints(folder)):
         try:
             checkpoint = load_checkpoint(path)
-        except BrokenCheckpointError as error:
+        except BrokenFileError as error:
             failure = failure or error
             continue
         if failure is not None:
@@ -115,17 +117,75 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in it is executed.
 
     Raises:
-        InputError: The file is missing, broken or something else.
+        BrokenFileError: The file is broken or something else.
+        InputError: It is missing or cannot be read.
     """
+    data = load_torch_file(path, expected="a checkpoint of a training run", largest_tensors=_LARGEST)
+    if not isinstance(data, dict):
+        raise BrokenFileError(f"{path}: expected a checkpoint of a training run, got a {type(data).__name__}")
     try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-        return Checkpoint(**data)
-    except FileNotFoundError as error:
-        raise InputError(f"{path}: no such file") from error
-    except (OSError, MemoryError) as error:
-        raise InputError(f"{path}: cannot be read: {error}") from error
-    except Exception as error:  # the unpickler fails in any of a dozen ways
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise BrokenCheckpointError(
-            f"{path}: cannot be read as a checkpoint of a training run: {reason}"
-        ) from error
+        saved = validate(_Saved, data, origin=str(path))
+    except InputError as error:
+        raise BrokenFileError(str(error)) from error
+    return Checkpoint(**{field: getattr(saved, field) for field in Checkpoint.__dataclass_fields__})
+
+
+def restore_state(
+    checkpoint: Checkpoint,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    *,
+    origin: str,
+) -> None:
+    """Restore the momentum, the gradients' scale and PyTorch's random numbers; not the optimizer's settings.
+
+    Args:
+        origin: Where the checkpoint comes from, for messages.
+
+    Raises:
+        InputError: The momentum is of other parameters, or the state is broken.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    momenta = checkpoint.optimiser.get("state")
+    if not isinstance(momenta, dict):
+        raise InputError(f"{origin}: expected the state of an optimizer, found none")
+    for number, momentum in momenta.items():
+        known = type(number) is int and 0 <= number < len(parameters)
+        if not known or not _is_momentum(momentum, parameters[number]):
+            raise InputError(f"{origin}: the optimizer's state {number!r} does not fit the network")
+    try:
+        optimizer.load_state_dict({"state": momenta, "param_groups": groups})
+        if scaler.is_enabled() and checkpoint.scaler:
+            scaler.load_state_dict(checkpoint.scaler)
+        torch.set_rng_state(checkpoint.random)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{origin}: the state of its training is broken: {error}") from error
+
+
+def _is_momentum(state: object, parameter: torch.Tensor) -> bool:
+    if not isinstance(state, dict) or state.keys() != {"momentum_buffer"}:
+        return False
+    momentum = state["momentum_buffer"]
+    return momentum is None or (
+        isinstance(momentum, torch.Tensor)
+        and momentum.is_floating_point()
+        and momentum.shape == parameter.shape
+    )
+
+
+class _Saved(Config):
+    """A checkpoint as it lies in its file."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    step: int = Field(ge=0, lt=1 << 53)
+    recipe: dict[str, JsonValue]
+    config: dict[str, JsonValue]
+    licence: str
+    model: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    scaler: dict[str, Any]
+    random: torch.Tensor
+    best: tuple[float, int]
+    pending: dict[str, float]

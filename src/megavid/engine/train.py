@@ -20,12 +20,12 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from megavid.convert.weights import write_weights
+from megavid.convert.weights import load_state, write_weights
 from megavid.core.errors import InputError
 from megavid.data.clips import ClipOrder
 from megavid.detection.detector import VideoDetector
 from megavid.detection.preprocess import network_input
-from megavid.engine.checkpoint import Checkpoint, save_checkpoint
+from megavid.engine.checkpoint import Checkpoint, restore_state, save_checkpoint
 from megavid.engine.class_names import check_classes
 from megavid.engine.clip_losses import MeanLosses
 from megavid.engine.clips import ClipReader, Share, TrainingClip, read_clips
@@ -38,7 +38,7 @@ from megavid.engine.training_data import TrainingData
 from megavid.engine.training_failures import check_finite, device_watched, fail
 from megavid.engine.training_log import LOSSES, TrainingLog
 from megavid.engine.training_scores import evaluate_while_training
-from megavid.engine.training_setup import CHECKPOINTS, different
+from megavid.engine.training_setup import CHECKPOINTS, changes, different
 from megavid.engine.training_summary import BEST, MODEL, describe_evaluation
 
 
@@ -286,16 +286,12 @@ class Training:
             raise InputError(
                 f"{self.folder}: the run in it was begun with another {path}; choose another folder"
             )
-        self.detector.load_state_dict(checkpoint.model)
-        # Its momentum, but the settings of this recipe, which may be others.
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({**checkpoint.optimiser, "param_groups": groups})
-        if self._scaler.is_enabled() and checkpoint.scaler:
-            self._scaler.load_state_dict(checkpoint.scaler)
+        origin = f"{self.folder}: its checkpoint of step {checkpoint.step}"
+        load_state(self.detector, checkpoint.model, origin=origin)
+        restore_state(checkpoint, self._optimiser, self._scaler, origin=origin)
         self._licence = checkpoint.licence
-        torch.set_rng_state(checkpoint.random)
         self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
-        if checkpoint.recipe["data"]["val"] == self.recipe.model_dump(mode="json")["data"]["val"]:
+        if not any(path.split(".")[:2] == ["data", "val"] for path in changes(checkpoint, self.recipe)):
             self._best = checkpoint.best  # else it was the best on other data
 
     def _write_model(self, path: Path) -> None:

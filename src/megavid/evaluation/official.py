@@ -6,8 +6,8 @@ pixels of the network's input, and labels from 1.
 
 from __future__ import annotations
 
-import re
 import sys
+import threading
 import types
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,15 +23,20 @@ from megavid.core.annotations import Annotations
 from megavid.core.boxes import rescale, to_half_open, to_inclusive
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
+from megavid.core.pickles import Constructor, PickleError, StandIn
 from megavid.core.problems import Problems
+from megavid.core.torch_files import LARGEST_STRUCTURE, load_torch_file
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.rows import predictions_at
 from megavid.evaluation.table import Predictions, without_bad_rows
 
+_BYTES_A_FRAME = 4096
+"""More than a frame takes, less its boxes. The original writes some 400."""
+
 _MODULES = ("mega_core.structures.bounding_box", "maskrcnn_benchmark.structures.bounding_box")
 
 
-class BoxList:
+class BoxList(StandIn):
     """Stands in for the original's class of this name, and has its attributes.
 
     Attributes:
@@ -46,6 +51,12 @@ class BoxList:
     mode: str
     extra_fields: dict[str, Tensor]
 
+    def build(self, state: object) -> None:
+        """Take the attributes that are known."""
+        if not isinstance(state, dict):
+            raise PickleError("it has a BoxList without attributes")
+        self.__dict__.update((name, state[name]) for name in BoxList.__annotations__ if name in state)
+
 
 def read_official(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
     """Read the original release's predictions. Nothing in the file is run.
@@ -59,7 +70,7 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
         InputError: The file is missing, broken, holds something else or has another number of frames; a
             frame's size is not known; or see `problems`.
     """
-    frames = _load(path)
+    frames = _load(path, frames=len(annotations))
     if len(frames) != len(annotations):
         raise InputError(f"{path}: has {len(frames)} frames, but the data set has {len(annotations)}")
     _check_sizes(annotations)
@@ -109,20 +120,17 @@ def write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
         torch.save(frames, aside, _use_new_zipfile_serialization=False)
 
 
-def _load(path: Path) -> list[BoxList]:
-    allowed: list[Any] = [(BoxList, f"{module}.BoxList") for module in _MODULES]
-    expected = f"{path}: expected the original release's predictions.pth, a list of BoxList"
-    try:
-        with torch.serialization.safe_globals(allowed):
-            frames = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from error
-    except Exception as error:  # unpickling raises whatever it runs into
-        other = re.search(r"GLOBAL ([\w.]+)", str(error))
-        raise InputError(f"{expected}; {f'it holds {other[1]}' if other else 'it is broken'}") from error
-    if not isinstance(frames, list) or not all(isinstance(frame, BoxList) for frame in frames):
-        raise InputError(expected)
-    return frames
+def _load(path: Path, *, frames: int) -> list[BoxList]:
+    expected = "the original release's predictions.pth, a list of BoxList"
+    found = load_torch_file(
+        path,
+        expected=expected,
+        allowed={f"{module}.BoxList": Constructor(BoxList) for module in _MODULES},
+        largest_structure=LARGEST_STRUCTURE + _BYTES_A_FRAME * frames,
+    )
+    if not isinstance(found, list) or not all(isinstance(frame, BoxList) for frame in found):
+        raise InputError(f"{path}: expected {expected}")
+    return found
 
 
 def _check_sizes(annotations: Annotations) -> None:
@@ -138,7 +146,7 @@ def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) ->
     for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):
         try:
             parts.append(_values(frames[number], size))
-        except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError, RuntimeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             expected = "expected a BoxList with N boxes, scores and labels"
             raise InputError(f"{path}, frame {number}: {expected}: {error}") from error
     counts = np.array([len(scores) for _, scores, _ in parts[1:]], np.int64)
@@ -154,6 +162,8 @@ def _values(frame: BoxList, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tens
         raise ValueError(f"got {shapes}")
     if frame.mode not in {"xyxy", "xywh"}:
         raise ValueError(f"got mode {frame.mode!r}")
+    if not (labels == labels.int()).all():
+        raise ValueError("got labels that are no numbers of classes")
     boxes = boxes.detach().float()
     if frame.mode == "xywh":
         boxes = torch.cat((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), dim=1)
@@ -164,10 +174,21 @@ def _values(frame: BoxList, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tens
     return boxes, scores.detach().float(), labels.int() - 1
 
 
+_writing = threading.Lock()
+
+
 @contextmanager
 def _original_class() -> Iterator[type[Any]]:
-    """A class of the original's full name: the pickle then refers to the original's own."""
-    name = _MODULES[0]
+    """A class of the original's full name: the pickle then refers to the original's own.
+
+    Python's pickler finds it in the modules of the whole process, so one thread at a time writes.
+    """
+    with _writing:
+        yield from _in_modules(_MODULES[0])
+
+
+def _in_modules(name: str) -> Iterator[type[Any]]:
+    """A class `BoxList` in a module of this name while it is in use."""
     parts = name.split(".")
     modules = {
         ".".join(parts[: i + 1]): types.ModuleType(".".join(parts[: i + 1])) for i in range(len(parts))

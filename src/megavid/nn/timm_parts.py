@@ -137,12 +137,13 @@ def _check_sizes(name: str, trunk: TimmTrunk, stage5: TimmStage5) -> None:
     stage5.train(modes[1])
 
 
-def create(name: str, *, weights: Path | None = None) -> Any:
+def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] | None = None) -> Any:
     """A model as timm makes it to give its maps, its batch norms frozen, with nothing random in training.
 
     Args:
         name: The model's.
         weights: A file of ImageNet weights for timm; `PRETRAINED` to download them; None for random ones.
+        state: The tensors of that file by name, unless it is one of NumPy's, which timm reads itself.
 
     Raises:
         InputError: timm is not installed, has no such model, cannot read the weights, or the model is no
@@ -161,7 +162,7 @@ def create(name: str, *, weights: Path | None = None) -> Any:
         "pretrained": weights is not None,
     }
     if weights is not None and weights != PRETRAINED:
-        options["pretrained_cfg_overlay"] = {"file": str(weights)}
+        options["pretrained_cfg_overlay"] = {"file": str(weights)} if state is None else {"state_dict": state}
     try:
         try:
             model = timm.create_model(name, strict_img_size=False, **options)  # Swin's, for any size

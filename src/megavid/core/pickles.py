@@ -1,0 +1,297 @@
+"""Read pickles as data: nothing in them is imported, called or trusted.
+
+Python's own unpickler gives a file the power to call what it names, to set the state of what it makes and to
+ask for any amount of memory. This one knows numbers, text, bytes, lists, tuples, sets and dictionaries; what
+else a file may hold, its reader names with a stand-in for each.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, BinaryIO, ClassVar, NoReturn
+
+_KEYS = (str, int, float, bytes, type(None))
+"""Types of a dictionary's keys; the hash of a tuple that nests deep enough ends the process."""
+
+_LEFT_OUT = (
+    pickle.BYTEARRAY8,  # allocates what the file claims
+    pickle.NEXT_BUFFER,
+    pickle.READONLY_BUFFER,
+    pickle.EXT1,  # a registry of the process
+    pickle.EXT2,
+    pickle.EXT4,
+    pickle.NEWOBJ_EX,
+    pickle.INST,
+    pickle.OBJ,
+    pickle.PERSID,
+)
+"""Opcodes that no file which is read here has a use for."""
+
+
+_BYTES_AN_ITEM = 100
+"""What an item of a container takes."""
+
+_FEW_ITEMS = 16
+"""A container of no more is no larger than what asks for it."""
+
+
+class PickleError(ValueError):
+    """A pickle that is broken, too large, or holds what it should not."""
+
+
+class ForeignObjectError(PickleError):
+    """A pickle refers to something that its reader does not know.
+
+    Attributes:
+        name: Its module and name.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"it holds {name}")
+        self.name = name
+
+
+@dataclass(frozen=True)
+class Constructor:
+    """A function or class that a pickle may call by its name: ours, whatever the name says."""
+
+    function: Callable[..., Any]
+
+
+class StandIn:
+    """Base of objects whose state comes after them in a pickle."""
+
+    def build(self, state: object) -> None:
+        """Take the state.
+
+        Raises:
+            ValueError: It is not what it should be.
+        """
+        raise NotImplementedError
+
+
+def load_pickle(
+    file: BinaryIO,
+    allowed: Mapping[str, object],
+    *,
+    limit: int,
+    operations: int,
+    persistent: Callable[[object], object] | None = None,
+) -> Any:
+    """Read one pickle, of any protocol; text of Python 2 is taken as Latin-1.
+
+    A container may hold itself, and may nest as deep as the file is long: look at what comes back without
+    recursion.
+
+    Args:
+        file: Stands where the pickle begins, and afterwards where it ended.
+        allowed: By module and name: a `Constructor`, or a value to put in its place. Names of containers
+            (`collections.OrderedDict` and such) are known.
+        limit: Most bytes that may be read, and copied in what is made of it.
+        operations: Most steps that it may take; each takes some 100 bytes of memory and a microsecond.
+        persistent: Gives the object of a persistent id.
+
+    Raises:
+        ForeignObjectError: It refers to what is not allowed.
+        PickleError: It is broken or too large.
+    """
+    source: Any = _Source(file, limit=limit, reads=2 * operations)
+    unpickler = _Unpickler(source, encoding="latin1", fix_imports=False)
+    unpickler.take = source.take
+    unpickler.allowed = _CONTAINERS | dict(allowed)
+    unpickler.persistent = persistent
+    try:
+        return unpickler.load()
+    except PickleError:
+        raise
+    except EOFError as error:
+        raise PickleError("it ends too early") from error
+    except Exception as error:  # broken opcodes fail in any of a dozen ways
+        raise PickleError(f"it is no whole pickle ({error or type(error).__name__})") from error
+
+
+def pairs_to_dict(items: object = ()) -> dict[Any, Any]:
+    """A dictionary of pairs, as an ordered dictionary of Python 2 is pickled, or of another's items."""
+    made: dict[Any, Any] = {}
+    for pair in items.items() if isinstance(items, dict) else _sequence(items):
+        key, value = _sequence(pair)
+        made[_key(key)] = value
+    return made
+
+
+def _set(items: object = ()) -> set[Any]:
+    return {_key(item) for item in _sequence(items)}
+
+
+def _encode(text: object, encoding: object = "latin1") -> bytes:
+    """Bytes as Python 3 writes them for Python 2."""
+    if not isinstance(text, str) or encoding not in {"latin1", "latin-1"}:
+        raise PickleError("it encodes something else than bytes")
+    return text.encode("latin1")
+
+
+def _no_bytes() -> bytes:
+    return b""
+
+
+_CONTAINERS: dict[str, object] = {
+    "collections.OrderedDict": Constructor(pairs_to_dict),
+    "collections.Counter": Constructor(pairs_to_dict),
+    "builtins.set": Constructor(_set),
+    "__builtin__.set": Constructor(_set),
+    "builtins.bytes": Constructor(_no_bytes),
+    "__builtin__.bytes": Constructor(_no_bytes),
+    "_codecs.encode": Constructor(_encode),
+}
+
+
+class _Source:
+    """A file of which only so much is read, in so many steps."""
+
+    def __init__(self, file: BinaryIO, *, limit: int, reads: int) -> None:
+        self._file_read, self._file_readline = file.read, file.readline
+        self._left, self._reads = limit, reads
+
+    def read(self, size: int) -> bytes:
+        self.take(size)
+        data = self._file_read(size)
+        if len(data) < size:
+            raise EOFError
+        return data
+
+    def readline(self) -> bytes:
+        line = self._file_readline(self._left + 1)
+        self.take(len(line))
+        return line
+
+    def take(self, size: int) -> None:
+        """Count bytes that were read or are copied."""
+        self._left -= size
+        self._reads -= 1
+        if self._left < 0 or self._reads < 0:
+            raise PickleError("it is larger than any that is expected here")
+
+
+class _Unpickler(pickle._Unpickler):
+    """Python's unpickler in Python, less all that gives a file power."""
+
+    allowed: Mapping[str, object]
+    persistent: Callable[[object], object] | None
+    take: Callable[[int], None]
+
+    # Of the base class, which has no types.
+    read: Callable[[int], bytes]
+    stack: list[Any]
+    append: Callable[[Any], None]
+    pop_mark: Callable[[], list[Any]]
+
+    dispatch: ClassVar[dict[int, Callable[[Any], None]]] = {
+        code: step for code, step in pickle._Unpickler.dispatch.items() if bytes([code]) not in _LEFT_OUT
+    }
+
+    def find_class(self, module: str, name: str) -> object:
+        full = f"{module}.{name}"
+        if full not in self.allowed:
+            raise ForeignObjectError(full)
+        return self.allowed[full]
+
+    def persistent_load(self, pid: object) -> object:
+        if self.persistent is None:
+            raise PickleError("it refers to objects outside of it")
+        return self.persistent(pid)
+
+    def _skip_frame(self) -> None:
+        self.read(8)  # its length, of use to those who read ahead
+
+    def _reduce(self) -> None:
+        arguments, function = self.stack.pop(), self.stack.pop()
+        if not isinstance(function, Constructor) or not isinstance(arguments, tuple):
+            raise PickleError("it calls something that is no function")
+        self._take_copies(arguments)
+        self.append(function.function(*arguments))
+
+    def _build(self) -> None:
+        state, made = self.stack.pop(), self.stack[-1]
+        if isinstance(made, StandIn):
+            self._take_copies(state)
+            made.build(state)
+        elif type(made) is not dict:  # whose attributes are of no use here
+            raise PickleError(f"it sets the state of a {type(made).__name__}")
+
+    def _take_copies(self, arguments: object) -> None:
+        """Count what may be copied, lest a few bytes that ask for copies of a large text fill the memory."""
+        for argument in arguments if isinstance(arguments, tuple) else ():
+            if isinstance(argument, str | bytes):
+                self.take(len(argument))
+            elif isinstance(argument, list | tuple | dict):
+                self.take(_BYTES_AN_ITEM * max(len(argument) - _FEW_ITEMS, 0))
+
+    def _append(self) -> None:
+        item = self.stack.pop()
+        self._last(list).append(item)
+
+    def _appends(self) -> None:
+        items = self.pop_mark()
+        self._last(list).extend(items)
+
+    def _set_item(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._last(dict)[_key(key)] = value
+
+    def _set_items(self) -> None:
+        items = self.pop_mark()
+        self._last(dict).update(_to_dict(items))
+
+    def _make_dict(self) -> None:
+        items = self.pop_mark()  # what `append` adds to is another list from here on
+        self.append(_to_dict(items))
+
+    def _add_items(self) -> None:
+        items = self.pop_mark()
+        self._last(set).update(_set(items))
+
+    def _make_frozenset(self) -> None:
+        items = self.pop_mark()
+        self.append(frozenset(_set(items)))
+
+    def _last(self, kind: type[Any]) -> Any:
+        found = self.stack[-1]
+        if type(found) is not kind:
+            raise PickleError(f"it takes a {type(found).__name__} for a {kind.__name__}")
+        return found
+
+    dispatch |= {
+        pickle.FRAME[0]: _skip_frame,
+        pickle.REDUCE[0]: _reduce,
+        pickle.NEWOBJ[0]: _reduce,
+        pickle.BUILD[0]: _build,
+        pickle.APPEND[0]: _append,
+        pickle.APPENDS[0]: _appends,
+        pickle.SETITEM[0]: _set_item,
+        pickle.SETITEMS[0]: _set_items,
+        pickle.DICT[0]: _make_dict,
+        pickle.ADDITEMS[0]: _add_items,
+        pickle.FROZENSET[0]: _make_frozenset,
+    }
+
+
+def _to_dict(items: list[Any]) -> dict[Any, Any]:
+    return {_key(key): value for key, value in zip(items[::2], items[1::2], strict=True)}
+
+
+def _key(key: Any) -> Any:
+    if not isinstance(key, _KEYS):
+        _refuse(f"it has a {type(key).__name__} as a key")
+    return key
+
+
+def _sequence(items: object) -> list[Any] | tuple[Any, ...]:
+    if not isinstance(items, list | tuple):
+        _refuse(f"it takes a {type(items).__name__} for a list")
+    return items
+
+
+def _refuse(reason: str) -> NoReturn:
+    raise PickleError(reason)
