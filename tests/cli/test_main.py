@@ -9,7 +9,8 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from megavid.cli import COMMANDS, main, split_overrides
+from megavid.cli import COMMANDS, main
+from megavid.cli.arguments import split_overrides
 from tests.official import flownet_shapes, official_shapes, write_official
 
 

@@ -15,7 +15,8 @@ import torch
 import tyro
 import yaml
 
-from megavid.cli import COMMANDS, main, split_overrides
+from megavid.cli import COMMANDS, main
+from megavid.cli.arguments import split_overrides
 from megavid.convert.load import load_detector
 from megavid.core.config import parse_overrides, validate
 from megavid.data.generated.camera import film

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from megavid.cli.arguments import prepare_arguments, split_overrides
 from megavid.cli.benchmark import Benchmark
 from megavid.cli.convert import Convert
 from megavid.cli.data import Data
@@ -15,6 +15,7 @@ from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
 from megavid.cli.init import Init
+from megavid.cli.output import is_user_mistake, output_is_closed, prepare_output, say
 from megavid.cli.postprocess import Postprocess
 from megavid.cli.score import Score
 from megavid.cli.train import Train
@@ -43,13 +44,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: Its arguments; those of the process by default.
 
     Returns:
-        The exit code: 0, 2 for a mistake in what the user gave, 130 when interrupted.
+        The exit code: 0, 2 for a mistake in what the user gave, 130 when interrupted, 1 when nobody reads
+        the output any more.
     """
     import tyro
 
-    logging.basicConfig(level=logging.WARNING, format="megavid: %(levelname)s: %(message)s")
-    arguments, overrides = split_overrides(sys.argv[1:] if argv is None else argv)
+    prepare_output()
     try:
+        arguments, overrides = split_overrides(prepare_arguments(sys.argv[1:] if argv is None else argv))
         command: Any = tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="megavid",
@@ -57,13 +59,24 @@ def main(argv: Sequence[str] | None = None) -> int:
             args=arguments,
             config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
         )
-        return int(command.run(overrides))
+        code = int(command.run(overrides))
+        sys.stdout.flush()
     except InputError as error:
-        print(f"megavid: error: {error}", file=sys.stderr)
+        say(f"megavid: error: {error}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("megavid: interrupted", file=sys.stderr)
+        say("megavid: interrupted", error=True)
         return 130
+    except BrokenPipeError:
+        if not output_is_closed():
+            raise
+        return 1  # as rich ends a program whose reader has gone
+    except OSError as error:
+        if not is_user_mistake(error):
+            raise
+        say(f"megavid: error: {error.filename}: {error.strerror}", error=True)
+        return 2
+    return code
 
 
 def console() -> None:
@@ -72,24 +85,3 @@ def console() -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
     sys.exit(code)
-
-
-def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Options with a dot in their name, such as `--method.window 6`, apart from the others.
-
-    Returns:
-        The other arguments, and {"method.window": "6"}. An option without a value has "".
-    """
-    rest: list[str] = []
-    overrides: dict[str, str] = {}
-    arguments = list(argv)
-    while arguments:
-        argument = arguments.pop(0)
-        name, equals, value = argument.partition("=")
-        if not name.startswith("--") or "." not in name:
-            rest.append(argument)
-            continue
-        if not equals:
-            value = arguments.pop(0) if arguments and not arguments[0].startswith("--") else ""
-        overrides[name[2:].replace("-", "_")] = value
-    return rest, overrides

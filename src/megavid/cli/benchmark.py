@@ -63,11 +63,13 @@ class Benchmark:
         os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # PyTorch's profiler is chatty
         from megavid.convert.load import load_detector
         from megavid.core.config import parse_overrides
-        from megavid.core.files import atomic_path
-        from megavid.core.ownership import MADE_BY
+        from megavid.core.files import atomic_path, check_target
+        from megavid.core.ownership import MADE_BY, json_by_megavid
         from megavid.engine.benchmark import BenchmarkOptions, as_json, benchmark
         from megavid.engine.compiling import compiler_watched
 
+        if self.output is not None:
+            check_target(self.output, ours=json_by_megavid)  # not after minutes of work
         self.methods.add()
         options = BenchmarkOptions(
             height=self.height, width=self.width, frames=self.frames, batch_size=self.batch_size
@@ -86,7 +88,7 @@ class Benchmark:
         report = as_json(detector, options, result)
         _print(report, result)
         if self.output is not None:
-            with atomic_path(self.output) as aside:
+            with atomic_path(self.output, ours=json_by_megavid) as aside:
                 aside.write_text(json.dumps(MADE_BY | report, indent=1) + "\n", encoding="utf-8")
             print(f"  {self.output}")
         return 0

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from megavid.cli.arguments import check_is_not_read
 from megavid.cli.detect import refuse_overrides
+from megavid.cli.output import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,10 +35,11 @@ class Convert:
         from megavid.convert.load import convert_weights
 
         refuse_overrides(overrides, "convert")
+        check_is_not_read(self.target, self.source)
         config = convert_weights(self.source, self.target, config=self.model)
         if config is None:
-            print(f"{self.target}: FlowNet")
+            say(f"{self.target}: FlowNet")
         else:
             backbone = config.backbone.name
-            print(f"{self.target}: {config.method.name}, {backbone}, {len(config.classes)} classes")
+            say(f"{self.target}: {config.method.name}, {backbone}, {len(config.classes)} classes")
         return 0

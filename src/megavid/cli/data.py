@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,11 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from megavid.cli.arguments import check_is_not_read
 from megavid.cli.detect import refuse_overrides
+from megavid.cli.output import cell, say
 from megavid.cli.source import DataOptions, ReadOptions, report_problems
 from megavid.cli.synthesize import Synthesize
 from megavid.core.errors import InputError
-from megavid.core.text import printable
 
 if TYPE_CHECKING:
     from megavid.core.annotations import Annotations
@@ -59,6 +59,7 @@ class Index:
         check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
         source = self.options.source(self.path)
         is_ilsvrc = format_of(source) == "ilsvrc"
+        check_is_not_read(self.output / f"{self.path.absolute().stem}.parquet", self.path)
         make_output_folder(self.output)
         with locked_folder(self.output):
             if is_ilsvrc:
@@ -68,7 +69,7 @@ class Index:
                     for subset in wanted:
                         self._index_ilsvrc(root, subset, source.classes)
                 except KeyboardInterrupt:
-                    print("megavid: interrupted; the same command goes on from here", file=sys.stderr)
+                    say("megavid: interrupted; the same command goes on from here", error=True)
                     return 130
                 for subset in wanted:  # only now, so that a rerun need not read the first ones again
                     shutil.rmtree(self._parts(subset))
@@ -103,7 +104,7 @@ class Index:
         annotations.save(self.output / name)
         report_problems(problems)
         seconds = time.perf_counter() - start
-        print(
+        say(
             f"{self.output / name}: {len(annotations.videos)} videos, {len(annotations)} frames, "
             f"{len(annotations.boxes)} boxes in {seconds:.1f} s, {len(annotations) / seconds:.0f} frames/s"
         )
@@ -137,18 +138,18 @@ class Check:
         with progress("images", unit="images") as meter:
             problems.found += check_annotations(annotations, progress=meter.update)
         for note in problems.notes:
-            print(printable(note, limit=400))
+            say(note)
         for problem in problems.found:
-            print(f"{problem.kind}: {problem}")
+            say(f"{problem.kind}: {problem}")
         counts = problems.counts()
-        print(f"{len(annotations.videos)} videos, {len(annotations)} frames, {len(annotations.boxes)} boxes:")
+        say(f"{len(annotations.videos)} videos, {len(annotations)} frames, {len(annotations.boxes)} boxes:")
         for kind, count in counts.items():
-            print(f"{count:8d} x {kind}")
+            say(f"{count:8d} x {kind}")
         if not counts:
-            print("nothing is wrong")
+            say("nothing is wrong")
         if self.sheet is not None:
             write_contact_sheet({"": annotations}, self.sheet)
-            print(f"  {self.sheet}")
+            say(f"  {self.sheet}")
         return 1 if counts else 0
 
 
@@ -180,7 +181,8 @@ class Stats:
                 text = json.dumps(MADE_BY | stats.as_dict(), indent=1) + "\n"
                 (aside / "stats.json").write_text(text)
                 plot_stats(stats, aside / "stats.png")
-            print(f"  {self.output / 'stats.json'}\n  {self.output / 'stats.png'}")
+            for name in ("stats.json", "stats.png"):
+                say(f"  {self.output / name}")
         return 0
 
 
@@ -200,11 +202,16 @@ class Export:
 
     def run(self) -> int:
         """Do it; the exit code."""
+        from megavid.core.files import check_target
+        from megavid.core.ownership import json_by_megavid
         from megavid.data.coco_export import write_cocovid
         from megavid.data.open import open_annotations
         from megavid.data.yolo_export import write_yolo
         from megavid.engine.progress import progress
 
+        check_is_not_read(self.output, self.path)
+        if self.to == "cocovid":
+            check_target(self.output, ours=json_by_megavid)
         problems = self.options.problems()
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         if self.to == "yolo":
@@ -221,7 +228,7 @@ class Export:
         else:
             write_cocovid(annotations, self.output)
         report_problems(problems)
-        print(f"{self.output}: {len(annotations)} frames, {len(annotations.boxes)} boxes")
+        say(f"{self.output}: {len(annotations)} frames, {len(annotations.boxes)} boxes")
         return 0
 
 
@@ -246,7 +253,6 @@ class Data:
 def _print_stats(stats: DataStats) -> None:
     from rich.console import Console
     from rich.table import Table
-    from rich.text import Text
 
     about = stats.as_dict()
     table = Table("class")
@@ -261,7 +267,7 @@ def _print_stats(stats: DataStats) -> None:
         rows = sorted(rows, key=lambda row: -row[1]["boxes"])[:_MOST_ROWS]
     for name, row in rows:
         counts = (str(row[key]) for key in ("boxes", "frames", "tracks"))
-        table.add_row(Text(printable(name, limit=60)), *counts, *shares(row["motion"]))
+        table.add_row(cell(name, limit=60), *counts, *shares(row["motion"]))
     if len(rows) < len(stats.classes):
         table.add_row(f"{len(stats.classes) - len(rows)} more classes, with fewer boxes")
     table.add_section()

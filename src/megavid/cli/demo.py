@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from megavid.cli.detect import refuse_overrides
+from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
 
 
@@ -41,9 +42,9 @@ class Demo:
         self.threads.choose(self.device)
         result = run_demo(self.output, seed=self.seed, videos=self.videos, device=self.device)
         if result is None:
-            print("megavid: interrupted")
+            say("megavid: interrupted")
             return 130
         print_summary(result.scores)
         for path in result.paths:
-            print(f"  {path}")
+            say(f"  {path}")
         return 0

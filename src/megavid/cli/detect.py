@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
+from megavid.cli.arguments import split_names
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
+from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
 from megavid.core.errors import InputError
 
@@ -75,7 +76,7 @@ class Detect:
         self.methods.add()
         options = DetectOptions(
             score_threshold=self.score_threshold,
-            classes=[name.strip() for name in self.classes.split(",")] if self.classes else (),
+            classes=split_names("--classes", self.classes) or (),
             every=self.every,
             save_frames=self.save_frames,
             causal=self.causal,
@@ -103,10 +104,10 @@ class Detect:
 def report(summary: DetectSummary) -> None:
     """Say what was done and where it is."""
     if not summary.complete:
-        print("megavid: interrupted", file=sys.stderr)
-    print(f"{summary.frames} frames, {summary.detections} detections")
+        say("megavid: interrupted", error=True)
+    say(f"{summary.frames} frames, {summary.detections} detections")
     for path in summary.paths:
-        print(f"  {path}")
+        say(f"  {path}")
 
 
 def refuse_overrides(overrides: Mapping[str, Any], command: str) -> None:

@@ -11,6 +11,7 @@ import tyro
 
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
+from megavid.cli.output import say
 from megavid.cli.source import DataSource, report_problems
 from megavid.cli.threads import ThreadOptions
 
@@ -100,7 +101,7 @@ class Evaluate:
                     problems=problems,
                 )
             if not complete:
-                print("megavid: interrupted; the same command goes on from here")
+                say("megavid: interrupted; the same command goes on from here")
                 return 130
             if not ranks.first:
                 return 0
@@ -111,5 +112,5 @@ class Evaluate:
         print_scores(scores)
         about = {"data": str(self.source.data), "motion": self.motion, **describe(found)}
         for written in (path, *write_scores(self.output, scores, annotations, about)):
-            print(f"  {written}")
+            say(f"  {written}")
         return 0

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from megavid.cli.arguments import split_names
 from megavid.cli.source import DataOptions, report_problems
 from megavid.cli.threads import ThreadOptions
 from megavid.core.text import printable
@@ -66,15 +67,15 @@ class Init:
         """Run the command and return its exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
+        from megavid.core.ranges import check_seed
         from megavid.engine.hardware import find_hardware
         from megavid.engine.project import check_is_new, create_project
         from megavid.engine.train_val import Validation, check_split, describe_format, open_split
 
+        check_seed(self.seed)
         if not 0 < self.hours <= 10_000:
             raise InputError(f"--hours: expected more than 0 and at most 10000, got {self.hours:g}")
-        names = [name.strip() for name in (self.val_videos or "").split(",") if name.strip()]
-        if self.val_videos is not None and not names:
-            raise InputError("--val-videos: expected names of videos")
+        names = split_names("--val-videos", self.val_videos) or []
         wanted = Validation(
             path=self.val, videos=names, split=self.split, share=self.val_share, seed=self.seed
         )

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 import tyro
 
 from megavid.cli.detect import refuse_overrides
+from megavid.cli.output import say
 from megavid.core.errors import InputError
 
 
@@ -39,5 +40,5 @@ class Postprocess:
         if not self.seq_nms:
             raise InputError("postprocess: expected what to do: --seq-nms")
         summary = postprocess_with_seq_nms(self.predictions, self.output, rescoring=self.rescore)
-        print(f"{self.output}: {summary.kept} of {summary.boxes} boxes")
+        say(f"{self.output}: {summary.kept} of {summary.boxes} boxes")
         return 0

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from megavid.cli.arguments import check_is_not_read
 from megavid.cli.detect import refuse_overrides
+from megavid.cli.output import say
 from megavid.cli.source import DataSource, report_problems
 from megavid.core.errors import InputError
 
@@ -43,6 +45,7 @@ class Score:
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
         from megavid.cli.score_tables import print_comparison, print_scores
+        from megavid.core.files import check_target
         from megavid.engine.score import (
             describe,
             find_motion,
@@ -58,6 +61,9 @@ class Score:
             raise InputError("expected either PREDICTIONS or --compare A B")
         if self.compare is not None and self.save_as is not None:
             raise InputError("save_as: takes one PREDICTIONS")
+        if self.save_as is not None:
+            check_is_not_read(self.save_as, self.predictions, self.source.data)
+            check_target(self.save_as)
         paths = [self.predictions] if self.predictions is not None else list(self.compare or ())
         annotations, problems = self.source.open()
         motion = find_motion(annotations, self.motion)
@@ -82,5 +88,5 @@ class Score:
             print_comparison(one, two, names, words)
             written = write_comparison(self.output, (one, two), names, data)
         for path in (*([self.save_as] if self.save_as else []), *written):
-            print(f"  {path}")
+            say(f"  {path}")
         return 0

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
+
+from megavid.cli.arguments import split_names
+from megavid.cli.output import say
 
 if TYPE_CHECKING:
     from megavid.core.annotations import Annotations
@@ -34,7 +36,7 @@ class ReadOptions:
         """The data set at a path."""
         from megavid.data.open import Source
 
-        names = [name.strip() for name in self.classes.split(",")] if self.classes else None
+        names = split_names("--classes", self.classes)
         return Source(path=path, format=self.format, subset=self.subset, classes=names, images=self.images)
 
 
@@ -71,4 +73,4 @@ def report_problems(problems: Problems) -> None:
     """Say on standard error what was left out."""
     for kind, count in problems.counts().items():
         example = next(problem for problem in problems.found if problem.kind == kind)
-        print(f"megavid: left out: {count} x {kind} (such as {example})", file=sys.stderr)
+        say(f"megavid: left out: {count} x {kind} (such as {example})", error=True)

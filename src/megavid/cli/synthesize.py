@@ -8,6 +8,8 @@ from typing import Annotated
 
 import tyro
 
+from megavid.cli.output import say
+
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesize:
@@ -56,5 +58,5 @@ class Synthesize:
             )
         table = open_annotations(Source(path=self.output, subset="vid_train"), problems=Problems())
         write_contact_sheet({"": table}, self.output / "contact_sheet.jpg")
-        print(f"{self.output}: {self.videos} videos of {self.frames} frames")
+        say(f"{self.output}: {self.videos} videos of {self.frames} frames")
         return 0

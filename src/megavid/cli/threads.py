@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
+
+from megavid.cli.output import say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,4 +23,4 @@ class ThreadOptions:
 
         chosen = choose_threads(self.threads, device=find_device(device).type)
         if chosen and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first alone
-            print(f"megavid: {chosen}", file=sys.stderr)
+            say(f"megavid: {chosen}", error=True)

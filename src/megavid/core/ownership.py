@@ -26,24 +26,31 @@ _BEGINNING = 4096  # bytes
 _LONGEST = 64 << 20  # bytes of a header or footer that are looked at
 
 
-def written_by_megavid(path: Path) -> bool | None:
+def written_by_megavid(path: Path, *, kind: str | None = None) -> bool | None:
     """Return whether a file is an output, by its mark; None where its kind has none.
 
     An empty file counts as one: there is nothing in it to lose.
 
     Args:
-        path: An ordinary file. Its suffix says what kind of file it should be.
+        path: An ordinary file.
+        kind: A suffix that says what kind of file it should be, such as ".json"; by default its own.
 
     Raises:
         OSError: The file cannot be read.
     """
     if path.stat().st_size == 0:
         return True
-    if path.suffix.lower() not in MARKS:
+    kind = path.suffix.lower() if kind is None else kind
+    if kind not in MARKS:
         return None
-    part, mark = MARKS[path.suffix.lower()]
+    part, mark = MARKS[kind]
     with path.open("rb") as file:
         return re.search(mark, part(file)) is not None
+
+
+def json_by_megavid(path: Path) -> bool | None:
+    """Return whether a file is a JSON output, whatever its name."""
+    return written_by_megavid(path, kind=".json")
 
 
 def anything(path: Path) -> bool:

@@ -31,6 +31,20 @@ def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
         raise InputError(f"{name}: expected at most {most}, got {value}")
 
 
+def check_share(name: str, value: float | None) -> None:
+    """Check a number between 0 and 1, such as a score.
+
+    Args:
+        name: How the user gives it.
+        value: The number; None was not given.
+
+    Raises:
+        InputError: It is less or more, or no number.
+    """
+    if value is not None and not 0 <= value <= 1:  # NaN neither
+        raise InputError(f"{name}: expected a number between 0 and 1, got {value:g}")
+
+
 def check_seed(value: int) -> None:
     """Check the option `--seed`.
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.files import atomic_path
-from megavid.core.ownership import MADE_BY
+from megavid.core.ownership import MADE_BY, json_by_megavid
 
 
 def write_cocovid(annotations: Annotations, path: Path) -> None:
@@ -38,7 +38,7 @@ def write_cocovid(annotations: Annotations, path: Path) -> None:
         "categories": [{"id": i, "name": name} for i, name in zip(a.category_ids, a.classes, strict=True)],
         "annotations": list(_objects(a, ids)),
     }
-    with atomic_path(path) as aside, aside.open("w") as file:
+    with atomic_path(path, ours=json_by_megavid) as aside, aside.open("w") as file:
         json.dump(content, file)
 
 

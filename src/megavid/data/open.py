@@ -78,6 +78,10 @@ def format_of(source: Source) -> str:
     for option in ("subset", "classes", "images"):
         if getattr(source, option) is not None and option not in FORMATS[name].takes:
             raise InputError(f"{option}: {source.path} has no use for it")
+    if source.images is not None and not source.images.exists():
+        raise InputError(f"--images: {source.images}: no such folder")
+    if source.images is not None and not source.images.is_dir():
+        raise InputError(f"--images: {source.images}: expected a folder, this is none")
     return name
 
 

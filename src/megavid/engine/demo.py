@@ -14,6 +14,7 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.locks import LOCK, locked_folder
 from megavid.core.problems import Problems
+from megavid.core.ranges import check_seed
 from megavid.data.generated.write import GeneratedSet, write_generated_set
 from megavid.data.open import Source, open_annotations
 from megavid.detection.detector import VideoDetector
@@ -68,6 +69,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
     """
     if seed == TRAINED_ON:
         raise InputError(f"seed: expected any but {TRAINED_ON}, on whose videos the detectors were trained")
+    check_seed(seed)
     config = GeneratedSet(videos=videos, val_every=1, seed=seed)
     detectors = {method: load_detector(weights=name, device=device) for method, name in WEIGHTS.items()}
     make_output_folder(folder)

@@ -19,7 +19,7 @@ from torch import Tensor
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameResult
 from megavid.core.locks import locked_folder
-from megavid.core.ranges import MOST_BATCH, check_range
+from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.detection.detector import VideoDetector
 from megavid.engine.interrupt import stop_request, uninterrupted
 from megavid.engine.outputs import FRAMES, VIDEO, DetectionOutputs, make_output_folder, partial_name
@@ -63,6 +63,8 @@ class DetectOptions:
     def __post_init__(self) -> None:
         check_range("every", self.every, least=1, most=_LARGEST_STRIDE)
         check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
+        check_share("score_threshold", self.score_threshold)
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True)

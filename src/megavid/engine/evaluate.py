@@ -21,7 +21,7 @@ from megavid.core.frames import FrameResult
 from megavid.core.locks import locked_folder
 from megavid.core.parsing import read_json
 from megavid.core.problems import Kind, Problems
-from megavid.core.ranges import MOST_BATCH, check_range
+from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.detection.detector import VideoDetector
 from megavid.engine.class_names import check_classes
 from megavid.engine.distributed import Ranks, launch_id
@@ -58,6 +58,8 @@ class EvaluateOptions:
 
     def __post_init__(self) -> None:
         check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
+        check_share("score_threshold", self.score_threshold)
+        check_seed(self.seed)
 
 
 def detect_in_data_set(

@@ -1,0 +1,75 @@
+"""Printing lines in which names from files and users stand."""
+
+from __future__ import annotations
+
+import errno
+import io
+import logging
+import os
+import select
+import sys
+from typing import TYPE_CHECKING
+
+from megavid.core.text import printable
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_LONGEST = 2000  # characters of a line
+
+_USER_MISTAKES = {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP),
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+}
+"""What a file system says of a name that it cannot take, or when it is full."""
+
+
+def say(line: str, *, error: bool = False) -> None:
+    """Print a line as text: no character in it does anything to a terminal.
+
+    Args:
+        line: What to print.
+        error: Whether it goes to standard error.
+    """
+    print(printable(line, limit=_LONGEST), file=sys.stderr if error else sys.stdout)
+
+
+def cell(name: str, *, limit: int = 120) -> Text:
+    """Return a name from data as a cell of a table: nothing in it is markup."""
+    from rich.text import Text
+
+    return Text(printable(name, limit=limit))
+
+
+def prepare_output() -> None:
+    """Make sure that any name can be printed and logged, whatever the terminal's encoding."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    handler = logging.StreamHandler()
+    handler.setFormatter(_OneLine("megavid: %(levelname)s: %(message)s"))
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+
+
+def is_user_mistake(error: OSError) -> bool:
+    """Whether an error is of a file that the user named, and not of the program."""
+    return error.errno in _USER_MISTAKES and error.filename is not None
+
+
+def output_is_closed() -> bool:
+    """Whether nobody reads standard output any more; nothing is written to it from then on."""
+    try:
+        handle = sys.stdout.fileno()
+    except OSError:  # no file of the system's
+        return False
+    poll = select.poll()
+    poll.register(handle, 0)
+    closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
+    if closed:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), handle)  # what is in the buffer is written in the end
+    return closed
+
+
+class _OneLine(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        return printable(super().formatMessage(record), limit=_LONGEST)

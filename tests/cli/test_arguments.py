@@ -1,0 +1,108 @@
+"""What becomes of arguments before a command sees them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megavid.cli import main
+from megavid.cli.arguments import check_is_not_read, prepare_arguments, split_names
+from megavid.core.annotations import AnnotationBuilder
+from megavid.core.errors import InputError
+from tests.engine.training import write_videos
+
+
+def test_a_home_is_expanded_wherever_a_path_may_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    given = [
+        "detect",
+        "~/v.mp4",
+        "--output=~/x",
+        "-o",
+        "~",
+        "-o=~/x",
+        "-o~/x",
+        "--start.detector=~/w",
+        "a~/b",
+    ]
+    expanded = ["detect", "/home/me/v.mp4", "--output=/home/me/x", "-o", "/home/me", "-o=/home/me/x"]
+    assert prepare_arguments(given) == [*expanded, "-o/home/me/x", "--start.detector=/home/me/w", "a~/b"]
+    assert prepare_arguments(["~nobody-there/x"]) == ["~nobody-there/x"]
+
+
+@pytest.mark.parametrize("arguments", [["-o", ""], ["--output="], [""], ["--classes", "", "x"]])
+def test_an_empty_value_is_refused(arguments: list[str]) -> None:
+    with pytest.raises(InputError, match="expected a value, got an empty one"):
+        prepare_arguments(["detect", *arguments])
+
+
+def test_a_setting_may_be_empty() -> None:
+    assert prepare_arguments(["--data.val=", "--a.b", "x"]) == ["--data.val=", "--a.b", "x"]
+
+
+def test_names_are_split_at_commas() -> None:
+    assert split_names("--classes", None) is None
+    assert split_names("--classes", "fox, red panda") == ["fox", "red panda"]
+    for text in ("fox,", ",", " ", "fox,,owl"):
+        with pytest.raises(InputError, match="--classes: expected names separated by commas"):
+            split_names("--classes", text)
+    with pytest.raises(InputError, match="has 'fox' twice"):
+        split_names("--classes", "fox,owl,fox")
+
+
+def test_an_output_is_not_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_text("mine")
+    (tmp_path / "b.json").symlink_to(tmp_path / "a.json")
+    check_is_not_read(tmp_path / "c.json", tmp_path / "a.json", None)
+    with pytest.raises(InputError, match="is what is read"):
+        check_is_not_read(tmp_path / "b.json", None, tmp_path / "a.json")
+
+
+def test_an_output_at_home_is_there_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, home, place = write_videos(tmp_path / "data"), tmp_path / "home", tmp_path / "place"
+    home.mkdir()
+    place.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(place)
+    for _ in range(2):  # and over its own output again
+        assert main(["data", "export", str(data), "--to", "cocovid", "--output=~/x.json"]) == 0
+        assert main(["data", "index", str(home / "x.json"), "--images", str(data.parent), "-o=~"]) == 0
+    assert sorted(p.name for p in home.iterdir()) == ["x.json", "x.parquet"]
+    assert list(place.iterdir()) == []
+
+
+def test_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = ("[/]", "\x1b[31mred", "[bold]b[/bold]", "\u202eevil", "a\nb")
+    builder = AnnotationBuilder(names, root=tmp_path)
+    builder.video("v")
+    builder.frame(0, file="v/0.png", width=96, height=64)
+    for label in range(len(names)):
+        builder.box(5, 6, 20, 20, label=label)
+    builder.build().save(tmp_path / "a.parquet")
+    assert main(["data", "stats", str(tmp_path / "a.parquet")]) == 0
+    printed = capsys.readouterr().out
+    for name in ("[/]", "\\x1b[31mred", "[bold]b[/bold]", "\\u202eevil", "a b"):
+        assert f" {name} " in printed
+    assert "\x1b" not in printed
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    data = write_videos(tmp_path)
+    code = "import sys; from megavid.cli import console; console()"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, "data", "export", str(data), "--to", "cocovid", "-o", "a.json"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=tmp_path,
+    )
+    assert process.stdout is not None
+    assert process.stderr is not None
+    process.stdout.close()
+    assert process.wait(timeout=60) == 1
+    assert process.stderr.read() == ""
