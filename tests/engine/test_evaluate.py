@@ -26,6 +26,7 @@ from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set, share_o
 from megavid.methods import METHODS
 from tests.cli.helpers import predictions, write_video
 from tests.conftest import build_tiny
+from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
 LENGTHS = {"b/eins": 4, "a zwei": 1, "drei": 6}
@@ -201,6 +202,26 @@ def test_annotated_frames_of_a_video_file(
     builder.frame(9)
     with pytest.raises(InputError, match=r"clip.mp4, frame 9: the video has 9 frames"):
         detect(builder.build(), out=tmp_path / "two")
+
+
+def test_damaged_frames_of_a_video_file(detect: Detect, tmp_path: Path) -> None:
+    make_video(tmp_path / "clip.mov", 12, codec="png", pix_fmt="rgb24")
+    damage(tmp_path / "clip.mov", [7])
+    builder = AnnotationBuilder(CLASSES, root=tmp_path)
+    builder.video("clip", source="clip.mov")
+    for number in (2, 5):
+        builder.frame(number)
+    alone = build_tiny("single_frame")
+    assert detect(builder.build(), detector=alone, out=tmp_path / "unannotated")
+    # As a global frame it would have been its neighbor.
+    with pytest.raises(InputError, match=r"clip\.mov: frame 7 is damaged"):
+        detect(builder.build(), out=tmp_path / "global")
+    builder.frame(7)
+    with pytest.raises(InputError, match=r"clip\.mov, frame 7: cannot be decoded"):
+        detect(builder.build(), detector=alone, out=tmp_path / "annotated")
+    problems = Problems(skip=True)
+    assert detect(builder.build(), problems=problems, out=tmp_path / "skipped")
+    assert [p.kind for p in problems.found] == [Kind.BAD_IMAGE]
 
 
 def test_classes_must_fit(detect: Detect, data: Annotations) -> None:

@@ -27,6 +27,7 @@ from megavid.video.writer import VideoWriter
 from tests.conftest import build_tiny
 from tests.data.ilsvrc_set import write_ilsvrc
 from tests.engine.training import numbers, recipe_values, train, write_recipe
+from tests.video.videos import damage, make_video
 
 
 def test_stills_and_videos_of_the_published_layout(
@@ -96,6 +97,25 @@ def test_a_clip_that_was_read(data: Path) -> None:
     image = detector.network_input(read_image(data.parent / table.files[key.key].as_py()))
     assert torch.equal(plain.images[0], image)
     assert len(plain.images) == len({0, *plain.references["local"]})
+
+
+def test_a_damaged_frame_of_a_video_is_an_error_not_its_neighbor(tmp_path: Path) -> None:
+    make_video(tmp_path / "clip.mov", 12, codec="png", pix_fmt="rgb24")
+    damage(tmp_path / "clip.mov", [7])
+    builder = AnnotationBuilder(CLASSES, root=tmp_path)
+    builder.video("clip", source="clip.mov")
+    for number in (6, 7):
+        builder.frame(number, width=64, height=48)
+        builder.box(1, 2, 30, 40, label=0)
+    detector = build_tiny("single_frame")
+    order = ClipOrder([builder.build()], detector.training_plan, seed=0, flip=0.0)
+    reader = ClipReader(order, detector.network_input)
+    for i in range(2):
+        if order[i].key == 0:
+            reader[i]
+            continue
+        with pytest.raises(InputError, match=r"clip\.mov: frame 7 is damaged"):
+            reader[i]
 
 
 def test_crowds_and_slivers_are_not_learnt(data: Path) -> None:

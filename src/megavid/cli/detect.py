@@ -29,7 +29,8 @@ class Detect:
     """
 
     input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
-    """A video file, an image folder, a pattern such as "frames/*.png", a camera index or a stream address."""
+    """A video file, an image folder, a pattern such as "frames/*.png", an image file of several pictures, a
+    camera index or a stream address."""
     weights: Path
     """Weights: megavid's .safetensors, a checkpoint of the original release, or the name of weights that come
     with the package: single_frame_generated, mega_generated."""

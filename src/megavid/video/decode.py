@@ -62,15 +62,19 @@ def open_file(path: Path) -> InputContainer:
     """Open a video file that holds all of the video itself: playlists and the like are refused.
 
     Raises:
-        InputError: It is no regular file, or FFmpeg cannot read it.
+        InputError: It is no regular file, names others, or FFmpeg cannot read it.
     """
     check_regular_file(path)
-    # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
-    return open_container(
-        f"file:{path}",
-        name=str(path),
-        options={"protocol_whitelist": "file", "format_whitelist": _self_contained_formats()},
-    )
+    options = {"protocol_whitelist": "file", "format_whitelist": _self_contained_formats()}
+    try:
+        # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
+        return open_container(f"file:{path}", name=str(path), options=options)
+    except InputError as error:
+        if isinstance(error.__cause__, av.ArgumentError):  # of a format that is not on the list
+            raise InputError(
+                f"{path}: expected a file that holds a video, got a playlist or another file that names files"
+            ) from error
+        raise
 
 
 _PLAYLISTS = {"concat", "dash", "ffmetadata", "hls", "imf", "sdp", "vobsub", "webm_dash_manifest"}

@@ -45,6 +45,8 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
     """
     if not os.fspath(spec):
         raise InputError("expected a video, a folder of images, a camera or a stream, got an empty name")
+    if isinstance(spec, str):
+        spec = spec.removeprefix("file://")
     if isinstance(spec, str) and (spec.isdecimal() or "://" in spec):
         _refuse_fps(fps, spec)
         return LiveStream(spec)
