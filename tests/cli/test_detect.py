@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import PIL.Image
+import pyarrow.parquet as pq
 import pytest
 
 from megavid import detect_video, load_detector
@@ -113,7 +114,7 @@ def test_classes_are_chosen(
     assert "classes: 'dog' is not one of the detector's: disc, ring, square" in error_of(capsys)
 
 
-def test_objects_get_ids(tmp_path: Path) -> None:
+def test_objects_get_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames_of_video = film(seed=0, video=3, frames=9, height=144, width=192)
     video = write_video(tmp_path / "balls.mp4", [frame.image for frame in frames_of_video])
     output = ["-o", str(tmp_path / "out"), "--device", "cpu"]
@@ -127,6 +128,13 @@ def test_objects_get_ids(tmp_path: Path) -> None:
         known = [track for track in tracks if track >= 0]
         assert len(set(known)) == len(known)
     assert set(frames[7]) & set(frames[8]) - {-1}
+    classes = {(row["track"], row["class_name"]) for row in rows if row["track"] >= 0}
+    table = pq.read_table(tmp_path / "out" / "tracks.parquet").to_pylist()
+    assert sorted(classes) == [(row["track"], row["class_name"]) for row in table]
+    assert sum(row["boxes"] for row in table) == sum(row["track"] >= 0 for row in rows)
+    assert str(tmp_path / "out" / "tracks.parquet") in capsys.readouterr().out
+    assert main(["detect", str(video), *weights, *output]) == 0
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["annotated.mp4", "predictions.parquet"]
 
 
 def test_configuration_is_set_by_path(

@@ -52,7 +52,8 @@ class Detect:
     """Detect without look-ahead, for live streams that can't wait. Global frames of a file or folder still
     come from all of it."""
     track: bool = False
-    """Give objects ids from frame to frame (ByteTrack), drawn and saved; needs the extra "track"."""
+    """Give objects ids from frame to frame (ByteTrack), drawn and saved, and each of them one class, by vote;
+    tracks.parquet has a row a track. Needs the extra "track"."""
     seed: int = 0
     """Of the choice of global frames."""
     device: str = "auto"

@@ -48,7 +48,7 @@ class DetectOptions:
         save_frames: Write annotated frames as images instead of a video.
         batch_size: Frames that go through the network together.
         causal, seed: See `VideoSession`.
-        track: Give objects ids from frame to frame.
+        track: Give objects ids from frame to frame, and each of them one class.
     """
 
     score_threshold: float | None = None
@@ -100,7 +100,8 @@ def detect_to_folder(
     Args:
         detector: What `load_detector` gives.
         video: What `open_input` gives.
-        folder: Where `annotated.mp4` (or `frames/`) and `predictions.parquet` are put.
+        folder: Where `annotated.mp4` (or `frames/`), `predictions.parquet` and, with `track`,
+            `tracks.parquet` are put.
         metadata: More for the predictions file to say of the run, as JSON values.
 
     Raises:
@@ -162,6 +163,7 @@ def _open_outputs(
         height=video.height,
         pixel_aspect=video.pixel_aspect,
         save_frames=options.save_frames,
+        track=options.track,
         metadata={"every": options.every, **metadata},
     )
 

@@ -19,13 +19,15 @@ from megavid.core.errors import InputError
 from megavid.core.files import check_target, make_aside, remove_leftovers
 from megavid.core.frames import FrameResult, Image
 from megavid.core.ownership import picture_marks, written_by_megavid
-from megavid.evaluation.predictions import PredictionWriter
+from megavid.evaluation.predictions import PredictionWriter, relabel_tracks
+from megavid.evaluation.tracks import TrackTable
 from megavid.video.render import draw_detections
 from megavid.video.writer import VideoWriter
 
 logger = logging.getLogger(__name__)
 
 PREDICTIONS = "predictions.parquet"
+TRACKS = "tracks.parquet"
 VIDEO = "annotated.mp4"
 FRAMES = "frames"
 SCORE_FILES = ("scores.json", "pr_curves.png", "confusion.png", "report.html")
@@ -41,6 +43,7 @@ class DetectionOutputs:
         width, height: Size of the frames, pixels.
         pixel_aspect: Width of a pixel by its height.
         save_frames: Write annotated frames as JPEG files instead of a video.
+        track: Give each track one class, and write a table of tracks.
         metadata: What the predictions file says of the run, as JSON values.
 
     Raises:
@@ -57,9 +60,11 @@ class DetectionOutputs:
         height: int,
         pixel_aspect: Fraction,
         save_frames: bool,
+        track: bool,
         metadata: Mapping[str, Any],
     ) -> None:
         self._folder = folder
+        self._tracks = TrackTable() if track else None
         self._video = video
         self._pictures = FRAMES if save_frames else VIDEO
         self._broken: set[str] = set()
@@ -90,13 +95,16 @@ class DetectionOutputs:
     def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
         """Draw a frame's detections and append them to all outputs.
 
+        A track is drawn with the class that it has by the votes so far; in the files it gets that of all.
+
         Args:
             image: The frame, RGB uint8 (H, W, 3).
             result: What was detected in it.
             name: What to call it as an image, without a suffix.
             file: The image file that it came from, if it came from one.
         """
-        picture = draw_detections(image, result.detections)
+        shown = result.detections if self._tracks is None else self._tracks.add(result)
+        picture = draw_detections(image, shown)
         with self._making(self._pictures):
             if self._writer is not None:
                 self._writer.write(picture, result.time)
@@ -118,14 +126,14 @@ class DetectionOutputs:
             InputError: One of them cannot be written; the other is there as partial.
         """
         failures = []
-        for name in (self._pictures, PREDICTIONS):  # the predictions say whether all is complete
+        for name in self._names():
             try:
                 with self._making(name):
                     self._close(name, complete=complete and not self._broken)
             except InputError as error:
                 failures.append(error)
         complete = complete and not self._broken
-        names = [name for name in (self._pictures, PREDICTIONS) if name not in self._broken and self.frames]
+        names = [name for name in self._names() if name not in self._broken and self.frames]
         if names:
             self._remove_earlier(complete=complete)
         published = [self._publish(name, complete=complete) for name in names]
@@ -137,19 +145,31 @@ class DetectionOutputs:
             raise failures[0]
         return published
 
+    def _names(self) -> tuple[str, ...]:
+        """The outputs in the order of being closed: the predictions say whether all is complete."""
+        return (self._pictures, *((TRACKS,) if self._tracks is not None else ()), PREDICTIONS)
+
     def _close(self, name: str, *, complete: bool) -> None:
         if name == PREDICTIONS:
             self._predictions.close(complete=complete)
+            if self._tracks is not None:
+                path = self._aside / PREDICTIONS
+                relabel_tracks(path, path, labels=self._tracks.labels)
+        elif name == TRACKS:
+            assert self._tracks is not None
+            self._tracks.save(self._aside / TRACKS, metadata={"video": self._video})
         elif self._writer is not None:
             self._writer.close()
 
     def _remove_earlier(self, *, complete: bool) -> None:
         """Remove an earlier run's outputs, predictions first, so that a kill leaves no mix."""
-        names = [PREDICTIONS, self._pictures]
+        names = [PREDICTIONS, TRACKS, self._pictures]
         targets = [self._folder / partial_name(name) for name in names]
         if complete:
             targets = [self._folder / name for name in names] + targets
         self._check_ways()
+        if self._tracks is None:  # then a table of tracks may well be somebody else's
+            targets = [path for path in targets if not path.name.startswith("tracks.") or _is_ours(path)]
         for target in targets:
             try:
                 if target.is_dir():
@@ -179,7 +199,7 @@ class DetectionOutputs:
 
     def _check_ways(self) -> None:
         """Fail if anything but earlier outputs is where a run writes."""
-        for name in (PREDICTIONS, self._pictures):
+        for name in self._names():
             for target in (self._folder / name, self._folder / partial_name(name)):
                 if os.path.lexists(target) and target.is_dir() != (name == FRAMES):
                     raise InputError(f"{target}: is in the way of what is to be written there")
@@ -205,6 +225,11 @@ class DetectionOutputs:
 def partial_name(name: str) -> str:
     """What an output is called when the video was not done to its end."""
     return f"{Path(name).stem}.partial{Path(name).suffix}"
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is a file that megavid wrote."""
+    return path.is_file() and not path.is_symlink() and bool(written_by_megavid(path))
 
 
 def _may_go(folder: Path) -> bool:

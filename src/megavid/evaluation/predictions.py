@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -187,6 +188,33 @@ def rescore_predictions(
             rows.write(changed.filter(pa.array(kept[part])))
             start = part.stop
         rows.close({**about, **metadata})
+
+
+def relabel_tracks(source: Path, target: Path, *, labels: Mapping[int, int]) -> None:
+    """Copy predictions with one class for each track; memory stays flat.
+
+    Args:
+        source: What to copy.
+        target: The file to write; it appears whole or not at all.
+        labels: The class of each track; rows of other tracks, and of none, keep theirs.
+
+    Raises:
+        InputError: `source` is broken, or `target` cannot be written.
+    """
+    about = read_metadata(source)
+    names = pa.array(about["classes"], pa.string())
+    tracks = pa.array(sorted(labels), pa.int64())
+    voted = pa.array([labels[track] for track in sorted(labels)], pa.int32())
+    with atomic_path(target) as aside, reading(source), pq.ParquetFile(source, pre_buffer=False) as file:
+        rows = _RowWriter(aside)
+        for batch in file.iter_batches():
+            place = pc.index_in(batch["track"], value_set=tracks)
+            label = pc.coalesce(voted.take(place), batch["label"])
+            class_name = pa.DictionaryArray.from_arrays(label, names)
+            changed = {"label": label, "class_name": class_name}
+            columns = [changed.get(name, batch[name]) for name in SCHEMA.names]
+            rows.write(pa.RecordBatch.from_arrays(columns, schema=SCHEMA))
+        rows.close({**about, "track_classes": "by vote, weighted by score"})
 
 
 def _of_schema(schema: pa.Schema) -> bool:
