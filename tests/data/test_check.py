@@ -62,6 +62,8 @@ def test_a_video_file(data: Annotations) -> None:
         (Kind.NO_IMAGE, "v.mp4: no such file"),
         (Kind.NO_IMAGE, "w, frame 0: no image belongs to it"),
     ]
+    [long, *_] = found(replace(builder.build(), sources=(f"{'v' * 5000}.mp4", "")))
+    assert long[0] == Kind.NO_IMAGE
     (data.root / "v.mp4").touch()
     kind, message = found(builder.build())[0]
     assert kind == Kind.BAD_IMAGE

@@ -89,7 +89,7 @@ def test_mutated_recipes_end_in_a_model_or_an_error(tmp_path: Path) -> None:
     assert 0 < whole < 75
 
 
-@pytest.mark.parametrize("name", ["x" * 300, "/", ".", "", "a\0b", "\udcff.yaml"])
+@pytest.mark.parametrize("name", ["x" * 5000, "/", ".", "", "a\0b", "\udcff.yaml"])
 def test_what_is_no_recipe(name: str) -> None:
-    with pytest.raises(InputError, match="no such recipe"):
+    with pytest.raises(InputError, match="no such recipe|expected a YAML file or one of"):
         read_recipe(name)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -229,7 +230,8 @@ def _readable(paths: Mapping[int, Path], problems: Problems) -> list[int]:
             image = ImageFolder([path], name=path.name, rate=_RATE)[0]
         except InputError as error:
             message = str(error).removeprefix(f"{path}: ")
-            problems.add(Kind.BAD_IMAGE if path.exists() else Kind.NO_IMAGE, path, message)
+            is_there = os.path.exists(path)  # noqa: PTH110 - False for names that are too long, too
+            problems.add(Kind.BAD_IMAGE if is_there else Kind.NO_IMAGE, path, message)
             continue
         size = size or image.shape
         if image.shape == size:
