@@ -118,6 +118,25 @@ def test_check(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert line in out
 
 
+def test_videos_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for number in range(7):
+        (tmp_path / f"{number}.xml").write_text(
+            "<annotations><meta><task><size>3</size></task></meta></annotations>"
+        )
+    (tmp_path / "clip.mp4").touch()
+    assert data("index", tmp_path, "--format", "cvat", "-o", tmp_path / "i") == 0
+    lines = capsys.readouterr().err.splitlines()
+    expected = (
+        "megavid: warning: video '0': no images found: expected a video or a folder of images called 0 in"
+    )
+    assert lines[0] == f"{expected} {tmp_path}, which has 0.xml, 1.xml, 2.xml, 3.xml, 4.xml and 4 more"
+    assert lines[5:] == ["megavid: and 2 more warnings; `megavid data check` prints them"]
+    assert data("check", tmp_path) == 1
+    out = capsys.readouterr().out
+    assert out.count(": no images found: ") == 7
+    assert "7 x missing image" in out
+
+
 def test_check_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sheet = tmp_path / "sheet.jpg"
     main(["data", "check", str(root), "--subset", "vid_val", "--sheet", str(sheet)])

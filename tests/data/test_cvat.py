@@ -358,8 +358,9 @@ def test_the_video_of_a_file(tmp_path: Path, name: str, source: str, there: list
     table = read_cvat(path, problems=problems)
     assert table.sources == (found,)
     if not found:
-        assert "expected a video or a folder of images called " in problems.notes[0]
-        assert problems.notes[0].endswith(f"which has {name}, other.mp4") or "other.mp4" in problems.notes[0]
+        wanted = "expected a video or a folder of images called " + ("clip" if source else "pond")
+        assert wanted in problems.warnings[0]
+        assert problems.warnings[0].endswith(f"which has {', '.join(sorted((name, *there)))}")
 
 
 def test_two_videos_of_a_name(tmp_path: Path) -> None:
@@ -394,7 +395,7 @@ def test_a_zip_as_downloaded(tmp_path: Path) -> None:
     table = read_cvat(tmp_path, problems=problems)
     assert (table.videos, table.sources) == (("clip",), ("",))
     assert table.boxes.tolist() == [[3, 1, 13, 21]]
-    assert problems.notes[0].endswith("there are images in the zip: unzip it")
+    assert problems.warnings[0].endswith("there are images in the zip: unzip it")
     (tmp_path / "clip.mp4").touch()
     assert read_cvat(path, problems=Problems()).sources == ("clip.mp4",)
 

@@ -137,7 +137,7 @@ class Check:
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         with progress("images", unit="images") as meter:
             problems.found += check_annotations(annotations, progress=meter.update)
-        for note in problems.notes:
+        for note in (*problems.notes, *problems.warnings):
             say(note)
         for problem in problems.found:
             say(f"{problem.kind}: {problem}")

@@ -69,8 +69,17 @@ class DataSource(DataOptions):
         return open_annotations(self.source(self.data), problems=problems), problems
 
 
+MOST_WARNINGS = 5
+"""The most warnings that are printed; `megavid data check` prints all."""
+
+
 def report_problems(problems: Problems) -> None:
-    """Say on standard error what was left out."""
+    """Print on standard error what was left out, and warnings."""
+    for warning in problems.warnings[:MOST_WARNINGS]:
+        say(f"megavid: warning: {warning}", error=True)
+    if len(problems.warnings) > MOST_WARNINGS:
+        more = len(problems.warnings) - MOST_WARNINGS
+        say(f"megavid: and {more} more warnings; `megavid data check` prints them", error=True)
     for kind, count in problems.counts().items():
         example = next(problem for problem in problems.found if problem.kind == kind)
         say(f"megavid: left out: {count} x {kind} (such as {example})", error=True)

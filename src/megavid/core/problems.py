@@ -59,7 +59,8 @@ class Problems:
         skip: Go on after a problem; else the first one is an error.
         hint: What the user may do about such an error, for its message.
         found: The problems so far, in the order found.
-        notes: What is not wrong but worth knowing, a line each: how a video's frames were found.
+        notes: What is worth knowing but not wrong, a line each: how a video's frames were found.
+        warnings: What may be wrong and hinders no reader, a line each: no images belong to a video.
 
     Examples:
         >>> problems = Problems(skip=True)
@@ -71,6 +72,7 @@ class Problems:
     hint: str = ""
     found: list[Problem] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
     def add(self, kind: Kind, where: object, message: str) -> None:
         """Note a problem.
@@ -86,6 +88,10 @@ class Problems:
     def note(self, where: object, text: str) -> None:
         """Note what was decided about a file or video, for `megavid data check` to say."""
         self.notes.append(f"{where}: {text}")
+
+    def warn(self, where: object, text: str) -> None:
+        """Note what the user should know, whatever the command."""
+        self.warnings.append(f"{where}: {text}")
 
     def counts(self) -> dict[Kind, int]:
         """How many there are of each kind, the most frequent first."""

@@ -161,7 +161,7 @@ class _Reader:
                 f"video {video.name!r}", f"{span} in {media.source}, by their numbers in the video"
             )
         else:
-            self._problems.note(where, video.missing)
+            self._problems.warn(where, video.missing)
         return {}
 
     def _check_room(self, video: CvatVideo, frames: int, filled: int) -> None:
