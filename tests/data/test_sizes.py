@@ -11,7 +11,7 @@ import pytest
 from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
-from megavid.data.sizes import check_sizes
+from megavid.data.sizes import check_sizes, fill_sizes
 from tests.cli.helpers import write_video
 
 
@@ -71,3 +71,15 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     assert check_sizes(table, problems=Problems()) is table
     nothing = AnnotationBuilder((), root=tmp_path).build()
     assert check_sizes(nothing, problems=Problems()) is nothing
+
+
+def test_sizes_are_filled_in(tmp_path: Path) -> None:
+    table = build(tmp_path, size=(0, 0), box=(1, 2, 3, 4))
+    table.width[0], table.height[0] = 32, 24
+    (tmp_path / "images/1.png").unlink()
+    filled = fill_sizes(table)
+    assert filled.width.tolist() == [32, 64, 64, 64]
+    assert filled.height.tolist() == [24, 48, 48, 48]
+    (tmp_path / "v.mp4").write_bytes(b"no")
+    assert fill_sizes(table).width.tolist() == [32, 64, 0, 0]
+    assert table.width.tolist() == [32, 0, 0, 0]

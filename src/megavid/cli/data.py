@@ -206,6 +206,7 @@ class Export:
         from megavid.core.ownership import json_by_megavid
         from megavid.data.coco_export import write_cocovid
         from megavid.data.open import open_annotations
+        from megavid.data.sizes import fill_sizes
         from megavid.data.yolo_export import write_yolo
         from megavid.engine.progress import progress
 
@@ -226,7 +227,7 @@ class Export:
         elif self.tracks:
             raise InputError("tracks: CocoVID always has them")
         else:
-            write_cocovid(annotations, self.output)
+            write_cocovid(fill_sizes(annotations), self.output)
         report_problems(problems)
         say(f"{self.output}: {len(annotations)} frames, {len(annotations.boxes)} boxes")
         return 0

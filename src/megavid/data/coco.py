@@ -1,14 +1,16 @@
 """Read CocoVID and COCO annotations.
 
 CocoVID is COCO's JSON with `videos`, and with `video_id` and `frame_id` in `images`; objects have an
-`instance_id` or a `track_id`. In plain COCO every image is a video of its own.
+`instance_id` or a `track_id`. In plain COCO every image is a video of its own, but for those that Roboflow
+took from a video.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePath
 from typing import Any
 
 from megavid.core.annotations import NO_TRACK, AnnotationBuilder, Annotations
@@ -26,6 +28,7 @@ from megavid.data.coco_rows import (
     read_video,
     shown_id,
 )
+from megavid.data.frame_names import is_video_frame, number_files, parse_name
 from megavid.data.tracks import track_id
 from megavid.data.values import check_class_count, class_name, shown, whole_number
 from megavid.video.probe import VIDEO_SUFFIXES
@@ -93,7 +96,8 @@ class _Reader:
             sources, files = (video.file for video in videos.values()), (i.file for i in images.values())
             root = _media_folder(self._path, [next(filter(None, names), None) for names in (sources, files)])
         builder = AnnotationBuilder(self._classes, root=root, category_ids=self._category_ids)
-        for video, frames in _grouped(videos, images) if self._has_videos else _stills(images):
+        grouped = _grouped(videos, images) if self._has_videos else _singly(images, self._problems)
+        for video, frames in grouped:
             _add_video(builder, video, frames, objects)
         return builder.build()
 
@@ -191,7 +195,7 @@ def _is_file(path: Path) -> bool:
 
 def _grouped(
     videos: Mapping[int | str, CocoVideo], images: Mapping[int, CocoImage]
-) -> Iterator[tuple[CocoVideo, list[CocoImage]]]:
+) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
     """The frames of each video, in order."""
     frames: dict[int | str | None, list[CocoImage]] = {}
     for image in images.values():
@@ -200,12 +204,40 @@ def _grouped(
         yield video, sorted(frames.get(number, ()), key=lambda image: image.frame)
 
 
-def _stills(images: Mapping[int, CocoImage]) -> Iterator[tuple[CocoVideo, list[CocoImage]]]:
+def _singly(
+    images: Mapping[int, CocoImage], problems: Problems
+) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
+    """Each image as a video, unless Roboflow took it from one."""
+    clips: dict[str, list[CocoImage]] = {}
+    stills: list[CocoImage] = []
+    for image in images.values():
+        path = PurePath(image.file or "")
+        if is_video_frame(path):
+            clips.setdefault((path.parent / parse_name(path).clip).as_posix(), []).append(image)
+        else:
+            stills.append(image)
+    for name, frames in clips.items():
+        by_file = {image.file or "": image for image in frames}
+        try:
+            matched = number_files(list(by_file), where=name)
+        except InputError as error:
+            problems.note(f"video {name!r}", f"its images are taken singly: {error}")
+            stills += frames
+        else:
+            problems.note(f"video {name!r}", matched.how)
+            yield (
+                CocoVideo(name, None),
+                [replace(by_file[file], frame=number) for number, file in matched.files.items()],
+            )
+    yield from _stills(stills)
+
+
+def _stills(images: Sequence[CocoImage]) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
     """Each image as a video, named by its file without suffix, unless two differ by nothing else."""
-    files = [image.file or "" for image in images.values()]
+    files = [image.file or "" for image in images]
     bare = [Path(file).with_suffix("").as_posix() for file in files]
     counts = Counter(bare)
-    for name, file, image in zip(bare, files, images.values(), strict=True):
+    for name, file, image in zip(bare, files, images, strict=True):
         yield CocoVideo(name if counts[name] == 1 else file, None), [image]
 
 

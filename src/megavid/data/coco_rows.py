@@ -10,15 +10,13 @@ from typing import Any
 
 from megavid.core.annotations import NO_TRACK
 from megavid.core.problems import Kind
+from megavid.data.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.data.values import finite_number, flag, shown, whole_number
 
 Row = dict[str, Any]
 
 _MOST_AREA = 1e10
 """Square pixels: COCO's own limit of large objects."""
-
-_LONGEST_SIDE = 1 << 20
-"""Pixels of a frame's side."""
 
 
 class BadRowError(Exception):
@@ -98,8 +96,8 @@ def read_image(row: Row, videos: Container[int | str] | None) -> CocoImage:
     width, height = (whole_number(row.get(side) or 0) for side in ("width", "height"))
     if number is None or width is None or height is None:
         raise BadRowError("expected whole numbers as id, width and height")
-    if not (0 <= width <= _LONGEST_SIDE and 0 <= height <= _LONGEST_SIDE):
-        raise BadRowError(f"expected a size of 1 to {_LONGEST_SIDE} pixels, got {width}x{height}")
+    if not (0 <= width <= LARGEST_SIDE and 0 <= height <= LARGEST_SIDE):
+        raise BadRowError(f"expected a size of 1 to {LARGEST_SIDE} pixels, got {width}x{height}")
     if not _is_file_name(file) or (videos is None and not file):
         raise BadRowError(f"expected text as file_name, got {shown(file)}")
     video, frame = (None, 0) if videos is None else _place(row, videos)
@@ -162,9 +160,10 @@ def _place(row: Row, videos: Container[int | str]) -> tuple[int | str, int]:
 
 def _corners(value: object) -> tuple[float, float, float, float]:
     numbers = [finite_number(number) for number in value] if isinstance(value, list) else []
-    if len(numbers) != 4 or None in numbers:
+    known = [number for number in numbers if number is not None and abs(number) <= LARGEST_COORDINATE]
+    if len(numbers) != 4 or len(known) != 4:
         raise BadRowError(f"expected bbox as x, y, width, height, got {shown(value)}")
-    x, y, width, height = (number or 0.0 for number in numbers)
+    x, y, width, height = known
     if not (width > 0 and height > 0):
         message = f"expected a width and a height above 0, got {width:g} and {height:g}"
         raise BadRowError(message, Kind.INVERTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 
@@ -45,6 +46,22 @@ def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
                 problems.add(found[0], a.describe(a.frames_of(video).start), found[1])
                 wrong.append(video)
     return a.select(~np.isin(a.video, wrong)) if wrong else a
+
+
+def fill_sizes(annotations: Annotations) -> Annotations:
+    """Fill in sizes of frames where the annotations don't say: those of their video's first frame.
+
+    Of what cannot be read the sizes stay unknown.
+    """
+    a = annotations
+    width, height = a.width.copy(), a.height.copy()
+    unknown = (a.width == 0) | (a.height == 0)
+    for video in np.unique(a.video[unknown]).tolist():
+        size = first_size(a, video)
+        if size is not None:
+            span = a.frames_of(video)
+            width[span][unknown[span]], height[span][unknown[span]] = size
+    return replace(a, width=width, height=height)
 
 
 def first_size(annotations: Annotations, video: int) -> tuple[int, int] | None:

@@ -26,13 +26,10 @@ def whole_number(value: object) -> int | None:
 
 
 def finite_number(value: object) -> float | None:
-    """Take a number that is finite in float32; None for anything else, text and truth values included."""
+    """Take a finite number; None for anything else, text and truth values included."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if abs(value) < _FLOAT32 else None  # NaN is not below
-
-
-_FLOAT32 = 2.0**127
+    return float(value) if math.isfinite(value) else None
 
 
 def flag(value: object) -> bool | None:
@@ -61,6 +58,4 @@ def check_class_count(count: int, *, origin: object) -> None:
 
 def shown(value: object) -> str:
     """Show a value in a message, shortened."""
-    if isinstance(value, float) and not math.isfinite(value):
-        return str(value)
     return reprlib.repr(value)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -16,10 +15,9 @@ from megavid.core.problems import Kind, Problem, Problems
 from megavid.core.ranges import check_seed
 from megavid.data.check import check_annotations
 from megavid.data.open import FORMATS, Source, format_of, open_annotations, part_for, recognise
+from megavid.data.sizes import fill_sizes
 from megavid.data.split import SHORTEST, find_videos, split_in_time, split_videos
 from megavid.engine.progress import progress
-from megavid.video.images import image_size
-from megavid.video.probe import probe_video
 
 _USELESS = {Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE, Kind.NO_FRAME}
 """What can't be trained on."""
@@ -142,21 +140,7 @@ def _open(source: Source, problems: Problems) -> Annotations:
     annotations = open_annotations(source, problems=problems)
     if len(annotations) == 0:
         raise InputError(f"{source.path}: has no frames")
-    return _with_sizes(annotations)
-
-
-def _with_sizes(a: Annotations) -> Annotations:
-    """The same with the sizes of frames where the annotations don't say: those of their video's first one."""
-    width, height = a.width.copy(), a.height.copy()
-    for video in np.unique(a.video[(a.width == 0) | (a.height == 0)]).tolist():
-        frames = a.frames_of(video)
-        with suppress(InputError):  # of what cannot be read `check_split` says more
-            if a.sources[video]:
-                info = probe_video(a.root / a.sources[video])
-                width[frames], height[frames] = info.width, info.height
-            elif (file := a.files[frames.start].as_py()) is not None:
-                width[frames], height[frames] = image_size(a.root / file)
-    return replace(a, width=width, height=height)
+    return fill_sizes(annotations)
 
 
 def _boxes_by_class(a: Annotations) -> dict[str, int]:
