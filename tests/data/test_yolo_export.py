@@ -95,7 +95,10 @@ def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"3.PNG: annotated as 128x96, but it is 64x48"):
         write_yolo(table, tmp_path / "other", problems=Problems())
     (tmp_path / "pictures" / "3.PNG").unlink()
-    with pytest.raises(InputError, match=r"3.PNG: expected an image: No such file"):
+    with pytest.raises(InputError, match=r"3.PNG: no such file"):
+        write_yolo(table, tmp_path / "other", problems=Problems())
+    (tmp_path / "pictures" / "3.PNG").write_bytes(b"no")
+    with pytest.raises(InputError, match=r"3.PNG: expected an image: "):
         write_yolo(table, tmp_path / "other", problems=Problems())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pictures"]
 

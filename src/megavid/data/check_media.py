@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
@@ -15,6 +14,7 @@ from megavid.core.annotations import Annotations
 from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problem
+from megavid.data.paths import is_file, is_folder
 from megavid.data.sizes import describe_sizes
 from megavid.video.images import read_image
 from megavid.video.probe import probe_video
@@ -68,7 +68,7 @@ class MediaCheck:
     def _check_source(self, video: int) -> Iterator[Problem]:
         a = self._annotations
         path, span = a.root / a.sources[video], a.frames_of(video)
-        if not os.path.isfile(path):  # noqa: PTH113 - False for names that are too long, too
+        if not is_file(path):
             yield Problem(Kind.NO_IMAGE, str(path), "no such file")
             return
         try:
@@ -100,7 +100,7 @@ class MediaCheck:
             return Problem(Kind.NO_IMAGE, self._annotations.describe(row), "no image belongs to it")
         path = self._annotations.root / file
         annotated: _Size = (int(self.sizes[row, 0]), int(self.sizes[row, 1]))
-        if not _is_there(path):
+        if not is_file(path) and not is_folder(path):
             return Problem(Kind.NO_IMAGE, str(path), "no such file")
         try:
             image = read_image(path)
@@ -122,13 +122,6 @@ def _joined(missing: Sequence[Problem]) -> Iterator[Problem]:
     first = missing[0]
     message = f"{first.message}; {len(missing) - 1} more images of the video are missing"
     yield Problem(Kind.NO_IMAGE, first.where, message)
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.exists()
-    except (OSError, ValueError):  # a name that is too long, or has a zero byte
-        return False
 
 
 def _reason(error: InputError, path: Path) -> str:

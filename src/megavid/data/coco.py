@@ -29,6 +29,7 @@ from megavid.data.coco_rows import (
     shown_id,
 )
 from megavid.data.frame_names import is_video_frame, number_files, parse_name
+from megavid.data.paths import is_file
 from megavid.data.tracks import track_id
 from megavid.data.values import check_class_count, class_name, shown, whole_number
 from megavid.video.probe import VIDEO_SUFFIXES
@@ -183,14 +184,7 @@ def _media_folder(path: Path, files: Sequence[str | None]) -> Path:
     """The folder, near the JSON, that has one of these."""
     folder = path.absolute().parent
     candidates = (folder, folder / "images", folder / "data", folder.parent, folder.parent / "images")
-    return next((c for c in candidates if any(file and _is_file(c / file) for file in files)), folder)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except OSError:  # a name that is too long
-        return False
+    return next((c for c in candidates if any(file and is_file(c / file) for file in files)), folder)
 
 
 def _grouped(
@@ -246,8 +240,8 @@ def _source(root: Path, video: CocoVideo, frames: Sequence[CocoImage]) -> str | 
     file, first = video.file, frames[0].file if frames else None
     if file is None or first is None:
         return file
-    is_video = _is_file(root / file) or Path(file).suffix.lower() in VIDEO_SUFFIXES
-    return file if is_video and not _is_file(root / first) else None
+    is_video = is_file(root / file) or Path(file).suffix.lower() in VIDEO_SUFFIXES
+    return file if is_video and not is_file(root / first) else None
 
 
 def _add_video(

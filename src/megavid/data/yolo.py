@@ -16,8 +16,9 @@ from megavid.core.errors import InputError
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
 from megavid.data.frame_names import is_video_frame, number_files, parse_name
+from megavid.data.paths import absolute, is_file, is_folder
 from megavid.data.values import shown
-from megavid.data.yolo_layout import absolute, images_by_folder, read_layout
+from megavid.data.yolo_layout import images_by_folder, read_layout
 from megavid.video.images import image_size
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -28,9 +29,9 @@ _LARGEST = 2**53
 
 def is_yolo(path: Path) -> bool:
     """Whether it is a data.yaml with `names`, or a folder with one or with `labels`."""
-    if path.is_dir():
+    if is_folder(path):
         return any((path / name).exists() for name in ("data.yaml", "labels", "classes.txt"))
-    return path.suffix in {".yaml", ".yml"} and path.is_file()
+    return path.suffix in {".yaml", ".yml"} and is_file(path)
 
 
 def read_yolo(
@@ -154,10 +155,10 @@ def _labels_file(file: Path) -> Path | None:
     for place in reversed(range(len(parts) - 1)):
         if parts[place] == "images":
             other = Path(*parts[:place], "labels", *parts[place + 1 :])
-            if other.exists():
+            if is_file(other):
                 return other
     beside = file.with_suffix(".txt")
-    return beside if beside.exists() else None
+    return beside if is_file(beside) else None
 
 
 def _read_line(

@@ -19,6 +19,7 @@ from megavid.core.errors import InputError
 from megavid.core.files import inside
 from megavid.core.frames import Image
 from megavid.core.problems import Kind, Problems
+from megavid.data.paths import is_file
 from megavid.video.files import VideoFile
 from megavid.video.images import image_size
 
@@ -147,6 +148,9 @@ def _link(
             problems.add(Kind.NO_IMAGE, a.describe(row), "no image belongs to it")
             continue
         path = (a.root / file).absolute()
+        if not is_file(path):
+            problems.add(Kind.NO_IMAGE, path, "no such file")
+            continue
         try:
             size = image_size(path)
         except InputError as error:

@@ -6,12 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 from megavid.core.errors import InputError
 from megavid.core.images import SUFFIXES, image_files
 from megavid.core.parsing import read_text, read_yaml
+from megavid.data.paths import absolute, find_images, is_file, is_folder
 from megavid.data.values import check_class_count, class_name, shown
 
 SUBSETS = ("train", "val", "test")
@@ -50,7 +51,7 @@ class YoloLayout:
         if path is not None and not isinstance(path, str):
             raise InputError(f"{self.origin}: path: expected a folder, got {shown(path)}")
         named = self.folder / (path or "")
-        return named if named.is_dir() else self.folder
+        return named if is_folder(named) else self.folder
 
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of their numbers.
@@ -76,7 +77,7 @@ class YoloLayout:
 
     def _listed_classes(self) -> tuple[str, ...]:
         listing = self.folder / "classes.txt"
-        if not listing.exists():
+        if not is_file(listing):
             raise InputError(
                 f"{self.origin}: expected data.yaml with names, or classes.txt, or the classes named"
             )
@@ -124,7 +125,7 @@ class YoloLayout:
     def top(self) -> Path:
         """The folder of all images."""
         images = self.base / "images"
-        return images if images.is_dir() else self.base
+        return images if is_folder(images) else self.base
 
     def _key(self, subset: str) -> str | None:
         """The key of data.yaml that names a subset."""
@@ -144,7 +145,7 @@ class YoloLayout:
         folders = [images / name for name in names]
         folders += [self.base / name / "images" for name in names] + [self.base / name for name in names]
         for folder in folders:
-            if folder.is_dir():
+            if is_folder(folder):
                 return [folder]
         places = f"{folders[0]} or {self.base / subset / 'images'}"
         raise InputError(f"subset: expected a folder {places}, or data.yaml to name one under {subset!r}")
@@ -161,7 +162,7 @@ class YoloLayout:
         wanted = [self.base / entry]
         if entry.startswith("../"):
             wanted.append(self.base / entry.removeprefix("../"))
-        there = {path.resolve(): path for path in wanted if path.exists()}
+        there = {path.resolve(): path for path in wanted if is_folder(path) or is_file(path)}
         if len(there) > 1:
             both = " and ".join(map(str, there))
             raise InputError(f"{self.origin}: {key}: expected one place, got {entry}, which may be {both}")
@@ -204,25 +205,14 @@ def images_by_folder(
     found: dict[Path, dict[Path, None]] = {}
     lacking: dict[Path, list[str]] = {}
     for place in places:
+        files: Iterable[Path]
         if place.is_dir():
-            files = _walk(place)
+            files = find_images(absolute(place))
         else:
             files, lacking[place] = _read_list(place, base)
         for file in files:
             found.setdefault(file.parent, {})[file] = None
     return {folder: image_files(found[folder]) for folder in sorted(found)}, lacking
-
-
-def absolute(path: Path) -> Path:
-    """Return the absolute path without `..`; other links stay, since labels are found by the path."""
-    path = path.absolute()
-    return path.resolve() if ".." in path.parts else path
-
-
-def _walk(folder: Path) -> list[Path]:
-    folder = absolute(folder)
-    folders = [folder, *sorted(path for path in folder.rglob("*") if path.is_dir())]
-    return [file for inner in folders for file in image_files(inner.iterdir())]
 
 
 def _read_list(file: Path, base: Path) -> tuple[list[Path], list[str]]:
@@ -233,19 +223,13 @@ def _read_list(file: Path, base: Path) -> tuple[list[Path], list[str]]:
         name = line.strip()
         if not name:
             continue
-        image = next((path for path in (file.parent / name, base / name) if _is_image(path)), None)
+        is_image = PurePath(name).suffix.lower() in SUFFIXES
+        image = next((p for p in (file.parent / name, base / name) if is_image and is_file(p)), None)
         if image is None:
             lacking.append(name)
         else:
             files.append(absolute(image.parent) / image.name)
     return files, lacking
-
-
-def _is_image(path: Path) -> bool:
-    try:
-        return path.suffix.lower() in SUFFIXES and path.is_file()
-    except (OSError, ValueError):  # a name that is too long, or has a zero byte
-        return False
 
 
 def _checked_names(names: Sequence[object], *, origin: object) -> tuple[str, ...]:
