@@ -303,6 +303,9 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
         assert told in error_of(capsys)
         assert not Path("project").exists()
         assert list(here.iterdir()) == []
+    for name in ("x" * 300, str(clips / "pond.xml" / "x"), "/dev/null/x"):
+        assert init(clips, project=name) == 2
+        assert "cannot be made: " in error_of(capsys)
     assert init(clips, project=".") == 2
     assert ".: is the working directory" in error_of(capsys)
     Path("project").mkdir()

@@ -49,6 +49,7 @@ def test_a_method_has_every_setting(name: str) -> None:
     [
         *(("run.steps", value) for value in (0, 10**9, 10**18)),
         *(("run.batch", value) for value in (-4, 10**9)),
+        *(("run.clips_at_once", value) for value in (0, 257)),
         *(("run.seed", value) for value in (-1, 2**63, 2**64)),
         *(("run.workers", value) for value in (-1, 10**9)),
         *(("log.evaluate_every", value) for value in (0, 10**9)),

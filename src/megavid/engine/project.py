@@ -12,6 +12,7 @@ from typing import Any
 from megavid.convert.load import read_config
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
+from megavid.core.files import make_aside, remove_leftovers
 from megavid.data.stats import compute_stats, plot_stats
 from megavid.engine.contact_sheet import write_contact_sheet
 from megavid.engine.hardware import Hardware
@@ -46,15 +47,21 @@ class Project:
 
 
 def check_is_new(folder: Path) -> None:
-    """That a project can be made there.
+    """Check that a project can be made at a path.
 
     Raises:
-        InputError: There is something already, or it is the working directory.
+        InputError: There is something already, it is the working directory, or it is no name for a folder.
     """
-    if folder.resolve() == Path.cwd():
-        raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there already; choose another name")
+    try:
+        if folder.resolve() == Path.cwd():
+            raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")
+        if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: is there already; choose another name")
+        folder.lstat()
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        raise InputError(f"{folder}: cannot be made: {error}") from error
 
 
 def create_project(
@@ -139,9 +146,13 @@ def in_words(seconds: float) -> str:
 
 def _write(folder: Path, split: Split, recipe: str) -> None:
     place = folder.absolute()
-    aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
     try:
-        aside.mkdir(parents=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
+    remove_leftovers(place.parent)
+    aside = make_aside(place.parent)
+    try:
         split.train.save(aside / TRAIN)
         val = None
         if split.val is not None:

@@ -18,6 +18,9 @@ _MOST_STEPS = 10**8
 _MOST_CLIPS = 2**16
 """Clips a step: the numbers of all of them are listed, and those of a process go through the network."""
 
+_MOST_AT_ONCE = 256
+"""Clips that go through the network at once: all their frames and activations are in memory together."""
+
 _MOST_CHECKPOINTS = 10**6
 
 Number = Annotated[float, BeforeValidator(lambda value: float(value) if _is_number(value) else value)]
@@ -124,7 +127,7 @@ class RunConfig(Config):
 
     steps: int = Field(ge=1, le=_MOST_STEPS)
     batch: int = Field(ge=1, le=_MOST_CLIPS)
-    clips_at_once: int = Field(default=1, ge=1, le=_MOST_CLIPS)
+    clips_at_once: int = Field(default=1, ge=1, le=_MOST_AT_ONCE)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     frozen_stages: int = Field(default=2, ge=0, le=4)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"

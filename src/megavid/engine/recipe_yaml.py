@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from megavid.core.text import printable
 from megavid.engine.proposal import Proposal
 
 
@@ -27,7 +28,7 @@ def _write(
     lines: list[str], key: str, value: Any, path: str, reasons: Mapping[str, str], *, depth: int
 ) -> None:
     indent = "  " * depth
-    comment = f"  # {reasons[path]}" if path in reasons else ""
+    comment = f"  # {printable(reasons[path], limit=1000)}" if path in reasons else ""
     if isinstance(value, Mapping):
         lines.append(f"{indent}{key}:{comment}")
         for name, inner in value.items():

@@ -15,10 +15,12 @@ from megavid.data.clips import ClipOrder
 from megavid.detection.clip import Clip
 from megavid.detection.preprocess import network_input
 from megavid.engine.clip_losses import MeanLosses
-from megavid.engine.clips import ClipReader, Share
+from megavid.engine.clips import ClipReader
 from megavid.engine.hardware import Hardware
 from megavid.engine.recipe import Recipe
 from megavid.engine.training_setup import make_detector
+
+_MOST_CLIPS = 8
 
 _SLOW = 60.0
 """Seconds of a first measurement after which there is no second one."""
@@ -27,9 +29,9 @@ _SLOW = 60.0
 def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     """Measure the seconds that one of a recipe's training steps takes here.
 
-    Two groups of clips (`run.clips_at_once`) go through the network and back, and the second one counts,
-    since the first one sets up memory: a step is several of them. Weights are random; others take as long.
-    Reading, which is done meanwhile, counts as far as it takes longer than computing.
+    Two groups of clips (`run.clips_at_once`, eight at the most) go through the network and back, and the
+    second one counts, since the first one sets up memory; a step is several of them. Weights are random;
+    others take as long. Reading, which is done meanwhile, counts as far as it takes longer than computing.
 
     Args:
         recipe: What is to be run.
@@ -46,17 +48,18 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     losses = MeanLosses(detector)
     order = ClipOrder([train], detector.training_plan, seed=recipe.run.seed, flip=recipe.data.flip)
     reader = ClipReader(order, partial(network_input, config=detector.config.input))
-    share = Share(recipe.run.batch, 0, hardware.count, recipe.run.clips_at_once)
+    mine = max(recipe.run.batch // hardware.count, 1)
+    at_once = min(recipe.run.clips_at_once, mine, _MOST_CLIPS)
     workers, seconds = recipe.run.workers, math.inf
-    for step in range(2):
+    for first in (0, at_once):
         began = time.perf_counter()
-        group = [reader[number] for number in share.numbers(step)[0]]
+        group = [reader[number] for number in range(first, first + at_once)]
         reading = time.perf_counter() - began
         computing = _compute(losses, [clip.ready(device) for clip in group], recipe.run.dtype, device)
         seconds = max(computing, reading / workers) if workers else computing + reading
         if seconds > _SLOW:
             break
-    return seconds * len(share.numbers(0))
+    return seconds * mine / at_once
 
 
 def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torch.device) -> float:

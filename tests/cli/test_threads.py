@@ -1,0 +1,51 @@
+"""The option --threads, of all commands that run a network."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from megavid.cli import main
+from tests.cli.helpers import error_of
+from tests.engine.training import recipe_values, write_recipe, write_videos
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("command", ["detect", "evaluate", "train", "benchmark", "demo", "init"])
+def test_it_is_checked_before_any_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    index = write_videos(tmp_path / "videos", videos=2, frames=4)
+    weights = ["--weights", "single_frame_generated"]
+    arguments = {
+        "detect": [str(tmp_path / "videos" / "clip_0"), *weights, "-o", str(tmp_path / "out")],
+        "evaluate": ["--data", str(index), *weights, "-o", str(tmp_path / "out")],
+        "train": [
+            str(write_recipe(tmp_path / "recipe.yaml", recipe_values(index))),
+            *("-o", str(tmp_path / "out")),
+        ],
+        "benchmark": ["single_frame_r50"],
+        "demo": ["-o", str(tmp_path / "out")],
+        "init": [str(tmp_path / "out"), "--data", str(index)],
+    }[command]
+    assert main([command, *arguments, "--device", "cpu", "--threads", "1000000000"]) == 2
+    assert "--threads: expected 1 to 1024, got 1000000000" in error_of(capsys)
+    assert not (tmp_path / "out").exists()
+
+
+def test_it_is_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    index = write_videos(tmp_path / "videos", videos=2, frames=4)
+    project = str(tmp_path / "project")
+    start = ["--start.detector", "single_frame_generated"]
+    assert main(["init", project, "--data", str(index), "--device", "cpu", "--threads", "3", *start]) == 0
+    assert torch.get_num_threads() == 3
+    assert "computes on" not in capsys.readouterr().err
