@@ -61,7 +61,8 @@ def check_is_new(folder: Path) -> None:
     except FileNotFoundError:
         return
     except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
-        raise InputError(f"{folder}: cannot be made: {error}") from error
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{folder}: cannot be made: {reason}") from error
 
 
 def create_project(
