@@ -88,6 +88,17 @@ def test_thumbnails_and_previews_are_no_pictures_of_their_own(tmp_path: Path) ->
         assert read_image(tmp_path / name).shape == (8, 16, 3)
 
 
+def test_a_tiff_with_too_few_rows_is_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    write_tiff(path, GRAY.tobytes(), bits=8, sample_format=1)
+    data = bytearray(path.read_bytes())
+    place = data.find(struct.pack("<HHI", 257, 3, 1)) + 8
+    data[place : place + 2] = struct.pack("<H", 600)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif: the image is damaged"):
+        read_image(path)
+
+
 def test_what_is_no_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")

@@ -101,8 +101,6 @@ def check_single(image: ImageFile, path: Path) -> None:
     Raises:
         InputError: It does, or it is damaged.
     """
-    if not getattr(image, "is_animated", False) or image.format == "MPO":
-        return
     count = len(picture_numbers(image, path))
     if count > 1:
         raise InputError(
@@ -118,9 +116,9 @@ def picture_numbers(image: ImageFile, path: Path) -> list[int]:
         InputError: The file is damaged.
     """
     try:
-        count = getattr(image, "n_frames", 1)
-        if image.format == "MPO" or count == 1:
+        if image.format == "MPO" or not getattr(image, "is_animated", False):
             return [0]
+        count: int = getattr(image, "n_frames", 1)
         if not isinstance(image, TiffImageFile):
             # An animated PNG's image for those who show no animation may be none of its pictures.
             return list(range(int(getattr(image, "default_image", False)), count))
@@ -149,6 +147,8 @@ def decode_image(image: ImageFile, path: Path) -> Image:
         InputError: It is damaged, or of a kind that `read_image` refuses.
     """
     check_pixels(image, path)
+    if isinstance(image, TiffImageFile) and _rows_are_missing(image):  # Pillow would leave them black
+        raise InputError(f"{path}: the image is damaged: it has less data than its size asks for")
     try:
         return _to_rgb(ImageOps.exif_transpose(image), white=_white(image))
     except Exception as error:  # Pillow's readers raise whatever they run into
@@ -176,6 +176,14 @@ def check_pixels(image: ImageFile, path: Path) -> None:
             kind = "32-bit pixels"
     if kind:
         raise InputError(f"{path}: expected pixels of 8 or 16 bits, got {kind}; save it as 8-bit RGB")
+
+
+def _rows_are_missing(image: TiffImageFile) -> bool:
+    """Whether the parts of a TIFF do not reach its last corner."""
+    corners = [tile.extents[2:] for tile in image.tile if tile.extents is not None]
+    return (
+        bool(corners) and max(x for x, _ in corners) * max(y for _, y in corners) < image.width * image.height
+    )
 
 
 def _white(image: ImageFile) -> tuple[int, int]:
