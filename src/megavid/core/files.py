@@ -104,6 +104,36 @@ def atomic_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write to, which becomes `folder` once all is well.
+
+    Args:
+        folder: The folder to make, in which there must be nothing yet.
+
+    Raises:
+        InputError: Something is there already, or the folder cannot be made.
+    """
+    _check_new(folder)
+    place = folder.absolute()
+    with _named(place, folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    aside = make_aside(place.parent)
+    try:
+        with _named(aside, folder, kinds=_FULL):
+            yield aside
+        _check_new(folder)
+        with _named(aside, folder):
+            if place.exists():  # and stays, since somebody may be in it
+                for path in sorted(aside.iterdir()):
+                    path.replace(place / path.name)
+            else:
+                aside.replace(place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    remove_leftovers(place.parent)
+
+
 def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
     """Check that a file may be written at a path: nothing is there, or an output of megavid's.
 
@@ -193,6 +223,12 @@ _NO_FILES = (
     (stat.S_ISDIR, "folder"),
     (lambda mode: not stat.S_ISREG(mode), "pipe, a socket or a device"),
 )
+
+
+def _check_new(folder: Path) -> None:
+    with _named(folder, folder):
+        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
 
 
 def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:

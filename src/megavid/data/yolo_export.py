@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +13,7 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.errors import InputError
-from megavid.core.files import inside
+from megavid.core.files import atomic_folder, inside
 from megavid.core.frames import Image
 from megavid.core.problems import Kind, Problems
 from megavid.data.paths import is_file
@@ -59,7 +56,7 @@ def write_yolo(
     """
     a = annotations
     labels = _label_lines(a, tracks=tracks)
-    with _new_folder(folder) as aside:
+    with atomic_folder(folder) as aside:
         for video in np.unique(a.video).tolist():
             images, texts = (_video_folder(aside, kind, a.videos[video]) for kind in ("images", "labels"))
             span = a.frames_of(video)
@@ -73,23 +70,6 @@ def write_yolo(
         content = {**places, "names": dict(enumerate(a.classes))}
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
         (aside / "data.yaml").write_text(_HEAD + text, encoding="utf-8")
-
-
-@contextmanager
-def _new_folder(folder: Path) -> Iterator[Path]:
-    """A folder to write to, which becomes `folder` once all is well."""
-    place = folder.absolute()
-    aside = place.with_name(f".{place.name}.{os.getpid()}.partial")
-    try:
-        if place.is_symlink() or (place.exists() and (not place.is_dir() or any(place.iterdir()))):
-            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
-        aside.mkdir(parents=True)
-        yield aside
-        aside.replace(place)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _video_folder(folder: Path, kind: str, name: str) -> Path:

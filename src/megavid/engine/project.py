@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 from megavid.convert.load import read_config
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
-from megavid.core.files import make_aside, remove_leftovers
+from megavid.core.files import atomic_folder
 from megavid.data.stats import compute_stats, plot_stats
 from megavid.engine.contact_sheet import write_contact_sheet
 from megavid.engine.hardware import Hardware
@@ -146,14 +145,7 @@ def in_words(seconds: float) -> str:
 
 
 def _write(folder: Path, split: Split, recipe: str) -> None:
-    place = folder.absolute()
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
-    remove_leftovers(place.parent)
-    aside = make_aside(place.parent)
-    try:
+    with atomic_folder(folder) as aside:
         split.train.save(aside / TRAIN)
         val = None
         if split.val is not None:
@@ -163,8 +155,3 @@ def _write(folder: Path, split: Split, recipe: str) -> None:
         parts = {"train": split.train, **({"val": split.val} if split.val is not None else {})}
         write_contact_sheet(parts, aside / SHEET)
         (aside / RECIPE_FILE).write_text(recipe, encoding="utf-8")
-        aside.replace(place)
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be made: {error.strerror}") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
