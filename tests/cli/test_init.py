@@ -220,7 +220,7 @@ def test_named_videos_to_validate_on(made: Path, here: Path, capsys: pytest.Capt
     for names, told in (
         ("sea,ocean", "'ocean': expected the name of one video, such as"),
         (",".join(NAMES), "--val-videos: has all videos"),
-        (",", "--val-videos: expected names of videos"),
+        (",", "--val-videos: expected names separated by commas"),
     ):
         assert init(made / "clips", "--val-videos", names, project="other") == 2
         assert told in error_of(capsys)

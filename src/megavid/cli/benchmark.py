@@ -11,6 +11,7 @@ import tyro
 
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
+from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ class Benchmark:
         if self.output is not None:
             with atomic_path(self.output, ours=json_by_megavid) as aside:
                 aside.write_text(json.dumps(MADE_BY | report, indent=1) + "\n", encoding="utf-8")
-            print(f"  {self.output}")
+            say(f"  {self.output}")
         return 0
 
 
@@ -98,11 +99,11 @@ def _print(report: Mapping[str, Any], result: BenchmarkResult) -> None:
     machine, inference = report["machine"], report["inference"]
     height, width = result.input_size
     ways = [name for name, is_on in inference.items() if is_on is True]
-    print(
+    say(
         f"{machine['device']}, {machine['threads']} threads, Python {machine['python']}, "
         f"torch {machine['torch']}, megavid {machine['megavid']}"
     )
-    print(
+    say(
         f"{report['model']}, {report['backbone']}, input {width}x{height}, {inference['dtype']}, "
         f"{', '.join(ways) or 'plain'}"
     )
@@ -116,4 +117,4 @@ def _print(report: Mapping[str, Any], result: BenchmarkResult) -> None:
     }
     rows |= {f"  {name}": f"{1000 * seconds:.1f} ms" for name, seconds in result.stage_seconds.items()}
     for name, value in rows.items():
-        print(f"{name:24}{value}")
+        say(f"{name:24}{value}")

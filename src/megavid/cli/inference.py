@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
+
+from megavid.cli.output import say
 
 if TYPE_CHECKING:
     from megavid.detection.inference import Inference
@@ -36,7 +37,7 @@ class InferenceOptions:
         if self.plain and (self.compile or self.loose):
             raise InputError("--plain: doesn't go with --compile or --loose")
         if self.compile and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first alone
-            print("compiling the network when the first frame comes: this takes a minute", file=sys.stderr)
+            say("compiling the network when the first frame comes: this takes a minute", error=True)
         if not self.plain:
             return Inference(dtype=self.dtype, loose=self.loose, compile=self.compile)
         return Inference.plain(dtype=self.dtype)

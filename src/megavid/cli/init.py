@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from megavid.cli.arguments import split_names
+from megavid.cli.output import say
 from megavid.cli.source import DataOptions, report_problems
 from megavid.cli.threads import ThreadOptions
 from megavid.core.text import printable
@@ -84,7 +85,7 @@ class Init:
         source, problems = self.options.source(self.data), self.options.problems()
         split = open_split(source, wanted, problems=problems)
         report_problems(problems)
-        print(f"{self.data}: {describe_format(source)}")
+        say(f"{self.data}: {describe_format(source)}")
         _say_what_there_is(split)
         _say_what_is_odd(check_split(split), split)
         if not self.untimed:
@@ -119,44 +120,44 @@ class Init:
         config, run = f"{folder}/{RECIPE_FILE}", f"{folder}/run"
         many = f"torchrun --nproc-per-node {hardware.count} --no-python " if hardware.count > 1 else ""
         best = "best" if recipe.data.val is not None else "model"
-        print(f"{self.project / RECIPE_FILE}: {recipe.model}, {project.length}")
+        say(f"{self.project / RECIPE_FILE}: {recipe.model}, {project.length}")
         if recipe.start.detector is None and recipe.start.backbone is None:
-            print(
+            say(
                 "  from random weights; it learns more, and faster, from --start.detector or --start.backbone"
             )
         for note in project.notes:
-            print(f"  note: {note}")
-        print(f"Look at it and at {self.project / SHEET}, and go on with:")
-        print(f"  megavid train {config} --check -o {run}   # finds mistakes in a minute")
-        print(f"  {many}megavid train {config} -o {run}")
-        print(f"  megavid detect VIDEO --weights {run}/{best}.safetensors -o {folder}/out")
+            say(f"  note: {note}")
+        say(f"Look at it and at {self.project / SHEET}, and go on with:")
+        say(f"  megavid train {config} --check -o {run}   # finds mistakes in a minute")
+        say(f"  {many}megavid train {config} -o {run}")
+        say(f"  megavid detect VIDEO --weights {run}/{best}.safetensors -o {folder}/out")
 
 
 def _say_what_there_is(split: Split) -> None:
-    print(f"  to train on:    {_amount(split.train)}")
+    say(f"  to train on:    {_amount(split.train)}")
     if split.val is None:
-        print(f"  to validate on: {split.how}")
+        say(f"  to validate on: {split.how}")
     else:
-        print(f"  to validate on: {_amount(split.val)} ({split.how})")
-        print(f"  validation videos: {_listed(_videos(split.val))}")
+        say(f"  to validate on: {_amount(split.val)} ({split.how})")
+        say(f"  validation videos: {_listed(_videos(split.val))}")
     for name, (train, val) in split.boxes_by_class().items():
-        print(f"  {printable(name)}: {train} boxes to train on, {val} to validate on")
+        say(f"  {printable(name)}: {train} boxes to train on, {val} to validate on")
 
 
 def _say_what_is_odd(found: list[Problem], split: Split) -> None:
     for kind, count in Counter(problem.kind for problem in found).most_common():
         example = next(problem for problem in found if problem.kind == kind)
-        print(f"  note: {count} x {kind} (such as {printable(str(example), limit=300)})")
+        say(f"  note: {count} x {kind} (such as {printable(str(example), limit=300)})")
     boxes = split.boxes_by_class()
     if split.val is not None:
         alone = [name for name, (train, val) in boxes.items() if train and not val]
         if alone:
-            print(f"  note: nothing to validate on for {_listed(alone)}: their AP will not be known")
+            say(f"  note: nothing to validate on for {_listed(alone)}: their AP will not be known")
     without = [name for name, (train, _) in boxes.items() if not train]
     if without:
-        print(f"  note: nothing to train on for {_listed(without)}: they will not be found")
+        say(f"  note: nothing to train on for {_listed(without)}: they will not be found")
     if len(_videos(split.train)) == len(split.train):
-        print("  note: all videos are single images, so there are no other frames to look at")
+        say("  note: all videos are single images, so there are no other frames to look at")
 
 
 def _videos(annotations: Annotations) -> list[str]:

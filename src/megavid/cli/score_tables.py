@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from megavid.cli.output import say
 from megavid.core.text import printable
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def print_scores(scores: Scores) -> None:
             coco.add_row(name, _percent(value))
         _print(coco)
     for line in _notes(scores):
-        print(f"  {line}")
+        say(f"  {line}")
 
 
 def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: str) -> None:
@@ -72,7 +73,7 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
             table.add_section()
         table.add_row(_name(name), *cells, style="bold" if label is None else None)
     _print(table)
-    print(verdict)
+    say(verdict)
 
 
 def print_summary(runs: Mapping[str, Scores]) -> None:

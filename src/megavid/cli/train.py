@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from megavid.cli.method import OutsideMethods
+from megavid.cli.output import say
 from megavid.cli.source import report_problems
 from megavid.cli.threads import ThreadOptions
 
@@ -146,7 +147,7 @@ class Train:
             remove_leftovers(folder)
         if not complete:
             if ranks.first:
-                print(f"megavid: stopped at step {training.step}; --resume goes on from there")
+                say(f"megavid: stopped at step {training.step}; --resume goes on from there")
             return 130
         if ranks.first:
             self._say_what_came_out(folder, recipe)
@@ -159,21 +160,21 @@ class Train:
         from megavid.engine.training_setup import changes
 
         frames = sum(int((part.listed & has_objects(part)).sum()) for part in data.train)
-        print(f"megavid: {recipe.model}, {len(data.train[0].classes)} classes, {frames} frames to train on")
+        say(f"megavid: {recipe.model}, {len(data.train[0].classes)} classes, {frames} frames to train on")
         for part in loaded:
-            print(f"megavid: starts from {part}")
+            say(f"megavid: starts from {part}")
         if checkpoint is not None:
-            print(f"megavid: goes on from step {checkpoint.step}")
+            say(f"megavid: goes on from step {checkpoint.step}")
             for path in changes(checkpoint, recipe):
-                print(f"megavid: with another {path} than before")
+                say(f"megavid: with another {path} than before")
 
     def _say_what_came_out(self, folder: Path, recipe: Recipe) -> None:
         from megavid.engine.training_summary import summarize
 
         if self.check:
-            print("megavid: all is well: two steps and an evaluation ran to their end")
+            say("megavid: all is well: two steps and an evaluation ran to their end")
             return
         for path in sorted(folder.glob("[!.]*")):
-            print(f"  {path}")
+            say(f"  {path}")
         for line in summarize(folder, recipe):
-            print(f"megavid: {line}" if not line.startswith(" ") else line)
+            say(f"megavid: {line}" if not line.startswith(" ") else line)

@@ -121,7 +121,7 @@ class _Lines:
 
 def say(text: str) -> None:
     """Print a line on standard error, above the bar where there is one."""
-    sys.stderr.write(f"megavid: {text}\n")
+    sys.stderr.write(f"megavid: {printable(text, limit=2000)}\n")
     sys.stderr.flush()
 
 
