@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from megavid.convert.load import read_config
-from megavid.core.config import has_path, with_overrides
+from megavid.core.config import has_path, parse_overrides, with_overrides
 from megavid.core.errors import InputError
 from megavid.engine.training_setup import make_detector, read_recipe, shipped_recipes
 from megavid.methods import METHODS, detector_config
@@ -94,3 +94,10 @@ def test_mutated_recipes_end_in_a_model_or_an_error(tmp_path: Path) -> None:
 def test_what_is_no_recipe(name: str) -> None:
     with pytest.raises(InputError, match="no such recipe|expected a YAML file or one of"):
         read_recipe(name)
+
+
+@pytest.mark.parametrize("text", [".inf", "1e999", "NaN", "Infinity", "inf"])
+@pytest.mark.parametrize("path", ["optimiser.learning_rate", "optimiser.clip_norm", "optimiser.bias_factor"])
+def test_numbers_are_finite(path: str, text: str) -> None:
+    with pytest.raises(InputError, match=rf"{path}: should be a finite number"):
+        read_recipe("generated", overrides=parse_overrides({path: text}))
