@@ -68,12 +68,10 @@ class Init:
         """Run the command and return its exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
-        from megavid.core.ranges import check_seed
         from megavid.engine.hardware import find_hardware
         from megavid.engine.project import check_is_new, create_project
         from megavid.engine.train_val import Validation, check_split, describe_format, open_split
 
-        check_seed(self.seed)
         if not 0 < self.hours <= 10_000:
             raise InputError(f"--hours: expected more than 0 and at most 10000, got {self.hours:g}")
         names = split_names("--val-videos", self.val_videos) or []
