@@ -425,6 +425,13 @@ def test_xml_that_would_fill_the_memory(tmp_path: Path) -> None:
     path.write_text(f"<!DOCTYPE annotations [{entities}]><annotations>&a9;</annotations>")
     with pytest.raises(InputError, match="clip.xml: expected XML without a document type"):
         read_cvat(path, problems=Problems())
+    path.write_text("<annotations><!--" + "<" * (1 << 21) + "--></annotations>")
+    with pytest.raises(InputError, match="clip.xml: expected at most .* bytes of XML, with elements all"):
+        read_cvat(path, problems=Problems())
+    with zipfile.ZipFile(path.with_suffix(".zip"), "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("annotations.xml", "<annotations>" + "<a/>" * 610_000 + "</annotations>")
+    with pytest.raises(InputError, match="and 600000 elements beside tracks"):
+        read_cvat(path.with_suffix(".zip"), problems=Problems())
     path.write_text("<annotations>" + "<a>" * 100_000 + "</a>" * 100_000 + "</annotations>")
     with pytest.raises(InputError, match="clip.xml: expected at most 50 levels of nesting"):
         read_cvat(path, problems=Problems())

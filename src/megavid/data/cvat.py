@@ -11,7 +11,8 @@ from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
 from megavid.core.text import listed
-from megavid.data.cvat_file import Export, Shape, Task, Track, is_export, read_export
+from megavid.data.cvat_file import Export, Shape, Track, is_export, read_export
+from megavid.data.cvat_tasks import Task
 from megavid.data.cvat_tracks import box_around, check_frames, count_filled, fill_track
 from megavid.data.cvat_videos import CvatVideo, find_videos
 from megavid.data.frame_names import match_frames

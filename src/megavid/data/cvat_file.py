@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -14,10 +13,10 @@ from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 from megavid.core.errors import InputError
-from megavid.core.index_file import LARGEST_NUMBER
-from megavid.core.parsing import LARGEST_TEXT, check_regular_file
+from megavid.core.parsing import check_regular_file
 from megavid.core.problems import Kind, Problems
-from megavid.data.limits import LARGEST_COORDINATE, LARGEST_SIDE, LONGEST_VIDEO
+from megavid.data.cvat_tasks import Task, read_tasks
+from megavid.data.limits import LARGEST_COORDINATE
 
 
 class Shape(NamedTuple):
@@ -50,29 +49,6 @@ class Track:
     label: str
     task: str
     shapes: Sequence[Shape]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """A video.
-
-    Attributes:
-        number: Its id, as text.
-        name: What it is called in CVAT.
-        source: The video's or image's file as CVAT was given it.
-        width, height: Pixels; 0 where the file doesn't say.
-        first, step: Its frames are first, first + step, ...
-        size: How many there are; None where the file doesn't say.
-    """
-
-    number: str
-    name: str
-    source: str
-    width: int
-    height: int
-    first: int
-    step: int
-    size: int | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,32 +107,25 @@ def read_export(path: Path, problems: Problems) -> Export:
     Raises:
         InputError: The file is missing, broken or something else; or see `problems`.
     """
+    builder = _Builder(path, problems)
     with _opened(path) as (file, with_images):
-        builder = _Builder(path, problems)
-        parser = ElementTree.XMLParser(target=builder)
-        size = 0
         try:
-            while chunk := file.read(1 << 20):
-                size += len(chunk)
-                if size > LARGEST_TEXT:
-                    raise InputError(f"{path}: expected at most {LARGEST_TEXT} bytes of XML")
-                parser.feed(chunk)
-            root = parser.close()
+            root = _parse(file, builder, path)
         except InputError:
             raise
         except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter of encodings
             raise InputError(f"{path}: expected XML: {error}") from error
         except _ARCHIVE_ERRORS as error:
             raise InputError(f"{path}: cannot be read: {error}") from error
-    if root.tag != "annotations" or root.find("image") is not None:
-        raise InputError(f'{path}: expected the export "CVAT for video 1.1", with tracks')
+    if root.tag != "annotations":
+        raise InputError(f"{path}: {_EXPECTED_EXPORT}")
     meta = root.find("meta")
     meta = ElementTree.Element("meta") if meta is None else meta
     labels = [name for name in (label.findtext("name") for label in meta.iter("label")) if name]
     return Export(
         path=path,
         labels=list(dict.fromkeys(labels or [track.label for track in builder.tracks])),
-        tasks=_tasks(meta, path),
+        tasks=read_tasks(meta, path),
         tracks=builder.tracks,
         with_images=with_images,
     )
@@ -165,8 +134,14 @@ def read_export(path: Path, problems: Problems) -> Export:
 _XML = "annotations.xml"
 _GLANCE = 500
 """Bytes at the start of a file that name CVAT's element."""
+_CHUNK = 1 << 20
+_LARGEST = 1 << 30
+"""The most bytes of XML: six million boxes."""
+_MOST_ELEMENTS = 600_000
+"""The most elements beside tracks; a label has five or more."""
 _DEEPEST = 50
 """Levels of nesting; CVAT's files have ten."""
+_EXPECTED_EXPORT = 'expected the export "CVAT for video 1.1", with tracks'
 _EXPECTED_BOX = "expected a box with frame, xtl, ytl, xbr, ybr"
 _ARCHIVE_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
 
@@ -190,6 +165,19 @@ def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
         raise InputError(f"{path}: cannot be read: {error}") from error
 
 
+def _parse(file: IO[bytes], builder: _Builder, path: Path) -> ElementTree.Element:
+    parser = ElementTree.XMLParser(target=builder)
+    size = 0
+    while chunk := file.read(_CHUNK):
+        size, before = size + len(chunk), builder.count
+        parser.feed(chunk)
+        # The parser goes back to the beginning of whatever has no end yet, again and again.
+        if size > _LARGEST or (len(chunk) == _CHUNK and builder.count == before):
+            raise InputError(f"{path}: expected at most {_LARGEST} bytes of XML, with elements all over")
+    root: ElementTree.Element = parser.close()
+    return root
+
+
 class _Builder(ElementTree.TreeBuilder):
     """Builds the tree without what is in its tracks, which it keeps as `tracks`.
 
@@ -199,6 +187,8 @@ class _Builder(ElementTree.TreeBuilder):
     def __init__(self, path: Path, problems: Problems) -> None:
         super().__init__()
         self.tracks: list[Track] = []
+        self.count = 0  # of elements that have begun
+        self._others = 0  # beside tracks
         self._path, self._problems, self._depth = path, problems, 0
         self._track: _TrackReader | None = None
 
@@ -207,8 +197,15 @@ class _Builder(ElementTree.TreeBuilder):
 
     def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
         self._depth += 1
-        if self._depth > _DEEPEST:
-            raise InputError(f"{self._path}: expected at most {_DEEPEST} levels of nesting")
+        self.count += 1
+        self._others += self._track is None
+        if self._depth > _DEEPEST or self._others > _MOST_ELEMENTS:
+            raise InputError(
+                f"{self._path}: expected at most {_DEEPEST} levels of nesting and {_MOST_ELEMENTS} elements "
+                "beside tracks"
+            )
+        if tag == "image" and self._depth == 2:
+            raise InputError(f"{self._path}: {_EXPECTED_EXPORT}, got images")
         if tag == "track" and self._depth == 2:
             where = f"{self._path}, track {attrs.get('id', len(self.tracks))}"
             self._track = _TrackReader(where, attrs, self._problems)
@@ -296,47 +293,3 @@ def _bad(frame: int) -> Shape:
 
 def _place(shape: Shape) -> tuple[object, ...]:
     return shape.corners, shape.rotation, shape.outside
-
-
-def _tasks(meta: ElementTree.Element, path: Path) -> list[Task]:
-    """The tasks of a file: of a project some, else one."""
-    found = meta.findall("project/tasks/task") or [*meta.findall("task"), *meta.findall("job")]
-    return [_task(element, meta, path) for element in found or [meta]]
-
-
-def _task(element: ElementTree.Element, meta: ElementTree.Element, path: Path) -> Task:
-    def number(key: str, most: int) -> int | None:
-        text = (element.findtext(key) or meta.findtext(key) or "").strip()
-        try:
-            value = int(text) if text else None
-        except ValueError as error:
-            raise InputError(f"{path}: expected whole numbers in meta: {key}: {error}") from error
-        if value is not None and not 0 <= value <= most:
-            raise InputError(f"{path}: {key}: expected a number from 0 to {most}, got {text}")
-        return value
-
-    first, stop = number("start_frame", LARGEST_NUMBER // 2) or 0, number("stop_frame", LARGEST_NUMBER)
-    filter_ = (element.findtext("frame_filter") or "").strip()
-    match = re.fullmatch(r"step\s*=\s*([1-9][0-9]{0,5})", filter_)
-    if filter_ and not match:
-        raise InputError(f"{path}: frame_filter: expected step=NUMBER, got {filter_!r}")
-    step = int(match[1]) if match else 1
-    size = number("size", LONGEST_VIDEO) or None
-    if stop:
-        span = (stop - first) // step + 1
-        if (size or span) != span or not 0 < span <= LONGEST_VIDEO:
-            raise InputError(
-                f"{path}: expected start_frame, stop_frame, frame_filter and size that agree, got {first}, "
-                f"{stop}, {filter_ or 'none'} and {size or 'none'}"
-            )
-        size = span
-    return Task(
-        number=(element.findtext("id") or "").strip(),
-        name=(element.findtext("name") or "").strip(),
-        source=(element.findtext("source") or "").strip(),
-        width=number("original_size/width", LARGEST_SIDE) or 0,
-        height=number("original_size/height", LARGEST_SIDE) or 0,
-        first=first,
-        step=step,
-        size=size,
-    )

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from megavid.core.errors import InputError
-from megavid.data.cvat_file import Export, Task
+from megavid.data.cvat_file import Export
+from megavid.data.cvat_tasks import Task
 from megavid.data.media import Media, base_name, describe_missing, find_media, find_only_video
 
 
