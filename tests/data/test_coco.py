@@ -367,7 +367,13 @@ def test_images_that_roboflow_took_from_a_video(tmp_path: Path) -> None:
     assert table.videos == ("a/clip", "IMG_7_jpg.rf.0123456789abcdef")
     assert table.number.tolist() == [9, 10, 0]
     assert table.image_ids.tolist() == [1, 0, 2]
-    assert problems.notes[0].startswith("video 'a/clip': frames 9 to 10 (2) in clip_mp4-9_jpg.rf.bb")
+    assert problems.notes[1].startswith("video 'a/clip': frames 9 to 10 (2) in clip_mp4-9_jpg.rf.bb")
+
+
+def test_where_images_were_looked_for(tmp_path: Path) -> None:
+    problems = Problems()
+    read_coco(write(tmp_path / "x.json"), problems=problems)
+    assert problems.notes[0].startswith(f"{tmp_path / 'x.json'}: no a/9.jpg in its folder, images and")
 
 
 def test_augmented_images_of_roboflow_are_taken_singly(tmp_path: Path) -> None:
@@ -375,4 +381,4 @@ def test_augmented_images_of_roboflow_are_taken_singly(tmp_path: Path) -> None:
     problems = Problems()
     table = read_coco(plain(tmp_path / "x.json", *names), problems=problems)
     assert len(table.videos) == 2
-    assert "taken singly: clip: expected one image of number 9" in problems.notes[0]
+    assert "taken singly: clip: expected one image of number 9" in problems.notes[1]

@@ -13,13 +13,13 @@ from megavid.core.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
 from megavid.data.yolo import read_yolo
-from megavid.data.yolo_export import write_yolo
+from megavid.data.yolo_export import Written, write_yolo
 from megavid.video.images import read_image
 from tests.cli.helpers import write_video
 
 
 def images(root: Path, *, video: str = "v", size: tuple[int, int] = (64, 48)) -> Annotations:
-    """Frames 3 and 4 of a video; the first has a box that is partly outside, and one that is all outside."""
+    """Frames 3 and 4 of a video; the first has a box partly outside, one all outside, and a crowd."""
     builder = AnnotationBuilder(("Käfer", "no: yaml"), root=root)
     builder.video(video)
     for number in (3, 4):
@@ -30,6 +30,7 @@ def images(root: Path, *, video: str = "v", size: tuple[int, int] = (64, 48)) ->
         if number == 3:
             builder.box(-8, 12, 32, 36, label=1, track=12)
             builder.box(70, 0, 80, 10, label=1, track=13)
+            builder.box(0, 0, 60, 40, label=1, crowd=True)
     builder.box(16, 12, 17, 13, label=0)
     return builder.build()
 
@@ -38,7 +39,8 @@ def images(root: Path, *, video: str = "v", size: tuple[int, int] = (64, 48)) ->
 def test_what_is_written_is_read(tmp_path: Path, tracks: bool) -> None:
     table = images(tmp_path, video="set/v")
     out = tmp_path / "out"
-    write_yolo(table, out, tracks=tracks, problems=Problems())
+    written = write_yolo(table, out, tracks=tracks, problems=Problems())
+    assert written == Written(frames=2, boxes=2, difficult=1, outside=1)
     content = yaml.safe_load((out / "data.yaml").read_text())
     assert content == {
         "path": str(out),

@@ -188,7 +188,11 @@ class Stats:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """Write a data set's annotations in another format; images stay where they are."""
+    """Write a data set in another format.
+
+    cocovid: a .json file; images and videos stay where they are. yolo: a new folder with images, labels and
+    data.yaml, in which images are links to the originals and frames of video files are JPEG files.
+    """
 
     path: SourcePath
     """The annotations, in any format that `megavid data index` reads."""
@@ -217,19 +221,25 @@ class Export:
         annotations = open_annotations(self.options.source(self.path), problems=problems)
         if self.to == "yolo":
             with progress("export") as meter:
-                write_yolo(
+                written = write_yolo(
                     annotations,
                     self.output,
                     tracks=self.tracks,
                     problems=problems,
                     progress=meter.update,
                 )
+            frames, boxes = written.frames, written.boxes
+            left_out = {"difficult or crowds": written.difficult, "outside their frames": written.outside}
         elif self.tracks:
             raise InputError("tracks: CocoVID always has them")
         else:
             write_cocovid(fill_sizes(annotations), self.output)
+            frames, boxes, left_out = len(annotations), len(annotations.boxes), {}
         report_problems(problems)
-        say(f"{self.output}: {len(annotations)} frames, {len(annotations.boxes)} boxes")
+        say(f"{self.output}: {frames} frames, {boxes} boxes")
+        for reason, count in left_out.items():
+            if count:
+                say(f"  without {count} boxes that are {reason}")
         return 0
 
 

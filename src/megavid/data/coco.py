@@ -95,7 +95,8 @@ class _Reader:
         objects = self._read_objects(images)
         if root is None:
             sources, files = (video.file for video in videos.values()), (i.file for i in images.values())
-            root = _media_folder(self._path, [next(filter(None, names), None) for names in (sources, files)])
+            first = [name for names in (sources, files) if (name := next(filter(None, names), None))]
+            root = _media_folder(self._path, first, self._problems)
         builder = AnnotationBuilder(self._classes, root=root, category_ids=self._category_ids)
         grouped = _grouped(videos, images) if self._has_videos else _singly(images, self._problems)
         for video, frames in grouped:
@@ -180,11 +181,15 @@ class _Reader:
         self._problems.add(bad.kind, f"{self._path}, {what} {shown_id(number)}", str(bad))
 
 
-def _media_folder(path: Path, files: Sequence[str | None]) -> Path:
+def _media_folder(path: Path, files: Sequence[str], problems: Problems) -> Path:
     """The folder, near the JSON, that has one of these."""
     folder = path.absolute().parent
     candidates = (folder, folder / "images", folder / "data", folder.parent, folder.parent / "images")
-    return next((c for c in candidates if any(file and is_file(c / file) for file in files)), folder)
+    found = next((c for c in candidates if any(is_file(c / file) for file in files)), None)
+    if found is None and files:
+        places = "images and data in it, the one above and images there"
+        problems.note(path, f"no {files[0]} in its folder, {places}; --images says where images are")
+    return found or folder
 
 
 def _grouped(

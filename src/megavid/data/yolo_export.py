@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,22 @@ _HEAD = """\
 """
 
 
+@dataclass(frozen=True)
+class Written:
+    """What an export holds.
+
+    Attributes:
+        frames, boxes: Their numbers.
+        difficult: Boxes that were left out because they are difficult, crowds among them.
+        outside: Boxes that were left out because they are outside their frames.
+    """
+
+    frames: int = 0
+    boxes: int = 0
+    difficult: int = 0
+    outside: int = 0
+
+
 def write_yolo(
     annotations: Annotations,
     folder: Path,
@@ -37,11 +54,12 @@ def write_yolo(
     tracks: bool = False,
     problems: Problems,
     progress: Callable[[int, int], None] = lambda done, total: None,
-) -> None:
+) -> Written:
     """Write `images/VIDEO/NUMBER.*`, `labels/VIDEO/NUMBER.txt` and `data.yaml`.
 
     Images become symbolic links to the originals; frames of video files become JPEG files of quality 95.
-    Boxes are clipped to their frame, since other programs refuse what is outside.
+    Boxes are clipped to their frame, since other programs refuse what is outside. Difficult objects and
+    crowds are left out: the format has no mark for them.
 
     Args:
         annotations: The data set.
@@ -55,21 +73,23 @@ def write_yolo(
             see `problems`.
     """
     a = annotations
-    labels = _label_lines(a, tracks=tracks)
+    kept = a.select_boxes(~a.difficult)
+    boxes = frames = outside = 0
     with atomic_folder(folder) as aside:
         for video in np.unique(a.video).tolist():
             images, texts = (_video_folder(aside, kind, a.videos[video]) for kind in ("images", "labels"))
-            span = a.frames_of(video)
-            written = _write_images(a, video, images, problems)
-            for done, (row, (width, height)) in enumerate(written, span.start + 1):
-                text = "".join(f"{line}\n" for line in labels(row, width, height))
+            for row, size in _write_images(a, video, images, problems):
+                lines = _lines(kept, row, size, tracks=tracks)
                 with (texts / f"{a.number[row]:06d}.txt").open("x", encoding="utf-8") as file:
-                    file.write(text)
-                progress(done, len(a))
+                    file.writelines(f"{line}\n" for line in lines)
+                frames, boxes = frames + 1, boxes + len(lines)
+                outside += int(kept.offsets[row + 1] - kept.offsets[row]) - len(lines)
+                progress(row + 1, len(a))
         places = {"path": str(folder.absolute()), "train": "images", "val": "images"}
         content = {**places, "names": dict(enumerate(a.classes))}
         text = yaml.safe_dump(content, allow_unicode=True, sort_keys=False)
         (aside / "data.yaml").write_text(_HEAD + text, encoding="utf-8")
+    return Written(frames, boxes, difficult=int(a.difficult.sum()), outside=outside)
 
 
 def _video_folder(folder: Path, kind: str, name: str) -> Path:
@@ -109,7 +129,11 @@ def _extract(
                 message = f"the video has {len(file)} frames"
                 problems.add(Kind.NO_FRAME, a.describe(row), message)
                 continue
-            image = file[number]
+            try:
+                image = file[number]
+            except InputError as error:
+                problems.add(Kind.BAD_IMAGE, a.describe(row), str(error))
+                continue
             _save(image, folder / f"{number:06d}.jpg")
             yield row, (image.shape[1], image.shape[0])
 
@@ -136,22 +160,23 @@ def _link(
         except InputError as error:
             problems.add(Kind.BAD_IMAGE, path, str(error).removeprefix(f"{path}: "))
             continue
-        (folder / f"{a.number[row]:06d}{path.suffix.lower()}").symlink_to(path)
+        link = folder / f"{a.number[row]:06d}{path.suffix.lower()}"
+        try:
+            link.symlink_to(path)
+        except OSError as error:  # some file systems have no links
+            raise InputError(f"{link}: cannot be made as a link: {error.strerror}") from error
         yield row, size
 
 
-def _label_lines(a: Annotations, *, tracks: bool) -> Callable[[int, int, int], Iterator[str]]:
-    """What gives the lines of a frame, by its row, width and height."""
-    boxes = a.boxes.astype(np.float64)
-
-    def lines(row: int, width: int, height: int) -> Iterator[str]:
-        span = slice(int(a.offsets[row]), int(a.offsets[row + 1]))
-        scaled = (boxes[span] / (width, height, width, height)).clip(0, 1)
-        for box, label, track in zip(scaled, a.labels[span].tolist(), a.tracks[span].tolist(), strict=True):
-            if (box[2:] > box[:2]).all():
-                number = f" {track}" if tracks and track != NO_TRACK else ""
-                yield f"{label} {_center_and_sides(box)}{number}"
-
+def _lines(a: Annotations, row: int, size: tuple[int, int], *, tracks: bool) -> list[str]:
+    """A line for each box of a frame that is not outside."""
+    span = slice(int(a.offsets[row]), int(a.offsets[row + 1]))
+    scaled = (a.boxes[span].astype(np.float64) / (*size, *size)).clip(0, 1)
+    lines = []
+    for box, label, track in zip(scaled, a.labels[span].tolist(), a.tracks[span].tolist(), strict=True):
+        if (box[2:] > box[:2]).all():
+            number = f" {track}" if tracks and track != NO_TRACK else ""
+            lines.append(f"{label} {_center_and_sides(box)}{number}")
     return lines
 
 
