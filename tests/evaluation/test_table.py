@@ -177,6 +177,15 @@ def test_what_are_no_predictions(tmp_path: Path) -> None:
         load_predictions(tmp_path / "null.parquet", problems=Problems())
 
 
+def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+    path = write(tmp_path / "p.parquet", "name", result(0, (1, 0.9, 0, 0, 5, 5)))
+    content = path.read_bytes()
+    assert content.count(b"name") > 1
+    path.write_bytes(content.replace(b"name", b"n\xffme", 1))  # in the column of videos
+    with pytest.raises(InputError, match=r"p.parquet: cannot be read as predictions"):
+        load_predictions(path, problems=Problems())
+
+
 @pytest.mark.parametrize(
     ("about", "message"),
     [

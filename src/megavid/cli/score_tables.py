@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from megavid.cli.output import say
+from megavid.cli.output import cell, say
 from megavid.core.text import printable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def print_scores(scores: Scores) -> None:
     overall = scores.results["all"]
     for i, name in enumerate(scores.classes):
         values = [_percent(result.ap[i]) for result in scores.results.values()]
-        table.add_row(_name(name), *values, str(overall.curves[i].objects), str(overall.curves[i].found))
+        table.add_row(cell(name), *values, str(overall.curves[i].objects), str(overall.curves[i].found))
     table.add_section()
     means = [_percent(result.mean) for result in scores.results.values()]
     table.add_row("mean", *means, str(scores.objects), str(len(scores.found)), style="bold")
@@ -71,7 +71,7 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
                 cells.append(_interval(difference(one, two, motion, label).interval, sign="+"))
         if label is None:
             table.add_section()
-        table.add_row(_name(name), *cells, style="bold" if label is None else None)
+        table.add_row(cell(name), *cells, style="bold" if label is None else None)
     _print(table)
     say(verdict)
 
@@ -84,7 +84,7 @@ def print_summary(runs: Mapping[str, Scores]) -> None:
     for motion in next(iter(runs.values())).results:
         table.add_column(COLUMNS[motion], justify="right")
     for name, scores in runs.items():
-        table.add_row(_name(name), *(_percent(result.mean) for result in scores.results.values()))
+        table.add_row(cell(name), *(_percent(result.mean) for result in scores.results.values()))
     _print(table)
 
 
@@ -121,11 +121,6 @@ def _print(table: Table) -> None:
     wide = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
-
-
-def _name(name: str) -> Text:
-    """A name from data: no markup, no escape codes."""
-    return Text(printable(name))
 
 
 def _percent(value: float, sign: str = "") -> str:

@@ -237,7 +237,7 @@ def reading(path: Path) -> Iterator[None]:
         yield
     except KeyError as error:
         raise InputError(f"{path}: expected predictions that megavid wrote; {error} is missing") from error
-    except (OSError, pa.ArrowException) as error:
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
         raise InputError(f"{path}: cannot be read as predictions: {error}") from error
 
 
