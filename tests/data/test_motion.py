@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from megavid.core.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.data.motion import motion_iou, read_motion_cells, read_motion_mat
 from tests.conftest import SHARED, require_shared
+from tests.mutations import ends_well, mutated_bytes, mutators
 
 Place = tuple[int, int, float]
 
@@ -75,13 +78,13 @@ def test_a_long_track_is_the_slow_sum() -> None:
     assert motion_iou(table) == pytest.approx(expected, abs=1e-6)
 
 
-def write_mat(path: Path, frames: list[list[float]]) -> Path:
+def write_mat(path: Path, frames: list[list[float]], *, compressed: bool = False) -> Path:
     cells = np.empty((len(frames), 1), object)
     for i, values in enumerate(frames):
         cells[i, 0] = np.empty((len(values), 1) if values else (1, 0), object)
         for j, value in enumerate(values):
             cells[i, 0][j, 0] = np.array([[value]])
-    scipy.io.savemat(path, {"motion_iou": cells})
+    scipy.io.savemat(path, {"other": np.eye(2), "motion_iou": cells}, do_compression=compressed)
     return path
 
 
@@ -94,10 +97,66 @@ def test_an_official_file(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="has 0 objects in frame 2, but v1, frame 3 has 1"):
         read_motion_mat(write_mat(path, [[0.5, 0.25], []]), table)
     scipy.io.savemat(path, {"x": 1})
-    with pytest.raises(InputError, match=r"motion.mat: expected a MATLAB file with motion_iou"):
+    with pytest.raises(InputError, match=r"motion.mat: expected a MATLAB file with motion_iou.*without"):
         read_motion_mat(path, table)
-    with pytest.raises(InputError, match=r"none.mat: cannot be read"):
+    with pytest.raises(InputError, match=r"none.mat: no such file"):
         read_motion_mat(tmp_path / "none.mat", table)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("kind", [np.float64, np.float32, np.uint8, np.int16])
+def test_numbers_of_any_type_in_a_cell(tmp_path: Path, compressed: bool, kind: type) -> None:
+    cells = np.empty((4, 1), object)
+    cells[:, 0] = [kind(1), np.array([[0, 1, 1]], kind), np.empty((0, 0)), np.array([[0]], kind)]
+    scipy.io.savemat(tmp_path / "motion.mat", {"motion_iou": cells}, do_compression=compressed)
+    read = read_motion_cells(tmp_path / "motion.mat")
+    assert [values.tolist() for values in read] == [[1], [0, 1, 1], [], [0]]
+
+
+def test_files_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "motion.mat"
+    content = write_mat(path, [[0.5]]).read_bytes()
+    objects = np.empty((1, 1), object)
+    objects[0, 0] = "text"
+    two = np.empty((1, 1), object)
+    two[0, 0] = np.empty((1, 1), object)
+    two[0, 0][0, 0] = np.array([[0.5, 0.5]])
+    for value, message in (
+        (np.eye(3), "it is no cells, but a matrix of class 6"),
+        (objects, "holds something else than numbers .class 4"),
+        (two, "a cell in a cell holds 2 numbers"),
+        (write_mat(path, [[0.5], [1.5]]).read_bytes(), "expected motion IoUs from 0 to 1, got 1.5"),
+        (write_mat(path, [[0.5], [np.nan]]).read_bytes(), "expected motion IoUs from 0 to 1, got nan"),
+        (b"<!DOCTYPE html>", "got a web page"),
+        (b"", "got an empty file"),
+        (b"\x89HDF\r\n\x1a\n", "got an HDF5 file"),
+        (content[:126] + b"MI" + content[128:], "got one of a machine with another order of bytes"),
+        (content[:-8], "it is broken"),
+        (_packed(bytes(1 << 27)), "does not unpack to its end"),
+        (_packed(struct.pack("<2I", 14, 1 << 31)), "an element ends outside"),
+        (_packed(struct.pack("<14I", 14, 48, 6, 8, 1, 0, 5, 8, 2**31 - 1, 2**31 - 1, 1, 0, 0, 0)), "without"),
+    ):
+        if isinstance(value, bytes):
+            path.write_bytes(value)
+        else:
+            scipy.io.savemat(path, {"motion_iou": value})
+        with pytest.raises(InputError, match=f"motion.mat: .*{message}"):
+            read_motion_cells(path)
+
+
+def _packed(content: bytes) -> bytes:
+    packed = zlib.compress(content)
+    return b"MATLAB 5.0".ljust(126) + b"IM" + struct.pack("<2I", 15, len(packed)) + packed
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_mutations_of_a_file_are_read_or_refused(tmp_path: Path, compressed: bool) -> None:
+    path = write_mat(tmp_path / "motion.mat", [[0.5, 0.25], [], [0.75]], compressed=compressed)
+    content, read = path.read_bytes(), 0
+    for random in mutators(400):
+        path.write_bytes(mutated_bytes(content, random))
+        read += ends_well(lambda: read_motion_cells(path))
+    assert 0 < read < 300
 
 
 def test_the_real_official_file_counts_the_other_frames_that_have_the_object() -> None:

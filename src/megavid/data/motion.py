@@ -10,15 +10,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 from numpy.typing import NDArray
 
 from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.errors import InputError
 from megavid.core.iou import paired_iou
+from megavid.data.matlab import read_cells
 
 WINDOW = 10
 """Frames to either side."""
+
+_LARGEST_IOU = 1 + 1e-6
+"""Sums of rounded numbers may be a little more than 1."""
 
 
 def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
@@ -89,10 +92,9 @@ def read_motion_cells(path: Path) -> list[NDArray[np.float64]]:
     Raises:
         InputError: The file is missing or something else.
     """
-    try:
-        cells = scipy.io.loadmat(path)["motion_iou"].ravel()
-        return [np.array([float(value.item()) for value in cell.ravel()]) for cell in cells]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except Exception as error:  # the reader raises whatever it runs into
-        raise InputError(f"{path}: expected a MATLAB file with motion_iou, a cell for each frame") from error
+    cells = read_cells(path, "motion_iou")
+    values = np.array([value for cell in cells for value in cell])
+    wrong = np.flatnonzero(~((values >= 0) & (values <= _LARGEST_IOU)))
+    if len(wrong):
+        raise InputError(f"{path}: expected motion IoUs from 0 to 1, got {values[wrong[0]]}")
+    return np.split(values, np.cumsum([len(cell) for cell in cells])[:-1])
