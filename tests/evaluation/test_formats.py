@@ -6,6 +6,7 @@ import json
 import os
 import pickletools
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from megavid.evaluation import coco_results, official
 from megavid.evaluation.formats import open_predictions, write_predictions
 from megavid.evaluation.table import Predictions
 from tests.evaluation.test_table import assert_same_rows
+from tests.mutations import ends_well, mutated_bytes, mutators
 
 SUFFIXES = (".parquet", ".pth", ".txt", ".json")
 
@@ -158,6 +160,40 @@ def test_background_is_no_class(tmp_path: Path, data: Annotations) -> None:
     problems = Problems(skip=True)
     assert len(open_predictions(tmp_path / "p.pth", data, problems=problems)) == 0
     assert [p.where.rsplit(", ")[-1] for p in problems.found] == ["frame 1"]
+
+
+def test_threads_read_and_write_at_the_same_time(tmp_path: Path, data: Annotations) -> None:
+    save_original(tmp_path / "p.pth", *[box_list((200, 100), [1.0, 2, 3, 4])] * 3)
+
+    def both(number: int) -> list[int]:
+        write_predictions(make(), data, tmp_path / f"{number}.pth", problems=Problems())
+        paths = [tmp_path / "p.pth", tmp_path / f"{number}.pth"]
+        return [len(open_predictions(path, data, problems=Problems()).boxes) for path in paths]
+
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(both, range(24))) == [[3, len(make().boxes)]] * 24
+    assert "mega_core" not in sys.modules
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_mutations_of_the_originals_file_are_read_or_refused(
+    tmp_path: Path, data: Annotations, zipped: bool
+) -> None:
+    path = tmp_path / "p.pth"
+    save_original(path, *[box_list((200, 100), [1.0, 2, 3, 4])] * 3, zipped=zipped)
+    content, read = path.read_bytes(), 0
+    for random in mutators(200):
+        path.write_bytes(mutated_bytes(content, random))
+        read += ends_well(lambda: open_predictions(path, data, problems=Problems()))
+    assert 0 < read < 100
+
+
+def test_labels_beyond_32_bits_are_no_classes(tmp_path: Path, data: Annotations) -> None:
+    frames = [box_list((200, 100), [1.0, 2, 3, 4]) for _ in range(3)]
+    frames[1]["extra_fields"]["labels"] += 2**32
+    save_original(tmp_path / "p.pth", *frames)
+    with pytest.raises(InputError, match=r"p.pth, frame 1: .* got labels that are no numbers of classes"):
+        open_predictions(tmp_path / "p.pth", data, problems=Problems())
 
 
 def test_frames_of_unknown_size(tmp_path: Path, data: Annotations) -> None:

@@ -23,6 +23,7 @@ from megavid.detection.clip import Clip, Losses
 from megavid.detection.inference import Inference
 from megavid.detection.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
 from megavid.detection.pooling import pool_cells, pool_rois
+from megavid.detection.prepared import Preparable
 from megavid.detection.preprocess import InputConfig, network_input
 from megavid.detection.roi_head import HeadConfig, Prediction, Predictor
 from megavid.detection.rpn import RPN, RPNConfig
@@ -69,6 +70,10 @@ class DetectorConfig(Config, Generic[MethodConfigT]):
     head: HeadConfig
     method: MethodConfigT
 
+    def __reduce__(self) -> Any:
+        # Pickle finds a class by its name, which that of a type parameter's value has not.
+        return _config_of, (type(self.method), self.model_dump(mode="json"))
+
     @field_validator("classes")
     @classmethod
     def _names_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
@@ -76,6 +81,12 @@ class DetectorConfig(Config, Generic[MethodConfigT]):
         if twice:
             raise ValueError(f"should name each class once, but has {', '.join(twice)} more than once")
         return classes
+
+
+def _config_of(method: type[MethodConfig], values: dict[str, Any]) -> DetectorConfig[Any]:
+    model: Any = DetectorConfig[method]  # type: ignore[valid-type]
+    config: DetectorConfig[Any] = model.model_validate(values)
+    return config
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +141,7 @@ class Window(Generic[FeaturesT]):
     global_frames: Sequence[FeaturesT]
 
 
-class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
+class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
     """A network that detects the objects of a key frame with the help of other frames.
 
     It holds weights and nothing else: what is remembered of a video is a value that goes through
@@ -143,7 +154,6 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
     Attributes:
         fcs: The layers from a pooled RoI to its features D; the first takes what is pooled.
         inference: How it computes at inference (`prepare.prepare`).
-        is_prepared: Whether it was made ready for inference and for nothing else.
         sums_cells: Whether RoIs are pooled and maps warped as weighted sums of cells.
     """
 
@@ -159,7 +169,6 @@ class VideoDetector(nn.Module, ABC, Generic[FeaturesT, MemoryT]):
         self.rpn = RPN(config.rpn, channels=self.backbone.c4_channels, stride=self.backbone.stride)
         self.predictor = Predictor(features=config.method.hidden, classes=len(config.classes))
         self.inference = Inference.plain()
-        self.is_prepared = False
         self.sums_cells = False
 
     @property

@@ -1,0 +1,75 @@
+"""A network that can be prepared for inference, and what it refuses from then on."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import cache, partial
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from megavid.core.errors import InputError
+
+
+class Preparable(nn.Module):
+    """A network that can be copied, pickled, saved, moved and converted until it is prepared for inference.
+
+    Weights that are folded, packed and arranged for one device are no longer those of the network, and some
+    cannot be copied at all: what would fail inside PyTorch, or give another network without a word, is an
+    `InputError` that says what to do.
+
+    A process that is forked computes on one thread (`use_one_thread_when_forked`).
+
+    Attributes:
+        is_prepared: Whether it was made ready for inference and for nothing else.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_prepared = False
+        nn.Module.register_state_dict_pre_hook(self, _check_saved)
+        nn.Module.register_load_state_dict_pre_hook(self, _check_loaded)
+        use_one_thread_when_forked()
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
+        if self.is_prepared:  # pickle, torch.save and copy.deepcopy come here
+            _refuse("copied, pickled or saved")
+        return super().__reduce_ex__(protocol)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
+        """What `to`, `half`, `cuda` and their like do."""
+        if not self.is_prepared:
+            return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        tensors = [*self.parameters(), *self.buffers()]
+        if any(fn(tensor) is not tensor for tensor in tensors if tensor.layout == torch.strided):
+            _refuse("moved or converted")
+        return self
+
+
+@cache
+def use_one_thread_when_forked() -> None:
+    """Have processes that are forked from this one compute on one thread.
+
+    The threads that PyTorch computes on do not go with a fork, and the first operation that waits for them
+    would wait for ever.
+    """
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))
+
+
+def _check_saved(module: Preparable, *_: object) -> None:
+    if module.is_prepared:
+        _refuse("saved")
+
+
+def _check_loaded(module: Preparable, *_: object) -> None:
+    if module.is_prepared:
+        _refuse("given other weights")
+
+
+def _refuse(done: str) -> NoReturn:
+    raise InputError(
+        f"detector: expected one loaded with inference=None to be {done}, got one prepared for inference"
+    )
