@@ -31,6 +31,7 @@ from megavid.cli.data import Data
 from megavid.cli.output import say
 from megavid.convert.weights import write_weights
 from tests.conftest import build_tiny
+from tests.engine.training import recipe_values, write_recipe
 
 INTEGERS = (
     "-1",
@@ -106,7 +107,7 @@ LINES = {
     "stats": "data stats data.json",
     "export": "data export data.json --to cocovid -o out.json",
     "synthesize": "data synthesize out --videos 1 --frames 1 --workers 1",
-    "train": "train nowhere -o out --device cpu",
+    "train": "train recipe.yaml -o out --check --device cpu --threads 1",
     "evaluate": "evaluate --data data.json --weights weights.safetensors -o out --device cpu --threads 1",
     "score": "score predictions.parquet --data data.json",
     "postprocess": "postprocess predictions.parquet -o out.parquet --seq-nms",
@@ -151,13 +152,13 @@ def values(kind: Any) -> tuple[str, ...]:
     return TEXTS
 
 
-def bad_lines(count: int, *, seed: int) -> Iterator[list[str]]:
-    """Lines in which one to three options have odd values; the same for a seed."""
+def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> Iterator[list[str]]:
+    """Lines of some commands in which one to three options have odd values; the same for a seed."""
     rng = random.Random(seed)
     random.seed(seed)
     known = {name: list(options(command)) for name, command in commands().items()}
     for _ in range(count):
-        name = rng.choice(list(LINES))
+        name = rng.choice(names)
         line = LINES[name].split()
         for option, kind, positional in rng.sample(
             known[name], min(rng.choice((1, 1, 2, 3)), len(known[name]))
@@ -207,6 +208,7 @@ def make_place(folder: Path) -> None:
         "categories": [{"id": i + 1, "name": name} for i, name in enumerate(names)],
     }
     (folder / "data.json").write_text(json.dumps(data))
+    write_recipe(folder / "recipe.yaml", recipe_values(Path("data.json"), "single_frame"))
     for line in (
         "data index data.json -o .",
         "detect frames --weights weights.safetensors -o made --score-threshold 0 --device cpu --threads 1",

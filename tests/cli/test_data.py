@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import PIL.Image
@@ -255,3 +259,26 @@ def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "expected an empty folder or none" in capsys.readouterr().err
     assert main(["data", "synthesize", str(tmp_path / "none"), "--videos", "0"]) == 2
     assert "videos: expected at least 1, got 0" in capsys.readouterr().err
+
+
+def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    # Sets have another order in each process.
+    lines = [
+        ["data", "synthesize", "set", "--videos", "2", "--frames", "2", "--workers", "1"],
+        ["data", "index", "set", "-o", "index", "--workers", "1"],
+        ["data", "export", "index/vid_train.parquet", "--to", "cocovid", "-o", "a.json"],
+    ]
+    code = f"from megavid.cli import main\nfor line in {lines}: assert main(line) == 0"
+    found = []
+    for seed in ("1", "2"):
+        place = tmp_path / "place"
+        place.mkdir()
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        script = "import sys\nif __name__ == '__main__':\n    " + code.replace("\n", "\n    ")
+        (tmp_path / "script.py").write_text(script)
+        subprocess.run([sys.executable, str(tmp_path / "script.py")], cwd=place, env=environment, check=True)
+        files = sorted(path for path in place.rglob("*") if path.is_file())
+        found.append({path.relative_to(place): path.read_bytes() for path in files})
+        shutil.rmtree(place)
+    assert found[0] == found[1]
+    assert len(found[0]) == 12  # 4 images, 4 annotations, classes, contact sheet, index, a.json
