@@ -61,3 +61,12 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
         for read in (probe_video, open_input):
             with pytest.raises(InputError, match=name):
                 read(tmp_path / name)
+
+
+def test_a_codec_that_ffmpeg_does_not_know(tmp_path: Path) -> None:
+    path = tmp_path / "v.mkv"
+    make_video(path, 5)
+    path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+    for read in (probe_video, open_input):
+        with pytest.raises(InputError, match=r"v\.mkv: expected a video in a codec that FFmpeg can decode"):
+            read(path)

@@ -105,10 +105,12 @@ def video_stream(container: InputContainer, *, name: str) -> VideoStream:
     """The first stream of moving pictures: not an album cover, not the picture FFmpeg paints of a text.
 
     Raises:
-        InputError: There is none, or its frames have more than `MAX_PIXELS`.
+        InputError: There is none, FFmpeg has no decoder for it, or its frames have more than `MAX_PIXELS`.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and container.format.name != "tty":
+            if stream.codec_context is None:
+                raise InputError(f"{name}: expected a video in a codec that FFmpeg can decode")
             _limit(stream, name=name)
             return stream
     raise InputError(f"{name}: expected a video, found no video stream in it")

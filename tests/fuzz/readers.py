@@ -1,0 +1,226 @@
+"""Every reader, and small valid inputs for it."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import PIL.Image
+import scipy.io
+import torch
+import yaml
+
+from megavid.convert.backbone import read_backbone
+from megavid.convert.load import load_detector
+from megavid.convert.weights import write_weights
+from megavid.core.annotations import Annotations
+from megavid.core.config import read_yaml, validate
+from megavid.core.errors import InputError
+from megavid.core.problems import Problems
+from megavid.data.check import check_annotations
+from megavid.data.coco_export import write_cocovid
+from megavid.data.motion import motion_iou, read_motion_mat
+from megavid.data.open import Source, open_annotations
+from megavid.data.stats import compute_stats
+from megavid.data.yolo_export import write_yolo
+from megavid.engine.recipe import Recipe
+from megavid.evaluation.formats import open_predictions, write_predictions
+from megavid.evaluation.locate import locate
+from megavid.video.reader import open_input
+from tests.conftest import build_tiny
+from tests.data.cvat_export import write_cvat_export
+from tests.data.ilsvrc_set import write_ilsvrc
+from tests.evaluation.generated import noisy_predictions, write_data_set
+from tests.fuzz.worker import Target
+from tests.mutations import mutated_bytes, mutated_json
+from tests.video.videos import make_video, picture
+
+FRAMES = 12
+"""Frames of a damaged video that are looked at."""
+
+
+def _change_one(folder: Path, pattern: str, random: Random) -> Path:
+    """Mutate one of the files of a pattern: the bytes, or one time in two the values of JSON."""
+    path = random.choice(sorted(p for p in folder.glob(pattern) if p.is_file()))
+    content = path.read_bytes()
+    is_json = path.suffix == ".json" and random.random() < 0.5
+    path.write_bytes(mutated_json(json.loads(content), random) if is_json else mutated_bytes(content, random))
+    return path
+
+
+def _read_annotations(folder: Path, random: Random, *, format_name: str, path: str, pattern: str) -> None:
+    """Open annotations and do what `data check`, `stats` and `index` do with them."""
+    _change_one(folder, pattern, random)
+    problems = Problems(skip=random.random() < 0.7)
+    source = Source(path=folder / path, format=random.choice((None, format_name)))
+    table = open_annotations(source, problems=problems)
+    list(check_annotations(table))
+    compute_stats(table)
+    motion_iou(table)
+    table.save(folder / "again.parquet")
+    again = open_annotations(Source(path=folder / "again.parquet"), problems=Problems())
+    assert np.array_equal(again.boxes, table.boxes)
+    assert np.array_equal(again.number, table.number)
+    assert all(map(_is_text, table.videos)), "a name that is no text"
+
+
+def _is_text(name: str) -> bool:
+    return name.encode("utf-8", "ignore").decode() == name
+
+
+def _annotations(
+    name: str, make: Callable[[Path], object], *, path: str = "set", pattern: str = "set/**/*"
+) -> Target:
+    run = partial(_read_annotations, format_name=name, path=path, pattern=pattern)
+    return Target(name, lambda folder: _ignore(make(folder)), run)
+
+
+def _ignore(value: object) -> None:
+    """Take a value and do nothing with it."""
+
+
+def _data_set(folder: Path) -> Annotations:
+    return write_data_set(folder / "set", videos=2, frames=3, height=48, width=64)
+
+
+def _coco(folder: Path) -> None:
+    write_cocovid(_data_set(folder), folder / "set" / "a.json")
+
+
+def _yolo(folder: Path) -> None:
+    data = write_data_set(folder / "source", videos=2, frames=3, height=48, width=64)
+    write_yolo(data, folder / "set", tracks=True, problems=Problems())
+    about = folder / "set" / "data.yaml"
+    about.write_text(about.read_text().replace(str(folder.absolute() / "set"), "."))  # it is copied
+
+
+def _index(folder: Path) -> None:
+    _data_set(folder).save(folder / "set" / "a.parquet")
+
+
+def _mot(folder: Path) -> None:
+    sequence = folder / "set"
+    (sequence / "gt").mkdir(parents=True)
+    (sequence / "img1").mkdir()
+    (sequence / "gt" / "gt.txt").write_text(
+        "".join(f"{f},{t},{10 * t},12,20,16,1,{t},1.0\n" for f in (1, 2, 3) for t in (1, 2))
+    )
+    (sequence / "gt" / "labels.txt").write_text("fox\nbadger\n")
+    (sequence / "seqinfo.ini").write_text(
+        "[Sequence]\nname=set\nimDir=img1\nframeRate=25\nseqLength=3\nimWidth=64\nimHeight=48\nimExt=.png\n"
+    )
+    for number in (1, 2, 3):
+        PIL.Image.new("RGB", (64, 48), (number, 0, 0)).save(sequence / "img1" / f"{number:06d}.png")
+
+
+def _predictions(folder: Path) -> None:
+    data = _data_set(folder)
+    data.save(folder / "truth.parquet")
+    for suffix in (".parquet", ".pth", ".txt", ".json"):
+        write_predictions(noisy_predictions(data), data, folder / f"p{suffix}", problems=Problems())
+
+
+def _read_predictions(folder: Path, random: Random) -> None:
+    path = _change_one(folder, "p.*", random)
+    data = open_annotations(Source(path=folder / "truth.parquet"), problems=Problems())
+    problems = Problems(skip=random.random() < 0.7)
+    found = open_predictions(path, data, problems=problems)
+    locate(found, data, problems=problems)
+    assert np.isfinite(found.boxes).all()
+    assert np.isfinite(found.scores).all()
+
+
+def _weights(folder: Path) -> None:
+    detector = build_tiny("single_frame")
+    config = detector.config.model_dump(mode="json")
+    write_weights(folder / "w.safetensors", detector.state_dict(), config=config, about={"licence": "none"})
+    torch.save({"model": {"a.weight": torch.zeros(3, 3)}}, folder / "w.pth")
+    blobs = {"conv1_w": np.zeros((4, 3, 7, 7), np.float32), "res_conv1_bn_s": np.ones(4, np.float32)}
+    (folder / "b.pkl").write_bytes(pickle.dumps({"blobs": blobs}, protocol=2))
+    cells = np.empty((2, 1), object)
+    cells[0, 0], cells[1, 0] = np.array([[0.5]]), np.array([[0.7], [0.9]])
+    scipy.io.savemat(folder / "m.mat", {"motion_iou": cells})
+    _data_set(folder).save(folder / "truth.parquet")
+
+
+def _read_weights(folder: Path, random: Random) -> None:
+    path = _change_one(folder, "[wbm].*", random)
+    if path.suffix == ".mat":
+        data = open_annotations(Source(path=folder / "truth.parquet"), problems=Problems())
+        read_motion_mat(path, data)
+    elif path.suffix == ".pkl":
+        read_backbone(path, mean=(0.0, 0.0, 0.0))
+    else:
+        model = "single_frame_r50" if path.suffix == ".pth" else None
+        load_detector(model, weights=path, device="cpu", inference=None)
+
+
+def _recipe(folder: Path) -> None:
+    recipe = {
+        "model": "mega_r50",
+        "data": {"train": [{"path": "a.json"}], "val": {"path": "b.json"}},
+        "optimiser": {"learning_rate": 0.01, "drops": [5]},
+        "run": {"steps": 10, "batch": 2},
+        "settings": {"method.window": 3},
+    }
+    (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    (folder / "recipe.json").write_text(json.dumps(recipe))  # JSON is YAML, too
+
+
+def _read_recipe(folder: Path, random: Random) -> None:
+    path = _change_one(folder, "recipe.*", random)
+    validate(Recipe, read_yaml(path), origin=str(path))
+
+
+def _media(folder: Path) -> None:
+    for name, codec in (("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.mkv", "libx264"), ("a.ts", "mpeg2video")):
+        make_video(folder / name, 6, codec=codec)
+    images = [PIL.Image.fromarray(picture(i)) for i in range(4)]
+    for suffix in ("jpg", "png", "bmp", "webp", "tif", "ppm"):
+        images[0].save(folder / f"still.{suffix}")
+    for suffix in ("gif", "webp", "png", "tif"):
+        images[0].save(folder / f"moving.{suffix}", save_all=True, append_images=images[1:])
+
+
+def _read_media(folder: Path, random: Random) -> None:
+    path = _change_one(folder, "*", random)
+    with closing(open_input(path)) as video:
+        frames: Iterator[object] = islice(iter(video), FRAMES)
+        for _ in frames:
+            pass
+        if hasattr(video, "__getitem__"):
+            for index in (0, len(video) - 1):
+                try:
+                    video[index]
+                except InputError:
+                    continue
+
+
+TARGETS = [
+    _annotations("coco", _coco, path="set/a.json", pattern="set/a.json"),
+    _annotations("yolo", _yolo),
+    _annotations("mot", _mot),
+    _annotations(
+        "cvat",
+        lambda folder: write_cvat_export(folder / "set", names=("a", "b"), frames=3),
+        pattern="set/*.xml",
+    ),
+    _annotations(
+        "ilsvrc",
+        lambda folder: write_ilsvrc(folder / "set", val_videos=2, frames=2),
+        pattern="set/Annotations/**/*.xml",
+    ),
+    _annotations("index", _index, path="set/a.parquet", pattern="set/a.parquet"),
+    Target("predictions", _predictions, _read_predictions),
+    Target("weights", _weights, _read_weights),
+    Target("recipe", _recipe, _read_recipe),
+    Target("media", _media, _read_media),
+]
+"""What a user gives to be read."""

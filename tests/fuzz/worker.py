@@ -1,0 +1,152 @@
+"""Feed mutated inputs to targets, in a process with limits of memory and time.
+
+`python -m tests.fuzz.worker SUITE --seconds 600 --seed 7` runs for long;
+`python -m tests.fuzz.worker SUITE --only TARGET --trial 17 --seed 7` repeats one trial and keeps its input.
+
+Prints a line of JSON before each trial, and one for each failure, so that whoever started it knows what the
+process was at when it died.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+import time
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+MEMORY = 4 << 30
+"""Bytes that a trial may add to the address space of the process."""
+
+SECONDS = 20
+"""How long a trial may take."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Something that reads what a user gives.
+
+    Attributes:
+        name: What it is called in messages.
+        make: Writes valid inputs into a folder, once.
+        run: Takes a copy of that folder, changes something and reads it. May raise `InputError` only.
+    """
+
+    name: str
+    make: Callable[[Path], None]
+    run: Callable[[Path, random.Random], None]
+
+
+class TooSlow(BaseException):
+    """A trial took longer than it may. No `Exception`, so that no reader takes it for a broken file."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run trials, the targets in turn; return 0 however they end."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("suite", choices=("readers", "commands"))
+    parser.add_argument("--seconds", type=float, default=20.0)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", default=None)
+    parser.add_argument("--trial", type=int, default=None)
+    options = parser.parse_args(argv)
+    targets = [t for t in _targets(options.suite) if options.only in (None, t.name)]
+    out = os.fdopen(os.dup(1), "w", buffering=1)
+    with tempfile.TemporaryDirectory() as name:
+        seeds = {target.name: Path(name) / "seeds" / target.name for target in targets}
+        for target in targets:
+            seeds[target.name].mkdir(parents=True)
+            target.make(seeds[target.name])
+        _limit_memory()
+        signal.signal(signal.SIGALRM, _stop_trial)
+        deadline = time.monotonic() + options.seconds
+        numbers = range(sys.maxsize) if options.trial is None else [options.trial]
+        for number in numbers:
+            for target in targets:
+                if options.trial is None and time.monotonic() > deadline:
+                    return 0
+                print(json.dumps({"target": target.name, "trial": number}), file=out)
+                workspace = Path(name) / "trial"
+                shutil.copytree(seeds[target.name], workspace, symlinks=True)
+                failure = _try(target, workspace, random.Random(f"{options.seed} {number}"))  # noqa: S311
+                if failure:
+                    print(json.dumps({"failure": failure}), file=out)
+                if options.trial is not None:
+                    shutil.copytree(workspace, f"trial-{target.name}-{number}", dirs_exist_ok=True, symlinks=True)
+                shutil.rmtree(workspace)
+    return 0
+
+
+def _targets(suite: str) -> list[Target]:
+    if suite == "readers":
+        from tests.fuzz.readers import TARGETS
+
+        return TARGETS
+    from tests.fuzz.commands import TARGETS as COMMANDS
+
+    return COMMANDS
+
+
+def _try(target: Target, workspace: Path, rng: random.Random) -> str:
+    """Run one trial and return what was wrong, or ""."""
+    from megavid.core.errors import InputError
+
+    try:
+        with _time_limit(), _in_folder(workspace), Path(os.devnull).open("w") as nowhere:
+            with redirect_stdout(nowhere), redirect_stderr(nowhere):
+                target.run(workspace, rng)
+    except InputError as error:
+        text = str(error)
+        return "" if text and text.isprintable() else f"an error that is no line of text: {text!r}"
+    except TooSlow:
+        return f"took longer than {SECONDS} s:\n{traceback.format_exc()}"
+    except BaseException:  # a MemoryError or SystemExit, too
+        return traceback.format_exc()
+    return ""
+
+
+@contextmanager
+def _time_limit() -> Iterator[None]:
+    signal.setitimer(signal.ITIMER_REAL, SECONDS)
+    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # where no Python code gets a turn
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        faulthandler.cancel_dump_traceback_later()
+
+
+def _stop_trial(number: int, frame: FrameType | None) -> None:
+    raise TooSlow
+
+
+@contextmanager
+def _in_folder(folder: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def _limit_memory() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    most = pages * resource.getpagesize() + MEMORY
+    resource.setrlimit(resource.RLIMIT_AS, (most, most))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
