@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections import deque
+from collections.abc import Callable
+from contextlib import closing, suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -21,7 +22,7 @@ from megavid.convert.backbone import read_backbone
 from megavid.convert.load import load_detector
 from megavid.convert.weights import write_weights
 from megavid.core.annotations import Annotations
-from megavid.core.config import read_yaml, validate
+from megavid.core.config import read_mapping, validate
 from megavid.core.errors import InputError
 from megavid.core.problems import Problems
 from megavid.data.check import check_annotations
@@ -33,6 +34,9 @@ from megavid.data.yolo_export import write_yolo
 from megavid.engine.recipe import Recipe
 from megavid.evaluation.formats import open_predictions, write_predictions
 from megavid.evaluation.locate import locate
+from megavid.video.files import VideoFile
+from megavid.video.folder import ImageFolder
+from megavid.video.pages import ImagePages
 from megavid.video.reader import open_input
 from tests.conftest import build_tiny
 from tests.data.cvat_export import write_cvat_export
@@ -176,11 +180,16 @@ def _recipe(folder: Path) -> None:
 
 def _read_recipe(folder: Path, random: Random) -> None:
     path = _change_one(folder, "recipe.*", random)
-    validate(Recipe, read_yaml(path), origin=str(path))
+    validate(Recipe, read_mapping(path), origin=str(path))
 
 
 def _media(folder: Path) -> None:
-    for name, codec in (("a.mp4", "libx264"), ("a.avi", "mpeg4"), ("a.mkv", "libx264"), ("a.ts", "mpeg2video")):
+    for name, codec in (
+        ("a.mp4", "libx264"),
+        ("a.avi", "mpeg4"),
+        ("a.mkv", "libx264"),
+        ("a.ts", "mpeg2video"),
+    ):
         make_video(folder / name, 6, codec=codec)
     images = [PIL.Image.fromarray(picture(i)) for i in range(4)]
     for suffix in ("jpg", "png", "bmp", "webp", "tif", "ppm"):
@@ -192,15 +201,11 @@ def _media(folder: Path) -> None:
 def _read_media(folder: Path, random: Random) -> None:
     path = _change_one(folder, "*", random)
     with closing(open_input(path)) as video:
-        frames: Iterator[object] = islice(iter(video), FRAMES)
-        for _ in frames:
-            pass
-        if hasattr(video, "__getitem__"):
-            for index in (0, len(video) - 1):
-                try:
-                    video[index]
-                except InputError:
-                    continue
+        deque(islice(video, FRAMES), maxlen=0)
+        assert isinstance(video, VideoFile | ImageFolder | ImagePages)
+        for index in (0, len(video) - 1):
+            with suppress(InputError):
+                video[index]
 
 
 TARGETS = [

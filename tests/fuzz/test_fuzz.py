@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,6 @@ def test_inputs_are_read_or_refused(suite: str) -> None:
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     trials = [line for line in lines if "target" in line]
     assert done.returncode == 0, f"the process died at {trials[-1:]}: {done.stderr[-3000:]}"
-    failures = [(before, line) for before, line in zip(lines, lines[1:], strict=False) if "failure" in line]
+    failures = [(before, line) for before, line in pairwise(lines) if "failure" in line]
     assert not failures, "\n\n".join(f"{before}: {line['failure']}" for before, line in failures[:5])
     assert len(trials) > SECONDS / 2, "too few trials to mean anything"

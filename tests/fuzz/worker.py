@@ -24,6 +24,7 @@ import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from types import FrameType
 
@@ -63,7 +64,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--trial", type=int, default=None)
     options = parser.parse_args(argv)
     targets = [t for t in _targets(options.suite) if options.only in (None, t.name)]
-    out = os.fdopen(os.dup(1), "w", buffering=1)
     with tempfile.TemporaryDirectory() as name:
         seeds = {target.name: Path(name) / "seeds" / target.name for target in targets}
         for target in targets:
@@ -72,21 +72,26 @@ def main(argv: Sequence[str] | None = None) -> int:
         _limit_memory()
         signal.signal(signal.SIGALRM, _stop_trial)
         deadline = time.monotonic() + options.seconds
-        numbers = range(sys.maxsize) if options.trial is None else [options.trial]
-        for number in numbers:
+        for number in count() if options.trial is None else [options.trial]:
             for target in targets:
                 if options.trial is None and time.monotonic() > deadline:
                     return 0
-                print(json.dumps({"target": target.name, "trial": number}), file=out)
                 workspace = Path(name) / "trial"
                 shutil.copytree(seeds[target.name], workspace, symlinks=True)
-                failure = _try(target, workspace, random.Random(f"{options.seed} {number}"))  # noqa: S311
+                _report({"target": target.name, "trial": number})
+                failure = _try(target, workspace, random.Random(f"{options.seed} {number}"))
                 if failure:
-                    print(json.dumps({"failure": failure}), file=out)
+                    _report({"failure": failure})
                 if options.trial is not None:
-                    shutil.copytree(workspace, f"trial-{target.name}-{number}", dirs_exist_ok=True, symlinks=True)
+                    kept = f"trial-{target.name}-{number}"
+                    shutil.copytree(workspace, kept, symlinks=True, ignore=shutil.ignore_patterns("pipe"))
                 shutil.rmtree(workspace)
     return 0
+
+
+def _report(line: dict[str, str | int]) -> None:
+    sys.stdout.write(f"{json.dumps(line)}\n")
+    sys.stdout.flush()
 
 
 def _targets(suite: str) -> list[Target]:
@@ -104,9 +109,8 @@ def _try(target: Target, workspace: Path, rng: random.Random) -> str:
     from megavid.core.errors import InputError
 
     try:
-        with _time_limit(), _in_folder(workspace), Path(os.devnull).open("w") as nowhere:
-            with redirect_stdout(nowhere), redirect_stderr(nowhere):
-                target.run(workspace, rng)
+        with _time_limit(), _in_folder(workspace), _silence():
+            target.run(workspace, rng)
     except InputError as error:
         text = str(error)
         return "" if text and text.isprintable() else f"an error that is no line of text: {text!r}"
@@ -140,6 +144,12 @@ def _in_folder(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.chdir(before)
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with Path(os.devnull).open("w") as nowhere, redirect_stdout(nowhere), redirect_stderr(nowhere):
+        yield
 
 
 def _limit_memory() -> None:
