@@ -38,8 +38,27 @@ def test_it_is_checked_before_any_work(
         "init": [str(tmp_path / "out"), "--data", str(index)],
     }[command]
     assert main([command, *arguments, "--device", "cpu", "--threads", "1000000000"]) == 2
-    assert "--threads: expected 1 to 1024, got 1000000000" in error_of(capsys)
+    assert "--threads: expected at most 1024, got 1000000000" in error_of(capsys)
     assert not (tmp_path / "out").exists()
+
+
+def test_training_and_evaluation_go_on_with_as_many_as_before(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    index = write_videos(tmp_path / "videos", videos=1, frames=3)
+    values = recipe_values(index, "single_frame", data__val=None, run__steps=1, optimiser__drops=[])
+    training = ["train", str(write_recipe(tmp_path / "recipe.yaml", values)), "-o", str(tmp_path / "run")]
+    weights = str(tmp_path / "run" / "model.safetensors")
+    evaluation = ["evaluate", "--data", str(index), "--weights", weights, "-o", str(tmp_path / "out")]
+    for command, again in ((training, ["--resume", "--run.steps", "2"]), (evaluation, [])):
+        assert main([*command, "--device", "cpu", "--threads", "3"]) == 0
+        torch.set_num_threads(1)
+        capsys.readouterr()
+        assert main([*command, "--device", "cpu", *again]) == 0
+        assert torch.get_num_threads() == 3
+        assert "computes on 3 threads, as this run did before" in capsys.readouterr().err
 
 
 def test_it_is_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

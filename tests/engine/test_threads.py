@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from megavid.core.errors import InputError
-from megavid.engine.threads import choose_threads, fewer_if_faster
+from megavid.engine.threads import choose_threads, fewer_if_faster, recorded_threads
 
 
 @pytest.fixture(autouse=True)
@@ -35,9 +34,20 @@ def test_fewer_threads_where_cores_are_shared(seconds: dict[int, float], expecte
 def test_the_users_choice() -> None:
     assert choose_threads(3, device="cpu") == ""
     assert torch.get_num_threads() == 3
-    for wanted in (0, -1, 10**9):
-        with pytest.raises(InputError, match="--threads: expected 1 to 1024"):
-            choose_threads(wanted, device="cpu")
+    assert choose_threads(2, device="cpu", before=3).startswith("computes on 2 threads, on 3 before")
+    assert choose_threads(2, device="cpu", before=2) == ""
+
+
+def test_a_run_that_goes_on_computes_on_as_many_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    said = choose_threads(None, device="cpu", before=3)
+    assert said == "computes on 3 threads, as this run did before; --threads sets another number"
+    assert torch.get_num_threads() == recorded_threads("cpu") == 3
+    assert recorded_threads("cuda") is None
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    said = choose_threads(None, device="cpu", before=2)
+    assert said.startswith("computes on 3 threads, on 2 before: results may differ")
 
 
 def test_the_environments_choice(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -63,7 +63,7 @@ class Evaluate:
         from megavid.data.sizes import check_sizes
         from megavid.engine.compiling import compiler_watched
         from megavid.engine.distributed import joined_ranks
-        from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
+        from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set, threads_before
         from megavid.engine.outputs import PREDICTIONS
         from megavid.engine.score import describe, find_motion, score_predictions, write_scores
         from megavid.evaluation.coco_metrics import require_library
@@ -82,7 +82,8 @@ class Evaluate:
             annotations, problems = self.source.open()
             annotations = check_sizes(annotations, problems=problems)
             motion = find_motion(annotations, self.motion)  # a mistake there is told before hours of work
-            self.threads.choose(ranks.device(self.device))
+            before = threads_before(self.output, ranks)
+            self.threads.choose(ranks.device(self.device), ranks=ranks, before=before)
             detector = load_detector(
                 self.model,
                 weights=self.weights,

@@ -116,7 +116,7 @@ class Train:
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if device.type == "cuda" and here > torch.cuda.device_count():
             raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
-        self.threads.choose(str(device))
+        self.threads.check()
         if ranks.first:
             make_output_folder(folder)
             stack.enter_context(locked_folder(folder, launch=launch_id()))
@@ -124,6 +124,8 @@ class Train:
                 check_target(folder / name)
         prepare_run(folder, ranks, resume=self.resume)
         checkpoint = newest_checkpoint(folder, recipe, ranks)
+        before = None if checkpoint is None else checkpoint.threads
+        self.threads.choose(str(device), ranks=ranks, before=before)
         data = open_training_data(recipe, few=self.check)
         detector, loaded = make_detector(recipe, data.train[0].classes, begins=checkpoint is None)
         licences = {part.licence for part in loaded if part.licence}

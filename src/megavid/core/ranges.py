@@ -10,6 +10,9 @@ MOST_SEED = 2**63 - 1
 MOST_WORKERS = 256
 """The most processes of a kind: each takes a hundred megabytes and more."""
 
+MOST_THREADS = 1024
+"""As many as any machine has cores; where too many cannot be started, PyTorch ends the process."""
+
 MOST_BATCH = 1024
 """The most frames that go through a network together: more are not faster, and all of them are in memory."""
 

@@ -16,6 +16,7 @@ from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.ownership import anything
+from megavid.core.ranges import MOST_THREADS
 from megavid.core.torch_files import BrokenFileError, load_torch_file
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,7 @@ class Checkpoint:
         random: State of PyTorch's random numbers.
         best: The best AP50 so far, and its step.
         pending: Sums of the log since its last line.
+        threads: Threads that a process computed on, on a CPU; None on another device or where it is unknown.
     """
 
     step: int
@@ -54,6 +56,7 @@ class Checkpoint:
     random: torch.Tensor
     best: tuple[float, int]
     pending: dict[str, float]
+    threads: int | None
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
@@ -189,3 +192,4 @@ class _Saved(Config):
     random: torch.Tensor
     best: tuple[float, int]
     pending: dict[str, float]
+    threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)

@@ -22,7 +22,7 @@ from megavid.core.frames import FrameResult
 from megavid.core.locks import locked_folder
 from megavid.core.parsing import read_json
 from megavid.core.problems import Kind, Problems
-from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
+from megavid.core.ranges import MOST_BATCH, MOST_THREADS, check_range, check_seed, check_share
 from megavid.detection.detector import VideoDetector
 from megavid.engine.class_names import check_classes
 from megavid.engine.distributed import Ranks, launch_id
@@ -30,6 +30,7 @@ from megavid.engine.interrupt import stop_request
 from megavid.engine.outputs import PREDICTIONS, SCORE_FILES, make_output_folder
 from megavid.engine.overlap import prefetch, queue_length
 from megavid.engine.progress import progress
+from megavid.engine.threads import recorded_threads
 from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, VideoFile
@@ -39,6 +40,7 @@ from megavid.video.stride import EveryNth
 _RATE = Fraction(25)
 _PARTS = "parts"
 _RUN = "run.json"
+_THREADS = "threads"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +110,7 @@ def detect_in_data_set(
         if ranks.first:
             make_output_folder(folder)
             stack.enter_context(locked_folder(folder, launch=launch_id()))
-            _prepare(folder, run)
+            _prepare(folder, run, threads=recorded_threads(detector.device.type))
         return _detect_in_parts(_Job(detector, annotations, options, problems), folder, run, ranks)
 
 
@@ -139,6 +141,19 @@ def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ran
         _merge(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
     ranks.wait()
     return True
+
+
+def threads_before(folder: Path, ranks: Ranks) -> int | None:
+    """Return the number of threads of the run whose parts a folder holds; None if it is unknown or no matter.
+
+    Raises:
+        InputError: What the folder says of its run cannot be read.
+    """
+    path = folder / _PARTS / _RUN
+    threads = _read_run(path).get(_THREADS) if ranks.first and path.exists() else None
+    if threads is not None and not (type(threads) is int and 1 <= threads <= MOST_THREADS):
+        raise InputError(f"{path}: {_THREADS}: expected 1 to {MOST_THREADS}, got {threads!r}")
+    return ranks.agree(threads)
 
 
 def share_out(
@@ -278,7 +293,7 @@ def _results(job: _Job, video: _Video) -> Iterator[tuple[FrameResult, int]]:
                 yield result, row
 
 
-def _prepare(folder: Path, run: Mapping[str, Any]) -> None:
+def _prepare(folder: Path, run: Mapping[str, Any], *, threads: int | None) -> None:
     """Make the folders; refuse those that hold what another run has done."""
     parts = folder / _PARTS
     make_output_folder(parts)
@@ -289,7 +304,7 @@ def _prepare(folder: Path, run: Mapping[str, Any]) -> None:
         for name in (PREDICTIONS, *SCORE_FILES):
             check_target(folder / name)
         with atomic_path(path) as aside:
-            aside.write_text(json.dumps(run))
+            aside.write_text(json.dumps({**run, _THREADS: threads}))
         return
     before = _read_run(path)
     different = [key for key in run if json.loads(json.dumps(run[key])) != before.get(key)]

@@ -9,12 +9,11 @@ from collections.abc import Callable
 import torch
 
 from megavid.core.cores import usable_cores
-from megavid.core.errors import InputError
-
-MOST_THREADS = 1024
-"""As many as any machine has cores; where too many cannot be started, PyTorch ends the process."""
+from megavid.engine.distributed import Ranks
 
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+_ALONE = Ranks()
 
 _ROUNDS, _PRODUCTS, _SIDE = 4, 6, 192
 """Measurements of each number of threads, the matrix products in each, and the rows of a product for each
@@ -25,43 +24,66 @@ _CLEARLY = 1.25
 waits for a core holds up all others at the end of every operation."""
 
 
-def choose_threads(wanted: int | None, *, device: str) -> str:
+def choose_threads(
+    wanted: int | None, *, device: str, before: int | None = None, ranks: Ranks = _ALONE
+) -> str:
     """Set the number of threads that PyTorch computes on in this process.
 
-    That is what the user wants, or what `OMP_NUM_THREADS` says. Otherwise PyTorch's own default, which is all
-    cores, but no more than `usable_cores`; and on a CPU it is halved as long as half as many are clearly
-    faster in a short measurement, as they are where other programs use the same cores.
+    The user's choice, or that of `OMP_NUM_THREADS`, comes first. Without one, a run that is resumed on a CPU
+    computes on as many threads as before: only then are its results the same to the last bit. A new run
+    starts from PyTorch's default, which is all cores, but no more than `usable_cores`; on a CPU the number is
+    halved as long as half as many threads are clearly faster in a short measurement, as they are where other
+    programs use the same cores.
 
     Args:
-        wanted: The user's choice, if any.
+        wanted: The user's choice, if any, at least 1.
         device: What the network computes on: "cpu", "cuda" or "mps".
+        before: The number of threads of the earlier part of a run, if known (`recorded_threads`).
+        ranks: This process among all; on a CPU they all compute on as many threads as the first one chooses.
 
     Returns:
-        What was chosen and why, for the user; "" where the user has chosen.
-
-    Raises:
-        InputError: `wanted` is no number of threads.
+        What was chosen and why, for the user; "" where the user has chosen, and the choice changes nothing.
     """
-    if wanted is not None:
-        if not 1 <= wanted <= MOST_THREADS:
-            raise InputError(f"--threads: expected 1 to {MOST_THREADS}, got {wanted}")
-        torch.set_num_threads(wanted)
-        return ""
-    if any(os.environ.get(name) for name in _VARIABLES):
-        return ""
-    default = torch.get_num_threads()
-    threads = min(default, usable_cores())
+    users_choice = wanted is not None or any(os.environ.get(name) for name in _VARIABLES)
+    threads, why = wanted or torch.get_num_threads(), ""
+    if not users_choice and device == "cpu" and before is not None:
+        threads, why = before, ", as this run did before"
+    elif not users_choice:
+        threads, why = _measured(device)
+    first = ranks.agree(threads)  # in all cases, so that no process waits for one that does not ask
+    if device == "cpu" and not users_choice:
+        threads = first
     torch.set_num_threads(threads)
     if device != "cpu":
         return ""
-    chosen = fewer_if_faster(threads, _seconds)
-    torch.set_num_threads(chosen)
-    why = ""
+    if not users_choice:
+        return f"computes on {_count(threads)}{why}; --threads sets another number"
+    if before not in (None, threads):
+        return f"computes on {_count(threads)}, on {before} before: results may differ in their last digits"
+    return ""
+
+
+def recorded_threads(device: str) -> int | None:
+    """Return the number of threads that a run should record, to go on with as many; None if it has no effect.
+
+    Args:
+        device: What the network computes on: "cpu", "cuda" or "mps".
+    """
+    return torch.get_num_threads() if device == "cpu" else None
+
+
+def _measured(device: str) -> tuple[int, str]:
+    """The number of threads for a new run, and why there are fewer than PyTorch would take."""
+    default = torch.get_num_threads()
+    threads = min(default, usable_cores())
+    chosen = fewer_if_faster(threads, _seconds) if device == "cpu" else threads
     if chosen < threads:
-        why = f": measured to be faster than {threads}, other programs use the cores"
-    elif threads < default:
-        why = f": as many cores as it may use of {default}"
-    return f"computes on {chosen} thread{'s' if chosen > 1 else ''}{why}; --threads sets another number"
+        return chosen, f": measured to be faster than {threads}, other programs use the cores"
+    return chosen, f": as many cores as it may use of {default}" if threads < default else ""
+
+
+def _count(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
 
 
 def fewer_if_faster(threads: int, seconds: Callable[[int, int], float]) -> int:

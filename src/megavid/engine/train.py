@@ -34,6 +34,7 @@ from megavid.engine.interrupt import stop_request
 from megavid.engine.optimiser import learning_rate, make_optimiser, set_learning_rate
 from megavid.engine.progress import Meter, progress, say
 from megavid.engine.recipe import Recipe
+from megavid.engine.threads import recorded_threads
 from megavid.engine.training_data import TrainingData
 from megavid.engine.training_failures import check_finite, device_watched, fail
 from megavid.engine.training_log import LOSSES, TrainingLog
@@ -277,6 +278,7 @@ class Training:
             random=torch.get_rng_state(),
             best=self._best,
             pending=self._sums,
+            threads=recorded_threads(self.detector.device.type),
         )
         save_checkpoint(self.folder / CHECKPOINTS, checkpoint, keep=self.recipe.log.keep)
 
