@@ -14,8 +14,7 @@ from megavid.core.files import atomic_path
 from megavid.core.frames import Image
 from megavid.core.ownership import picture_marks
 from megavid.core.text import printable
-from megavid.video.files import VideoFile
-from megavid.video.images import read_image
+from megavid.data.frame_pixels import read_frame
 from megavid.video.render import Mark, draw_marks, label_color
 
 _CLASSES, _TILES, _WIDTH, _HEIGHT = 40, 8, 240, 180
@@ -85,7 +84,7 @@ def _tile(a: Annotations, row: int, part: str) -> Image:
     name = a.classes[a.labels[row]]
     place = printable(f"{name}: {part} {Path(video).name} {a.number[frame]}", limit=40)
     try:
-        image = _read(a, frame)
+        image = read_frame(a, frame)
     except InputError:
         return _with_text(np.full((_HEIGHT, _WIDTH, 3), _GRAY, np.uint8), f"{place}: cannot be read")
     x, y, side_x, side_y = _window(a.boxes[row], image.shape[1], image.shape[0])
@@ -117,16 +116,3 @@ def _with_text(image: Image, text: str) -> Image:
     """A picture with a text in its last lines."""
     height, width = image.shape[:2]
     return draw_marks(image, [Mark((0, height - 1, width, height), text, _DARK)])
-
-
-def _read(a: Annotations, frame: int) -> Image:
-    source, file = a.sources[a.video[frame]], a.files[frame].as_py()
-    if not source:
-        if file is None:
-            raise InputError(f"{a.describe(frame)}: has no image")
-        return read_image(a.root / file)
-    with VideoFile(a.root / source) as video:
-        number = int(a.number[frame])
-        if number >= len(video):
-            raise InputError(f"{a.describe(frame)}: the video has {len(video)} frames")
-        return video[number]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,12 @@ import PIL.Image
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
-from megavid.core.frames import Image
+from megavid.data.frame_pixels import read_frame
 from megavid.engine.worst_frames import worst_frames
 from megavid.evaluation import Boxes
 from megavid.evaluation.errors import HIT, KINDS, OUTCOMES, Errors
 from megavid.evaluation.report import Picture, render_comparison, render_report
 from megavid.evaluation.scores import Scores
-from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.render import Mark, draw_marks
 
 _PICTURES = 12
@@ -120,22 +118,3 @@ def error_marks(
         label = text if kind in {HIT, "background"} else f"{text} {kind}"
         marks.append(Mark(found.xyxy[row] * scale, label, color))
     return marks
-
-
-def read_frame(a: Annotations, frame: int) -> Image:
-    """A row of a data set as RGB uint8 (H, W, 3), from its image or its video.
-
-    Raises:
-        InputError: It cannot be read.
-    """
-    file = a.files[frame].as_py()
-    if file is not None:
-        return ImageFolder([a.root / file], name=file, rate=Fraction(25))[0]
-    source = a.sources[a.video[frame]]
-    if not source:
-        raise InputError(f"{a.describe(frame)}: no image belongs to it")
-    with VideoFile(a.root / source) as video:
-        number = int(a.number[frame])
-        if not 0 <= number < len(video):
-            raise InputError(f"{a.describe(frame)}: the video has {len(video)} frames")
-        return video[number]

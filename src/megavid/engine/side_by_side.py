@@ -15,7 +15,8 @@ from megavid.core.annotations import Annotations
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
 from megavid.core.ownership import picture_marks
-from megavid.engine.report import error_marks, read_frame
+from megavid.data.frame_pixels import read_frame
+from megavid.engine.report import error_marks
 from megavid.evaluation.scores import Scores
 from megavid.video.render import draw_marks
 from megavid.video.writer import VideoWriter
