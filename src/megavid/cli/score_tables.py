@@ -12,16 +12,14 @@ from rich.text import Text
 
 from megavid.cli.output import cell, say
 from megavid.core.text import printable
+from megavid.evaluation.number_text import COLUMNS, percent, percent_interval
 
 if TYPE_CHECKING:
-    from megavid.evaluation.bootstrap import Interval
     from megavid.evaluation.scores import Scores
 
 
 def print_scores(scores: Scores) -> None:
     """Print a row a class, in per cent, their mean and its interval, and what else was found out."""
-    from megavid.evaluation.report import COLUMNS
-
     table = Table("class")
     for motion in scores.results:
         table.add_column(COLUMNS[motion], justify="right")
@@ -29,19 +27,19 @@ def print_scores(scores: Scores) -> None:
         table.add_column(name, justify="right")
     overall = scores.results["all"]
     for i, name in enumerate(scores.classes):
-        values = [_percent(result.ap[i]) for result in scores.results.values()]
+        values = [percent(result.ap[i]) for result in scores.results.values()]
         table.add_row(cell(name), *values, str(overall.curves[i].objects), str(overall.curves[i].found))
     table.add_section()
-    means = [_percent(result.mean) for result in scores.results.values()]
+    means = [percent(result.mean) for result in scores.results.values()]
     table.add_row("mean", *means, str(scores.objects), str(len(scores.found)), style="bold")
     if scores.samples:
-        table.add_row("interval", *(_interval(scores.interval(motion)) for motion in scores.results))
+        table.add_row("interval", *(percent_interval(scores.interval(motion)) for motion in scores.results))
     _print(table)
     if scores.coco:
         coco = Table("COCO")
         coco.add_column("", justify="right")
         for name, value in scores.coco.items():
-            coco.add_row(name, _percent(value))
+            coco.add_row(name, percent(value))
         _print(coco)
     for line in _notes(scores):
         say(f"  {line}")
@@ -50,7 +48,6 @@ def print_scores(scores: Scores) -> None:
 def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: str) -> None:
     """Print both runs' numbers and the difference, per class and per motion, and what it means."""
     from megavid.evaluation.comparison import difference
-    from megavid.evaluation.report import COLUMNS
 
     title = Text(f"A {printable(names[0])}\nB {printable(names[1])}")
     table = Table("class", title=title, title_justify="left")
@@ -66,9 +63,9 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
                 scores.results[motion].mean if label is None else scores.results[motion].ap[label]
                 for scores in (one, two)
             )
-            cells += [_percent(a), _percent(b), _percent(b - a, sign="+")]
+            cells += [percent(a), percent(b), percent(b - a, sign="+")]
             if one.samples:
-                cells.append(_interval(difference(one, two, motion, label).interval, sign="+"))
+                cells.append(percent_interval(difference(one, two, motion, label).interval, sign="+"))
         if label is None:
             table.add_section()
         table.add_row(cell(name), *cells, style="bold" if label is None else None)
@@ -78,13 +75,11 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
 
 def print_summary(runs: Mapping[str, Scores]) -> None:
     """Print a row a run: AP50 by motion, in per cent."""
-    from megavid.evaluation.report import COLUMNS
-
     table = Table("")
     for motion in next(iter(runs.values())).results:
         table.add_column(COLUMNS[motion], justify="right")
     for name, scores in runs.items():
-        table.add_row(cell(name), *(_percent(result.mean) for result in scores.results.values()))
+        table.add_row(cell(name), *(percent(result.mean) for result in scores.results.values()))
     _print(table)
 
 
@@ -98,19 +93,19 @@ def _notes(scores: Scores) -> list[str]:
             "(bootstrap)"
         ]
     sizes = [
-        f"{name} {_percent(result.mean)} ({sum(curve.objects for curve in result.curves)} objects)"
+        f"{name} {percent(result.mean)} ({sum(curve.objects for curve in result.curves)} objects)"
         for name, result in scores.sizes.items()
     ]
     notes.append(f"by size: {', '.join(sizes)}")
     if scores.best is not None:
         best = scores.best
         notes.append(
-            f"best F1: {_percent(best.f1)} at a score above {best.score_threshold:.3f} "
-            f"(precision {_percent(best.precision)}, recall {_percent(best.recall)})"
+            f"best F1: {percent(best.f1)} at a score above {best.score_threshold:.3f} "
+            f"(precision {percent(best.precision)}, recall {percent(best.recall)})"
         )
     worst = [video for video in scores.videos if not math.isnan(video.ap)]
     if len(worst) > 1:
-        names = ", ".join(f"{printable(video.name, limit=40)} {_percent(video.ap)}" for video in worst[:3])
+        names = ", ".join(f"{printable(video.name, limit=40)} {percent(video.ap)}" for video in worst[:3])
         notes.append(f"lowest AP50 of a video: {names}")
     return notes
 
@@ -121,11 +116,3 @@ def _print(table: Table) -> None:
     wide = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table)
-
-
-def _percent(value: float, sign: str = "") -> str:
-    return "-" if math.isnan(value) else f"{100 * value:{sign}.2f}"
-
-
-def _interval(interval: Interval | None, sign: str = "") -> str:
-    return "-" if interval is None else f"{100 * interval.low:{sign}.1f} to {100 * interval.high:{sign}.1f}"

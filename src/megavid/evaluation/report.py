@@ -9,13 +9,13 @@ from importlib import resources
 from typing import Any
 
 import jinja2
-import numpy as np
 
 from megavid.core.text import printable
-from megavid.evaluation.bootstrap import LEVEL, RESAMPLES, Interval
+from megavid.evaluation.bootstrap import LEVEL, RESAMPLES
 from megavid.evaluation.by_size import SIZES
 from megavid.evaluation.comparison import difference
 from megavid.evaluation.errors import KINDS
+from megavid.evaluation.number_text import COLUMNS, percent, percent_interval
 from megavid.evaluation.plots import (
     as_png,
     as_svg,
@@ -25,9 +25,6 @@ from megavid.evaluation.plots import (
     draw_pr_curves,
 )
 from megavid.evaluation.scores import Scores
-
-COLUMNS = {"all": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
-"""Heads of the table's columns."""
 
 _MOST_VIDEOS = 1000
 """Rows of the table of videos; `scores.json` has all."""
@@ -108,8 +105,8 @@ def _render(template: str, **values: Any) -> str:
         loader=jinja2.FunctionLoader(_source),
     )
     environment.filters |= {
-        "percent": _percent,
-        "interval": _interval,
+        "percent": percent,
+        "interval": percent_interval,
         "data_uri": _data_uri,
         "plain": lambda text: printable(str(text), limit=300),
     }
@@ -140,14 +137,6 @@ def _rows(scores: Scores) -> Iterator[dict[str, Any]]:
 def _ap(scores: Scores, motion: str, label: int | None) -> float:
     result = scores.results[motion]
     return result.mean if label is None else float(result.ap[label])
-
-
-def _percent(value: float, sign: str = "") -> str:
-    return "-" if np.isnan(value) else f"{100 * value:{sign}.2f}"
-
-
-def _interval(interval: Interval | None, sign: str = "") -> str:
-    return "-" if interval is None else f"{100 * interval.low:{sign}.1f} to {100 * interval.high:{sign}.1f}"
 
 
 def _data_uri(content: bytes, kind: str) -> str:
