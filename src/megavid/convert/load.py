@@ -20,6 +20,7 @@ from megavid.convert.weights import (
 )
 from megavid.core.config import read_mapping, with_overrides
 from megavid.core.errors import InputError
+from megavid.core.paths import is_file
 from megavid.detection.detector import DetectorConfig, VideoDetector
 from megavid.detection.inference import FAST, Inference
 from megavid.detection.prepare import prepare
@@ -170,7 +171,7 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     if name in shipped_configs():
         with resources.as_file(_CONFIGS / f"{name}.yaml") as path:
             return read_mapping(path), name
-    if not os.path.isfile(name):  # noqa: PTH113 - False for names that are too long, too
+    if not is_file(Path(name)):
         raise InputError(
             f"{name}: no such configuration; expected a YAML file or one of {', '.join(shipped_configs())}"
         )

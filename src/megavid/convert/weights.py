@@ -21,6 +21,7 @@ from megavid.core.config import validate
 from megavid.core.errors import InputError
 from megavid.core.file_kinds import is_safetensors, read_head
 from megavid.core.parsing import load_json
+from megavid.core.paths import exists
 from megavid.core.torch_files import is_torch_file, load_torch_file
 
 OFFICIAL_LICENCE = (
@@ -100,7 +101,7 @@ def read_weights(path: Path) -> Weights | FlowNetWeights:
         InputError: There is no such file, or it is broken, unsafe or something else.
     """
     path = find_weights(path)
-    if not os.path.exists(path):  # noqa: PTH110 - False for names that are too long, too
+    if not exists(path):
         shipped = ", ".join(shipped_weights())
         raise InputError(f"{path}: no such weight file; expected one, or a name: {shipped}")
     head = read_head(path)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from megavid.core.annotations import Annotations
 from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
+from megavid.core.paths import is_file, is_folder
 from megavid.core.problems import Kind, Problem
-from megavid.data.paths import is_file, is_folder
 from megavid.data.sizes import describe_sizes
 from megavid.video.images import read_image
 from megavid.video.probe import probe_video

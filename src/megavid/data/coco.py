@@ -16,6 +16,7 @@ from typing import Any
 from megavid.core.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.parsing import read_json
+from megavid.core.paths import is_file
 from megavid.core.problems import Kind, Problems
 from megavid.data.coco_rows import (
     BadRowError,
@@ -29,7 +30,6 @@ from megavid.data.coco_rows import (
     shown_id,
 )
 from megavid.data.frame_names import is_video_frame, number_files, parse_name
-from megavid.data.paths import is_file
 from megavid.data.tracks import track_id
 from megavid.data.values import check_class_count, class_name, shown, whole_number
 from megavid.video.probe import VIDEO_SUFFIXES

@@ -9,6 +9,7 @@ from pathlib import Path, PurePath, PureWindowsPath
 
 from megavid.core.errors import InputError
 from megavid.core.images import image_files
+from megavid.core.paths import is_folder
 from megavid.core.text import listed
 from megavid.video.probe import VIDEO_SUFFIXES
 
@@ -64,7 +65,7 @@ def images_in(folder: Path) -> list[Path]:
     Raises:
         InputError: The folder cannot be read.
     """
-    if not os.path.isdir(folder):  # noqa: PTH112 - unlike Path.is_dir, takes impossible names
+    if not is_folder(folder):
         return []
     try:
         return image_files(folder.iterdir())

@@ -1,4 +1,4 @@
-"""Paths whose names come from data: they may be too long, hold zero bytes, or lie where nobody may look."""
+"""Paths in data sets."""
 
 from __future__ import annotations
 
@@ -11,22 +11,6 @@ from megavid.core.images import SUFFIXES
 
 MOST_FOLDERS = 1_000_000
 """Folders within a data set's folder. More are somebody's whole disk."""
-
-
-def is_file(path: Path) -> bool:
-    """Whether a file is there that can be seen."""
-    try:
-        return path.is_file()
-    except (OSError, ValueError):
-        return False
-
-
-def is_folder(path: Path) -> bool:
-    """Whether a folder is there that can be seen."""
-    try:
-        return path.is_dir()
-    except (OSError, ValueError):
-        return False
 
 
 def absolute(path: Path) -> Path:

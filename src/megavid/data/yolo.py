@@ -14,9 +14,10 @@ from pathlib import Path
 from megavid.core.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.parsing import read_text
+from megavid.core.paths import is_file, is_folder
 from megavid.core.problems import Kind, Problems
 from megavid.data.frame_names import is_video_frame, number_files, parse_name
-from megavid.data.paths import absolute, is_file, is_folder
+from megavid.data.paths import absolute
 from megavid.data.values import shown
 from megavid.data.yolo_layout import images_by_folder, read_layout
 from megavid.video.images import image_size

@@ -16,8 +16,8 @@ from megavid.core.annotations import NO_TRACK, Annotations
 from megavid.core.errors import InputError
 from megavid.core.files import atomic_folder, inside
 from megavid.core.frames import Image
+from megavid.core.paths import is_file
 from megavid.core.problems import Kind, Problems
-from megavid.data.paths import is_file
 from megavid.video.files import VideoFile
 from megavid.video.images import image_size
 

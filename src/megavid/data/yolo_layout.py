@@ -12,7 +12,8 @@ from typing import Any
 from megavid.core.errors import InputError
 from megavid.core.images import SUFFIXES, image_files
 from megavid.core.parsing import read_text, read_yaml
-from megavid.data.paths import absolute, find_images, is_file, is_folder
+from megavid.core.paths import is_file, is_folder
+from megavid.data.paths import absolute, find_images
 from megavid.data.values import check_class_count, class_name, shown
 
 SUBSETS = ("train", "val", "test")

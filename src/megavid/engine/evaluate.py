@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass
@@ -21,6 +20,7 @@ from megavid.core.files import atomic_path, check_target, remove_leftovers
 from megavid.core.frames import FrameResult
 from megavid.core.locks import locked_folder
 from megavid.core.parsing import read_json
+from megavid.core.paths import exists
 from megavid.core.problems import Kind, Problems
 from megavid.core.ranges import MOST_BATCH, MOST_THREADS, check_range, check_seed, check_share
 from megavid.detection.detector import VideoDetector
@@ -245,8 +245,7 @@ def _readable(paths: Mapping[int, Path], problems: Problems) -> list[int]:
             image = ImageFolder([path], name=path.name, rate=_RATE)[0]
         except InputError as error:
             message = str(error).removeprefix(f"{path}: ")
-            is_there = os.path.exists(path)  # noqa: PTH110 - False for names that are too long, too
-            problems.add(Kind.BAD_IMAGE if is_there else Kind.NO_IMAGE, path, message)
+            problems.add(Kind.BAD_IMAGE if exists(path) else Kind.NO_IMAGE, path, message)
             continue
         size = size or image.shape
         if image.shape == size:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import uuid
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -20,6 +19,7 @@ from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.ownership import MADE_BY, anything
 from megavid.core.parsing import read_text
+from megavid.core.paths import is_file
 from megavid.detection.detector import VideoDetector
 from megavid.engine.checkpoint import (
     Checkpoint,
@@ -81,7 +81,7 @@ def read_recipe(
     if name in shipped_recipes():
         with resources.as_file(_RECIPES / f"{name}.yaml") as path:
             values = read_mapping(path)
-    elif os.path.isfile(name):  # noqa: PTH113 - False for names that are too long, too
+    elif is_file(Path(name)):
         values = read_mapping(Path(name))
     else:
         shipped = ", ".join(shipped_recipes())
