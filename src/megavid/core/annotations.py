@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from megavid.core.annotation_checks import check_names, check_numbers
 from megavid.core.errors import InputError
 from megavid.core.index_file import LARGEST_NUMBER, read_index, write_index
+from megavid.core.ranges import INT64
 
 NO_TRACK = -1
 """The track id of a box that belongs to no track."""
@@ -269,11 +270,10 @@ class AnnotationBuilder:
 
 PER_FRAME = ("video", "number", "width", "height", "listed", "image_ids")
 PER_BOX = ("boxes", "labels", "tracks", "occluded", "generated", "difficult", "crowds", "areas")
-_INT64 = range(-(1 << 63), 1 << 63)
 _RANGES: dict[str, range] = {
     "number": range(LARGEST_NUMBER + 1),
     **dict.fromkeys(("width", "height"), range(1 << 31)),
-    **dict.fromkeys(("image_ids", "tracks"), _INT64),
+    **dict.fromkeys(("image_ids", "tracks"), INT64),
 }
 """What can be kept."""
 _NAMES = {"number": "frame number", "image_ids": "image id", "tracks": "track id", "labels": "label"}

@@ -27,3 +27,7 @@ class InputError(ValueError):
             end = printable(message[-_END:], limit=LONGEST_MESSAGE // 2)
             message = f"{printable(message, limit=LONGEST_MESSAGE - len(end) - 1)} {end}"
         super().__init__(printable(message, limit=LONGEST_MESSAGE))
+
+    def without(self, place: object) -> str:
+        """Return the message without the place that it begins with, for use beside that place."""
+        return str(self).removeprefix(f"{place}: ")

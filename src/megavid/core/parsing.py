@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import yaml
 
 from megavid.core.errors import InputError
+from megavid.core.ranges import INT64
 
 GIB = 1 << 30
 
@@ -21,9 +22,6 @@ LARGEST_YAML = 1 << 20
 
 DEEPEST = 100
 """Levels of nesting in YAML. No file that is read here needs ten."""
-
-_WHOLE_NUMBERS = range(-(1 << 63), 1 << 63)
-"""What fits into 64 bits, as numbers are kept in tables."""
 
 
 def check_regular_file(path: Path) -> None:
@@ -174,13 +172,13 @@ def _check_events(text: str) -> None:
 
 
 def _whole_number(digits: str) -> int:
-    if len(digits) > len(str(_WHOLE_NUMBERS.start)):
+    if len(digits) > len(str(INT64.start)):
         raise ValueError(f"expected whole numbers of at most 64 bits, got one of {len(digits)} digits")
     return _in_64_bits(int(digits))
 
 
 def _in_64_bits(number: int) -> int:
-    if number not in _WHOLE_NUMBERS:
+    if number not in INT64:
         raise ValueError("expected whole numbers of at most 64 bits")
     return number
 

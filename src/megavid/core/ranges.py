@@ -4,6 +4,15 @@ from __future__ import annotations
 
 from megavid.core.errors import InputError
 
+INT64 = range(-(1 << 63), 1 << 63)
+"""Whole numbers of 64 bits, as tables keep them."""
+
+LARGEST_EXACT = 2**53
+"""The largest whole number up to which floating-point numbers have all of them."""
+
+MOST_CLASSES = 100_000
+"""The most classes of a data set or a detector. The largest public sets for detection have 22,000."""
+
 MOST_SEED = 2**63 - 1
 """The largest seed: 64 bits, one of them for the sign, as generators take it."""
 

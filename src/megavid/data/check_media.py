@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -74,7 +73,7 @@ class MediaCheck:
         try:
             info = probe_video(path)
         except InputError as error:
-            yield Problem(Kind.BAD_IMAGE, str(path), _reason(error, path))
+            yield Problem(Kind.BAD_IMAGE, str(path), error.without(path))
             return
         last = int(a.number[span].max(initial=-1))
         if info.frames is not None and info.frames <= last:
@@ -105,7 +104,7 @@ class MediaCheck:
         try:
             image = read_image(path)
         except InputError as error:
-            return Problem(Kind.BAD_IMAGE, str(path), _reason(error, path))
+            return Problem(Kind.BAD_IMAGE, str(path), error.without(path))
         size = (image.shape[1], image.shape[0])
         if not all(annotated):
             self.sizes[row] = size
@@ -122,7 +121,3 @@ def _joined(missing: Sequence[Problem]) -> Iterator[Problem]:
     first = missing[0]
     message = f"{first.message}; {len(missing) - 1} more images of the video are missing"
     yield Problem(Kind.NO_IMAGE, first.where, message)
-
-
-def _reason(error: InputError, path: Path) -> str:
-    return str(error).removeprefix(f"{path}: ")

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from megavid.core.annotations import NO_TRACK
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
+from megavid.core.ranges import LARGEST_EXACT
 from megavid.data.limits import LARGEST_COORDINATE
 
 
@@ -96,9 +97,6 @@ def read_rows(path: Path, problems: Problems) -> Rows:
     return Rows(path, rows, unclear)
 
 
-_LARGEST = 2**53
-"""The largest whole number; beyond it floats are no longer exact."""
-
 _MOT15 = 10
 """Columns of MOT15's files: the last three are world coordinates."""
 
@@ -117,9 +115,9 @@ def _checked(line: int, values: Sequence[float], where: str, problems: Problems)
     frame, track, x, y, width, height = values[:6]
     label = values[7] if 7 < len(values) < _MOT15 else 0.0
     wrong = [
-        f"expected a whole number up to {_LARGEST} as {name}, got {value:g}"
+        f"expected a whole number up to {LARGEST_EXACT} as {name}, got {value:g}"
         for name, value in (("frame", frame), ("id", track), ("class", label))
-        if not value.is_integer() or abs(value) > _LARGEST
+        if not value.is_integer() or abs(value) > LARGEST_EXACT
     ]
     if frame < 1:
         wrong.append(f"expected a frame from 1, got {frame:g}")

@@ -6,11 +6,7 @@ import math
 import reprlib
 
 from megavid.core.errors import InputError
-
-MOST_CLASSES = 100_000
-"""Classes of a data set. The largest public ones for detection have 22,000."""
-
-_WHOLE = range(-(1 << 63), 1 << 63)
+from megavid.core.ranges import INT64, MOST_CLASSES
 
 
 def whole_number(value: object) -> int | None:
@@ -22,7 +18,7 @@ def whole_number(value: object) -> int | None:
         return None
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and value in _WHOLE else None
+    return value if isinstance(value, int) and value in INT64 else None
 
 
 def finite_number(value: object) -> float | None:

@@ -16,6 +16,7 @@ from megavid.core.errors import InputError
 from megavid.core.parsing import read_text
 from megavid.core.paths import is_file, is_folder
 from megavid.core.problems import Kind, Problems
+from megavid.core.ranges import LARGEST_EXACT
 from megavid.data.frame_names import is_video_frame, number_files, parse_name
 from megavid.data.paths import absolute
 from megavid.data.values import shown
@@ -23,9 +24,6 @@ from megavid.data.yolo_layout import images_by_folder, read_layout
 from megavid.video.images import image_size
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
-
-_LARGEST = 2**53
-"""The largest track id; beyond it floats are no longer exact."""
 
 
 def is_yolo(path: Path) -> bool:
@@ -100,7 +98,7 @@ def _videos(
             try:
                 matched = number_files([str(file) for file in files], where=folder)
             except InputError as error:
-                problems.add(Kind.DUPLICATE_FRAME, folder, str(error).removeprefix(f"{folder}: "))
+                problems.add(Kind.DUPLICATE_FRAME, folder, error.without(folder))
             else:
                 named = "/".join(part for part in (name, clip) if part) or absolute(places[0]).name
                 problems.note(f"video {named!r}", matched.how)
@@ -134,7 +132,7 @@ def _read_frame(builder: AnnotationBuilder, number: int, file: Path, problems: P
     try:
         size = image_size(file)
     except InputError as error:
-        problems.add(Kind.BAD_IMAGE, file, str(error).removeprefix(f"{file}: "))
+        problems.add(Kind.BAD_IMAGE, file, error.without(file))
         return
     builder.frame(number, file=file.relative_to(builder.root).as_posix(), width=size[0], height=size[1])
     labels = _labels_file(file)
@@ -143,7 +141,7 @@ def _read_frame(builder: AnnotationBuilder, number: int, file: Path, problems: P
     try:
         lines = read_text(labels).splitlines()
     except InputError as error:
-        problems.add(Kind.UNREADABLE, labels, str(error).removeprefix(f"{labels}: "))
+        problems.add(Kind.UNREADABLE, labels, error.without(labels))
         return
     for row, line in enumerate(lines, 1):
         if line.strip():
@@ -191,4 +189,4 @@ def _read_line(
 
 
 def _is_whole(number: float) -> bool:
-    return number.is_integer() and -1 <= number < _LARGEST
+    return number.is_integer() and -1 <= number < LARGEST_EXACT

@@ -158,7 +158,7 @@ def _link(
         try:
             size = image_size(path)
         except InputError as error:
-            problems.add(Kind.BAD_IMAGE, path, str(error).removeprefix(f"{path}: "))
+            problems.add(Kind.BAD_IMAGE, path, error.without(path))
             continue
         link = folder / f"{a.number[row]:06d}{path.suffix.lower()}"
         try:

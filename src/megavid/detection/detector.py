@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from megavid.core.config import Config
 from megavid.core.frames import Image
+from megavid.core.ranges import MOST_CLASSES
 from megavid.core.sampling import ReferencePlan, TrainingPlan
 from megavid.core.stages import stage
 from megavid.detection.backbone import MOST_CHANNELS, Backbone, BackboneConfig
@@ -31,9 +32,6 @@ from megavid.nn.initialise import initialise, near_zero
 
 MOST_FRAMES = 1000
 """In a window or memory, all of which are kept: 40 times the most published, 25."""
-
-MOST_CLASSES = 100_000
-"""Of a detector; ImageNet has 21,841."""
 
 
 class MethodConfig(Config):

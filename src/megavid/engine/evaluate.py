@@ -244,7 +244,7 @@ def _readable(paths: Mapping[int, Path], problems: Problems) -> list[int]:
         try:
             image = ImageFolder([path], name=path.name, rate=_RATE)[0]
         except InputError as error:
-            message = str(error).removeprefix(f"{path}: ")
+            message = error.without(path)
             problems.add(Kind.BAD_IMAGE if exists(path) else Kind.NO_IMAGE, path, message)
             continue
         size = size or image.shape
