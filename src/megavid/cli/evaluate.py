@@ -63,7 +63,8 @@ class Evaluate:
         from megavid.data.sizes import check_sizes
         from megavid.engine.compiling import compiler_watched
         from megavid.engine.distributed import joined_ranks
-        from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set, threads_before
+        from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
+        from megavid.engine.evaluation_parts import threads_before
         from megavid.engine.outputs import PREDICTIONS
         from megavid.engine.score import describe, find_motion, score_predictions, write_scores
         from megavid.evaluation.coco_metrics import require_library

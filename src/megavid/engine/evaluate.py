@@ -16,31 +16,28 @@ import numpy as np
 
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path, check_target, remove_leftovers
+from megavid.core.files import atomic_path
 from megavid.core.frames import FrameResult
 from megavid.core.locks import locked_folder
-from megavid.core.parsing import read_json
 from megavid.core.paths import exists
 from megavid.core.problems import Kind, Problems
-from megavid.core.ranges import MOST_BATCH, MOST_THREADS, check_range, check_seed, check_share
+from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.detection.detector import VideoDetector
 from megavid.engine.class_names import check_classes
 from megavid.engine.distributed import Ranks, launch_id
+from megavid.engine.evaluation_parts import merge_parts, part_path, prepare_parts
 from megavid.engine.interrupt import stop_request
-from megavid.engine.outputs import PREDICTIONS, SCORE_FILES, make_output_folder
+from megavid.engine.outputs import PREDICTIONS, make_output_folder
 from megavid.engine.overlap import prefetch, queue_length
 from megavid.engine.progress import progress
 from megavid.engine.threads import recorded_threads
-from megavid.evaluation.predictions import PredictionWriter, merge_predictions, read_metadata
+from megavid.evaluation.predictions import PredictionWriter
 from megavid.video.detect import run_session
 from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.session import VideoSession
 from megavid.video.stride import EveryNth
 
 _RATE = Fraction(25)
-_PARTS = "parts"
-_RUN = "run.json"
-_THREADS = "threads"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,18 +107,18 @@ def detect_in_data_set(
         if ranks.first:
             make_output_folder(folder)
             stack.enter_context(locked_folder(folder, launch=launch_id()))
-            _prepare(folder, run, threads=recorded_threads(detector.device.type))
+            prepare_parts(folder, run, threads=recorded_threads(detector.device.type))
         return _detect_in_parts(_Job(detector, annotations, options, problems), folder, run, ranks)
 
 
 def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ranks) -> bool:
     """Detect in this process's share of what is missing, and put all together; whether all is done."""
-    parts, annotations = folder / _PARTS, job.annotations
+    annotations = job.annotations
     done = ranks.agree(ranks.first and (folder / PREDICTIONS).exists())
     if done:
         return True
     lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
-    videos = [v for v in range(len(lengths)) if lengths[v] and not _part(parts, v).exists()]
+    videos = [v for v in range(len(lengths)) if lengths[v] and not part_path(folder, v).exists()]
     videos = share_out(ranks.agree(videos), lengths, world=ranks.world)[ranks.rank]
     frames = int(lengths[videos].sum())
     with stop_request() as stop, progress("detecting", total=frames, shown=ranks.first) as meter:
@@ -133,27 +130,14 @@ def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ran
 
         try:
             for video in videos:
-                _detect_video(job, video, _part(parts, video), tick)
+                _detect_video(job, video, part_path(folder, video), tick)
         except _StoppedError:
             return False
     ranks.wait()
     if ranks.first:
-        _merge(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
+        merge_parts(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
     ranks.wait()
     return True
-
-
-def threads_before(folder: Path, ranks: Ranks) -> int | None:
-    """Return the number of threads of the run whose parts a folder holds; None if it is unknown or no matter.
-
-    Raises:
-        InputError: What the folder says of its run cannot be read.
-    """
-    path = folder / _PARTS / _RUN
-    threads = _read_run(path).get(_THREADS) if ranks.first and path.exists() else None
-    if threads is not None and not (type(threads) is int and 1 <= threads <= MOST_THREADS):
-        raise InputError(f"{path}: {_THREADS}: expected 1 to {MOST_THREADS}, got {threads!r}")
-    return ranks.agree(threads)
 
 
 def share_out(
@@ -290,65 +274,6 @@ def _results(job: _Job, video: _Video) -> Iterator[tuple[FrameResult, int]]:
             row = video.rows[result.index]
             if row >= 0:
                 yield result, row
-
-
-def _prepare(folder: Path, run: Mapping[str, Any], *, threads: int | None) -> None:
-    """Make the folders; refuse those that hold what another run has done."""
-    parts = folder / _PARTS
-    make_output_folder(parts)
-    path = parts / _RUN
-    if not path.exists():
-        if (folder / PREDICTIONS).exists():
-            raise InputError(f"{folder / PREDICTIONS}: is there already; choose another output folder")
-        for name in (PREDICTIONS, *SCORE_FILES):
-            check_target(folder / name)
-        with atomic_path(path) as aside:
-            aside.write_text(json.dumps({**run, _THREADS: threads}))
-        return
-    before = _read_run(path)
-    different = [key for key in run if json.loads(json.dumps(run[key])) != before.get(key)]
-    if different:
-        raise InputError(
-            f"{folder}: holds what a run with another {' and '.join(different)} has done; choose another "
-            f"output folder, or remove {parts} and {PREDICTIONS} to begin again"
-        )
-
-
-def _read_run(path: Path) -> dict[str, Any]:
-    """The settings of the run that made a folder's parts."""
-    try:
-        run = read_json(path)
-    except InputError as error:
-        raise InputError(f"{error}; remove {path.parent} to begin again") from error
-    if not isinstance(run, dict):
-        raise InputError(f"{path}: expected the settings of a run; remove {path.parent} to begin again")
-    return run
-
-
-def _merge(
-    folder: Path, lengths: Mapping[int, int], annotations: Annotations, run: Mapping[str, Any]
-) -> None:
-    """Put the parts together, once it is sure that each frame is in them exactly once."""
-    paths = {video: _part(folder / _PARTS, video) for video in lengths}
-    for video, path in paths.items():
-        about = read_metadata(path)
-        expected = {annotations.videos[video]: lengths[video] - about.get("left_out", 0)}
-        # A part is written frame by frame, none of them twice.
-        if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
-            raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
-    metadata = {**run, "root": str(annotations.root)}
-    for name in SCORE_FILES:  # of predictions that were there before
-        check_target(folder / name)
-        (folder / name).unlink(missing_ok=True)
-    merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)
-    remove_leftovers(folder)
-    killed = (folder / _PARTS).glob(".*.partial.parquet")  # what processes that were killed left behind
-    for path in (*paths.values(), *killed):
-        path.unlink()
-
-
-def _part(parts: Path, video: int) -> Path:
-    return parts / f"{video:06d}.parquet"
 
 
 def _fingerprint(annotations: Annotations) -> str:
