@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -15,7 +15,7 @@ from megavid.cli.arguments import split_names
 from megavid.cli.output import say
 from megavid.cli.source import DataOptions, report_problems
 from megavid.cli.threads import ThreadOptions
-from megavid.core.text import printable
+from megavid.core.text import listed, printable
 
 if TYPE_CHECKING:
     from megavid.core.annotations import Annotations
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from megavid.engine.hardware import Hardware
     from megavid.engine.project import Project
     from megavid.engine.train_val import Split
-
-_LISTED = 20
-"""Names that are printed at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +134,7 @@ def _say_what_there_is(split: Split) -> None:
         say(f"  to validate on: {split.how}")
     else:
         say(f"  to validate on: {_amount(split.val)} ({split.how})")
-        say(f"  validation videos: {_listed(_videos(split.val))}")
+        say(f"  validation videos: {listed(_videos(split.val))}")
     for name, (train, val) in split.boxes_by_class().items():
         say(f"  {printable(name)}: {train} boxes to train on, {val} to validate on")
 
@@ -150,10 +147,10 @@ def _say_what_is_odd(found: list[Problem], split: Split) -> None:
     if split.val is not None:
         alone = [name for name, (train, val) in boxes.items() if train and not val]
         if alone:
-            say(f"  note: nothing to validate on for {_listed(alone)}: their AP will not be known")
+            say(f"  note: nothing to validate on for {listed(alone)}: their AP will not be known")
     without = [name for name, (train, _) in boxes.items() if not train]
     if without:
-        say(f"  note: nothing to train on for {_listed(without)}: they will not be found")
+        say(f"  note: nothing to train on for {listed(without)}: they will not be found")
     if len(_videos(split.train)) == len(split.train):
         say("  note: all videos are single images, so there are no other frames to look at")
 
@@ -161,12 +158,6 @@ def _say_what_is_odd(found: list[Problem], split: Split) -> None:
 def _videos(annotations: Annotations) -> list[str]:
     """Names of the videos that have frames."""
     return [annotations.videos[video] for video in dict.fromkeys(annotations.video.tolist())]
-
-
-def _listed(names: Iterable[str]) -> str:
-    names = [printable(name) for name in names]
-    rest = len(names) - _LISTED
-    return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def _amount(annotations: Annotations) -> str:

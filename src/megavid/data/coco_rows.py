@@ -10,6 +10,7 @@ from typing import Any
 
 from megavid.core.annotations import NO_TRACK
 from megavid.core.problems import Kind
+from megavid.core.text import listed
 from megavid.data.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.data.values import finite_number, flag, shown, whole_number
 
@@ -127,7 +128,7 @@ def read_object(
         raise BadRowError(f"there is no image {shown(row['image_id'])}")
     if category is None or category not in labels:
         name = "which is not listed" if category is None else names.get(category, "which is not listed")
-        wanted = ", ".join(list(dict.fromkeys(names[number] for number in labels))[:20])
+        wanted = listed(list(dict.fromkeys(names[number] for number in labels)))
         message = f"expected one of {wanted}, got category {shown(row['category_id'])}, {name}"
         raise BadRowError(message, Kind.UNKNOWN_CLASS)
     return CocoObject(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
+from megavid.core.text import listed
 
 LARGEST_GAP = 24
 """Frames between the two parts of a video: as far as most methods look to one side, a second or so."""
@@ -81,8 +82,9 @@ def find_videos(annotations: Annotations, names: Sequence[str]) -> NDArray[np.bo
         found = found or [v for v, video in enumerate(a.videos) if there[v] and _stem(video) == _stem(name)]
         if len(found) != 1:
             videos = [a.videos[v] for v in (found or np.flatnonzero(there).tolist())]
-            listed = ", ".join(videos[:_LISTED]) + (", ..." if len(videos) > _LISTED else "")
-            raise InputError(f"{name!r}: expected the name of one video, such as {listed}")
+            raise InputError(
+                f"{name!r}: expected the name of one video, such as {listed(videos, most=_LISTED)}"
+            )
         chosen[found] = True
     return chosen
 

@@ -8,6 +8,7 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.names import hint_similar
 from megavid.core.problems import Kind, Problems
+from megavid.core.text import listed
 from megavid.detection.detector import VideoDetector
 
 
@@ -21,9 +22,8 @@ def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, p
     ours, theirs = set(detector.class_names), set(annotations.classes)
     if not ours & theirs:
         hint = next((hint for name in sorted(theirs) if (hint := hint_similar(name, sorted(ours)))), "")
-        raise InputError(
-            f"the detector and the data set have no class in common: {_some(ours)}; {_some(theirs)}{hint}"
-        )
+        one, other = (listed(sorted(names), most=5) for names in (ours, theirs))
+        raise InputError(f"the detector and the data set have no class in common: {one}; {other}{hint}")
     for names, others, where, lacks in (
         (theirs - ours, ours, "data set", "detector"),
         (ours - theirs, theirs, "detector", "data set"),
@@ -31,8 +31,3 @@ def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, p
         for name in sorted(names):
             message = f"the {lacks} has no class {name!r}" + hint_similar(name, sorted(others))
             problems.add(Kind.UNKNOWN_CLASS, f"classes of the {where}", message)
-
-
-def _some(names: set[str]) -> str:
-    listed = sorted(names)
-    return ", ".join(listed[:5]) + (", ..." if len(listed) > 5 else "")

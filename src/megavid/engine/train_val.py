@@ -13,6 +13,7 @@ from megavid.core.annotations import Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problem, Problems
 from megavid.core.ranges import check_seed
+from megavid.core.text import listed
 from megavid.data.check import check_annotations
 from megavid.data.open import FORMATS, Source, format_of, open_annotations, part_for, recognise
 from megavid.data.sizes import fill_sizes
@@ -153,8 +154,8 @@ def _check_apart(split: Split) -> None:
     train, val = split.train, split.val
     if not set(train.classes) & set(val.classes):
         raise InputError(
-            f"{val.root}: has none of the classes to train on: expected some of {', '.join(train.classes)}, "
-            f"got {', '.join(val.classes)}"
+            f"{val.root}: has none of the classes to train on: expected some of "
+            f"{listed(train.classes, most=5)}, got {listed(val.classes, most=5)}"
         )
     both = _frames(train) & _frames(val)
     if both:
