@@ -1,4 +1,4 @@
-"""What is done to the arguments of the command line before they are parsed."""
+"""Prepare the arguments of the command line before they are parsed."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def check_is_not_read(output: Path, *inputs: Path | None) -> None:
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
-    """Options with a dot in their name, such as `--method.window 6`, apart from the others.
+    """Separate options with a dot in their name, such as `--method.window 6`, from the others.
 
     Returns:
         The other arguments, and {"method.window": "6"}. An option without a value has "".

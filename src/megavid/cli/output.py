@@ -1,4 +1,4 @@
-"""Printing lines in which names from files and users stand."""
+"""Print lines that contain names from files and users."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _USER_MISTAKES = {
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP),
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
 }
-"""What a file system says of a name that it cannot take, or when it is full."""
+"""Error numbers for names that a file system cannot take, and for a full disk."""
 
 
 def say(line: str, *, error: bool = False) -> None:
@@ -35,7 +35,7 @@ def say(line: str, *, error: bool = False) -> None:
 
 
 def cell(name: str, *, limit: int = 120) -> Text:
-    """Return a name from data as a cell of a table: nothing in it is markup."""
+    """Return a name from data as a table cell, without interpreting markup in it."""
     from rich.text import Text
 
     return Text(printable(name, limit=limit))

@@ -1,4 +1,4 @@
-"""The option that says on how many threads a network computes, which several commands have."""
+"""The option for the number of threads that a network computes on, shared by several commands."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _LARGEST = GIB // 2
 """Bytes of a file. ResNet-101's takes 180 MB."""
 
 _COPIES = 3
-"""How often its bytes may be read and copied: arrays of Python 2 are text first."""
+"""How many times its bytes may be read and copied: arrays written by Python 2 start out as text."""
 
 _OPERATIONS = 500_000
 """Steps to read it: some 40 an array."""
@@ -55,7 +55,7 @@ def read_detectron(path: Path) -> dict[str, NDArray[Any]]:
 
 
 class _Type(StandIn):
-    """A type of numbers, of which a file may say no more than its name and the order of its bytes."""
+    """A numeric type; a file may give its name and byte order only."""
 
     def __init__(self, name: object, *_: object) -> None:
         if not isinstance(name, str) or not _TYPE.fullmatch(name):

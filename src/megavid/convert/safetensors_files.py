@@ -63,7 +63,7 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
 
 
 def _sort_header(path: Path) -> None:
-    """Put the metadata in order, which safetensors writes in another order every time."""
+    """Sort the metadata, since safetensors writes it in a different order every time."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))

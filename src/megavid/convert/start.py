@@ -68,7 +68,7 @@ def load_backbone(detector: VideoDetector[Any, Any], path: Path) -> Loaded:
 
 
 def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
-    """The tensors of a file of timm's, of an average over training where it has one."""
+    """Read the tensors of a timm checkpoint, preferring the averaged weights if it has them."""
     if path == PRETRAINED or path.suffix in {".npy", ".npz"}:
         return None
     if is_safetensors(read_head(path)):

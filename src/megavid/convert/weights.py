@@ -217,7 +217,7 @@ def _some(names: list[str]) -> str:
 
 
 class _Part(BaseModel):
-    """What has to be known of a configuration before it is read as one."""
+    """The parts of a configuration that are needed before it is validated as a whole."""
 
     model_config = ConfigDict(extra="ignore", strict=True)
 

@@ -1,4 +1,4 @@
-"""What holds for every table of annotations, wherever it was read from."""
+"""Checks that apply to every table of annotations, whatever its format."""
 
 from __future__ import annotations
 

@@ -275,7 +275,7 @@ _RANGES: dict[str, range] = {
     **dict.fromkeys(("width", "height"), range(1 << 31)),
     **dict.fromkeys(("image_ids", "tracks"), INT64),
 }
-"""What can be kept."""
+"""Ranges of values that the columns can store."""
 _NAMES = {"number": "frame number", "image_ids": "image id", "tracks": "track id", "labels": "label"}
 _DTYPES: dict[str, type] = {
     **dict.fromkeys(("video", "width", "height", "labels"), np.int32),

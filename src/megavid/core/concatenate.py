@@ -1,4 +1,4 @@
-"""Joining tables of annotations."""
+"""Concatenate tables of annotations."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from megavid.core.annotations import PER_BOX, PER_FRAME, Annotations
 
 
 def concatenate(parts: Sequence[Annotations]) -> Annotations:
-    """Data sets of the same classes and root, with different videos, one after the other."""
+    """Concatenate data sets that have the same classes and root but different videos."""
     first = parts[0]
     assert all(
         (p.classes, p.root, p.category_ids) == (first.classes, first.root, first.category_ids) for p in parts

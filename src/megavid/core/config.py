@@ -25,7 +25,7 @@ class Config(BaseModel):
 ConfigT = TypeVar("ConfigT", bound=BaseModel)
 
 _SHOWN = reprlib.Repr()
-"""Shows a wrong value, however long or deeply nested it is."""
+"""Formats a wrong value briefly, however long or deeply nested it is."""
 _SHOWN.maxstring = _SHOWN.maxother = 80
 
 

@@ -1,4 +1,4 @@
-"""How many of the machine's cores this process may use."""
+"""Count the cores that this process may use."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def control_groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _limit_of(folder: Path) -> float | None:
-    """The quota of one control group: version 2's `cpu.max`, or version 1's two files."""
+    """Read the quota of one control group: version 2's `cpu.max`, or version 1's two files."""
     with suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""Say what a file is that was taken for something else, from its first bytes."""
+"""Identify a file that is not what was expected, from its first bytes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from megavid.core.errors import InputError
 from megavid.core.parsing import check_regular_file
 
 HEAD = 1024
-"""How many bytes tell."""
+"""The number of bytes that identify a file."""
 
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip archive",
@@ -60,7 +60,7 @@ def read_head(path: Path) -> bytes:
 
 
 def describe_content(head: bytes) -> str:
-    """What a file with these first bytes is, as a noun phrase for messages.
+    """Describe a file by its first bytes, as a noun phrase for messages.
 
     Args:
         head: Its first `HEAD` bytes, or all of it if it is shorter.
@@ -69,7 +69,7 @@ def describe_content(head: bytes) -> str:
 
 
 def _kinds(head: bytes) -> Iterator[tuple[bool, str]]:
-    """What it may be, each with whether it is, from the surest to the least sure."""
+    """Yield tests and the descriptions that apply if they hold, the most reliable first."""
     yield not head, "an empty file"
     yield head.startswith(_GIT_LFS), "a Git LFS pointer, a text whose file `git lfs pull` fetches"
     page = _WEB_PAGE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None

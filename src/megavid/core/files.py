@@ -1,4 +1,4 @@
-"""Writing files so that a reader never sees half of one, and nothing of anybody else's is replaced."""
+"""Write files atomically, without replacing files that megavid did not write."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ def _check_new(folder: Path) -> None:
 
 
 def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:
-    """Where nothing in a file can say who wrote it, replace it by its like only."""
+    """If a file's format cannot carry a mark, allow replacing it by identical bytes only."""
     if path.exists() and ours(path) is None and not filecmp.cmp(temporary, path, shallow=False):
         raise InputError(
             f"{path}: is there already, with other contents, and nothing in it says that megavid wrote it; "
@@ -242,7 +242,7 @@ def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:
 
 @contextmanager
 def _named(temporary: Path, path: Path, *, kinds: Sequence[int] | None = None) -> Iterator[None]:
-    """Turn errors of the file system into errors that name `path`: all, or those of some kinds."""
+    """Convert file system errors, or those of some kinds, into `InputError`s that name `path`."""
     try:
         yield
     except InputError as error:
@@ -268,5 +268,5 @@ def _host() -> str:
 
 
 def _short(stem: str) -> str:
-    """Enough of a name to know it by; the temporary name must not become too long."""
+    """Shorten a name so that the temporary name does not become too long."""
     return os.fsencode(stem)[:40].decode(errors="ignore")

@@ -27,10 +27,10 @@ INDEX_VERSION = 2
 """Version of the format of index files. 1 had no areas and crowds, and frame numbers of 32 bits."""
 
 LARGEST_NUMBER = (1 << 62) - 1
-"""Of a frame, so that sums of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
+"""The largest frame number: sums of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
 
 MOST_FRAMES, MOST_BOXES = 20_000_000, 200_000_000
-"""In an index; those of ImageNet VID have 1.1 and 1.7 million. Reading takes some 50 bytes for each."""
+"""Limits of an index. ImageNet VID has 1.1 and 1.7 million; reading takes some 50 bytes for each."""
 
 _LARGEST_FILE = 16 * GIB
 """Bytes of an index before it is compressed."""
@@ -67,7 +67,7 @@ _Texts = Annotated[tuple[_Text, ...], Field(strict=False)]
 
 
 class _About(Config):
-    """What holds for all rows; see `Annotations`.
+    """The metadata that applies to all rows; see `Annotations`.
 
     Attributes:
         annotations: `INDEX_VERSION`.
@@ -162,7 +162,7 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def _read_about(file: pq.ParquetFile, path: Path) -> _About:
-    """Read what holds for all rows, and check that these can be read."""
+    """Read the metadata, and check that the rows can be read."""
     metadata = (file.schema_arrow.metadata or {}).get(_KEY)
     about = None if metadata is None else load_json(metadata, origin=f"{path}, metadata")
     if not isinstance(about, dict) or not isinstance(version := about.get("annotations"), int):
@@ -179,7 +179,7 @@ def _read_about(file: pq.ParquetFile, path: Path) -> _About:
 
 
 def _read_columns(file: pq.ParquetFile, path: Path) -> dict[str, pa.Array]:
-    """Read all rows; names of files, of which each may stand there many times, once it is known how many."""
+    """Read all rows; file names are expanded only after their total size was checked."""
     rows = file.read()
     rows.validate(full=True)
     names = rows["file"]
@@ -191,7 +191,7 @@ def _read_columns(file: pq.ParquetFile, path: Path) -> dict[str, pa.Array]:
 
 
 def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
-    """Check how much there is before it is read: a small file may stand for any amount."""
+    """Check the amount of data before reading it: a small file may expand to any amount."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     sizes = (

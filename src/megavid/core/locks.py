@@ -63,7 +63,7 @@ def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
 
 
 def _take(path: Path, folder: Path, launch: str | None) -> int:
-    """Open the lock's file, locked; its handle."""
+    """Open and lock the lock file, and return its handle."""
     try:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -114,7 +114,7 @@ def _write_owner(handle: int, launch: str | None) -> None:
 
 
 def _read_owner(handle: int) -> dict[str, Any]:
-    """What the file says; nothing where it was not written to its end."""
+    """Read the owner from the file; empty if the file is incomplete."""
     try:
         owner = json.loads(os.pread(handle, _LONGEST, 0))
     except (ValueError, RecursionError):

@@ -1,4 +1,4 @@
-"""How much memory this process may use."""
+"""Find how much memory this process may use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names that are meant to be the same."""
+"""Find names that are probably meant to be the same."""
 
 from __future__ import annotations
 

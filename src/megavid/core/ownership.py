@@ -1,4 +1,4 @@
-"""Telling which files megavid wrote: nothing else is ever replaced.
+"""Recognize the files that megavid wrote, the only ones that it replaces.
 
 Whatever megavid writes says so, where its format has a place for it (`MARKS`). An existing file is replaced
 only if it has that mark. COCO results (a list), ILSVRC's text and PyTorch files have no such place.
@@ -115,4 +115,4 @@ MARKS: dict[str, tuple[Callable[[BinaryIO], bytes], bytes]] = {
     # The key "megavid" in Thrift's compact protocol, and a JSON object as its value.
     ".parquet": (_parquet_footer, rb"\x18\x07megavid\x18[\x80-\xff]{0,4}[\x00-\x7f]\{\""),
 }
-"""For each suffix the part of a file in which the mark stands, and a pattern of the mark."""
+"""For each suffix, the part of the file that contains the mark, and a pattern of the mark."""

@@ -1,4 +1,4 @@
-"""Reading text, JSON and YAML from files that may be broken or hostile, within limits."""
+"""Read text, JSON and YAML from files that may be broken or hostile, within limits."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def _check_events(text: str) -> None:
-    """Check what the loader would have to hold, before it holds it."""
+    """Check the document's aliases and nesting before it is loaded."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):

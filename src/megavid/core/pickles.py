@@ -27,14 +27,14 @@ _LEFT_OUT = (
     pickle.OBJ,
     pickle.PERSID,
 )
-"""Opcodes that no file which is read here has a use for."""
+"""Opcodes that the files read here do not need."""
 
 
 _BYTES_AN_ITEM = 100
-"""What an item of a container takes."""
+"""Memory of a container's item."""
 
 _FEW_ITEMS = 16
-"""A container of no more is no larger than what asks for it."""
+"""A container of at most this many items is no larger than the opcodes that ask for it."""
 
 
 class PickleError(ValueError):
@@ -55,7 +55,7 @@ class ForeignObjectError(PickleError):
 
 @dataclass(frozen=True)
 class Constructor:
-    """A function or class that a pickle may call by its name: ours, whatever the name says."""
+    """Our own function that stands in for one that a pickle may call by name."""
 
     function: Callable[..., Any]
 
@@ -113,7 +113,7 @@ def load_pickle(
 
 
 def pairs_to_dict(items: object = ()) -> dict[Any, Any]:
-    """A dictionary of pairs, as an ordered dictionary of Python 2 is pickled, or of another's items."""
+    """Make a dictionary of pairs, as Python 2 pickles ordered dictionaries, or of another dictionary."""
     made: dict[Any, Any] = {}
     for pair in items.items() if isinstance(items, dict) else _sequence(items):
         key, value = _sequence(pair)
@@ -148,7 +148,7 @@ _CONTAINERS: dict[str, object] = {
 
 
 class _Source:
-    """A file of which only so much is read, in so many steps."""
+    """A file with limits on the bytes read from it and on the number of reads."""
 
     def __init__(self, file: BinaryIO, *, limit: int, reads: int) -> None:
         self._file_read, self._file_readline = file.read, file.readline
@@ -175,7 +175,7 @@ class _Source:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's unpickler in Python, less all that gives a file power."""
+    """Python's unpickler in Python, without the opcodes and lookups that could execute anything."""
 
     allowed: Mapping[str, object]
     persistent: Callable[[object], object] | None
@@ -221,7 +221,7 @@ class _Unpickler(pickle._Unpickler):
             raise PickleError(f"it sets the state of a {type(made).__name__}")
 
     def _take_copies(self, arguments: object) -> None:
-        """Count what may be copied, lest a few bytes that ask for copies of a large text fill the memory."""
+        """Count bytes that may be copied: a few bytes could ask for many copies of a large text."""
         for argument in arguments if isinstance(arguments, tuple) else ():
             if isinstance(argument, str | bytes):
                 self.take(len(argument))

@@ -1,4 +1,4 @@
-"""Processes that help another one."""
+"""Support for worker processes."""
 
 from __future__ import annotations
 

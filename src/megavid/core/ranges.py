@@ -1,4 +1,4 @@
-"""Numbers that a user gives, within limits."""
+"""Check numbers that a user gives against limits."""
 
 from __future__ import annotations
 

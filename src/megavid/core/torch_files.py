@@ -58,7 +58,7 @@ _DTYPES = {
 
 
 class BrokenFileError(InputError):
-    """A file is something else than it should be, or not all of it."""
+    """A file is incomplete, or is not what it should be."""
 
 
 def load_torch_file(
@@ -113,7 +113,7 @@ def is_torch_file(head: bytes) -> bool:
 
 
 class _LimitedFile(io.FileIO):
-    """A file of which only so much is read at once, so that a length in it cannot ask for all memory.
+    """A file with a limit on each read, so that a length stored in it cannot exhaust the memory.
 
     Attributes:
         limit: Most bytes at once.
@@ -138,7 +138,7 @@ class _Storage:
         self.flat = torch.frombuffer(self.data, dtype=dtype) if count else torch.empty(0, dtype=dtype)
 
     def view(self, offset: object, size: object, stride: object, *_: object) -> Tensor:
-        """The tensor of a size; what follows, whether it had a gradient, matters to nobody."""
+        """Make a tensor that views the numbers; further arguments (whether it had a gradient) are ignored."""
         numbers = (offset, *_numbers(size), *_numbers(stride))
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise PickleError("a tensor's place in memory is given by something else than numbers")
@@ -223,7 +223,7 @@ class _Reader:
         return value
 
     def _load(self, source: BinaryIO, fill: Callable[[str, _Storage], None] | None = None) -> Any:
-        """One pickle, with its storages filled by `fill` as they are met."""
+        """Read one pickle; `fill` fills each storage when it is first referred to."""
 
         def storage(pid: object) -> object:
             if not isinstance(pid, tuple) or len(pid) not in {5, 6} or pid[0] != "storage" or fill is None:
@@ -254,7 +254,7 @@ class _Reader:
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: memoryview) -> None:
-    """All of an entry that was stored as it is, as PyTorch stores them."""
+    """Read a whole entry, which has to be stored uncompressed, as PyTorch does."""
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise PickleError(f"{entry.filename!r} is compressed, which PyTorch's files are not")
     with archive.open(entry) as stream:
@@ -301,7 +301,7 @@ _TORCH: dict[str, object] = {
 
 
 def _describe_object(name: str) -> str:
-    """What a file holds that its reader does not take."""
+    """Describe an object that the reader does not accept."""
     if name.startswith(("torch._utils._rebuild", "torch._tensor.")) or name.endswith("Storage"):
         return f"it holds {name}, which is no plain tensor of real numbers"
     if name.endswith("multiarray.scalar"):

@@ -17,7 +17,7 @@ _SLACK = 1.0
 """Pixels that a box may be beyond its frame: annotators count them differently."""
 
 _FEW_STEPS = 3
-"""Steps from frame to frame that tell nothing about the usual one."""
+"""With fewer steps from frame to frame, the usual step is unknown."""
 
 
 def check_annotations(

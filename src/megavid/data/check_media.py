@@ -114,7 +114,7 @@ class MediaCheck:
 
 
 def _joined(missing: Sequence[Problem]) -> Iterator[Problem]:
-    """One problem for all images of a video that are not there."""
+    """Join the missing images of a video into one problem."""
     if len(missing) < 2:
         yield from missing
         return

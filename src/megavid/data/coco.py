@@ -182,7 +182,7 @@ class _Reader:
 
 
 def _media_folder(path: Path, files: Sequence[str], problems: Problems) -> Path:
-    """The folder, near the JSON, that has one of these."""
+    """Find the folder near the JSON file that contains one of the files."""
     folder = path.absolute().parent
     candidates = (folder, folder / "images", folder / "data", folder.parent, folder.parent / "images")
     found = next((c for c in candidates if any(is_file(c / file) for file in files)), None)
@@ -206,7 +206,7 @@ def _grouped(
 def _singly(
     images: Mapping[int, CocoImage], problems: Problems
 ) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
-    """Each image as a video, unless Roboflow took it from one."""
+    """Yield each image as a video of its own, except images that Roboflow extracted from a video."""
     clips: dict[str, list[CocoImage]] = {}
     stills: list[CocoImage] = []
     for image in images.values():

@@ -20,10 +20,10 @@ from megavid.data.limits import LONGEST_VIDEO
 from megavid.data.values import check_class_count
 
 MOST_FILLED = 1_000_000
-"""The most boxes that a data set may leave out. CVAT's own exports leave out none."""
+"""The most boxes that may have to be filled in between those in the files. CVAT's own exports have all."""
 
 MOST_FRAMES = 5_000_000
-"""The most frames of a data set that are taken on its word."""
+"""The most frames that a data set may declare."""
 
 
 def is_cvat(path: Path) -> bool:
@@ -148,7 +148,7 @@ class _Reader:
         return kept
 
     def _match(self, video: CvatVideo, frames: Sequence[int]) -> dict[int, str]:
-        """The image of each frame that has one; a word to the user about it."""
+        """Find the image of each frame that has one, and note how they were matched."""
         media, where = video.media, f"video {video.name!r}"
         if media.files and frames:
             matched = match_frames(media.files, frames, where=video.export.path)

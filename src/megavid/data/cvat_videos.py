@@ -63,7 +63,7 @@ def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> l
 
 
 def _name(export: Export, task: Task, top: Path) -> str:
-    """The file's name; or where that is CVAT's own, or it has several tasks, the source's or folder's."""
+    """Choose a video's name: that of its file, unless CVAT named the file or it has several tasks."""
     if len(export.tasks) > 1:
         return _stem(task.source) or base_name(task.name) or task.number
     if not _is_unnamed(export.path):

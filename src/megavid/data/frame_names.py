@@ -1,4 +1,4 @@
-"""Which image is which frame of a video: the one rule, for every format that does not say so itself.
+"""Match images to the frames of a video: one rule for every format that does not do so itself.
 
 1. The number in an image's name is the frame's number: `frame_000012.png` is frame 12. See `parse_name`.
 2. Where names count from 0 and the format from 1, as `gt.txt` of MOT does, each is moved by one.

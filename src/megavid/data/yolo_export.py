@@ -22,7 +22,7 @@ from megavid.video.files import VideoFile
 from megavid.video.images import image_size
 
 _QUALITY = 95
-"""Of the JPEG files made of frames of videos."""
+"""Quality of the JPEG files made from frames of videos."""
 
 _HEAD = """\
 # All images are under train and val alike. Before you train with it, share out the folders in images, such as

@@ -14,7 +14,7 @@ from megavid.nn.resnet import NORMS, DilatedStage5, ResNetTrunk
 from megavid.nn.timm_parts import TimmStage5, TimmTrunk, timm_parts
 
 MOST_CHANNELS = 1 << 14
-"""Of a map or of RoI features: eight times what ResNet-101 has. A square layer of so many takes 1 GiB."""
+"""The most channels of a feature map or of RoI features: eight times those of ResNet-101."""
 
 
 class BackboneConfig(Config):

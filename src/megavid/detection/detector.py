@@ -31,7 +31,7 @@ from megavid.detection.rpn import RPN, RPNConfig
 from megavid.nn.initialise import initialise, near_zero
 
 MOST_FRAMES = 1000
-"""In a window or memory, all of which are kept: 40 times the most published, 25."""
+"""The most frames in a window or memory, all of which are kept: 40 times the largest published number, 25."""
 
 
 class MethodConfig(Config):

@@ -1,4 +1,4 @@
-"""A network that can be prepared for inference, and what it refuses from then on."""
+"""Networks that can be prepared for inference, and what they refuse afterwards."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Preparable(nn.Module):
         return super().__reduce_ex__(protocol)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """What `to`, `half`, `cuda` and their like do."""
+        """Apply a function to all tensors, as `to`, `half` and `cuda` do."""
         if not self.is_prepared:
             return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         tensors = [*self.parameters(), *self.buffers()]

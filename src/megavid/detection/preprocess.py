@@ -14,7 +14,7 @@ from megavid.core.config import Config
 from megavid.core.frames import Image
 
 LARGEST_SIDE = 10_000
-"""Pixels a side of the network's input. Frames of 8K video have 7680."""
+"""The most pixels of a side of the network's input. Frames of 8K video have 7680."""
 
 _Level = Annotated[float, Field(ge=0, le=255)]
 

@@ -17,7 +17,7 @@ from megavid.detection.rpn import MOST_BOXES
 from megavid.nn.relation import Relation
 
 MOST_STAGES = 32
-"""Relation stages of a kind; 3 as published."""
+"""The most relation stages of a kind; 3 as published."""
 
 
 class RelationConfig(MethodConfig):

@@ -19,10 +19,10 @@ ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """What the RPN's dx, dy, dw, dh are multiplied by."""
 
 MOST_BOXES = 100_000
-"""Of a frame, at any stage: many times what any detector takes; non-maximum suppression takes seconds."""
+"""The most proposals of a frame at any stage: many times what detectors use."""
 
 _MOST_ANCHORS = 32
-"""Sizes or ratios; 4 and 3 as published."""
+"""The most sizes or ratios; 4 and 3 as published."""
 
 _Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 _Ratio = Annotated[float, Field(ge=0.01, le=100)]

@@ -32,7 +32,7 @@ _PROFILED = 3
 """Steps whose stages are measured, apart from the others: that takes time of its own."""
 
 _MOST_FRAMES = 1_000_000
-"""To measure: their times are kept, and half as many take hours."""
+"""The most runs to measure: their times are kept, and half as many take hours."""
 
 _FILMED = 4
 """Different frames that are seen again and again."""

@@ -178,7 +178,7 @@ def _is_momentum(state: object, parameter: torch.Tensor) -> bool:
 
 
 class _Saved(Config):
-    """A checkpoint as it lies in its file."""
+    """Schema of a checkpoint file."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 

@@ -13,7 +13,7 @@ from megavid.detection.detector import VideoDetector
 
 
 def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems) -> None:
-    """That detector and data set have the same classes, in whatever order.
+    """Check that detector and data set have the same classes, in any order.
 
     Raises:
         InputError: They have none in common; or one has a class that the other lacks, unless problems are

@@ -1,4 +1,4 @@
-"""What a training step makes smaller."""
+"""The losses that a training step minimizes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A data set at a glance: for each class some frames with what is annotated in them."""
+"""A contact sheet of a data set: for each class, some frames with their annotated objects."""
 
 from __future__ import annotations
 

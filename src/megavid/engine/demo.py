@@ -82,7 +82,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
 def _compare(
     folder: Path, config: GeneratedSet, detectors: Mapping[str, VideoDetector[Any, Any]]
 ) -> DemoResult | None:
-    """Do all of the demo's work in a folder that is ours; None if the user asked to stop."""
+    """Do the demo's work in a folder that this run has locked; None if the user asked to stop."""
     annotations = _generate(folder / "videos", config)
     scores: dict[str, Scores] = {}
     for method, detector in detectors.items():

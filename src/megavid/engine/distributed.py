@@ -30,7 +30,7 @@ _CONNECTION_WORDS = (
     *("connection closed by peer", "connection reset by peer", "connection refused"),
     *("gloo/", "[gloo]", "nccl", "timed out waiting"),
 )
-"""In the messages of PyTorch when another process is gone, and hardly in those of others' code."""
+"""Words in PyTorch's messages when another process is gone, hardly found in those of other code."""
 
 
 @dataclass(frozen=True)

@@ -53,7 +53,7 @@ def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) 
 
 
 def threads_before(folder: Path, ranks: Ranks) -> int | None:
-    """Return the number of threads of the run whose parts a folder holds; None if it is unknown or no matter.
+    """Return the number of threads of the run whose parts a folder holds; None if none was recorded.
 
     Raises:
         InputError: What the folder says of its run cannot be read.

@@ -146,7 +146,7 @@ class DetectionOutputs:
         return published
 
     def _names(self) -> tuple[str, ...]:
-        """The outputs in the order of being closed: the predictions say whether all is complete."""
+        """The outputs in closing order: the predictions come last, since they record whether all are complete."""
         return (self._pictures, *((TRACKS,) if self._tracks is not None else ()), PREDICTIONS)
 
     def _close(self, name: str, *, complete: bool) -> None:
@@ -198,7 +198,7 @@ class DetectionOutputs:
         return target
 
     def _check_ways(self) -> None:
-        """Fail if anything but earlier outputs is where a run writes."""
+        """Fail if an existing file would block an output."""
         for name in self._names():
             for target in (self._folder / name, self._folder / partial_name(name)):
                 if os.path.lexists(target) and target.is_dir() != (name == FRAMES):

@@ -1,4 +1,4 @@
-"""How far long work is and how long it will take: a bar on a terminal, elsewhere a line now and then."""
+"""Progress of long work with an ETA: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _WINDOW = 120.0
 
 
 class Meter:
-    """How far a piece of work is.
+    """The progress of a piece of work.
 
     Args:
         unit: What is counted, in the plural.
@@ -70,7 +70,7 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Leave the time of a block, in which other work is done and shown, out of the speed."""
+        """Exclude the time of a block, in which other work is done and shown, from the speed."""
         began = self._clock()
         if self._bar is not None:
             self._bar.stop()
@@ -82,7 +82,7 @@ class Meter:
                 self._bar.start()
 
     def __str__(self) -> str:
-        """What is done, at which speed, and the time left; what is not known is not said."""
+        """Amount done, speed and time left, as far as they are known."""
         if self.total is None and self.done == 0:
             return self.note
         of_all = "" if self.total is None else f"/{self.total}"

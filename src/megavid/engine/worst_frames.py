@@ -11,7 +11,7 @@ LEAST_DISTANCE = 10
 """Frames that two shown ones are apart at least."""
 
 _SHARE_OF_VIDEO = 10
-"""And at least this part of a video, as a divisor of its length."""
+"""Shown frames are also apart by at least the video's length divided by this."""
 
 
 def worst_frames(annotations: Annotations, errors: NDArray[np.integer], *, count: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""How much scores depend on which videos happen to be in a data set: the bootstrap over videos.
+"""Bootstrap over videos: how much scores depend on which videos happen to be in a data set.
 
 Frames of a video are alike, so whole videos are drawn, as many as there are and with replacement (Efron and
 Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.3 and 13.3). What was found in a video stays

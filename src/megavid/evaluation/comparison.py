@@ -1,4 +1,4 @@
-"""Two runs on the same videos: how much better one is, and whether that means anything."""
+"""Compare two runs on the same videos: the difference, and whether it is more than noise."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from megavid.evaluation.bootstrap import LEVEL, Interval, percentile_interval
 from megavid.evaluation.scores import Scores
 
 _FEW_VIDEOS = 10
-"""With fewer, intervals are narrower than they should be."""
+"""With fewer videos, intervals are narrower than they should be."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much higher the second of two scores is.
+    """The difference of two scores.
 
     Attributes:
         value: From -1 to 1; NaN where one of the scores is.

@@ -31,7 +31,7 @@ from megavid.evaluation.rows import predictions_at
 from megavid.evaluation.table import Predictions, without_bad_rows
 
 _BYTES_A_FRAME = 4096
-"""More than a frame takes, less its boxes. The original writes some 400."""
+"""Bytes of a frame without its boxes, at most. The original writes some 400."""
 
 _MODULES = ("mega_core.structures.bounding_box", "maskrcnn_benchmark.structures.bounding_box")
 

@@ -48,7 +48,7 @@ def _lengths(value: object) -> bool:
 
 
 def _config(value: object) -> bool:
-    """Whether it has what is told of a model: the name of its method, and its backbone."""
+    """Whether the method and backbone, if given, are objects."""
     if not isinstance(value, Mapping):
         return False
     parts = value.get("method", {}), value.get("backbone", {})

@@ -22,7 +22,7 @@ from megavid.evaluation.scoring import AveragePrecision
 
 @dataclass(frozen=True)
 class VideoScore:
-    """What was found in a video.
+    """Scores of one video.
 
     Attributes:
         name: Name of the video.
@@ -40,7 +40,7 @@ class VideoScore:
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """How good predictions are.
+    """Scores of predictions.
 
     Attributes:
         classes: (C,) names.

@@ -44,7 +44,7 @@ SCHEMA = pa.schema(
 
 @dataclass
 class _Track:
-    """What a track has had so far."""
+    """Running totals of a track."""
 
     first: tuple[int, float]
     last: tuple[int, float]

@@ -14,7 +14,7 @@ _FLOW_SCALE = 2.5
 """From the network's unit to cells of the trunk's map."""
 
 MOST_FLOW_CHANNELS = 1024
-"""Of the first layer; the last ones have sixteen times as many."""
+"""The most channels of the first layer; the last layers have sixteen times as many."""
 
 
 def flow_input(images: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from megavid.video.decode import decode, open_file, packets_to_break, video_stre
 from megavid.video.frame_index import FrameIndex, Numbering
 
 NEAR = 16
-"""Decoding up to so many frames onwards costs less than seeking."""
+"""Frames ahead up to which decoding on costs less than seeking."""
 
 Numbered = tuple[int, VideoFrame]
 

@@ -103,7 +103,7 @@ def run_session(
 
 
 def _tolerant(source: FrameSource) -> FrameSource:
-    """The source; of a video file, its frames with the nearest ones in place of damaged ones."""
+    """Wrap a video file so that the nearest frame takes the place of a damaged one."""
     return EveryNth(source, 1) if isinstance(source, VideoFile) else source
 
 

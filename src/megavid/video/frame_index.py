@@ -58,15 +58,15 @@ class FrameIndex:
     headless: int
 
     def without_keys(self) -> FrameIndex:
-        """The same for decoding from the start only."""
+        """Return a copy for decoding from the start only."""
         return replace(self, keys=[0], key_stamps=[(0, 0)])
 
     def counted(self) -> FrameIndex:
-        """The same for counting frames."""
+        """Return a copy that counts frames instead of using timestamps."""
         return replace(self.without_keys(), places={})
 
     def checked(self, start: DecodedStart) -> FrameIndex:
-        """The same, once the first frames are decoded.
+        """Return a copy that agrees with the first decoded frames.
 
         A file that was cut out of a longer video may start with frames that refer to what was cut off; they
         are no frames of this file. Where the decoder's timestamps fall, or are not the packets', frames are

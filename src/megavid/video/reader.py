@@ -20,7 +20,7 @@ from megavid.video.pages import ImagePages
 __all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
 
 Video = VideoFile | ImageFolder | ImagePages | LiveStream
-"""What holds a video."""
+"""Any opened video."""
 
 
 def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Video:

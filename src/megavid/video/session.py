@@ -24,7 +24,7 @@ from megavid.video.global_images import GlobalImages
 from megavid.video.store import FrameStore
 
 _LARGEST_STORE = 1 << 60
-"""Bytes: more than any machine has."""
+"""The most bytes of a store: more than any machine has."""
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):

@@ -12,7 +12,7 @@ from megavid.video.files import VideoFile
 
 
 class Skippable(Protocol):
-    """A video that need not give all of its frames."""
+    """A video that can be read with frames left out."""
 
     def every(self, n: int) -> Iterator[Frame]:
         """Iterate over the frames 0, n, 2n, ..., with their own numbers."""
