@@ -146,7 +146,7 @@ class DetectionOutputs:
         return published
 
     def _names(self) -> tuple[str, ...]:
-        """The outputs in closing order: the predictions come last, since they record whether all are complete."""
+        """The outputs in closing order: predictions come last, since they record whether all are complete."""
         return (self._pictures, *((TRACKS,) if self._tracks is not None else ()), PREDICTIONS)
 
     def _close(self, name: str, *, complete: bool) -> None:
