@@ -139,6 +139,7 @@ def test_workers_of_a_killed_run_end_and_the_next_one_begins_again(tmp_path: Pat
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert workers
+    end = time.monotonic() + 60
     while any(map(is_running, workers)) and time.monotonic() < end:
         time.sleep(0.05)
     assert not any(map(is_running, workers))
