@@ -36,6 +36,11 @@ HASH = "b320e63fc8616436ecb43f4cdfaff670"
         ("clip.mp4.jpg", "clip.mp4", None),
         ("1_of_60_left.png", "1_of_60_left", None),
         ("cover.png", "cover", None),
+        ("1305031102.175304.png", "", 1305031102175304000),
+        ("1305031103.5.png", "", 1305031103500000000),
+        ("2024-01-05_12-30-45.jpg", "", 20240105123045),
+        ("cam2 2024-01-05 12.31.02.jpg", "cam2", 20240105123102),
+        ("cam_20240105_0012.jpg", "cam_20240105", 12),
     ],
 )
 def test_names(name: str, clip: str, number: int | None) -> None:
@@ -122,6 +127,17 @@ def test_names_without_numbers_are_in_order_if_there_are_as_many() -> None:
         InputError, match=r"^v: expected as many images as frames.* got 2 images for 3 frames"
     ):
         match_frames(["a.png", "b.png"], [5, 6, 7], where="v")
+
+
+@pytest.mark.parametrize("files", [["2.png", "10.png"], ["95.png", "100.png"], ["apple.png", "Bee.png"]])
+def test_an_order_that_is_another_as_text_is_refused(files: list[str]) -> None:
+    with pytest.raises(InputError, match="in one order as numbers and as text"):
+        match_frames(files, [0, 1], where="v")
+
+
+def test_an_order_that_is_the_same_as_text() -> None:
+    assert match_frames(["02.png", "10.png"], [0, 1], where="v").files == {0: "02.png", 1: "10.png"}
+    assert match_frames(["2.png", "10.png"], [2, 10], where="v").files == {2: "2.png", 10: "10.png"}
 
 
 def test_files_of_a_video_without_numbers_of_its_own() -> None:

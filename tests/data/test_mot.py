@@ -236,9 +236,33 @@ def test_classes_that_nothing_names_are_refused(tmp_path: Path) -> None:
 
 def test_ten_columns_that_may_hold_a_class_are_refused(tmp_path: Path) -> None:
     write(tmp_path, rows([1], "1,4,0,1"))
-    assert read_mot(tmp_path, problems=Problems()).labels.tolist() == [0]
+    assert read_mot(tmp_path, classes=["ant"], problems=Problems()).labels.tolist() == [0]
     with pytest.raises(InputError, match="expected world coordinates or -1 in the last three of ten"):
         read_mot(tmp_path, classes=["ant", "bee"], problems=Problems())
+
+
+def test_ten_columns_of_which_the_eighth_is_always_1(tmp_path: Path) -> None:
+    write(tmp_path, rows([1, 2], "1,1,1,1"))
+    assert read_mot(tmp_path, problems=Problems()).classes == ("pedestrian",)
+
+
+def test_ten_columns_with_classes_are_not_all_pedestrians(tmp_path: Path) -> None:
+    write(tmp_path, rows([1, 2], "1,4,0,0"))
+    with pytest.raises(InputError, match="if they are classes, leave nine columns"):
+        read_mot(tmp_path, problems=Problems())
+
+
+def test_classes_0_and_1_are_two(tmp_path: Path) -> None:
+    write(tmp_path, rows([1, 2], "1,0,1") + rows([3], "1,1,1"))
+    with pytest.raises(InputError, match="gt.txt: expected classes that count from 1, got 0 and 1"):
+        read_mot(tmp_path, problems=Problems())
+
+
+def test_an_empty_line_among_names_of_classes_is_refused(tmp_path: Path) -> None:
+    write(tmp_path, rows([1], "1,2,1"))
+    (tmp_path / "gt" / "labels.txt").write_text("fox\n\nbadger\n")
+    with pytest.raises(InputError, match="labels.txt: expected a name of a class in each line"):
+        read_mot(tmp_path, problems=Problems())
 
 
 def test_objects_without_a_number_have_no_track(tmp_path: Path) -> None:

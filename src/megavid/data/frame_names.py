@@ -6,7 +6,8 @@
    order, if there are exactly as many: images 1 to 20 are frames 0 to 19.
 
 Whatever is left is refused: two images of one number, names with numbers beside names without, names of
-several clips, and numbers that may or may not be the frames' own, such as images 1 to 25 for frames 0 to 29.
+several clips, numbers that may or may not be the frames' own, such as images 1 to 25 for frames 0 to 29, and
+an order that programs see differently, such as 2.png before or after 10.png.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import PurePath
 
 from megavid.core.errors import InputError
@@ -51,7 +53,8 @@ def parse_name(path: PurePath | str) -> FrameName:
 
     It is the number at the name's end (`frame_000012`, `img12`, `000031`, `clip-12`, `frame (12)`), else the
     only part of the name that is a number (`0012_rgb`). Digits in hashes don't count. Roboflow's
-    `clip_mp4-12_jpg.rf.HASH.jpg` is frame 12 of `clip`.
+    `clip_mp4-12_jpg.rf.HASH.jpg` is frame 12 of `clip`. A time is one number, too: `1305031102.175304` is in
+    nanoseconds, `2024-01-05_12-30-45` all its digits.
 
     Examples:
         >>> parse_name("images/clip_mp4-12_jpg.rf.b320e63fc8616436ecb43f4cdfaff670.jpg")
@@ -62,6 +65,11 @@ def parse_name(path: PurePath | str) -> FrameName:
     if roboflow:
         stem = roboflow["name"]
     stem = _UUID.sub("#", stem).rstrip(")] ")
+    seconds, date = _SECONDS.fullmatch(stem), _DATE_AND_TIME.fullmatch(stem)
+    if seconds:
+        return FrameName("", int(seconds[1] + seconds[2].ljust(9, "0")))
+    if date:
+        return FrameName(date["clip"].strip(_EDGE), int("".join(date.groups()[1:])))
     parts = _SEPARATORS.split(stem)  # texts at even places, separators at odd ones
     place, letters, digits = _number_part(parts)
     if not digits:
@@ -125,6 +133,7 @@ def match_frames(
                 f"{where}: expected as many images as frames, since their names have no numbers, "
                 f"got {len(files)} images for {len(listed)} frames"
             )
+        _check_order(files, where)
         return _matched(dict(zip(listed, files, strict=True)), "in order, since their names have no numbers")
     how = _BY_NUMBER
     if min(numbers) < first:
@@ -134,6 +143,7 @@ def match_frames(
         return _matched(numbers, how)
     for order in (frames, listed):
         if _are_shifted(list(numbers), order, frames):
+            _check_order(list(numbers.values()), where)
             how = "in order: as many images as frames, of other numbers"
             return _matched(dict(zip(order, numbers.values(), strict=True)), how)
     raise InputError(
@@ -151,6 +161,12 @@ _ROBOFLOW = re.compile(
 )
 _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _HASH = re.compile(r"(?=.*[a-f])(?=.*[0-9])[0-9a-f]{8,}", re.IGNORECASE)
+_SECONDS = re.compile(r"([0-9]{9,10})\.([0-9]{1,9})")
+"""Since 1970, as cameras and ROS write them."""
+_DATE_AND_TIME = re.compile(
+    r"(?P<clip>(?:.*[_\-. ])?)((?:19|20)[0-9]{2})[-_.]?([01][0-9])[-_.]?([0-3][0-9])[-_. T]"
+    r"([0-2][0-9])[-_.]([0-5][0-9])[-_.]([0-6][0-9])"
+)
 _VIDEO_END = re.compile(r"[_.](?:mp4|m4v|mov|avi|mkv|webm|mpe?g|m?ts|flv|wmv|3gp|gif|ogv)$", re.IGNORECASE)
 _AFTER_VIDEO = re.compile(r"[-_][0-9]+$")
 _NO_NUMBERS = {"mp4", "m4v", "mpeg2", "mpeg4", "h264", "h265", "x264", "x265", "av1", "vp8", "vp9"}
@@ -214,6 +230,13 @@ def _are_shifted(numbers: Sequence[int], order: Sequence[int], frames: Sequence[
     if len(numbers) != len(order) or not set(order).issuperset(frames):
         return False
     return _constant_shift(numbers, order) or not set(numbers).intersection(frames)
+
+
+def _check_order(files: Sequence[str], where: object) -> None:
+    """Check that natural order is that of the names as text, by which label tools often count images."""
+    for one, other in pairwise(files):
+        if _name(one) > _name(other):
+            _refuse(where, "names that are in one order as numbers and as text", one, other)
 
 
 def _constant_shift(numbers: Sequence[int], frames: Sequence[int]) -> bool:

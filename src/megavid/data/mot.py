@@ -5,7 +5,7 @@ from __future__ import annotations
 import configparser
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from megavid.core.annotations import AnnotationBuilder, Annotations
@@ -16,7 +16,7 @@ from megavid.data.frame_names import match_frames, parse_name
 from megavid.data.limits import LARGEST_SIDE, LONGEST_VIDEO
 from megavid.data.media import Media, find_media, images_in
 from megavid.data.mot_rows import Rows, read_rows
-from megavid.data.values import check_class_count
+from megavid.data.values import check_class_count, read_class_names
 
 CLASSES = (
     "pedestrian",
@@ -146,15 +146,14 @@ def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None)
     """The names of the classes 1, 2, ... of a sequence; the first is that of rows without a class."""
     listing = sequence.truth.parent / "labels.txt"
     if listing.exists():
-        names = tuple(line.strip() for line in read_text(listing).splitlines() if line.strip())
-        if not names or len(set(names)) < len(names):
-            raise InputError(f"{listing}: expected a name of a class in each line, each once")
-        return names
+        return read_class_names(listing)
     largest = max((row.label for row in rows.rows), default=0)
     if classes is not None:
         names = tuple(classes)
     elif any(_CHALLENGE.match(name) for name in (sequence.title, sequence.folder.name)):
         names = CLASSES
+    elif rows.counts_from_zero and largest == 1:
+        raise InputError(f"{sequence.truth}: expected classes that count from 1, got 0 and 1")
     elif largest <= 1:
         names = CLASSES[:1]
     else:
@@ -162,10 +161,11 @@ def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None)
             f"{sequence.truth}: expected --classes or a file labels.txt beside it to name the classes up to "
             f"{largest}, since the sequence is none of MOT16, MOT17 or MOT20"
         )
-    if rows.unclear and len(names) > 1:
+    if rows.unclear and (classes is None or len(names) > 1):
         raise InputError(
             f"{sequence.truth}: expected world coordinates or -1 in the last three of ten columns, as in "
-            "MOT15, got whole numbers in the eighth; if they are classes, leave nine columns"
+            "MOT15, got whole numbers in the eighth; if they are classes, leave nine columns, else name the "
+            "one class with --classes"
         )
     return names
 
@@ -252,4 +252,4 @@ def _known_rows(
             problems.add(Kind.BAD_ROW, where, message)
         else:
             kept.append(row)
-    return Rows(rows.path, kept, rows.unclear)
+    return replace(rows, rows=kept)

@@ -45,12 +45,14 @@ class Rows:
         path: The file.
         rows: Its rows, in its order.
         unclear: Whether it has ten columns, as MOT15 with world coordinates, but whole numbers above 0 in the
-            eighth, which may be classes.
+            eighth, which may be classes; not where all are 1, since it is the first class whatever they are.
+        counts_from_zero: Whether there is a class 0 beside others.
     """
 
     path: Path
     rows: Sequence[Row]
     unclear: bool
+    counts_from_zero: bool
 
     def frames(self) -> dict[int, list[Row]]:
         """The rows of each frame that has some, by its number, which rises."""
@@ -73,6 +75,7 @@ def read_rows(path: Path, problems: Problems) -> Rows:
     rows: list[Row] = []
     seen: set[tuple[int, int]] = set()
     coordinates: set[float] = set()  # of MOT15's world, or classes
+    classes: set[float] = set()
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
@@ -91,10 +94,14 @@ def read_rows(path: Path, problems: Problems) -> Rows:
             continue
         seen.add((row.frame, row.track))
         rows.append(row)
-        if len(values) >= _MOT15:
-            coordinates.add(values[7])
+        (coordinates if len(values) >= _MOT15 else classes).update(values[7:8])
     unclear = max(coordinates, default=0) > 0 and all(value.is_integer() for value in coordinates)
-    return Rows(path, rows, unclear)
+    return Rows(
+        path,
+        rows,
+        unclear=unclear and coordinates != {1},
+        counts_from_zero=0 in classes and max(classes) > 0,
+    )
 
 
 _MOT15 = 10

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import reprlib
+from pathlib import Path
 
 from megavid.core.errors import InputError
+from megavid.core.parsing import read_text
 from megavid.core.ranges import INT64, MOST_CLASSES
 
 
@@ -40,6 +42,19 @@ def class_name(value: object) -> str | None:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) and value.strip() and "\0" not in value else None
+
+
+def read_class_names(path: Path) -> tuple[str, ...]:
+    """Read a file with a class in each line, as label tools write it.
+
+    Raises:
+        InputError: It cannot be read, or a line but the last ones has no name, or one that was there before.
+    """
+    names = tuple(line.strip() for line in read_text(path).rstrip().splitlines())
+    if not all(names) or len(set(names)) < len(names):
+        raise InputError(f"{path}: expected a name of a class in each line, each once")
+    check_class_count(len(names), origin=path)
+    return names
 
 
 def check_class_count(count: int, *, origin: object) -> None:
