@@ -258,6 +258,58 @@ def test_a_broken_image_and_broken_text(tmp_path: Path) -> None:
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
 
+@pytest.mark.parametrize(
+    ("images", "labels"), [("images", "Labels"), ("Images", "Labels"), ("IMAGES", "LABELS")]
+)
+def test_folders_in_capitals(tmp_path: Path, images: str, labels: str) -> None:
+    image(tmp_path / images / "v" / "1.jpg")
+    text(tmp_path / labels / "v" / "1.TXT", "0 0.5 0.5 0.2 0.4")
+    assert len(read_yolo(tmp_path, classes=["cat"], problems=Problems()).boxes) == 1
+
+
+def test_text_files_that_belong_to_no_image(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "001.jpg")
+    text(tmp_path / "labels" / "1.txt", "0 0.5 0.5 0.2 0.4")
+    text(tmp_path / "labels" / "classes.txt", "cat")
+    with pytest.raises(InputError, match=r"labels/1.txt: 1 text files belong to no image, and no image in"):
+        read_yolo(tmp_path, problems=Problems())
+    text(tmp_path / "labels" / "001.txt", "0 0.5 0.5 0.2 0.4")
+    problems = Problems()
+    assert len(read_yolo(tmp_path, problems=problems).boxes) == 1
+    assert problems.warnings == [
+        f"{tmp_path / 'labels'}: 1 text files belong to no image, the first is 1.txt"
+    ]
+
+
+def test_a_list_may_leave_out_images_that_have_labels(tmp_path: Path) -> None:
+    for name in ("1", "2"):
+        image(tmp_path / "images" / f"{name}.jpg")
+    text(tmp_path / "labels" / "2.txt", "0 0.5 0.5 0.2 0.4")
+    text(tmp_path / "data.yaml", "names: [cat]\ntrain: train.txt\n")
+    text(tmp_path / "train.txt", "images/1.jpg")
+    problems = Problems()
+    assert len(read_yolo(tmp_path, problems=problems).boxes) == 0
+    assert problems.warnings == [f"{tmp_path / 'train.txt'}: no image has a text file of labels"]
+
+
+@pytest.mark.parametrize("name", ["classes.txt", "obj.names", "labels/classes.txt"])
+def test_files_that_name_the_classes(tmp_path: Path, name: str) -> None:
+    image(tmp_path / "images" / "1.jpg")
+    text(tmp_path / name, "cat\r\ndog\r\n\r\n")
+    assert is_yolo(tmp_path)
+    assert read_yolo(tmp_path, problems=Problems()).classes == ("cat", "dog")
+    text(tmp_path / name, "cat\n\ndog\n")
+    with pytest.raises(InputError, match="expected a name of a class in each line"):
+        read_yolo(tmp_path, problems=Problems())
+
+
+def test_a_description_of_another_name(tmp_path: Path) -> None:
+    image(tmp_path / "images" / "1.jpg")
+    text(tmp_path / "dataset.yml", "names: [cat]")
+    with pytest.raises(InputError, match="or the classes named; if it is dataset.yml, give that file"):
+        read_yolo(tmp_path, problems=Problems())
+
+
 def test_nothing_names_the_classes(tmp_path: Path) -> None:
     image(tmp_path / "1.jpg")
     with pytest.raises(InputError, match=r"expected data.yaml with names, or classes.txt"):

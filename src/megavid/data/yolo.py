@@ -20,7 +20,8 @@ from megavid.core.ranges import LARGEST_EXACT
 from megavid.data.frame_names import is_video_frame, number_files, parse_name
 from megavid.data.paths import absolute
 from megavid.data.values import shown
-from megavid.data.yolo_layout import images_by_folder, read_layout
+from megavid.data.yolo_labels import find_labels, report_labels
+from megavid.data.yolo_layout import CLASS_FILES, images_by_folder, read_layout
 from megavid.video.images import image_size
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
@@ -29,7 +30,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 def is_yolo(path: Path) -> bool:
     """Whether it is a data.yaml with `names`, or a folder with one or with `labels`."""
     if is_folder(path):
-        return any((path / name).exists() for name in ("data.yaml", "labels", "classes.txt"))
+        return any((path / name).exists() for name in ("data.yaml", "labels", *CLASS_FILES))
     return path.suffix in {".yaml", ".yml"} and is_file(path)
 
 
@@ -55,7 +56,8 @@ def read_yolo(
         path: The folder, or its data.yaml.
         images: The folder of images, if it is not `images`; text files are beside it in `labels`, or in it.
         subset: The key of data.yaml that names the images ("val"), or the folder in `images`; None for all.
-        classes: Names in the order of their numbers; None for those of data.yaml or classes.txt.
+        classes: Names in the order of their numbers; None for those of data.yaml, classes.txt (also in
+            `labels`) or obj.names.
         problems: Where images and lines go that make no sense.
 
     Raises:
@@ -71,11 +73,17 @@ def read_yolo(
             problems.add(Kind.NO_IMAGE, listing, message)
     if not folders:
         raise InputError(f"{places[0]}: no images in this folder or those in it")
+    labels = {folder: find_labels(folder) for folder in folders}
+    for folder, found in labels.items():
+        report_labels(found, folder, problems)
+    if not any(file.stem in labels[folder].files for folder, files in folders.items() for file in files):
+        problems.warn(places[0], "no image has a text file of labels")
     builder = AnnotationBuilder(names, root=_root(layout.folder, folders))
     for name, files in _videos(places, folders, problems):
         builder.video(name)
-        for number, file in files.items():
-            _read_frame(builder, number, Path(file), problems)
+        for number, image in files.items():
+            file = Path(image)
+            _read_frame(builder, number, file, labels[file.parent].files.get(file.stem), problems)
     return builder.build()
 
 
@@ -128,14 +136,15 @@ def _clips(files: Sequence[Path]) -> dict[str, Sequence[Path]]:
     return {next(iter(clips)) if named else "": files}
 
 
-def _read_frame(builder: AnnotationBuilder, number: int, file: Path, problems: Problems) -> None:
+def _read_frame(
+    builder: AnnotationBuilder, number: int, file: Path, labels: Path | None, problems: Problems
+) -> None:
     try:
         size = image_size(file)
     except InputError as error:
         problems.add(Kind.BAD_IMAGE, file, error.without(file))
         return
     builder.frame(number, file=file.relative_to(builder.root).as_posix(), width=size[0], height=size[1])
-    labels = _labels_file(file)
     if labels is None:
         return
     try:
@@ -146,18 +155,6 @@ def _read_frame(builder: AnnotationBuilder, number: int, file: Path, problems: P
     for row, line in enumerate(lines, 1):
         if line.strip():
             _read_line(builder, line.split(), size, f"{labels}, line {row}", problems)
-
-
-def _labels_file(file: Path) -> Path | None:
-    """The text file of an image: beside it, or in `labels` where the image is in `images`."""
-    parts = list(file.with_suffix(".txt").parts)
-    for place in reversed(range(len(parts) - 1)):
-        if parts[place] == "images":
-            other = Path(*parts[:place], "labels", *parts[place + 1 :])
-            if is_file(other):
-                return other
-    beside = file.with_suffix(".txt")
-    return beside if is_file(beside) else None
 
 
 def _read_line(

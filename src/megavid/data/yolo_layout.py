@@ -14,10 +14,13 @@ from megavid.core.images import SUFFIXES, image_files
 from megavid.core.parsing import read_text, read_yaml
 from megavid.core.paths import is_file, is_folder
 from megavid.data.paths import absolute, find_images
-from megavid.data.values import check_class_count, class_name, shown
+from megavid.data.values import check_class_count, class_name, read_class_names, shown
 
 SUBSETS = ("train", "val", "test")
 """The parts that a data set usually has."""
+
+CLASS_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
+"""Files with the name of a class in each line, as label tools write them."""
 
 _OTHER_NAMES = {"val": ("valid", "validation"), "valid": ("val",), "validation": ("val",)}
 """What tools call the same part."""
@@ -77,13 +80,14 @@ class YoloLayout:
         return _checked_names(names, origin=f"{self.origin}: names")
 
     def _listed_classes(self) -> tuple[str, ...]:
-        listing = self.folder / "classes.txt"
-        if not is_file(listing):
-            raise InputError(
-                f"{self.origin}: expected data.yaml with names, or classes.txt, or the classes named"
-            )
-        lines = read_text(listing).splitlines()
-        return _checked_names([line.strip() for line in lines if line.strip()], origin=listing)
+        listing = next((file for name in CLASS_FILES if is_file(file := self.folder / name)), None)
+        if listing is not None:
+            return read_class_names(listing)
+        others = sorted(path.name for path in self.folder.glob("*.y*ml") if path != self.file)
+        hint = f"; if it is {others[0]}, give that file" if others and self.file is None else ""
+        raise InputError(
+            f"{self.origin}: expected data.yaml with names, or classes.txt, or the classes named{hint}"
+        )
 
     def subsets(self) -> list[str]:
         """Which of `SUBSETS` there are; one that has the same images as one before is none."""
