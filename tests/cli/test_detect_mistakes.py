@@ -168,7 +168,7 @@ def test_a_frame_too_large_for_the_encoder(
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--input.min_size", "2020-13-45"], "--input.min_size: expected a value in YAML"),
+        (["--input.min_size", "2020-13-45"], "input.min_size: should be a valid integer, got '2020-13-45'"),
         (["--model", "a" * 300], "no such configuration"),
         (["--method.hidden", "30"], "should be a multiple of heads"),
     ],

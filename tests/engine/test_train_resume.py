@@ -6,6 +6,8 @@ import json
 import resource
 import shutil
 import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -129,10 +131,23 @@ def test_a_full_disk_keeps_what_was_saved(
     assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 0
 
 
+def put_in_the_way(path: Path, *, after: Path) -> None:
+    """Make a folder once a run has begun."""
+    while not after.exists():
+        time.sleep(0.01)
+    path.mkdir()
+
+
 def test_the_best_cannot_be_written(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", recipe_values(data)), tmp_path / "run"
-    (folder / "best.safetensors").mkdir(parents=True)  # is in the way
+    (folder / "best.safetensors").mkdir(parents=True)  # is in the way from the beginning
     assert train(recipe, folder) == 2
+    assert "best.safetensors: " in capsys.readouterr().err
+    assert not (folder / "log.jsonl").exists()
+    (folder / "best.safetensors").rmdir()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(put_in_the_way, folder / "best.safetensors", after=folder / "log.jsonl")
+        assert train(recipe, folder) == 2
     assert "best.safetensors: " in capsys.readouterr().err
     assert (folder / "model.safetensors").exists()
     (folder / "best.safetensors").rmdir()

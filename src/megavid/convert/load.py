@@ -21,6 +21,7 @@ from megavid.convert.weights import (
 from megavid.core.config import read_mapping, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.paths import is_file
+from megavid.core.text import printable
 from megavid.detection.detector import DetectorConfig, VideoDetector
 from megavid.detection.inference import FAST, Inference
 from megavid.detection.prepare import prepare
@@ -173,7 +174,8 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
             return read_mapping(path), name
     if not is_file(Path(name)):
         raise InputError(
-            f"{name}: no such configuration; expected a YAML file or one of {', '.join(shipped_configs())}"
+            f"{printable(name)}: no such configuration; expected a YAML file or one of "
+            f"{', '.join(shipped_configs())}"
         )
     return read_mapping(Path(name)), name
 
