@@ -370,6 +370,31 @@ def test_images_that_roboflow_took_from_a_video(tmp_path: Path) -> None:
     assert problems.notes[1].startswith("video 'a/clip': frames 9 to 10 (2) in clip_mp4-9_jpg.rf.bb")
 
 
+@pytest.mark.parametrize(("key", "numbers"), [("frame_index", [3, 4]), (None, [8, 9])])
+def test_other_numbers_of_frames(tmp_path: Path, key: str | None, numbers: list[int]) -> None:
+    images = [
+        {"id": 40 - n, "video_id": 5, "file_name": f"a/00000{n}.jpg", **({key: n - 5} if key else {})}
+        for n in (9, 8)
+    ]
+    annotations = [{"image_id": 31, "category_id": 2, "bbox": [1, 2, 3, 4]}]
+    path = write(tmp_path / "x.json", images=images, annotations=annotations)
+    table = read_coco(path, problems=Problems())
+    assert table.number.tolist() == numbers
+    assert table.files.to_pylist() == ["a/000008.jpg", "a/000009.jpg"]
+    assert table.box_frames.tolist() == [1]
+
+
+def test_an_empty_list_of_videos_is_none(tmp_path: Path) -> None:
+    content = json.loads(plain(tmp_path / "x.json", "a.jpg", "b.jpg").read_text())
+    (tmp_path / "v.json").write_text(json.dumps({**content, "videos": []}))
+    assert read_coco(tmp_path / "v.json", problems=Problems()).videos == ("a", "b")
+
+
+def test_names_as_windows_writes_them(tmp_path: Path) -> None:
+    path = plain(tmp_path / "x.json", "v\\1.jpg")
+    assert read_coco(path, problems=Problems()).files.to_pylist() == ["v/1.jpg"]
+
+
 def test_where_images_were_looked_for(tmp_path: Path) -> None:
     problems = Problems()
     read_coco(write(tmp_path / "x.json"), problems=problems)

@@ -41,6 +41,7 @@ def test_the_same_size_or_none_stated(tmp_path: Path, size: tuple[int, int]) -> 
     [
         ((1920, 1080), (1, 2, 3, 4), "annotated as 1920x1080, but it is 64x48$"),
         ((48, 64), (1, 2, 3, 4), "annotated as 48x64, but it is 64x48: it is displayed turned"),
+        ((64, 48), (0.1, 0.2, 0.9, 1), "all 2 boxes of the video are within its first pixel"),
         ((0, 0), (64, 2, 80, 9), "2 of the video's 2 boxes are outside its frames of 64x48"),
         ((64, 48), (1, -9, 3, 0), "2 of the video's 2 boxes are outside its frames of 64x48"),
     ],
@@ -53,7 +54,7 @@ def test_another_size(
         check_sizes(table, problems=Problems())
     problems = Problems(skip=True)
     assert len(check_sizes(table, problems=problems)) == 0
-    assert problems.counts() == {Kind.IMAGE_SIZE if "annotated" in message else Kind.OUTSIDE: 2}
+    assert problems.counts() == {Kind.OUTSIDE if "outside" in message else Kind.IMAGE_SIZE: 2}
 
 
 def test_only_the_videos_of_another_size_are_left_out(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from megavid.core.parsing import read_json
 from megavid.core.paths import is_file
 from megavid.core.problems import Kind, Problems
 from megavid.data.coco_rows import (
+    FRAME_KEYS,
     BadRowError,
     CocoImage,
     CocoObject,
@@ -45,7 +46,8 @@ def read_coco(
 ) -> Annotations:
     """Read a CocoVID or COCO file.
 
-    Frames have the numbers that `frame_id` gives; a video may start anywhere. `iscrowd` and `ignore` make an
+    Frames have the numbers that `frame_id` or TAO's `frame_index` gives, or where no image has them, those in
+    their files' names; a video may start anywhere. `iscrowd` and `ignore` make an
     object difficult, `iscrowd` a crowd, too. An object's `area` is kept where it is a number. Categories of
     the same name are one class.
 
@@ -81,7 +83,8 @@ class _Reader:
         self._path = path
         self._data = data
         self._problems = problems
-        self._has_videos = "videos" in data
+        self._has_videos = "videos" in data and (data["videos"] != [] or self._any_image_has("video_id"))
+        self._numbered = self._any_image_has(*FRAME_KEYS)
         self._names = self._read_categories()
         self._classes = tuple(classes or dict.fromkeys(self._names.values()))
         ids = {name: number for number, name in reversed(self._names.items())}
@@ -102,6 +105,10 @@ class _Reader:
         for video, frames in grouped:
             _add_video(builder, video, frames, objects)
         return builder.build()
+
+    def _any_image_has(self, *keys: str) -> bool:
+        rows = (row for row in self._data["images"] if isinstance(row, dict))
+        return any(key in row for row in rows for key in keys)
 
     def _read_categories(self) -> dict[int, str]:
         """Name of each category by its id."""
@@ -135,11 +142,13 @@ class _Reader:
         return videos
 
     def _read_images(self, videos: Mapping[int | str, CocoVideo]) -> dict[int, CocoImage]:
+        if self._has_videos and not self._numbered:
+            self._problems.note(self._path, "has no frame_id: frames have the numbers in the names of images")
         images: dict[int, CocoImage] = {}
         taken: set[tuple[int | str | None, int]] = set()
         for row in self._rows("images", "id", "file_name"):
             try:
-                image = read_image(row, videos if self._has_videos else None)
+                image = read_image(row, videos if self._has_videos else None, numbered=self._numbered)
                 if image.id in images:
                     raise BadRowError("two images have this id", Kind.DUPLICATE_FRAME)
                 if self._has_videos and (image.video, image.frame) in taken:

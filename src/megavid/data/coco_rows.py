@@ -11,10 +11,14 @@ from typing import Any
 from megavid.core.annotations import NO_TRACK
 from megavid.core.problems import Kind
 from megavid.core.text import listed
+from megavid.data.frame_names import parse_name
 from megavid.data.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.data.values import finite_number, flag, shown, whole_number
 
 Row = dict[str, Any]
+
+FRAME_KEYS = ("frame_id", "frame_index")
+"""What an image's number in its video is called, the first that there is; the second is TAO's."""
 
 _MOST_AREA = 1e10
 """Square pixels: COCO's own limit of large objects."""
@@ -75,7 +79,7 @@ def read_video(row: Row) -> tuple[int | str, CocoVideo]:
     Raises:
         BadRowError: It makes no sense.
     """
-    number, name, file = _video_id(row["id"]), row["name"], row.get("file_name")
+    number, name, file = _video_id(row["id"]), row["name"], _with_slashes(row.get("file_name"))
     if number is None:
         raise BadRowError("expected a whole number or text as id")
     if not isinstance(name, str | int) or isinstance(name, bool) or not _is_file_name(file):
@@ -83,17 +87,18 @@ def read_video(row: Row) -> tuple[int | str, CocoVideo]:
     return number, CocoVideo(str(name), file or None)
 
 
-def read_image(row: Row, videos: Container[int | str] | None) -> CocoImage:
+def read_image(row: Row, videos: Container[int | str] | None, *, numbered: bool = True) -> CocoImage:
     """Take a row of `images`.
 
     Args:
         row: The row; it has `id` and `file_name`.
         videos: Ids of the videos; None where every image is by itself.
+        numbered: Whether images of videos have one of `FRAME_KEYS`; else it is the number in the file's name.
 
     Raises:
         BadRowError: It makes no sense.
     """
-    number, file = whole_number(row["id"]), row["file_name"]
+    number, file = whole_number(row["id"]), _with_slashes(row["file_name"])
     width, height = (whole_number(row.get(side) or 0) for side in ("width", "height"))
     if number is None or width is None or height is None:
         raise BadRowError("expected whole numbers as id, width and height")
@@ -101,7 +106,7 @@ def read_image(row: Row, videos: Container[int | str] | None) -> CocoImage:
         raise BadRowError(f"expected a size of 1 to {LARGEST_SIDE} pixels, got {width}x{height}")
     if not _is_file_name(file) or (videos is None and not file):
         raise BadRowError(f"expected text as file_name, got {shown(file)}")
-    video, frame = (None, 0) if videos is None else _place(row, videos)
+    video, frame = (None, 0) if videos is None else _place(row, videos, numbered=numbered)
     if width == 0 or height == 0:
         width = height = 0
     listed = _flag(row, "listed") if "listed" in row else True
@@ -149,13 +154,16 @@ def shown_id(value: object) -> str:
     return value if isinstance(value, str) else shown(value)
 
 
-def _place(row: Row, videos: Container[int | str]) -> tuple[int | str, int]:
+def _place(row: Row, videos: Container[int | str], *, numbered: bool) -> tuple[int | str, int]:
     """The id of an image's video and its number there."""
-    video, frame = _video_id(row.get("video_id")), whole_number(row.get("frame_id"))
+    video = _video_id(row.get("video_id"))
+    key = next((key for key in FRAME_KEYS if key in row), FRAME_KEYS[0])
+    file = row["file_name"]
+    frame = whole_number(row.get(key)) if numbered else parse_name(file).number if file else None
     if video is None or video not in videos or frame is None:
         raise BadRowError("expected the id of a video and a frame_id")
     if frame < 0:
-        raise BadRowError(f"expected a frame_id of at least 0, got {frame}")
+        raise BadRowError(f"expected a {key} of at least 0, got {frame}")
     return video, frame
 
 
@@ -194,6 +202,11 @@ def _area(value: object) -> float:
 
 def _video_id(value: object) -> int | str | None:
     return value if isinstance(value, str) else whole_number(value)
+
+
+def _with_slashes(file: Any) -> Any:
+    """A file's name; what Windows wrote, with backslashes alone, in the way of other systems."""
+    return file.replace("\\", "/") if isinstance(file, str) and "/" not in file else file
 
 
 def _is_file_name(value: object) -> bool:

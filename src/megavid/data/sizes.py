@@ -22,8 +22,9 @@ def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
     """Leave out videos whose boxes belong to pictures of another size.
 
     The first frame of each video, or of a thousand of them, is compared with the size that its annotations
-    state. Where more than half of a video's boxes are outside its frames, they belong to others, too. What
-    cannot be read is passed over: whoever needs it says so. `check_annotations` looks at all frames.
+    state. Where more than half of a video's boxes are outside its frames, they belong to others, too; where
+    all are within the first pixel, they are fractions of a size. What cannot be read is passed over: whoever
+    needs it says so. `check_annotations` looks at all frames.
 
     Args:
         annotations: The data set.
@@ -90,6 +91,11 @@ def _problem(a: Annotations, video: int, size: tuple[int, int]) -> tuple[Kind, s
     if all(annotated) and annotated != size:
         return Kind.IMAGE_SIZE, describe_sizes(annotated, size)
     boxes = a.boxes[a.offsets[span.start] : a.offsets[span.stop]]
+    if len(boxes) and (np.abs(boxes) <= 1).all():
+        message = (
+            f"all {len(boxes)} boxes of the video are within its first pixel: expected pixels, no fractions"
+        )
+        return Kind.IMAGE_SIZE, message
     outside = int(np.count_nonzero((boxes[:, 2:] <= 0).any(axis=1) | (boxes[:, :2] >= size).any(axis=1)))
     if 2 * outside > len(boxes):
         message = f"{outside} of the video's {len(boxes)} boxes are outside its frames of {size[0]}x{size[1]}"
