@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import numpy as np
 import PIL.Image
 import pytest
@@ -108,14 +109,26 @@ def test_names_that_differ_by_case_or_blanks(data: Annotations) -> None:
     assert found(alike) == [(Kind.SIMILAR_NAMES, message)]
 
 
-def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])  # the last two don't declare their length
+def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path, name: str) -> None:
     write_video(tmp_path / "v.mp4", [np.zeros((32, 32, 3), np.uint8)] * 5)
+    if name != "v.mp4":
+        remux(tmp_path / "v.mp4", tmp_path / name)
     builder = AnnotationBuilder(("a",), root=tmp_path)
-    builder.video("v", source="v.mp4")
+    builder.video("v", source=name)
     builder.frame(4)
     assert found(builder.build()) == []
     builder.frame(5)
-    assert found(builder.build())[0] == (Kind.NO_FRAME, "v.mp4, frame 5: the video has 5 frames")
+    assert found(builder.build())[0] == (Kind.NO_FRAME, f"{name}, frame 5: the video has 5 frames")
+
+
+def remux(path: Path, other: Path) -> None:
+    with av.open(str(path)) as source, av.open(str(other), "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
 
 
 def test_frames(data: Annotations) -> None:

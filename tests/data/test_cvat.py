@@ -373,6 +373,15 @@ def test_two_videos_of_a_name(tmp_path: Path) -> None:
         read_cvat(path, problems=Problems())
 
 
+def test_exports_unpacked_with_their_images_each_in_a_folder(tmp_path: Path) -> None:
+    for name in ("b", "a"):
+        (tmp_path / name / "images").mkdir(parents=True)
+        write(tmp_path / name / "annotations.xml", box(0, 0), source="video.mp4", size=1)
+        (tmp_path / name / "images" / "frame_000000.PNG").touch()
+    table = read_cvat(tmp_path, problems=Problems())
+    assert table.files.to_pylist() == ["a/images/frame_000000.PNG", "b/images/frame_000000.PNG"]
+
+
 def test_files_of_the_same_name_in_folders(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / name).mkdir()

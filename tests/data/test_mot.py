@@ -67,6 +67,16 @@ def test_a_folder_of_sequences_without_much_else(tmp_path: Path) -> None:
     assert (table.boxes.tolist(), table.labels.tolist()) == ([[0, 0, 5, 5]], [0])
 
 
+def test_images_that_are_not_there(tmp_path: Path) -> None:
+    write(tmp_path, rows([1]))
+    problems = Problems()
+    read_mot(tmp_path, problems=problems)
+    assert problems.warnings == [
+        f"video {tmp_path.name!r}: no images found: expected some in {tmp_path / 'img1'}, or a video called "
+        f"{tmp_path.name}"
+    ]
+
+
 def test_one_class_and_none_in_the_file(tmp_path: Path) -> None:
     write(tmp_path, "1,1,1,1,5,5,1,-1,-1\n", info=False)
     table = read_mot(tmp_path, classes=["ant"], problems=Problems())
@@ -252,10 +262,11 @@ def test_ten_columns_with_classes_are_not_all_pedestrians(tmp_path: Path) -> Non
         read_mot(tmp_path, problems=Problems())
 
 
-def test_classes_0_and_1_are_two(tmp_path: Path) -> None:
+@pytest.mark.parametrize("classes", [None, ["ant"]])
+def test_classes_0_and_1_are_two(tmp_path: Path, classes: list[str] | None) -> None:
     write(tmp_path, rows([1, 2], "1,0,1") + rows([3], "1,1,1"))
     with pytest.raises(InputError, match="gt.txt: expected classes that count from 1, got 0 and 1"):
-        read_mot(tmp_path, problems=Problems())
+        read_mot(tmp_path, classes=classes, problems=Problems())
 
 
 def test_an_empty_line_among_names_of_classes_is_refused(tmp_path: Path) -> None:

@@ -15,8 +15,8 @@ from megavid.core.errors import InputError
 from megavid.core.paths import is_file, is_folder
 from megavid.core.problems import Kind, Problem
 from megavid.data.sizes import describe_sizes
+from megavid.video.files import VideoFile
 from megavid.video.images import read_image
-from megavid.video.probe import probe_video
 
 _AT_ONCE = 4096
 """Images that wait to be looked at."""
@@ -71,14 +71,14 @@ class MediaCheck:
             yield Problem(Kind.NO_IMAGE, str(path), "no such file")
             return
         try:
-            info = probe_video(path)
+            with VideoFile(path) as file:  # many containers don't declare how many frames they hold
+                size, frames = (file.width, file.height), len(file)
         except InputError as error:
             yield Problem(Kind.BAD_IMAGE, str(path), error.without(path))
             return
         last = int(a.number[span].max(initial=-1))
-        if info.frames is not None and info.frames <= last:
-            yield Problem(Kind.NO_FRAME, f"{path}, frame {last}", f"the video has {info.frames} frames")
-        size = (info.width, info.height)
+        if frames <= last:
+            yield Problem(Kind.NO_FRAME, f"{path}, frame {last}", f"the video has {frames} frames")
         annotated = np.unique(self.sizes[span], axis=0)
         for other in annotated[(annotated > 0).all(axis=1) & (annotated != size).any(axis=1)].tolist():
             yield Problem(Kind.IMAGE_SIZE, str(path), describe_sizes((other[0], other[1]), size))

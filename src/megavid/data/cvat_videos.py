@@ -56,8 +56,9 @@ def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> l
             str(export.path) for (export, _), name in zip(tasks, names, strict=True) if name == doubled
         )
         raise InputError(f"{files}: expected one video called {doubled}")
+    folders = Counter(_folder(export, images) for export, _ in tasks)
     return [
-        _with_media(name, export, task, top, images, only=len(tasks) == 1)
+        _with_media(name, export, task, top, images, only=folders[_folder(export, images)] == 1)
         for (export, task), name in zip(tasks, names, strict=True)
     ]
 
@@ -81,7 +82,7 @@ def _with_media(
     if len(export.tasks) > 1:
         names = [base_name(task.source), base_name(task.name)]
     names = [n for n in dict.fromkeys([*names, name]) if n]
-    folder, root = (images or export.path.parent).absolute(), (images or top).absolute()
+    folder, root = _folder(export, images), (images or top).absolute()
     media = find_media(folder, names, root=root, only=only)
     if only and unnamed and not task.source and not media.files and not media.source:
         media = find_only_video(folder, root=root)
@@ -89,6 +90,11 @@ def _with_media(
     if missing and export.with_images:
         missing += "; there are images in the zip: unzip it"
     return CvatVideo(name=name, export=export, task=task, media=media, missing=missing)
+
+
+def _folder(export: Export, images: Path | None) -> Path:
+    """Where the frames of an export are looked for."""
+    return (images or export.path.parent).absolute()
 
 
 def _is_unnamed(path: Path) -> bool:

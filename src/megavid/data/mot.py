@@ -152,8 +152,6 @@ def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None)
         names = tuple(classes)
     elif any(_CHALLENGE.match(name) for name in (sequence.title, sequence.folder.name)):
         names = CLASSES
-    elif rows.counts_from_zero and largest == 1:
-        raise InputError(f"{sequence.truth}: expected classes that count from 1, got 0 and 1")
     elif largest <= 1:
         names = CLASSES[:1]
     else:
@@ -161,6 +159,8 @@ def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None)
             f"{sequence.truth}: expected --classes or a file labels.txt beside it to name the classes up to "
             f"{largest}, since the sequence is none of MOT16, MOT17 or MOT20"
         )
+    if rows.counts_from_zero and len(names) == 1:
+        raise InputError(f"{sequence.truth}: expected classes that count from 1, got 0 and {largest}")
     if rows.unclear and (classes is None or len(names) > 1):
         raise InputError(
             f"{sequence.truth}: expected world coordinates or -1 in the last three of ten columns, as in "
@@ -200,6 +200,9 @@ def _add_sequence(
         problems.note(
             f"video {sequence.name!r}", f"frames in {media.source}, by their numbers, which count from 1"
         )
+    else:
+        where = f"{sequence.images}, or a video called {sequence.folder.name}"
+        problems.warn(f"video {sequence.name!r}", f"no images found: expected some in {where}")
     place = {name: label for label, name in enumerate(builder.classes)}
     labels = [place.get(name, -1) for name in names]
     boxes = _known_rows(rows, names, labels, last, problems).frames()
