@@ -77,3 +77,21 @@ def test_convert_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     command = ["detect", str(tmp_path), "--weights", target, "-o", str(tmp_path / "out")]
     assert main(command) == 2
     assert "holds FlowNet's weights only, not a whole detector" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "redirected", "code", "message"),
+    [
+        ("--help", ">&-", 0, ""),
+        ("data check nowhere", ">&- <&-", 2, "megavid: error: nowhere: no such file or folder"),
+        ("--help", ">/dev/full", 2, "megavid: error: the output cannot be written: No space left on device"),
+        ("data check nowhere", "2>/dev/full", 2, ""),
+        ("data check nowhere", "2>&-", 2, ""),
+    ],
+)
+def test_standard_streams_that_are_closed_or_full(
+    arguments: str, redirected: str, code: int, message: str
+) -> None:
+    command = f"{sys.executable} -m megavid {arguments} {redirected}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", message)

@@ -135,7 +135,8 @@ class Evil:
     [
         ("a.pkl", pickle.dumps(Evil()), "expected a pickle of arrays only: it refers to builtins.print"),
         ("b.pkl", pickle.dumps({"blobs": {"x": np.ones(1)}}), "expected a ResNet in Detectron's form"),
-        ("c.pkl", b"nothing", "expected a pickle of arrays only"),
+        ("c.pkl", b"nothing", "expected a pickle of arrays only, got a text \\('nothing'\\)"),
+        ("e.pkl", b"<!DOCTYPE html><p>log in", "expected a pickle of arrays only, got a web page"),
         ("d.pth", b"nothing", "expected a PyTorch checkpoint"),
     ],
 )

@@ -238,6 +238,23 @@ def test_metadata_that_is_broken(tmp_path: Path, config: str, message: str) -> N
         load_detector(weights=path)
 
 
+def test_a_safetensors_file_has_a_limit(tmp_path: Path) -> None:
+    header = b'{"a":{"dtype":"F32","shape":[5000000000],"data_offsets":[0,20000000000]}}'
+    path = tmp_path / "w.safetensors"
+    with path.open("wb") as file:
+        file.write(len(header).to_bytes(8, "little") + header)
+        file.truncate(8 + len(header) + 20_000_000_000)
+    with pytest.raises(InputError, match=r"w.safetensors: expected at most 4294967296 bytes of tensors"):
+        read_weights(path)
+
+
+def test_names_of_one_large_tensor_have_a_limit(tmp_path: Path) -> None:
+    large = torch.ones(1_000_000)
+    torch.save({f"x{i}": large for i in range(1100)}, tmp_path / "w.pth")
+    with pytest.raises(InputError, match=r"w.pth: expected at most 4294967296 bytes of tensors"):
+        read_weights(tmp_path / "w.pth")
+
+
 def test_mutations_of_a_safetensors_file_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
     config = {"classes": ["a"], "method": {"name": "mega"}, "backbone": {"depth": 50}}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import resource
 import struct
 import zipfile
 from collections import OrderedDict
@@ -156,6 +157,16 @@ def test_a_file_of_gigabytes_that_says_little(tmp_path: Path) -> None:
             file.write(head)
             file.truncate(6 << 30)
         refusal(tmp_path / name)
+
+
+def test_a_short_entry_may_unpack_to_gigabytes(tmp_path: Path) -> None:
+    made = io.BytesIO(zipped(tensor(), data__0=TWO))
+    with zipfile.ZipFile(made, "a", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("a/byteorder", bytes(1 << 28))
+    (tmp_path / "x.pth").write_bytes(made.getvalue())
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert "another order of bytes" in refusal(tmp_path / "x.pth")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10  # KiB
 
 
 def test_limits_can_be_smaller(tmp_path: Path) -> None:

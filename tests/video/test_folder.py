@@ -41,7 +41,7 @@ def test_folder_rate(tmp_path: Path) -> None:
     save(tmp_path / "a.png", picture(0))
     assert open_folder(tmp_path, fps=30000 / 1001).rate == Fraction(30000, 1001)
     assert open_folder(tmp_path, fps=0.0001).rate > 0
-    for fps in (0.0, -1.0, float("nan"), float("inf")):
+    for fps in (0.0, -1.0, float("nan"), float("inf"), 1e12, 1e-320):
         with pytest.raises(InputError, match="fps"):
             open_input(tmp_path, fps=fps)
 

@@ -15,7 +15,7 @@ from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
 from megavid.cli.init import Init
-from megavid.cli.output import is_user_mistake, output_is_closed, prepare_output, say
+from megavid.cli.output import disk_is_full, is_user_mistake, output_is_closed, prepare_output, say
 from megavid.cli.postprocess import Postprocess
 from megavid.cli.score import Score
 from megavid.cli.train import Train
@@ -72,6 +72,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return 1  # as rich ends a program whose reader has gone
     except OSError as error:
+        if disk_is_full(error):
+            say(f"megavid: error: the output cannot be written: {error.strerror}", error=True)
+            return 2
         if not is_user_mistake(error):
             raise
         say(f"megavid: error: {error.filename}: {error.strerror}", error=True)

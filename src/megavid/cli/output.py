@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from megavid.core.text import printable
@@ -17,9 +18,10 @@ if TYPE_CHECKING:
 
 _LONGEST = 2000  # characters of a line
 
-_USER_MISTAKES = {
-    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP),
-    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS),
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_USER_MISTAKES = _FULL | {
+    *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EROFS)
 }
 """Error numbers for names that a file system cannot take, and for a full disk."""
 
@@ -31,7 +33,11 @@ def say(line: str, *, error: bool = False) -> None:
         line: What to print.
         error: Whether it goes to standard error.
     """
-    print(printable(line, limit=_LONGEST), file=sys.stderr if error else sys.stdout)
+    if not error:
+        print(printable(line, limit=_LONGEST))
+        return
+    with suppress(OSError):  # where errors cannot be written the exit code has to do
+        print(printable(line, limit=_LONGEST), file=sys.stderr, flush=True)
 
 
 def cell(name: str, *, limit: int = 120) -> Text:
@@ -43,6 +49,7 @@ def cell(name: str, *, limit: int = 120) -> Text:
 
 def prepare_output() -> None:
     """Make sure that any name can be printed and logged, whatever the terminal's encoding."""
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -66,8 +73,32 @@ def output_is_closed() -> bool:
     poll.register(handle, 0)
     closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
     if closed:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), handle)  # what is in the buffer is written in the end
+        _forget_output()
     return closed
+
+
+def disk_is_full(error: OSError) -> bool:
+    """Whether an error says so and names no file; nothing goes to standard output from then on."""
+    full = error.errno in _FULL and error.filename is None
+    if full:
+        _forget_output()
+    return full
+
+
+def _forget_output() -> None:
+    with suppress(OSError):  # no file of the system's
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffer is written in the end
+
+
+def _open_closed_streams() -> None:
+    """Open standard streams that are closed: the next file to be opened would be taken for them."""
+    for number, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - stays open
 
 
 class _OneLine(logging.Formatter):

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
+from megavid.core.file_kinds import describe_content, read_head
 from megavid.core.parsing import GIB, check_regular_file
 from megavid.core.pickles import Constructor, ForeignObjectError, PickleError, StandIn, load_pickle
 
@@ -22,6 +23,9 @@ _COPIES = 3
 
 _OPERATIONS = 500_000
 """Steps to read it: some 40 an array."""
+
+_BEGINNINGS = (b"\x80", b"(", b"}", b"c")
+"""What pickles of arrays by name begin with, those of protocols 0 and 1 too."""
 
 _TYPE = re.compile(r"[fiu][248]|[iu]1|b1|f2")
 """Types of numbers that an array may have, as NumPy writes them."""
@@ -44,6 +48,9 @@ def read_detectron(path: Path) -> dict[str, NDArray[Any]]:
     except ForeignObjectError as error:
         raise InputError(f"{expected}: it refers to {error.name}") from error
     except PickleError as error:
+        head = read_head(path)
+        if not head.startswith(_BEGINNINGS):
+            raise InputError(f"{expected}, got {describe_content(head)}") from error
         raise InputError(f"{expected}: {error}") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error

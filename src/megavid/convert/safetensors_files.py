@@ -15,6 +15,7 @@ from megavid.convert.tensors import check_tensors
 from megavid.core.errors import InputError
 from megavid.core.file_kinds import describe_content, is_safetensors, read_head
 from megavid.core.files import atomic_path
+from megavid.core.torch_files import LARGEST_TENSORS
 
 _LARGEST_HEADER = 8 << 20
 """Bytes of names, shapes and metadata. A large network has some 100 KB of them."""
@@ -31,6 +32,8 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         raise InputError(f"{path}: expected a safetensors file, got {describe_content(head)}")
     if (length := int.from_bytes(head[:8], "little")) > _LARGEST_HEADER:
         raise InputError(f"{path}: expected at most {_LARGEST_HEADER} bytes of header, got {length}")
+    if (size := path.stat().st_size) > LARGEST_TENSORS + _LARGEST_HEADER:
+        raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, the file has {size}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

@@ -190,7 +190,7 @@ class _Reader:
             if any(name.startswith(f"{place}code/") for name in entries):
                 raise PickleError("this is a TorchScript program")
             order = entries.get(f"{place}byteorder")
-            if order is not None and archive.read(order) != b"little":
+            if order is not None and _read_start(archive, order, len(b"little") + 1) != b"little":
                 raise PickleError("it is from a machine with another order of bytes")
 
             def fill(key: str, storage: _Storage) -> None:
@@ -265,6 +265,12 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: memory
             target[: len(data)] = data
             target = target[len(data) :]
         stream.read(1)  # compares the checksum
+
+
+def _read_start(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: int) -> bytes:
+    """The beginning of a small entry, whatever it unpacks to."""
+    with archive.open(entry) as stream:
+        return stream.read(size)
 
 
 def _numbers(value: object) -> tuple[Any, ...]:

@@ -143,8 +143,12 @@ def _check_sizes(annotations: Annotations) -> None:
 def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) -> tuple[NDArray[Any], ...]:
     """The number of boxes of each frame (F,), and of all what `_values` gives."""
     parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # if there are no frames
+    left = path.stat().st_size  # a box takes more than a byte, unless frames share their boxes
     for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):
         try:
+            left -= len(frames[number].bbox)
+            if left < 0:
+                raise ValueError("got more boxes in all than the file can hold")
             parts.append(_values(frames[number], size))
         except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
             expected = "expected a BoxList with N boxes, scores and labels"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import math
 import os
 from fractions import Fraction
 from pathlib import Path
@@ -21,6 +20,9 @@ __all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "ope
 
 Video = VideoFile | ImageFolder | ImagePages | LiveStream
 """Any opened video."""
+
+_LEAST_RATE, _MOST_RATE = 1e-6, 1e6
+"""Frames a second of images: from one in eleven days to one in a microsecond."""
 
 
 def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Video:
@@ -90,8 +92,8 @@ def _images(path: Path) -> list[Path] | None:
 def _image_rate(fps: float | None) -> Fraction:
     if fps is None:
         return DEFAULT_RATE
-    if not (math.isfinite(fps) and fps > 0):
-        raise InputError(f"fps: expected a positive number, got {fps}")
+    if not _LEAST_RATE <= fps <= _MOST_RATE:  # NaN neither
+        raise InputError(f"fps: expected {_LEAST_RATE:g} to {_MOST_RATE:g} frames a second, got {fps}")
     rate = Fraction(fps).limit_denominator(1001)  # 29.97002997 is 30000/1001
     return rate or Fraction(fps)
 
