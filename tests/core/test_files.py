@@ -194,6 +194,13 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     assert sorted(tmp_path.iterdir()) == sorted(kept)
 
 
+def test_a_set_of_files_takes_the_leftovers_of_killed_processes_with_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    with atomic_files(tmp_path, ("b.json",)) as aside:
+        write(aside / "b.json", OURS)
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
 @pytest.mark.parametrize(
     "name",
     ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "", ".", "..", "a\0b", "a" * 256, "é" * 128, "a/\ud800"],

@@ -153,6 +153,17 @@ def test_box_lists_that_are_none(tmp_path: Path, data: Annotations, change: dict
         open_predictions(tmp_path / "p.pth", data, problems=Problems())
 
 
+def test_frames_that_share_boxes_have_a_limit(tmp_path: Path) -> None:
+    builder = AnnotationBuilder(("dog", "cat"), root=tmp_path)
+    builder.video("a")
+    for number in range(40):
+        builder.frame(number, width=200, height=100)
+    frame = box_list((200, 100), *[[1.0, 2, 3, 4]] * 1000)
+    save_original(tmp_path / "p.pth", *[frame] * 40)  # saved once, in 28 KB
+    with pytest.raises(InputError, match=r"p.pth, frame \d+: .*: got more boxes in all than the file can"):
+        open_predictions(tmp_path / "p.pth", builder.build(), problems=Problems())
+
+
 def test_background_is_no_class(tmp_path: Path, data: Annotations) -> None:
     frame = box_list((200, 100), [1.0, 2, 3, 4])
     frame["extra_fields"]["labels"][:] = 0

@@ -102,6 +102,7 @@ def atomic_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
                     (aside / target.name).replace(target)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
+    remove_leftovers(folder)
 
 
 @contextmanager
