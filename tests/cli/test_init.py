@@ -296,6 +296,9 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--start.backbone", "none.pth"], "none.pth: no such file"),
         (["--run.stepz", "5"], "run.stepz: unknown key"),
         (["--run.steps", "abc"], "--run.steps: expected a whole number"),
+        # Nothing was read before these two were found out: the data would be refused.
+        (["--model", "mega_r18", "--val-videos", "nobody"], "mega_r18: no such configuration"),
+        (["--start.detector", "none.pth", "--val-videos", "nobody"], "none.pth: no such weight file"),
         (["--method.nonsense", "5"], "method.nonsense: unknown key"),
         (["--val", "nowhere"], "nowhere: no such file or folder"),
     ):

@@ -411,6 +411,37 @@ def test_a_zip_as_downloaded(tmp_path: Path) -> None:
     assert read_cvat(path, problems=Problems()).sources == ("clip.mp4",)
 
 
+def zipped(path: Path, xml: Path) -> None:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(xml, "annotations.xml")
+
+
+def test_zips_beside_files(tmp_path: Path) -> None:
+    for number, name in enumerate(("pond", "river", "sea")):
+        write(tmp_path / f"{name}.xml", box(0, number), source=f"{name}.mp4", size=1)
+        (tmp_path / f"{name}.mp4").touch()
+    zipped(tmp_path / "task_2.zip", tmp_path / "river.xml")
+    (tmp_path / "river.xml").unlink()
+    zipped(tmp_path / "task_3.zip", tmp_path / "sea.xml")  # unpacked: the same task
+    table = read_cvat(tmp_path, problems=Problems())
+    assert table.videos == ("pond", "sea", "river")
+    assert table.boxes[:, 0].tolist() == [0, 2, 1]
+
+
+def test_two_exports_of_a_task(tmp_path: Path) -> None:
+    for day, x in (("monday", 0), ("friday", 9)):
+        task = TASK.format(4, 4, 0, "one.mp4")
+        track = f'<track id="0" label="cat">{box(0, x)}</track>'
+        (tmp_path / f"{day}.xml").write_text(PROJECT.format(task, track))
+    (tmp_path / "one.mp4").touch()
+    with pytest.raises(InputError, match=r"friday.xml and .*monday.xml: expected one export of each task"):
+        read_cvat(tmp_path, problems=Problems())
+    # Another server's task of this number is another video.
+    text = (tmp_path / "friday.xml").read_text()
+    (tmp_path / "friday.xml").write_text(text.replace("one.mp4", "two.mp4"))
+    assert read_cvat(tmp_path, problems=Problems()).videos == ("friday", "monday")
+
+
 def test_zips_that_are_others(tmp_path: Path) -> None:
     path = tmp_path / "x.zip"
     with zipfile.ZipFile(path, "w") as archive:

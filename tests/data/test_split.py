@@ -42,6 +42,17 @@ def test_long_videos_count_as_long() -> None:
     assert sum(n for n, is_chosen in zip(frames, chosen, strict=True) if is_chosen) in range(16, 25)
 
 
+def test_no_class_is_missing_where_that_can_be() -> None:
+    # By amounts alone it would be the first, a fifth of all frames and cats, and no dog could be scored.
+    data = data_set([(20, [0]), (30, [0, 1]), (25, [0]), (25, [0, 1])])
+    for seed in range(5):
+        assert split_videos(data, share=0.2, seed=seed)[[1, 3]].any()
+    # A class of one video alone is to be learned.
+    data = data_set([(10, [0, 2]), (10, [0]), (10, [0]), (10, [0])])
+    for seed in range(5):
+        assert not split_videos(data, share=0.3, seed=seed)[0]
+
+
 @pytest.mark.parametrize("share", [0.01, 0.99])
 def test_both_sides_have_a_video(share: float) -> None:
     chosen = split_videos(data_set([(3, [0]), (3, [1]), (3, [])]), share=share)

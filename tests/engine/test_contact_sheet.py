@@ -73,3 +73,5 @@ def test_nothing_to_show(tmp_path: Path) -> None:
     for name in ("sheet", "sheet.gif", "sheet.parquet"):
         with pytest.raises(InputError, match=r"expected a name that ends in \.jpg"):
             check_picture(Path(name))
+    with pytest.raises(InputError, match=r"x/sheet\.png: cannot be written: there is no folder .*x"):
+        check_picture(tmp_path / "x" / "sheet.png")

@@ -80,6 +80,9 @@ def test_lines_where_there_is_no_terminal(
     assert read.out == ""
     # One at the first frame, and one in the end; not one a frame.
     assert read.err == "megavid: a \\x1b[31mclip: 1/30 frames\nmegavid: a \\x1b[31mclip: 30/30 frames\n"
+    with progress("once", total=2) as meter:
+        meter.advance(2)
+    assert capsys.readouterr().err == "megavid: once: 2/2 frames\n"
     with progress("hidden", total=3, shown=False) as meter:
         meter.advance()
     assert capsys.readouterr().err == ""

@@ -96,6 +96,12 @@ def test_what_is_no_recipe(name: str) -> None:
         read_recipe(name)
 
 
+def test_a_project_instead_of_its_recipe(tmp_path: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text("model: mega_r50")
+    with pytest.raises(InputError, match=r"this is a folder; did you mean .*/recipe.yaml\?"):
+        read_recipe(str(tmp_path))
+
+
 @pytest.mark.parametrize("text", [".inf", "1e999", "NaN", "Infinity", "inf"])
 @pytest.mark.parametrize("path", ["optimiser.learning_rate", "optimiser.clip_norm", "optimiser.bias_factor"])
 def test_numbers_are_finite(path: str, text: str) -> None:

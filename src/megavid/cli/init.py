@@ -67,6 +67,7 @@ class Init:
         from megavid.core.errors import InputError
         from megavid.engine.hardware import find_hardware
         from megavid.engine.project import check_is_new, create_project
+        from megavid.engine.proposal import check_start
         from megavid.engine.train_val import Validation, check_split, describe_format, open_split
 
         if not 0 < self.hours <= 10_000:
@@ -76,6 +77,8 @@ class Init:
             path=self.val, videos=names, split=self.split, share=self.val_share, seed=self.seed
         )
         check_is_new(self.project)
+        changes = parse_overrides(overrides)
+        check_start(self.model, changes)
         hardware = find_hardware(self.device)
         source, problems = self.options.source(self.data), self.options.problems()
         split = open_split(source, wanted, problems=problems)
@@ -90,7 +93,7 @@ class Init:
             split,
             model=self.model,
             hardware=hardware,
-            overrides=parse_overrides(overrides),
+            overrides=changes,
             head=self._head(split, hardware),
             hours=None if self.untimed else self.hours,
         )

@@ -174,7 +174,10 @@ class Train:
         from megavid.engine.training_summary import summarize
 
         if self.check:
-            say("megavid: all is well: two steps and an evaluation ran to their end")
+            say(
+                "megavid: all is well: two steps and an evaluation of a few frames ran to their end; "
+                "AP50 and loss say nothing yet"
+            )
             return
         for path in sorted(folder.glob("[!.]*")):
             say(f"  {path}")

@@ -84,9 +84,17 @@ def shipped_weights() -> list[str]:
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
-    """The file of shipped weights, or else the path as it is."""
-    name = os.fspath(name)
-    return Path(str(_SHIPPED / f"{name}.safetensors")) if name in shipped_weights() else Path(name)
+    """Find the file of shipped weights, or else take the path as it is.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    name, shipped = os.fspath(name), shipped_weights()
+    if name in shipped:
+        return Path(str(_SHIPPED / f"{name}.safetensors"))
+    if not exists(Path(name)):
+        raise InputError(f"{name}: no such weight file; expected one, or a name: {', '.join(shipped)}")
+    return Path(name)
 
 
 def read_weights(path: Path) -> Weights | FlowNetWeights:
@@ -101,9 +109,6 @@ def read_weights(path: Path) -> Weights | FlowNetWeights:
         InputError: There is no such file, or it is broken, unsafe or something else.
     """
     path = find_weights(path)
-    if not exists(path):
-        shipped = ", ".join(shipped_weights())
-        raise InputError(f"{path}: no such weight file; expected one, or a name: {shipped}")
     head = read_head(path)
     if is_safetensors(head) or (path.suffix == ".safetensors" and not is_torch_file(head)):
         return _read_safetensors(path)

@@ -11,7 +11,7 @@ from megavid.core.annotations import AnnotationBuilder, Annotations
 from megavid.core.errors import InputError
 from megavid.core.problems import Kind, Problems
 from megavid.core.text import listed
-from megavid.data.cvat_file import Export, Shape, Track, is_export, read_export
+from megavid.data.cvat_file import Export, Shape, Track, is_export, is_unpacked, read_export
 from megavid.data.cvat_tasks import Task
 from megavid.data.cvat_tracks import box_around, check_frames, count_filled, fill_track
 from megavid.data.cvat_videos import CvatVideo, find_videos
@@ -36,7 +36,8 @@ def read_cvat(
 ) -> Annotations:
     """Read an XML file, a zip as downloaded, or a folder of them. Each task in them is a video.
 
-    In a folder these are its XML files and every `annotations.xml` in folders of it, or else its zips.
+    In a folder these are its XML files, every `annotations.xml` in folders of it, and its zips, except for
+    zips whose `annotations.xml` is one of these files.
 
     The frames are looked for beside the file: a video or a folder of images called as the file is, or as CVAT
     calls its source; else a folder `images`. Images are matched to frames as `megavid.data.frame_names` says;
@@ -71,11 +72,11 @@ def read_cvat(
 
 
 def _exports(folder: Path) -> list[Path]:
-    """The files of CVAT's in a folder."""
+    """The files of CVAT's in a folder, but for zips that were unpacked there."""
     found = [*sorted(folder.glob("*.xml")), *sorted(folder.glob("*/annotations.xml"))]
-    return [file for file in found if is_export(file)] or [
-        file for file in sorted(folder.glob("*.zip")) if is_export(file)
-    ]
+    found = [file for file in found if is_export(file)]
+    zips = [file for file in sorted(folder.glob("*.zip")) if is_export(file)]
+    return [*found, *(file for file in zips if not any(is_unpacked(file, xml) for xml in found))]
 
 
 class _Reader:

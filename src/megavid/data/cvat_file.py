@@ -97,6 +97,26 @@ def is_export(path: Path) -> bool:
     return False
 
 
+def is_unpacked(archive: Path, xml: Path) -> bool:
+    """Whether the `annotations.xml` of a zip has the same bytes as a file.
+
+    Raises:
+        InputError: One of them cannot be read.
+    """
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            inside = opened.getinfo(_XML)
+        if inside.file_size != xml.stat().st_size:
+            return False
+        checksum = 0
+        with xml.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                checksum = zlib.crc32(chunk, checksum)
+    except (OSError, zipfile.BadZipFile, KeyError) as error:
+        raise InputError(f"{archive}: cannot be compared with {xml}: {error}") from error
+    return checksum == inside.CRC
+
+
 def read_export(path: Path, problems: Problems) -> Export:
     """Read a file.
 

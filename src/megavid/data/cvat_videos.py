@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from megavid.core.errors import InputError
@@ -41,10 +41,11 @@ def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> l
         images: Where the videos or folders of images are, if not beside the files.
 
     Raises:
-        InputError: Two videos have the same name, or a video's file is not clear.
+        InputError: A task is there twice, two videos have the same name, or a video's file is not clear.
     """
     top = path if path.is_dir() else path.parent
     tasks = [(export, task) for export in exports for task in export.tasks]
+    _check_doubles(tasks)
     names = [_name(export, task, top) for export, task in tasks]
     counts = Counter(names)
     for place, (export, task) in enumerate(tasks):
@@ -61,6 +62,18 @@ def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> l
         _with_media(name, export, task, top, images, only=folders[_folder(export, images)] == 1)
         for (export, task), name in zip(tasks, names, strict=True)
     ]
+
+
+def _check_doubles(tasks: Sequence[tuple[Export, Task]]) -> None:
+    """Check that no two files are exports of the same task, such as one of yesterday and one of today."""
+    first: dict[Task, Path] = {}
+    for export, task in tasks:
+        other = first.setdefault(replace(task, name="", width=0, height=0), export.path)
+        if task.number and other != export.path:
+            raise InputError(
+                f"{other} and {export.path}: expected one export of each task, got two of task {task.number} "
+                f"({task.source or task.name}); move the older one away"
+            )
 
 
 def _name(export: Export, task: Task, top: Path) -> str:

@@ -24,7 +24,8 @@ _TRIES, _LISTED = 500, 10
 def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> NDArray[np.bool_]:
     """Choose whole videos to validate on: frames of one video are too alike to stand on both sides.
 
-    Of many random choices it takes the one in which frames and the boxes of every class are closest to being
+    Of many random choices it takes one in which as few classes as can be are missing on one side (to train on
+    counts double), and among these the one in which frames and the boxes of every class are closest to being
     shared out as wanted.
 
     Args:
@@ -49,16 +50,32 @@ def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> ND
     amounts = np.column_stack((frames, boxes[:, boxes.sum(axis=0) > 0]))  # (V, what is to be shared out)
     amounts = amounts / amounts.sum(axis=0)
     rng = np.random.default_rng(seed)
-    best, least = np.zeros(videos, np.bool_), np.inf
+    best, least = np.zeros(videos, np.bool_), (np.inf, np.inf)
     for _ in range(_TRIES):
         order = rng.permutation(there)
         before = np.cumsum(frames[order]) - frames[order]
         count = int(np.searchsorted(before, share * frames.sum()))
         chosen = order[: min(max(count, 1), len(order) - 1)]
-        error = float(np.abs(amounts[chosen].sum(axis=0) - share).mean())
+        error = _error(amounts, order, len(chosen), share)
         if error < least:
             best, least = np.isin(np.arange(videos), chosen), error
     return best
+
+
+def _error(
+    amounts: NDArray[np.float64], order: NDArray[np.int64], count: int, share: float
+) -> tuple[float, float]:
+    """How far the choice of the first `count` videos is from what is wanted: classes missing, then amounts.
+
+    Args:
+        amounts: (V, 1 + C), each video's share of all frames and of the boxes of each class.
+        order: Videos that have frames.
+        count: How many of them are to validate on.
+        share: How much of each amount is wanted there.
+    """
+    val, train = amounts[order[:count]].sum(axis=0), amounts[order[count:]].sum(axis=0)
+    missing = 2 * (train == 0).sum() + (val == 0).sum()
+    return float(missing), float(np.abs(val - share).mean())
 
 
 def find_videos(annotations: Annotations, names: Sequence[str]) -> NDArray[np.bool_]:

@@ -23,7 +23,10 @@ def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, p
     if not ours & theirs:
         hint = next((hint for name in sorted(theirs) if (hint := hint_similar(name, sorted(ours)))), "")
         one, other = (listed(sorted(names), most=5) for names in (ours, theirs))
-        raise InputError(f"the detector and the data set have no class in common: {one}; {other}{hint}")
+        raise InputError(
+            "the detector and the data set have no class in common: the detector finds "
+            f"{one}; annotated are {other}{hint}"
+        )
     for names, others, where, lacks in (
         (theirs - ours, ours, "data set", "detector"),
         (ours - theirs, theirs, "detector", "data set"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -29,13 +30,15 @@ _GRAY, _DARK = 96, (40, 40, 40)
 
 
 def check_picture(path: Path) -> None:
-    """Check the name of a picture to write.
+    """Check the name of a picture to write, and that its folder exists.
 
     Raises:
-        InputError: Its suffix is none of a picture's.
+        InputError: Its suffix is none of a picture's, or there is no such folder.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(_SUFFIXES)}")
+    if not os.path.isdir(path.parent):  # noqa: PTH112 - unlike Path.is_dir, takes impossible names
+        raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
 
 
 def write_contact_sheet(parts: Mapping[str, Annotations], path: Path) -> None:

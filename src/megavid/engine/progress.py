@@ -107,16 +107,21 @@ class _Lines:
     def __init__(self, description: str, clock: Callable[[], float] = time.monotonic) -> None:
         self._description, self._clock = description, clock
         self._next = clock() + _FIRST
-        self.printed = False
+        self._last = ""
 
     def show(self, meter: Meter) -> None:
         if self._clock() >= self._next:
-            self.print(meter)
+            self._print(meter)
 
-    def print(self, meter: Meter) -> None:
+    def finish(self, meter: Meter) -> None:
+        """Print the last line, unless there was none before since the work was short, or it is there."""
+        if self._last not in {"", str(meter)}:
+            self._print(meter)
+
+    def _print(self, meter: Meter) -> None:
         self._next = self._clock() + _EVERY
-        self.printed = True
-        say(f"{self._description}: {meter}")
+        self._last = str(meter)
+        say(f"{self._description}: {self._last}")
 
 
 def say(text: str) -> None:
@@ -170,5 +175,4 @@ def progress(
         lines = _Lines(printable(description))
         meter = Meter(unit=unit, total=total, done=done, show=lines.show)
         yield meter
-        if lines.printed:
-            lines.print(meter)
+        lines.finish(meter)

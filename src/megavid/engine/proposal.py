@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from megavid.convert.load import read_config, shipped_configs
-from megavid.convert.weights import FlowNetWeights, Weights, read_weights
+from megavid.convert.weights import FlowNetWeights, Weights, find_weights, read_weights
 from megavid.core.annotations import Annotations
 from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
@@ -147,6 +147,22 @@ def propose(
         **_schedule(frames, kind, hardware, overrides, reasons, group_norm=group_norm, most=most_steps),
     }
     return Proposal({key: value for key, value in recipe.items() if value != {}}, reasons)
+
+
+def check_start(model: str | None, overrides: Mapping[str, Any]) -> None:
+    """Check that the model and the files to start from exist, before the data are looked at.
+
+    Args:
+        model, overrides: As for `propose`.
+
+    Raises:
+        InputError: One of them does not, or cannot be read.
+    """
+    if model is not None:
+        read_config(model)
+    start = _start(overrides)
+    if start.detector is not None:
+        find_weights(start.detector)
 
 
 def _start(overrides: Mapping[str, Any]) -> StartConfig:

@@ -84,8 +84,11 @@ def read_recipe(
     elif is_file(Path(name)):
         values = read_mapping(Path(name))
     else:
-        shipped = ", ".join(shipped_recipes())
-        raise InputError(f"{name}: no such recipe; expected a YAML file or one of {shipped}")
+        wanted = f"expected a YAML file or one of {', '.join(shipped_recipes())}"
+        inside = os.path.join(name, "recipe.yaml")  # noqa: PTH118 - takes names that are too long, too
+        if os.path.isfile(inside):  # noqa: PTH113
+            wanted = f"this is a folder; did you mean {inside}?"
+        raise InputError(f"{name}: no such recipe; {wanted}")
     if model is not None:
         values["model"] = model
     if data is not None:
