@@ -114,6 +114,15 @@ def test_classes_are_chosen(
     assert "classes: 'dog' is not one of the detector's: disc, ring, square" in error_of(capsys)
 
 
+def test_nothing_found_is_explained(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(folder, "--score-threshold", "0.9999") == 0
+    said = capsys.readouterr().out
+    assert "0 detections\n  note: no score reaches 0.9999; --score-threshold sets a lower limit" in said
+    assert run(folder, "--score-threshold", "0", "--track") == 0
+    said = capsys.readouterr().out
+    assert re.search(r"[1-9]\d* detections, 0 tracks\n  note: no tracks: one begins with", said)
+
+
 def test_objects_get_ids(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     frames_of_video = film(seed=0, video=3, frames=9, height=144, width=192)
     video = write_video(tmp_path / "balls.mp4", [frame.image for frame in frames_of_video])

@@ -53,7 +53,7 @@ class Detect:
     come from all of it."""
     track: bool = False
     """Give objects ids from frame to frame (ByteTrack), drawn and saved, and each of them one class, by vote;
-    tracks.parquet has a row a track. Needs the extra "track"."""
+    tracks.parquet has a row a track, which begins with a score of 0.5. Needs the extra "track"."""
     seed: int = 0
     """Of the choice of global frames."""
     device: str = "auto"
@@ -99,15 +99,20 @@ class Detect:
                 summary = detect_to_folder(
                     detector, video, self.output, options, metadata=describe_weights(self.weights)
                 )
-        report(summary)
+        report(summary, self.score_threshold)
         return 0 if summary.complete else 130
 
 
-def report(summary: DetectSummary) -> None:
-    """Say what was done and where it is."""
+def report(summary: DetectSummary, score_threshold: float) -> None:
+    """Say what was done and where it is, and what may be the matter where nothing was found."""
     if not summary.complete:
         say("megavid: interrupted", error=True)
-    say(f"{summary.frames} frames, {summary.detections} detections")
+    tracks = "" if summary.tracks is None else f", {summary.tracks} tracks"
+    say(f"{summary.frames} frames, {summary.detections} detections{tracks}")
+    if not summary.detections and score_threshold > 0:
+        say(f"  note: no score reaches {score_threshold:g}; --score-threshold sets a lower limit")
+    elif summary.tracks == 0:
+        say("  note: no tracks: one begins with a score of 0.5, and its boxes overlap from frame to frame")
     for path in summary.paths:
         say(f"  {path}")
 

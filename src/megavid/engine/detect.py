@@ -75,12 +75,14 @@ class DetectSummary:
         paths: The outputs.
         frames: Frames detected in.
         detections: Boxes found.
+        tracks: Tracks found; None where none were asked for.
         complete: Whether the video was done to its end.
     """
 
     paths: list[Path]
     frames: int
     detections: int
+    tracks: int | None
     complete: bool
 
 
@@ -146,7 +148,7 @@ def detect_to_folder(
             paths = outputs.finish(complete=complete)
     if isinstance(video, VideoFile) and video.lost:
         logger.warning("%s: %d frames are lost: the file is broken there", video.path, video.lost)
-    return DetectSummary(paths, outputs.frames, outputs.detections, complete)
+    return DetectSummary(paths, outputs.frames, outputs.detections, outputs.tracks, complete)
 
 
 def _open_outputs(

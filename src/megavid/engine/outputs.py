@@ -92,6 +92,11 @@ class DetectionOutputs:
         """Detections written."""
         return self._predictions.detections
 
+    @property
+    def tracks(self) -> int | None:
+        """Tracks written; None where none are asked for."""
+        return None if self._tracks is None else len(self._tracks)
+
     def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
         """Draw a frame's detections and append them to all outputs.
 
