@@ -119,3 +119,10 @@ def test_wrong_images_are_named(tmp_path: Path) -> None:
 def test_large_image(tmp_path: Path) -> None:
     save(tmp_path / "a.bmp", np.zeros((3000, 5000, 3), np.uint8))
     assert open_folder(tmp_path)[0].shape == (3000, 5000, 3)
+
+
+def test_a_folder_of_videos(tmp_path: Path) -> None:
+    for name in ("b.MP4", "a.ts", "notes.txt"):
+        (tmp_path / name).touch()
+    with pytest.raises(InputError, match=r"no images .*; expected one of the videos in it: a.ts, b.MP4$"):
+        open_input(str(tmp_path))

@@ -9,12 +9,14 @@ from pathlib import Path
 
 from megavid.core.errors import InputError
 from megavid.core.images import SUFFIXES, image_files
+from megavid.core.text import listed
 from megavid.video.decode import DEFAULT_RATE
 from megavid.video.files import VideoFile
 from megavid.video.folder import ImageFolder
 from megavid.video.images import count_pictures
 from megavid.video.live import LiveStream
 from megavid.video.pages import ImagePages
+from megavid.video.probe import VIDEO_SUFFIXES
 
 __all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
 
@@ -66,6 +68,14 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
     return VideoFile(path)
 
 
+def _expected(folder: Path, accepted: str) -> str:
+    """What to give instead of a folder without images."""
+    videos = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    if videos:
+        return f"expected one of the videos in it: {listed(videos, most=5)}"
+    return f"expected files ending in {accepted}"
+
+
 def _images(path: Path) -> list[Path] | None:
     """The images that the path stands for; None if it is to be read as a video."""
     accepted = ", ".join(SUFFIXES)
@@ -73,7 +83,7 @@ def _images(path: Path) -> list[Path] | None:
         if path.is_dir():
             images = image_files(path.iterdir())
             if not images:
-                raise InputError(f"{path}: no images in this folder; expected files ending in {accepted}")
+                raise InputError(f"{path}: no images in this folder; {_expected(path, accepted)}")
             return images
         if path.exists():
             return [path] if path.suffix.lower() in SUFFIXES else None
