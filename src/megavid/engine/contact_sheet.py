@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from megavid.core.errors import InputError
 from megavid.core.files import atomic_path
 from megavid.core.frames import Image
 from megavid.core.ownership import picture_marks
+from megavid.core.paths import is_folder
 from megavid.core.text import printable
 from megavid.data.frame_pixels import read_frame
 from megavid.video.render import Mark, draw_marks, label_color
@@ -37,7 +37,7 @@ def check_picture(path: Path) -> None:
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(_SUFFIXES)}")
-    if not os.path.isdir(path.parent):  # noqa: PTH112 - unlike Path.is_dir, takes impossible names
+    if not is_folder(path.parent):
         raise InputError(f"{path}: cannot be written: there is no folder {path.parent}")
 
 

@@ -85,8 +85,8 @@ def read_recipe(
         values = read_mapping(Path(name))
     else:
         wanted = f"expected a YAML file or one of {', '.join(shipped_recipes())}"
-        inside = os.path.join(name, "recipe.yaml")  # noqa: PTH118 - takes names that are too long, too
-        if os.path.isfile(inside):  # noqa: PTH113
+        inside = Path(name) / "recipe.yaml"
+        if is_file(inside):
             wanted = f"this is a folder; did you mean {inside}?"
         raise InputError(f"{name}: no such recipe; {wanted}")
     if model is not None:
