@@ -67,6 +67,13 @@ def test_a_folder_of_sequences_without_much_else(tmp_path: Path) -> None:
     assert (table.boxes.tolist(), table.labels.tolist()) == ([[0, 0, 5, 5]], [0])
 
 
+def test_frames_of_many_sequences_that_no_file_holds(tmp_path: Path) -> None:
+    for name in "abcdef":
+        write(tmp_path / name, rows([999_999]), info=False)
+    with pytest.raises(InputError, match="expected at most 5000000 frames in all sequences, got 5999994"):
+        read_mot(tmp_path, problems=Problems())
+
+
 def test_images_that_are_not_there(tmp_path: Path) -> None:
     write(tmp_path, rows([1]))
     problems = Problems()

@@ -16,14 +16,11 @@ from megavid.data.cvat_tasks import Task
 from megavid.data.cvat_tracks import box_around, check_frames, count_filled, fill_track
 from megavid.data.cvat_videos import CvatVideo, find_videos
 from megavid.data.frame_names import match_frames
-from megavid.data.limits import LONGEST_VIDEO
+from megavid.data.limits import LONGEST_VIDEO, MOST_FRAMES
 from megavid.data.values import check_class_count
 
 MOST_FILLED = 1_000_000
 """The most boxes that may have to be filled in between those in the files. CVAT's own exports have all."""
-
-MOST_FRAMES = 5_000_000
-"""The most frames that a data set may declare."""
 
 
 def is_cvat(path: Path) -> bool:

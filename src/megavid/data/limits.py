@@ -8,3 +8,6 @@ LARGEST_COORDINATE = 10_000_000.0
 
 LARGEST_SIDE = 1_000_000
 """The most pixels of an image's width or height."""
+
+MOST_FRAMES = 5_000_000
+"""The most frames that a data set may declare."""

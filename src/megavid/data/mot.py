@@ -13,7 +13,7 @@ from megavid.core.errors import InputError
 from megavid.core.parsing import read_text
 from megavid.core.problems import Kind, Problems
 from megavid.data.frame_names import match_frames, parse_name
-from megavid.data.limits import LARGEST_SIDE, LONGEST_VIDEO
+from megavid.data.limits import LARGEST_SIDE, LONGEST_VIDEO, MOST_FRAMES
 from megavid.data.media import Media, find_media, images_in
 from megavid.data.mot_rows import Rows, read_rows
 from megavid.data.values import check_class_count, read_class_names
@@ -91,6 +91,9 @@ def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Prob
         sequence = _describe(name, folder.absolute(), truth)
         rows = read_rows(truth, problems)
         read.append((sequence, rows, _class_names(sequence, rows, classes)))
+    frames = sum(_last_frame(sequence, rows) for sequence, rows, _ in read)
+    if frames > MOST_FRAMES:
+        raise InputError(f"{path}: expected at most {MOST_FRAMES} frames in all sequences, got {frames}")
     names = tuple(classes or dict.fromkeys(name for *_, names in read for name in names))
     check_class_count(len(names), origin=path)
     builder = AnnotationBuilder(names, root=root)
@@ -168,6 +171,11 @@ def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None)
             "one class with --classes"
         )
     return names
+
+
+def _last_frame(sequence: _Sequence, rows: Rows) -> int:
+    last = max((row.frame for row in rows.rows), default=0)
+    return max(sequence.length, min(last, LONGEST_VIDEO))
 
 
 def _find_media(sequence: _Sequence, root: Path) -> Media:
