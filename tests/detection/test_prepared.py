@@ -79,6 +79,22 @@ def test_what_changes_nothing_is_no_mistake() -> None:
         half.float()
 
 
+@pytest.mark.parametrize(
+    ("act", "got"),
+    [
+        (lambda detector: detector.half(), "float16"),
+        (lambda detector: detector.to(torch.bfloat16), "bfloat16"),
+        (lambda detector: detector.double(), "float64"),
+        (lambda detector: detector.to("meta"), "none"),
+    ],
+)
+def test_a_converted_detector_says_what_to_do(
+    act: Callable[[Any], Any], got: str, make_frames: MakeFrames
+) -> None:
+    with pytest.raises(InputError, match=f"detector: expected weights in float32, got {got}.*; for half"):
+        list(detect_video(act(build_tiny("mega")), make_frames(2)))
+
+
 FORKED = """
 import os, signal
 import numpy as np, torch, megavid

@@ -6,7 +6,7 @@ import math
 import operator
 from collections import deque
 from collections.abc import Sequence
-from typing import Generic
+from typing import Any, Generic
 
 import torch
 
@@ -81,6 +81,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         check_range("store_bytes", store_bytes, least=0, most=_LARGEST_STORE)
         if fps is not None and not 0 < fps < math.inf:
             raise InputError(f"fps: expected a positive number, got {fps}")
+        _check_weights(detector)
         self._detector = detector
         self._head = _with_threshold(detector.config.head, score_threshold)
         self._plan = detector.plan.causal() if causal else detector.plan
@@ -278,6 +279,17 @@ def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tup
             f"{name}: expected the size of the frames before it, {size[1]}x{size[0]}, got {width}x{height}"
         )
     return height, width
+
+
+def _check_weights(detector: VideoDetector[Any, Any]) -> None:
+    """Check that a detector was not converted to another type of numbers than it computes in."""
+    weight = detector.predictor.scores.weight
+    if weight.is_meta or (detector.inference.dtype == "float32" and weight.dtype != torch.float32):
+        got = "none (they are on the device meta)" if weight.is_meta else str(weight.dtype).split(".")[1]
+        raise InputError(
+            f"detector: expected weights in float32, got {got}; for half precision load it with "
+            'inference=Inference(dtype="bfloat16") or "float16"'
+        )
 
 
 def _with_threshold(head: HeadConfig, score_threshold: float | None) -> HeadConfig:
