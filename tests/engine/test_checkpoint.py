@@ -85,7 +85,7 @@ def test_values_of_other_types_are_named(tmp_path: Path, change: dict[str, Any],
 )
 def test_state_that_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"run: .*{message}"):
-        restore(replace(Checkpoint(**values()), **change))
+        restore(replace(Checkpoint(**values(), threads=None), **change))
 
 
 def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
