@@ -18,10 +18,13 @@ from megavid.cli.source import report_problems
 from megavid.cli.threads import ThreadOptions
 
 if TYPE_CHECKING:
+    import torch
+
     from megavid.convert.start import Loaded
     from megavid.engine.checkpoint import Checkpoint
     from megavid.engine.distributed import Ranks
     from megavid.engine.recipe import Recipe
+    from megavid.engine.train import Training
     from megavid.engine.training_data import TrainingData
 
 
@@ -70,9 +73,9 @@ class Train:
         with joined_ranks() as ranks, ExitStack() as stack:
             if not self.check:
                 assert self.output is not None
-                return self._train(recipe, self.output, ranks, stack)
+                return self._train(recipe, self.output, ranks)
             folder = self._folder_to_check_in(recipe, ranks, stack)
-            return self._train(for_check(recipe), folder, ranks, stack)
+            return self._train(for_check(recipe), folder, ranks)
 
     def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """One that is removed in the end: in the output folder, to see whether that can be used."""
@@ -90,39 +93,43 @@ class Train:
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".check-", dir=self.output))
         return Path(ranks.agree(place))
 
-    def _train(self, recipe: Recipe, folder: Path, ranks: Ranks, stack: ExitStack) -> int:
+    def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
+        from megavid.engine.training_setup import forget_launch, held_folder, prepare_run
+
+        device = self._find_device(ranks)
+        self.threads.check()
+        with held_folder(folder, ranks):
+            prepare_run(folder, ranks, resume=self.resume)
+            training = self._prepare(recipe, folder, ranks, device)
+            complete = training.run()
+            if ranks.first:
+                forget_launch(folder)
+        if not ranks.first:
+            return 0 if complete else 130
+        if not complete:
+            say(f"megavid: stopped at step {training.step}; --resume goes on from there")
+            return 130
+        self._say_what_came_out(folder, recipe)
+        return 0
+
+    def _find_device(self, ranks: Ranks) -> torch.device:
         import torch
 
         from megavid.convert.load import find_device
         from megavid.core.errors import InputError
-        from megavid.core.files import check_target, remove_leftovers
-        from megavid.core.locks import locked_folder
-        from megavid.engine.distributed import launch_id
-        from megavid.engine.outputs import make_output_folder
-        from megavid.engine.train import Training
-        from megavid.engine.training_data import open_training_data
-        from megavid.engine.training_log import CURVES, LOG
-        from megavid.engine.training_setup import (
-            RECIPE,
-            forget_launch,
-            make_detector,
-            newest_checkpoint,
-            prepare_run,
-            write_recipe,
-        )
-        from megavid.engine.training_summary import BEST, MODEL
 
         device = find_device(ranks.device(self.device))
         here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
         if device.type == "cuda" and here > torch.cuda.device_count():
             raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
-        self.threads.check()
-        if ranks.first:
-            make_output_folder(folder)
-            stack.enter_context(locked_folder(folder, launch=launch_id()))
-            for name in (MODEL, BEST, LOG, CURVES, RECIPE):
-                check_target(folder / name)
-        prepare_run(folder, ranks, resume=self.resume)
+        return device
+
+    def _prepare(self, recipe: Recipe, folder: Path, ranks: Ranks, device: torch.device) -> Training:
+        """Read the newest checkpoint and the data, and say what begins."""
+        from megavid.engine.train import Training
+        from megavid.engine.training_data import open_training_data
+        from megavid.engine.training_setup import make_detector, newest_checkpoint, write_recipe
+
         checkpoint = newest_checkpoint(folder, recipe, ranks)
         before = None if checkpoint is None else checkpoint.threads
         self.threads.choose(str(device), ranks=ranks, before=before)
@@ -142,18 +149,7 @@ class Train:
             write_recipe(folder, recipe)
             report_problems(data.problems)
             self._say_what_begins(recipe, data, loaded, checkpoint)
-        del checkpoint  # as large as the model and its momentum
-        complete = training.run()
-        if ranks.first:
-            forget_launch(folder)
-            remove_leftovers(folder)
-        if not complete:
-            if ranks.first:
-                say(f"megavid: stopped at step {training.step}; --resume goes on from there")
-            return 130
-        if ranks.first:
-            self._say_what_came_out(folder, recipe)
-        return 0
+        return training
 
     def _say_what_begins(
         self, recipe: Recipe, data: TrainingData, loaded: list[Loaded], checkpoint: Checkpoint | None

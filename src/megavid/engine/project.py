@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -90,28 +91,15 @@ def create_project(
         InputError: The folder is in use (`check_is_new`) or can't be made, or see `propose` and `time_step`.
     """
     check_is_new(folder)
-    data: dict[str, Any] = {"train": [{"path": str(folder / TRAIN)}], "val": None}
-    if split.val is not None:
-        data["val"] = {"path": str(folder / VAL)}
-
-    def proposed(most_steps: int | None = None) -> tuple[Proposal, Recipe]:
-        proposal = propose(
-            split.train, data=data, model=model, hardware=hardware, overrides=overrides, most_steps=most_steps
-        )
-        values, recipe = override_recipe(proposal.recipe, overrides, origin=str(folder / RECIPE_FILE))
-        return replace(proposal, recipe=values), recipe
-
-    proposal, recipe = proposed()
-    config, origin = read_config(recipe.model)
-    settings = {**recipe.model_settings(config), "classes": list(split.train.classes)}
-    detector_config(with_overrides(config, settings), origin=origin)  # a wrong key shows now
+    proposed = partial(_propose, folder, split, model=model, hardware=hardware, overrides=overrides)
+    proposal, recipe = proposed(most_steps=None)
     seconds, wanted = None, recipe.run.steps
     if hours is not None:
         say("timing two steps ...")
         seconds = time_step(recipe, split.train, hardware)
         fitting = max(int(hours * 3600 / seconds) // _FEWEST_STEPS, 1) * _FEWEST_STEPS
         if fitting < wanted:
-            proposal, recipe = proposed(fitting)
+            proposal, recipe = proposed(most_steps=fitting)
     time = "" if seconds is None else _time(recipe, split, seconds)
     if time:
         proposal.reasons["run.steps"] += f"; {time}"
@@ -124,6 +112,29 @@ def create_project(
             "proposed. A GPU, or a smaller --input.min_size and --input.max_size, does more in that time"
         )
     return Project(recipe, length, notes)
+
+
+def _propose(
+    folder: Path,
+    split: Split,
+    *,
+    model: str | None,
+    hardware: Hardware,
+    overrides: Mapping[str, Any],
+    most_steps: int | None,
+) -> tuple[Proposal, Recipe]:
+    """Propose a recipe and check that its keys are known."""
+    data: dict[str, Any] = {"train": [{"path": str(folder / TRAIN)}], "val": None}
+    if split.val is not None:
+        data["val"] = {"path": str(folder / VAL)}
+    proposal = propose(
+        split.train, data=data, model=model, hardware=hardware, overrides=overrides, most_steps=most_steps
+    )
+    values, recipe = override_recipe(proposal.recipe, overrides, origin=str(folder / RECIPE_FILE))
+    config, origin = read_config(recipe.model)
+    settings = {**recipe.model_settings(config), "classes": list(split.train.classes)}
+    detector_config(with_overrides(config, settings), origin=origin)
+    return replace(proposal, recipe=values), recipe
 
 
 def _time(recipe: Recipe, split: Split, seconds: float) -> str:

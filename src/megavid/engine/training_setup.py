@@ -6,6 +6,7 @@ import json
 import logging
 import uuid
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,8 @@ from megavid.convert.load import read_config
 from megavid.convert.start import Loaded, load_backbone, load_flow, load_from_detector
 from megavid.core.config import read_mapping, validate, with_overrides
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.files import atomic_path, check_target, remove_leftovers
+from megavid.core.locks import locked_folder
 from megavid.core.ownership import MADE_BY, anything
 from megavid.core.parsing import read_text
 from megavid.core.paths import is_file
@@ -32,6 +34,8 @@ from megavid.engine.checkpoint import (
 from megavid.engine.distributed import Ranks, launch_id
 from megavid.engine.outputs import make_output_folder
 from megavid.engine.recipe import Recipe
+from megavid.engine.training_log import CURVES, LOG
+from megavid.engine.training_summary import BEST, MODEL
 from megavid.methods import build_detector, detector_config
 
 logger = logging.getLogger(__name__)
@@ -187,6 +191,26 @@ def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector[Any, Any]) 
             "Give start.backbone or start.detector, or run.frozen_stages 0",
             recipe.run.frozen_stages,
         )
+
+
+@contextmanager
+def held_folder(folder: Path, ranks: Ranks) -> Iterator[None]:
+    """Make a run's folder and hold it, in the first process, while the block runs.
+
+    What killed runs left is removed in the end, unless the block raises.
+
+    Raises:
+        InputError: Another run holds the folder, or a file in it may not be written.
+    """
+    if not ranks.first:
+        yield
+        return
+    make_output_folder(folder)
+    with locked_folder(folder, launch=launch_id()):
+        for name in (MODEL, BEST, LOG, CURVES, RECIPE):
+            check_target(folder / name)
+        yield
+        remove_leftovers(folder)
 
 
 def check_folder(folder: Path, *, resume: bool) -> None:
