@@ -194,7 +194,7 @@ def test_no_tracks_no_motion(
     [
         (["--compare", "a.parquet", "b.parquet"], "expected either PREDICTIONS or --compare A B"),
         (["--motion", "x"], "motion: expected auto, tracks, none or a .mat file, got 'x'"),
-        (["--motion", "x.mat"], "x.mat: cannot be read"),
+        (["--motion", "x.mat"], "x.mat: no such file"),
         (["--save-as", "x.csv"], "x.csv: expected a name that ends in"),
         (["--method.window", "3"], "--method.window: megavid score has no such option"),
         (["--classes", "cat"], "classes: .* has no use for it"),
