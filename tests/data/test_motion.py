@@ -130,9 +130,14 @@ def test_files_that_are_none(tmp_path: Path) -> None:
         (b"<!DOCTYPE html>", "got a web page"),
         (b"", "got an empty file"),
         (b"\x89HDF\r\n\x1a\n", "got an HDF5 file"),
+        (b"MATLAB 7.3".ljust(126) + b"IM", "got one of MATLAB 7.3, which is HDF5"),
         (content[:126] + b"MI" + content[128:], "got one of a machine with another order of bytes"),
         (content[:-8], "it is broken"),
         (_packed(bytes(1 << 27)), "does not unpack to its end"),
+        (_packed(*[struct.pack("<2I", 14, 0) + bytes(1 << 25)] * 3), "does not unpack to its end"),
+        (_packed(struct.pack("<2I", 14, 0) * 2000), "without"),
+        (b"MATLAB 5.0".ljust(126) + b"IM" + struct.pack("<2I", 14, 0) * 2000, "more than 1000 variables"),
+        (_packed(_matrix_of(2, *[2**31 - 1] * 33)), "more than 32 dimensions"),
         (_packed(struct.pack("<2I", 14, 1 << 31)), "an element ends outside"),
         (_packed(struct.pack("<14I", 14, 48, 6, 8, 1, 0, 5, 8, 2**31 - 1, 2**31 - 1, 1, 0, 0, 0)), "without"),
     ):
@@ -144,9 +149,17 @@ def test_files_that_are_none(tmp_path: Path) -> None:
             read_motion_cells(path)
 
 
-def _packed(content: bytes) -> bytes:
-    packed = zlib.compress(content)
-    return b"MATLAB 5.0".ljust(126) + b"IM" + struct.pack("<2I", 15, len(packed)) + packed
+def _matrix_of(kind: int, *sizes: int) -> bytes:
+    """A matrix without a name or content."""
+    body = struct.pack("<4I", 6, 8, kind, 0) + struct.pack(f"<2I{len(sizes)}i", 5, 4 * len(sizes), *sizes)
+    body += bytes(-len(body) % 8) + struct.pack("<2I", 1, 0)
+    return struct.pack("<2I", 14, len(body)) + body
+
+
+def _packed(*contents: bytes) -> bytes:
+    packed = [zlib.compress(content) for content in contents]
+    elements = (struct.pack("<2I", 15, len(part)) + part for part in packed)
+    return b"MATLAB 5.0".ljust(126) + b"IM" + b"".join(elements)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -23,12 +23,18 @@ from megavid.core.file_kinds import HEAD, describe_content
 from megavid.core.parsing import read_bytes
 
 _LARGEST = 64 << 20
-"""Bytes of a file and of what it unpacks to. ImageNet VID's motion IoU takes 12 MB."""
+"""Bytes of a file and of all that it unpacks to. ImageNet VID's motion IoU takes 12 MB."""
+
+_MOST_VARIABLES = 1000
+
+_MOST_DIMENSIONS = 32
+"""Of a matrix; their product is computed."""
 
 _MOST_CELLS = 1_000_000
 """ImageNet VID's validation videos have 176,126 frames."""
 
 _HEADER = 128
+_HDF5 = b"MATLAB 7.3"
 _MATRIX, _COMPRESSED = 14, 15
 """Types of elements."""
 
@@ -68,7 +74,8 @@ def read_cells(path: Path, name: str) -> list[list[float]]:
     """
     data = read_bytes(path, limit=_LARGEST)
     expected = f"{path}: expected a MATLAB file with {name}, cells of numbers"
-    if not data.startswith(b"MATLAB") or data[126:128] != b"IM":  # bytes in the order of all today's machines
+    # Bytes are in the order of all today's machines.
+    if not data.startswith(b"MATLAB") or data.startswith(_HDF5) or data[126:128] != b"IM":
         raise InputError(f"{expected}, got {_describe(data)}")
     try:
         for content, matrix in _variables(data):
@@ -80,6 +87,8 @@ def read_cells(path: Path, name: str) -> list[list[float]]:
 
 
 def _describe(data: bytes) -> str:
+    if data.startswith(_HDF5):
+        return "one of MATLAB 7.3, which is HDF5; MATLAB's save takes '-v7' for the older format"
     if data.startswith(b"MATLAB 5.0") and data[126:128] == b"MI":
         return "one of a machine with another order of bytes"
     return describe_content(data[:HEAD])
@@ -106,20 +115,24 @@ class _Matrix(NamedTuple):
 
 def _variables(data: bytes) -> Iterator[tuple[bytes, _Matrix]]:
     """The file's matrices, each with what its positions are in."""
-    at = _HEADER
-    while at < len(data):
+    at, space = _HEADER, _LARGEST
+    for _ in range(_MOST_VARIABLES):
+        if at >= len(data):
+            return
         element = _element(data, at, len(data))
         if element.kind == _COMPRESSED:
             unpacking = zlib.decompressobj()
-            content = unpacking.decompress(data[element.start : element.stop], _LARGEST)
+            content = unpacking.decompress(data[element.start : element.stop], max(space, 1))
             if not unpacking.eof:
                 raise ValueError("a part of it does not unpack to its end")
+            space -= len(content)
             yield content, _matrix(content, _element(content, 0, len(content)))
             at = element.stop  # without padding
         else:
             if element.kind == _MATRIX:
                 yield data, _matrix(data, element)
             at = element.following
+    raise ValueError(f"it has more than {_MOST_VARIABLES} variables")
 
 
 def _element(data: bytes, at: int, end: int) -> _Element:
@@ -143,6 +156,8 @@ def _matrix(data: bytes, element: _Element) -> _Matrix:
     dimensions = _element(data, flags.following, element.stop)
     name = _element(data, dimensions.following, element.stop)
     kind = int(_numbers(data, flags)[0]) & 0xFF if flags.start < flags.stop else 0
+    if dimensions.stop - dimensions.start > 4 * _MOST_DIMENSIONS:
+        raise ValueError(f"a matrix has more than {_MOST_DIMENSIONS} dimensions")
     sizes = [int(size) for size in _numbers(data, dimensions)]
     if len(sizes) < 2 or min(sizes) < 0:
         raise ValueError("a matrix has no dimensions")
