@@ -317,6 +317,18 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "project: is there already" in error_of(capsys)
 
 
+def test_weights_to_start_from_that_are_none(
+    made: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("page.pth").write_text("<!DOCTYPE html>")
+    arguments = ["--model", "single_frame_r50", "--start.backbone", "page.pth"]
+    assert init(made / "clips", *arguments, timed=True) == 2
+    assert (
+        "page.pth: expected a PyTorch checkpoint of tensors only, got a web page" in capsys.readouterr().err
+    )
+    assert not Path("project").exists()
+
+
 def test_what_cannot_be_trained_on(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.copytree(made / "clips", "clips")
     Path("clips", "river.mp4").write_bytes(b"no video")

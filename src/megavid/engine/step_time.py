@@ -30,8 +30,9 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     """Measure the seconds that one of a recipe's training steps takes here.
 
     Two groups of clips (`run.clips_at_once`, eight at the most) go through the network and back, and the
-    second one counts, since the first one sets up memory; a step is several of them. Weights are random;
-    others take as long. Reading, which is done meanwhile, counts as far as it takes longer than computing.
+    second one counts, since the first one sets up memory; a step is several of them. Reading, which is done
+    meanwhile, counts as far as it takes longer than computing. The weights to start from are read, so that
+    files that do not fit are found out.
 
     Args:
         recipe: What is to be run.
@@ -39,10 +40,11 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
         hardware: This machine, with all GPUs that are to be used.
 
     Raises:
-        InputError: A clip cannot be read, or the device's memory is too small for it.
+        InputError: A clip or the weights to start from cannot be read, or the device's memory is too small.
     """
     device = torch.device(hardware.device)
-    detector, _ = make_detector(recipe, train.classes, begins=False)
+    starts = any(recipe.start.model_dump().values())
+    detector, _ = make_detector(recipe, train.classes, begins=starts)  # random weights take as long
     detector.to(device).train()
     detector.backbone.recompute(enabled=recipe.run.recompute)
     losses = MeanLosses(detector)
