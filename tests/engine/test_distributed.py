@@ -9,7 +9,7 @@ import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from megavid.core.errors import InputError
-from megavid.engine.distributed import Ranks, launch_id, meet, others_watched
+from megavid.engine.distributed import Ranks, joined_ranks, launch_id, meet, others_watched
 
 
 def test_those_that_live_meet_whatever_the_dead_have_written() -> None:
@@ -44,3 +44,31 @@ def test_lost_connections_are_told() -> None:
             raise RuntimeError(own)
     with pytest.raises(RuntimeError, match="Connection"), others_watched(Ranks()):
         raise RuntimeError("Connection closed")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "x"}, "WORLD_SIZE: expected a whole number of at least 1 from torchrun, got 'x'"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE: expected a whole number of at least 1 from torchrun, got ''"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE: expected a whole number of at least 1 from torchrun, got '0'"),
+        ({"WORLD_SIZE": "1" * 5000}, "WORLD_SIZE: expected a whole number"),
+        ({"WORLD_SIZE": "2"}, "RANK: expected a whole number of at least 0 from torchrun, got nothing"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK: expected less than WORLD_SIZE, got 2 of 2"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "-1"}, "LOCAL_RANK: expected a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "expected processes that torchrun started: .*MASTER_ADDR"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "x"},
+            "expected processes that torchrun started: ",
+        ),
+    ],
+)
+def test_an_environment_that_is_not_torchruns(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], message: str
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message), joined_ranks():
+        pass

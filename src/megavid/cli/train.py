@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -80,10 +79,10 @@ class Train:
     def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """One that is removed in the end: in the output folder, to see whether that can be used."""
         from megavid.core.errors import InputError
-        from megavid.engine.distributed import Ranks
+        from megavid.engine.distributed import Ranks, launched
         from megavid.engine.training_setup import check_folder, newest_checkpoint
 
-        if self.output is None and ranks.world > int(os.environ.get("LOCAL_WORLD_SIZE", "1")):
+        if self.output is None and ranks.world > launched("LOCAL_WORLD_SIZE", default=1, least=1):
             raise InputError("--output: expected with --check on several hosts, on a disk that all see")
         place = ""
         if ranks.first:
@@ -117,9 +116,10 @@ class Train:
 
         from megavid.convert.load import find_device
         from megavid.core.errors import InputError
+        from megavid.engine.distributed import launched
 
         device = find_device(ranks.device(self.device))
-        here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        here = launched("LOCAL_WORLD_SIZE", default=1, least=1)
         if device.type == "cuda" and here > torch.cuda.device_count():
             raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
         return device

@@ -115,22 +115,52 @@ def launch_id() -> str | None:
 
 @contextmanager
 def joined_ranks() -> Iterator[Ranks]:
-    """This process among those that `torchrun` started; the only one where it did not."""
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+    """This process among those that `torchrun` started; the only one where it did not.
+
+    Raises:
+        InputError: What `torchrun` sets in the environment makes no sense.
+    """
+    world = launched("WORLD_SIZE", default=1, least=1)
+    if world == 1:
         yield Ranks()
         return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
+    rank, local = launched("RANK"), launched("LOCAL_RANK", default=0)
+    if rank >= world:
+        raise InputError(f"RANK: expected less than WORLD_SIZE, got {rank} of {world}")
     if torch.cuda.is_available():
         torch.cuda.set_device(local % torch.cuda.device_count())
     # Gradients on GPUs go by NCCL, what is agreed on by Gloo.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    try:
+        store, rank, world = next(rendezvous("env://", timeout=_PATIENCE))
+    except (ValueError, OverflowError) as error:  # an address that is none
+        raise InputError(f"WORLD_SIZE: expected processes that torchrun started: {error}") from error
     store = PrefixStore(meet(store, rank, world), store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world, timeout=_PATIENCE)
     try:
         yield Ranks(dist.get_rank(), dist.get_world_size(), local)
     finally:
         dist.destroy_process_group()
+
+
+def launched(name: str, *, default: int | None = None, least: int = 0) -> int:
+    """Read a number that `torchrun` sets in the environment.
+
+    Args:
+        name: The variable's.
+        default: The number where it is not set; None: it has to be.
+        least: The smallest that makes sense.
+
+    Raises:
+        InputError: It is none.
+    """
+    text = os.environ.get(name)
+    if text is None and default is not None:
+        return default
+    if text is None or not text.isdecimal() or len(text) > 9 or int(text) < least:
+        got = "nothing" if text is None else repr(text)
+        raise InputError(f"{name}: expected a whole number of at least {least} from torchrun, got {got}")
+    return int(text)
 
 
 def meet(store: Store, rank: int, world: int) -> str:
