@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -95,3 +96,31 @@ def test_standard_streams_that_are_closed_or_full(
     command = f"{sys.executable} -m megavid {arguments} {redirected}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", message)
+
+
+def test_too_little_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("megavid.cli.convert.Convert.run", lambda *_: len(bytearray(1 << 62)))
+    assert main(["convert", "a.pth", "b.safetensors"]) == 2
+    assert capsys.readouterr().err == "megavid: error: not enough memory\n"
+
+
+def test_the_environment_does_not_change_what_is_drawn() -> None:
+    code = (
+        "import sys\nfrom megavid.cli import COMMANDS, console\n"
+        "COMMANDS['data'].run = lambda *_: bool(__import__('matplotlib.figure'))\n"
+        "sys.argv[1:] = ['data', 'check', 'x']\nconsole()"
+    )
+    environment = {**os.environ, "MPLBACKEND": "nonsense"}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
+def test_large_pictures_give_no_warning(tmp_path: Path) -> None:
+    (tmp_path / "large.pbm").write_bytes(b"P4 10000 10000\n")
+    code = (
+        "from pathlib import Path\nfrom megavid.cli.output import prepare_output\n"
+        "from megavid.video.images import image_size\n"
+        f"prepare_output()\nprint(image_size(Path({str(tmp_path / 'large.pbm')!r})))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("(10000, 10000)\n", "")

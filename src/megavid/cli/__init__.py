@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -15,7 +16,7 @@ from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
 from megavid.cli.init import Init
-from megavid.cli.output import disk_is_full, is_user_mistake, output_is_closed, prepare_output, say
+from megavid.cli.output import describe_failure, output_is_closed, prepare_output, say
 from megavid.cli.postprocess import Postprocess
 from megavid.cli.score import Score
 from megavid.cli.train import Train
@@ -71,19 +72,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         if not output_is_closed():
             raise
         return 1  # as rich ends a program whose reader has gone
-    except OSError as error:
-        if disk_is_full(error):
-            say(f"megavid: error: the output cannot be written: {error.strerror}", error=True)
-            return 2
-        if not is_user_mistake(error):
+    except (MemoryError, OSError) as error:
+        reason = describe_failure(error)
+        if reason is None:
             raise
-        say(f"megavid: error: {error.filename}: {error.strerror}", error=True)
+        say(f"megavid: error: {reason}", error=True)
         return 2
     return code
 
 
 def console() -> None:
     """The `megavid` command: `main`, undisturbed by signals once it is done."""
+    os.environ["MPLBACKEND"] = "agg"  # matplotlib fails at others that are not there, which nothing here uses
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

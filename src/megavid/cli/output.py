@@ -8,6 +8,7 @@ import logging
 import os
 import select
 import sys
+import warnings
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -56,11 +57,26 @@ def prepare_output() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("megavid: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    # Of large pictures, which are read, and of odd metadata; what cannot be read is an error.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
 
 
-def is_user_mistake(error: OSError) -> bool:
-    """Whether an error is of a file that the user named, and not of the program."""
-    return error.errno in _USER_MISTAKES and error.filename is not None
+def describe_failure(error: MemoryError | OSError) -> str | None:
+    """Describe a failure that is none of the program: a file that the user named, a full disk or memory.
+
+    Nothing goes to standard output any more where that was what could not be written.
+
+    Returns:
+        The reason; None if the program may be to blame.
+    """
+    if isinstance(error, MemoryError):
+        return f"not enough memory: {error}".removesuffix(": ")
+    if error.filename is not None:
+        return f"{error.filename}: {error.strerror}" if error.errno in _USER_MISTAKES else None
+    if error.errno not in _FULL:
+        return None
+    _forget_output()
+    return f"the output cannot be written: {error.strerror}"
 
 
 def output_is_closed() -> bool:
@@ -75,14 +91,6 @@ def output_is_closed() -> bool:
     if closed:
         _forget_output()
     return closed
-
-
-def disk_is_full(error: OSError) -> bool:
-    """Whether an error says so and names no file; nothing goes to standard output from then on."""
-    full = error.errno in _FULL and error.filename is None
-    if full:
-        _forget_output()
-    return full
 
 
 def _forget_output() -> None:
