@@ -228,6 +228,15 @@ def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         (("stats", "{}/ILSVRC2015", "--images", "{}"), "images: .* has no use for it"),
         (("index", "{}/ILSVRC2015", "-o", "{}/i", "--images", "{}"), "images: .* has no use for it"),
         (("index", "{}/ILSVRC2015", "-o", "{}/file/x"), "file/x: cannot be written to"),
+        (
+            ("index", "{}/ILSVRC2015", "-o", "{}/file"),
+            "file: cannot be written to: expected a folder",
+        ),
+        (
+            ("index", "{}/ILSVRC2015", "-o", "{}/x.parquet"),
+            "x.parquet: expected a folder to write to",
+        ),
+        (("stats", "{}/ILSVRC2015", "-o", "{}/x.png"), "x.png: expected a folder to write to"),
         (("stats", "{}/file.parquet"), "file.parquet: cannot be read as an index"),
         (
             ("stats", "{}/file.parquet", "--method.window", "3"),

@@ -18,7 +18,8 @@ import PIL.Image
 from megavid.core.errors import InputError
 from megavid.core.files import check_target, make_aside, remove_leftovers
 from megavid.core.frames import FrameResult, Image
-from megavid.core.ownership import picture_marks, written_by_megavid
+from megavid.core.ownership import MARKS, picture_marks, written_by_megavid
+from megavid.core.paths import is_file, is_folder
 from megavid.evaluation.predictions import PredictionWriter, relabel_tracks
 from megavid.evaluation.tracks import TrackTable
 from megavid.video.render import draw_detections
@@ -248,8 +249,12 @@ def make_output_folder(folder: Path) -> None:
     """Make the folder if it is missing, and see that files can be made in it.
 
     Raises:
-        InputError: They cannot.
+        InputError: They cannot, or the name is that of a file.
     """
+    if is_file(folder):
+        raise InputError(f"{folder}: cannot be written to: expected a folder, this is a file")
+    if folder.suffix.lower() in MARKS and not is_folder(folder):
+        raise InputError(f"{folder}: expected a folder to write to, got the name of a file")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
