@@ -76,6 +76,8 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "broken.parquet").write_bytes(source.read_bytes()[:-20])
     assert "broken.parquet" in error(tmp_path / "broken.parquet", "--seq-nms", "-o", target)
     assert "in.parquet: is what is to be" in error(source, "--seq-nms", "-o", source)
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert "Too many levels" in error(source, "--seq-nms", "-o", tmp_path / "loop" / "x.parquet")
     assert not target.exists()
     assert main(["postprocess", str(source), "--seq-nms", "-o", str(target)]) == 0
     capsys.readouterr()

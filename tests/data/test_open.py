@@ -11,6 +11,7 @@ from megavid.core.annotations import AnnotationBuilder
 from megavid.core.errors import InputError
 from megavid.core.problems import Problems
 from megavid.data.open import FORMATS, Source, open_annotations, recognise
+from megavid.data.paths import absolute
 from tests.data import test_coco, test_cvat, test_mot
 from tests.data.ilsvrc_set import write_ilsvrc
 
@@ -58,3 +59,8 @@ def test_options_that_a_format_has_no_use_for(tmp_path: Path, name: str, option:
     value = {"subset": "val", "classes": ["a"], "images": tmp_path}[option]
     with pytest.raises(InputError, match=f"{option}: .* has no use for it"):
         open_annotations(Source(path=path, **{option: value}), problems=Problems())  # type: ignore[arg-type]
+
+
+def test_paths_through_links_that_go_round(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert absolute(tmp_path / "a" / ".." / "loop" / "x") == tmp_path / "loop" / "x"

@@ -16,7 +16,7 @@ MOST_FOLDERS = 1_000_000
 def absolute(path: Path) -> Path:
     """Return the absolute path without `..`; other links stay, since labels are found by the path."""
     path = path.absolute()
-    return path.resolve() if ".." in path.parts else path
+    return Path(os.path.realpath(path)) if ".." in path.parts else path  # of a loop of links, too
 
 
 def find_images(folder: Path) -> Iterator[Path]:

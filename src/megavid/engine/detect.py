@@ -234,7 +234,8 @@ def _spare_input(video: Video, folder: Path, *, save_frames: bool) -> None:
     name = FRAMES if save_frames else VIDEO
     for target in (folder / name, folder / partial_name(name)):
         for path in read:
-            if target.resolve() in (path.resolve(), *path.resolve().parents):
+            real = Path(os.path.realpath(path))  # also of links that go round
+            if Path(os.path.realpath(target)) in (real, *real.parents):
                 raise InputError(f"{target}: holds what is to be detected in; choose another output folder")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,8 +44,9 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
                 f"{path}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA "
                 "--save-as FILE.parquet converts other formats"
             )
-    if target.resolve() == source.resolve():
-        raise InputError(f"{target}: is what is to be post-processed; choose another name for the output")
+    with suppress(OSError):  # where one of them is not there
+        if target.samefile(source):
+            raise InputError(f"{target}: is what is to be post-processed; choose another name for the output")
     predictions = load_predictions(source, problems=Problems())
     about = predictions.metadata
     if "postprocessing" in about:
