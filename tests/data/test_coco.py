@@ -292,6 +292,7 @@ def test_tracks_that_are_no_numbers(tmp_path: Path) -> None:
             "category 4: two categories have this id, 'a' and 'b'",
         ),
         ({"videos": [{"id": 5, "name": ["v"]}]}, "video 5: expected text as name and file_name"),
+        ({"videos": [{"id": 5, "name": "v\0"}]}, "video 5: expected a name without NUL"),
         ({"videos": [{"id": None, "name": "v"}]}, "video None: expected a whole number or text as id"),
         ({"videos": [{"id": 5, "name": "v"}, {"id": 5, "name": "w"}]}, "video 5: two videos have this id"),
         ({"videos": None}, "expected videos as a list, got None"),

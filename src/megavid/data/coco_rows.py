@@ -84,6 +84,8 @@ def read_video(row: Row) -> tuple[int | str, CocoVideo]:
         raise BadRowError("expected a whole number or text as id")
     if not isinstance(name, str | int) or isinstance(name, bool) or not _is_file_name(file):
         raise BadRowError("expected text as name and file_name")
+    if "\0" in str(name):
+        raise BadRowError("expected a name without NUL")
     return number, CocoVideo(str(name), file or None)
 
 
