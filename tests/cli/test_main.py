@@ -124,3 +124,13 @@ def test_large_pictures_give_no_warning(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.stderr) == ("(10000, 10000)\n", "")
+
+
+def test_letters_that_the_font_lacks_give_no_warning() -> None:
+    code = (
+        "import warnings\nfrom megavid.cli.output import prepare_output\nprepare_output()\n"
+        "from matplotlib.backends.backend_agg import FigureCanvasAgg\nfrom matplotlib.figure import Figure\n"
+        "figure = Figure()\nfigure.text(0, 0, '\u72d0')\nFigureCanvasAgg(figure).draw()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

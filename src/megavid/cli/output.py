@@ -59,6 +59,8 @@ def prepare_output() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # Of large pictures, which are read, and of odd metadata; what cannot be read is an error.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Of names in letters that matplotlib's font lacks, one a letter.
+    warnings.filterwarnings("ignore", message=r"Glyph \d+")
 
 
 def describe_failure(error: MemoryError | OSError) -> str | None:
