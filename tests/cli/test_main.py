@@ -134,3 +134,10 @@ def test_letters_that_the_font_lacks_give_no_warning() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_help_in_a_terminal_of_no_width() -> None:
+    command, environment = [sys.executable, "-m", "megavid", "--help"], {**os.environ, "COLUMNS": "1"}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0
+    assert "usage: megavid" in done.stdout

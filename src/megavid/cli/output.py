@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import select
+import shutil
 import sys
 import warnings
 from contextlib import suppress
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LONGEST = 2000  # characters of a line
+_NARROWEST = 40  # characters of a terminal's line
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -51,6 +53,8 @@ def cell(name: str, *, limit: int = 120) -> Text:
 def prepare_output() -> None:
     """Make sure that any name can be printed and logged, whatever the terminal's encoding."""
     _open_closed_streams()
+    if shutil.get_terminal_size().columns < _NARROWEST:  # in which tyro does not end
+        os.environ["COLUMNS"] = str(_NARROWEST)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
