@@ -83,11 +83,7 @@ def _annotations(
     name: str, make: Callable[[Path], object], *, path: str = "set", pattern: str = "set/**/*"
 ) -> Target:
     run = partial(_read_annotations, format_name=name, path=path, pattern=pattern)
-    return Target(name, lambda folder: _ignore(make(folder)), run)
-
-
-def _ignore(value: object) -> None:
-    """Take a value and do nothing with it."""
+    return Target(name, make, run)
 
 
 def _data_set(folder: Path) -> Annotations:

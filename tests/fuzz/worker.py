@@ -46,7 +46,7 @@ class Target:
     """
 
     name: str
-    make: Callable[[Path], None]
+    make: Callable[[Path], object]
     run: Callable[[Path, random.Random], None]
 
 
