@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from megavid.engine.training_log import CURVES, read_log
-from megavid.methods import METHODS
+from megavid.models.methods import METHODS
+from megavid.training.run_log import CURVES, read_log
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 

@@ -13,9 +13,9 @@ import argparse
 import torch
 
 from megavid import Detections, detect_video, load_detector
-from megavid.data.generated.camera import VideoFrame, film
-from megavid.detection.inference import Inference
+from megavid.datasets.synthetic.camera import VideoFrame, film
 from megavid.evaluation import Boxes, average_precision
+from megavid.models.base.inference import Inference
 
 PIXELS, SCORE = 2.0, 0.3
 WAYS = {

@@ -17,9 +17,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from megavid import detect_video, load_detector
-from megavid.data.generated.camera import film
-from megavid.engine.benchmark import counted_encodes
-from megavid.methods import METHODS
+from megavid.datasets.synthetic.camera import film
+from megavid.jobs.measure_speed import counted_encodes
+from megavid.models.methods import METHODS
 from megavid.video.writer import VideoWriter
 
 SMALL = {

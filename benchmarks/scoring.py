@@ -22,10 +22,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.core.problems import Problems
-from megavid.data.index import read_ilsvrc
+from megavid.datasets.formats.ilsvrc.build import read_ilsvrc
+from megavid.datasets.table.problems import Problems
 from megavid.evaluation import MOTION_RANGES, Boxes, average_precision_by_motion
-from tests.data.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.ilsvrc_set import write_ilsvrc
 from tests.evaluation.slow import Thing, slow_outcome
 
 CLASSES, BOXES_A_FRAME, OBJECTS_A_FRAME = 30, 300, 1.55

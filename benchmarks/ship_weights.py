@@ -13,10 +13,10 @@ from datetime import datetime
 from pathlib import Path
 
 from benchmarks.generated_set import GO_ON, MOTIONS, last_scores
-from megavid.convert.weights import Weights, read_weights, write_weights
-from megavid.engine.demo import TRAINED_ON, WEIGHTS
-from megavid.engine.training_log import LOG, read_log
-from megavid.engine.training_summary import MODEL
+from megavid.checkpoints.weights import Weights, read_weights, write_weights
+from megavid.jobs.shipped_demo import TRAINED_ON, WEIGHTS
+from megavid.training.run_log import LOG, read_log
+from megavid.training.summary import MODEL
 
 PACKAGE = Path(__file__).parents[1] / "src" / "megavid" / "weights"
 

@@ -23,9 +23,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from megavid.cli.benchmark import KeepsRounding, MayRound
-from megavid.core.stages import STAGES
-from megavid.engine.benchmark import describe_machine
-from megavid.methods import METHODS
+from megavid.core.profiling import STAGES
+from megavid.jobs.measure_speed import describe_machine
+from megavid.models.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from megavid.data.generated.camera import film
-from megavid.data.generated.scene import CLASSES
+from megavid.datasets.synthetic.camera import film
+from megavid.datasets.synthetic.scene import CLASSES
 from megavid.video.render import Mark, draw_marks, label_color
 
 SEED, VIDEO = 1, 8

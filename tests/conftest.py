@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 import torch
 
-from megavid.convert.load import load_detector, read_config
+from megavid.checkpoints.load import load_detector, read_config
 from megavid.core.frames import Image
-from megavid.data.generated.camera import film
-from megavid.detection.detector import VideoDetector
+from megavid.datasets.synthetic.camera import film
+from megavid.models.base.detector import VideoDetector
 
 # Networks this small are faster on one thread, and other tests have the other cores.
 torch.set_num_threads(1)

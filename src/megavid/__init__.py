@@ -12,14 +12,14 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from megavid.convert.load import load_detector, load_flownet, shipped_configs
+    from megavid.checkpoints.load import load_detector, load_flownet, shipped_configs
     from megavid.core.detections import Detections
     from megavid.core.errors import InputError
     from megavid.core.frames import Frame, FrameResult
-    from megavid.detection.inference import Inference
-    from megavid.video.detect import detect_video
+    from megavid.models.base.inference import Inference
+    from megavid.runtime.detect_video import detect_video
+    from megavid.runtime.session import VideoSession
     from megavid.video.reader import open_input
-    from megavid.video.session import VideoSession
 
 __all__ = [
     "Detections",
@@ -39,14 +39,14 @@ _HOMES = {
     "Detections": "core.detections",
     "Frame": "core.frames",
     "FrameResult": "core.frames",
-    "Inference": "detection.inference",
+    "Inference": "models.base.inference",
     "InputError": "core.errors",
-    "VideoSession": "video.session",
-    "detect_video": "video.detect",
-    "load_detector": "convert.load",
-    "load_flownet": "convert.load",
+    "VideoSession": "runtime.session",
+    "detect_video": "runtime.detect_video",
+    "load_detector": "checkpoints.load",
+    "load_flownet": "checkpoints.load",
     "open_input": "video.reader",
-    "shipped_configs": "convert.load",
+    "shipped_configs": "checkpoints.load",
 }
 
 

@@ -26,12 +26,12 @@ import numpy as np
 import PIL.Image
 import tyro
 
+from megavid.checkpoints.weights import write_weights
 from megavid.cli import COMMANDS, main
 from megavid.cli.data import Data
 from megavid.cli.output import say
-from megavid.convert.weights import write_weights
 from tests.conftest import build_tiny
-from tests.engine.training import recipe_values, write_recipe
+from tests.training.small_run import recipe_values, write_recipe
 
 INTEGERS = (
     "-1",

@@ -8,10 +8,10 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
+from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
-from megavid.convert.weights import write_weights
 from megavid.core.frames import Image
-from megavid.methods import METHODS
+from megavid.models.methods import METHODS
 from tests.conftest import build_tiny
 
 MakeFrames = Callable[[int], list[Image]]

@@ -10,9 +10,9 @@ import pytest
 
 from megavid.cli import main
 from megavid.cli.arguments import check_is_not_read, prepare_arguments, split_names
-from megavid.core.annotations import AnnotationBuilder
 from megavid.core.errors import InputError
-from tests.engine.training import write_videos
+from megavid.datasets.table.annotations import AnnotationBuilder
+from tests.training.small_run import write_videos
 
 
 def test_a_home_is_expanded_wherever_a_path_may_stand(monkeypatch: pytest.MonkeyPatch) -> None:

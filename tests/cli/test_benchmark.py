@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from megavid.cli import main
-from megavid.engine.benchmark import BenchmarkOptions, benchmark
-from megavid.methods import METHODS
+from megavid.jobs.measure_speed import BenchmarkOptions, benchmark
+from megavid.models.methods import METHODS
 from tests.cli.helpers import error_of, subprocess_arguments
 from tests.conftest import build_tiny
 

@@ -14,11 +14,11 @@ import PIL.Image
 import pytest
 
 from megavid.cli import main
-from megavid.core.annotations import Annotations, load_annotations
-from megavid.core.problems import Problems
-from megavid.data.coco import read_coco
+from megavid.datasets.formats.coco.read_coco import read_coco
+from megavid.datasets.table.annotations import Annotations, load_annotations
+from megavid.datasets.table.problems import Problems
 from tests.cli.helpers import error_of
-from tests.data.ilsvrc_set import write_frame, write_ilsvrc, xml
+from tests.datasets.formats.ilsvrc_set import write_frame, write_ilsvrc, xml
 
 
 @pytest.fixture

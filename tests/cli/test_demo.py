@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from megavid.cli import main
-from megavid.video.files import VideoFile
+from megavid.video.video_file import VideoFile
 
 
 def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

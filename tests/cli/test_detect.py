@@ -17,8 +17,8 @@ import pytest
 from megavid import detect_video, load_detector
 from megavid.cli import main
 from megavid.core.frames import Image
-from megavid.data.generated.camera import film
-from megavid.methods import METHODS
+from megavid.datasets.synthetic.camera import film
+from megavid.models.methods import METHODS
 from tests.cli.helpers import error_of, predictions, read_video, write_video
 from tests.video.videos import make_video
 

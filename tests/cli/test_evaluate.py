@@ -17,11 +17,11 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
-from megavid.convert.weights import write_weights
-from megavid.core.annotations import Annotations, load_annotations
-from megavid.data.generated.scene import CLASSES
-from megavid.evaluation.table import save_predictions
+from megavid.datasets.synthetic.scene import CLASSES
+from megavid.datasets.table.annotations import Annotations, load_annotations
+from megavid.evaluation.prediction_table import save_predictions
 from tests.cli.helpers import error_of
 from tests.conftest import build_tiny
 from tests.evaluation.generated import noisy_predictions, write_data_set

@@ -13,12 +13,12 @@ import safetensors
 import yaml
 
 from megavid.cli import main
-from megavid.core.annotations import load_annotations
-from megavid.data.generated.write import GeneratedSet, write_generated_set
-from megavid.engine.hardware import Hardware
-from megavid.engine.training_setup import read_recipe
+from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.table.annotations import load_annotations
+from megavid.jobs.hardware import Hardware
+from megavid.training.setup import read_recipe
 from tests.cli.helpers import error_of
-from tests.data.cvat_export import write_cvat_export
+from tests.datasets.formats.cvat_files import write_cvat_export
 
 NAMES = ("pond", "river", "lake", "sea", "fen")
 
@@ -79,7 +79,7 @@ def test_a_project_that_trains(made: Path, here: Path, capsys: pytest.CaptureFix
 
 
 def _shipped(name: str) -> Path:
-    from megavid.convert.weights import find_weights
+    from megavid.checkpoints.weights import find_weights
 
     return find_weights(name)
 
@@ -174,7 +174,7 @@ def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
 def test_other_hardware(
     made: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("megavid.engine.hardware.find_hardware", lambda device: hardware)
+    monkeypatch.setattr("megavid.jobs.hardware.find_hardware", lambda device: hardware)
     Path("resnet50.pth").touch()
     assert init(made / "clips", "--start.backbone", "resnet50.pth") == 0
     values = recipe()

@@ -11,7 +11,7 @@ import torch
 from megavid.cli import main
 from megavid.core.detections import Detections
 from megavid.core.frames import FrameResult
-from megavid.evaluation.predictions import PredictionWriter, read_metadata
+from megavid.evaluation.formats.parquet import PredictionWriter, read_metadata
 from tests.cli.helpers import error_of
 
 CLASSES = ("cat", "dog")

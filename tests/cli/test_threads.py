@@ -10,7 +10,7 @@ import torch
 
 from megavid.cli import main
 from tests.cli.helpers import error_of
-from tests.engine.training import recipe_values, write_recipe, write_videos
+from tests.training.small_run import recipe_values, write_recipe, write_videos
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 
 from megavid.cli import main
-from megavid.core.files import make_aside
-from megavid.core.locks import LOCK, locked_folder
+from megavid.core.files.atomic import make_aside
+from megavid.core.files.locks import LOCK, locked_folder
 from tests.cli.conftest import MakeFrames, Run
 from tests.cli.helpers import error_of, write_video
-from tests.engine.training import recipe_values, write_recipe, write_videos
+from tests.training.small_run import recipe_values, write_recipe, write_videos
 
 
 @pytest.fixture

@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from megavid.convert.load import read_config, shipped_configs
+from megavid.checkpoints.load import read_config, shipped_configs
 from megavid.core.config import parse_overrides, read_mapping, with_overrides
 from megavid.core.errors import LONGEST_MESSAGE, InputError
-from megavid.methods import METHODS, detector_config
+from megavid.models.methods import METHODS, detector_config
 from tests.mutations import ends_well
 
 

@@ -8,9 +8,9 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.core.ranges import check_range, check_seed
-from megavid.engine.benchmark import BenchmarkOptions
-from megavid.engine.detect import DetectOptions
-from megavid.engine.evaluate import EvaluateOptions
+from megavid.jobs.detect_to_folder import DetectOptions
+from megavid.jobs.evaluate_dataset import EvaluateOptions
+from megavid.jobs.measure_speed import BenchmarkOptions
 
 
 def test_limits_belong_to_the_range() -> None:

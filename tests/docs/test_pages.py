@@ -15,19 +15,19 @@ import torch
 import tyro
 import yaml
 
+from megavid.checkpoints.load import load_detector
 from megavid.cli import COMMANDS, main
 from megavid.cli.arguments import split_overrides
-from megavid.convert.load import load_detector
 from megavid.core.config import parse_overrides, validate
-from megavid.data.generated.camera import film
-from megavid.detection.detector import DetectorConfig, VideoDetector
-from megavid.detection.inference import FAST
-from megavid.engine.recipe import Recipe
-from megavid.engine.training_setup import SECTIONS, read_recipe
-from megavid.methods import METHODS, detector_config
+from megavid.datasets.synthetic.camera import film
+from megavid.models.base.detector import DetectorConfig, VideoDetector
+from megavid.models.base.inference import FAST
+from megavid.models.methods import METHODS, detector_config
+from megavid.training.recipe import Recipe
+from megavid.training.setup import SECTIONS, read_recipe
 from tests.cli.helpers import write_video
-from tests.data.cvat_export import write_cvat_export
-from tests.data.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.cvat_files import write_cvat_export
+from tests.datasets.formats.ilsvrc_set import write_ilsvrc
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, made_small
 from tests.official import official_shapes, write_official
 
@@ -75,7 +75,7 @@ def test_a_page_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest.Mo
                 run(words, runs=block.runs)
         elif block.kind == "python" and block.runs and not block.title:
             with monkeypatch.context() as patch:
-                patch.setattr("megavid.convert.load.load_detector", load_small)
+                patch.setattr("megavid.checkpoints.load.load_detector", load_small)
                 exec(compile(block.text, page, "exec"), names)
         elif block.kind == "yaml":
             check_yaml(block)

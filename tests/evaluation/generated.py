@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from megavid.core.annotations import AnnotationBuilder, Annotations
-from megavid.data.generated.camera import film
-from megavid.data.generated.scene import CLASSES
-from megavid.evaluation.table import Predictions
+from megavid.datasets.synthetic.camera import film
+from megavid.datasets.synthetic.scene import CLASSES
+from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
+from megavid.evaluation.prediction_table import Predictions
 
 
 def write_data_set(

@@ -10,7 +10,7 @@ from megavid.evaluation.best_f1 import best_f1
 from megavid.evaluation.by_size import average_precision_by_size
 from megavid.evaluation.by_video import ap_by_video
 from megavid.evaluation.confusion import confusion_matrix
-from megavid.evaluation.errors import find_errors
+from megavid.evaluation.error_analysis import find_errors
 from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [200, 200, 210, 210]

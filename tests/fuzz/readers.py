@@ -18,29 +18,29 @@ import scipy.io
 import torch
 import yaml
 
-from megavid.convert.backbone import read_backbone
-from megavid.convert.load import load_detector
-from megavid.convert.weights import write_weights
-from megavid.core.annotations import Annotations
+from megavid.checkpoints.backbone_weights import read_backbone
+from megavid.checkpoints.load import load_detector
+from megavid.checkpoints.weights import write_weights
 from megavid.core.config import read_mapping, validate
 from megavid.core.errors import InputError
-from megavid.core.problems import Problems
-from megavid.data.check import check_annotations
-from megavid.data.coco_export import write_cocovid
-from megavid.data.motion import motion_iou, read_motion_mat
-from megavid.data.open import Source, open_annotations
-from megavid.data.stats import compute_stats
-from megavid.data.yolo_export import write_yolo
-from megavid.engine.recipe import Recipe
-from megavid.evaluation.formats import open_predictions, write_predictions
+from megavid.datasets.check import check_annotations
+from megavid.datasets.formats.coco.export_coco import write_cocovid
+from megavid.datasets.formats.yolo.export_yolo import write_yolo
+from megavid.datasets.motion import motion_iou, read_motion_mat
+from megavid.datasets.open import Source, open_annotations
+from megavid.datasets.stats import compute_stats
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
 from megavid.evaluation.locate import locate
-from megavid.video.files import VideoFile
+from megavid.training.recipe import Recipe
 from megavid.video.folder import ImageFolder
 from megavid.video.pages import ImagePages
 from megavid.video.reader import open_input
+from megavid.video.video_file import VideoFile
 from tests.conftest import build_tiny
-from tests.data.cvat_export import write_cvat_export
-from tests.data.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.cvat_files import write_cvat_export
+from tests.datasets.formats.ilsvrc_set import write_ilsvrc
 from tests.evaluation.generated import noisy_predictions, write_data_set
 from tests.fuzz.worker import Target
 from tests.mutations import mutated_bytes, mutated_json

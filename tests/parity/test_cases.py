@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from megavid import detect_video, load_detector
-from megavid.core.sampling import global_indexes, window_indexes
-from megavid.detection.detector import VideoDetector
-from megavid.detection.inference import FAST, Inference
-from megavid.methods import METHODS
+from megavid.core.reference_plans import global_indexes, window_indexes
+from megavid.models.base.detector import VideoDetector
+from megavid.models.base.inference import FAST, Inference
+from megavid.models.methods import METHODS
 from tests.conftest import SHARED, require_shared
 from tests.official import OFFICIAL_METHODS, official_shapes, write_official
 from tests.parity.cases import (

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from megavid.convert.official import from_official
-from megavid.detection.clip import Clip
-from megavid.detection.detector import VideoDetector
+from megavid.checkpoints.official import from_official
+from megavid.models.base.clip import Clip
+from megavid.models.base.detector import VideoDetector
 from tests.conftest import require_shared
 from tests.official import official_shapes
 from tests.parity.cases import Case, load_case, reference_folder
@@ -72,7 +72,7 @@ def test_all_methods_are_recorded() -> None:
 @pytest.mark.parametrize("path", case_files(), ids=lambda path: path.stem)
 def test_losses_and_gradients(path: Path) -> None:
     from megavid import load_detector
-    from megavid.convert.weights import load_state
+    from megavid.checkpoints.weights import load_state
 
     case = load_case(path)
     shapes = official_shapes(case.method, case.depth)

@@ -15,7 +15,7 @@ import pytest
 from av.packet import Packet
 
 from megavid.core.frames import Image
-from megavid.video.files import VideoFile
+from megavid.video.video_file import VideoFile
 from tests.video.videos import damage, make_video
 
 COUNT = 26

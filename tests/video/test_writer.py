@@ -148,7 +148,7 @@ import numpy as np
 from fractions import Fraction
 from pathlib import Path
 from megavid.core.errors import InputError
-from megavid.core.files import atomic_path
+from megavid.core.files.atomic import atomic_path
 from megavid.video.writer import VideoWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0)

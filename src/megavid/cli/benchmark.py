@@ -15,7 +15,7 @@ from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
 
 if TYPE_CHECKING:
-    from megavid.engine.benchmark import BenchmarkResult
+    from megavid.jobs.measure_speed import BenchmarkResult
 
 KeepsRounding = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse"]
 """Fields of `Inference` that do something in float32 with the rounding of the trunk kept."""
@@ -62,12 +62,12 @@ class Benchmark:
         import os
 
         os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # PyTorch's profiler is chatty
-        from megavid.convert.load import load_detector
+        from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides
-        from megavid.core.files import atomic_path, check_target
-        from megavid.core.ownership import MADE_BY, json_by_megavid
-        from megavid.engine.benchmark import BenchmarkOptions, as_json, benchmark
-        from megavid.engine.compiling import compiler_watched
+        from megavid.core.files.atomic import atomic_path, check_target
+        from megavid.core.files.ownership import MADE_BY, json_by_megavid
+        from megavid.jobs.measure_speed import BenchmarkOptions, as_json, benchmark
+        from megavid.models.acceleration.compiling import compiler_watched
 
         if self.output is not None:
             check_target(self.output, ours=json_by_megavid)  # not after minutes of work

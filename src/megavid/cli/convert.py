@@ -32,7 +32,7 @@ class Convert:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from megavid.convert.load import convert_weights
+        from megavid.checkpoints.load import convert_weights
 
         refuse_overrides(overrides, "convert")
         check_is_not_read(self.target, self.source)

@@ -20,9 +20,9 @@ from megavid.cli.synthesize import Synthesize
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
-    from megavid.core.annotations import Annotations
-    from megavid.core.problems import Problems
-    from megavid.data.stats import DataStats
+    from megavid.datasets.stats import DataStats
+    from megavid.datasets.table.annotations import Annotations
+    from megavid.datasets.table.problems import Problems
 
 _MOST_ROWS = 200
 """Classes that `stats` prints; all are in stats.json."""
@@ -49,12 +49,12 @@ class Index:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.files import remove_leftovers
-        from megavid.core.locks import locked_folder
+        from megavid.core.files.atomic import remove_leftovers
+        from megavid.core.files.locks import locked_folder
         from megavid.core.ranges import MOST_WORKERS, check_range
-        from megavid.data.ilsvrc import find_root, subsets
-        from megavid.data.open import format_of, open_annotations
-        from megavid.engine.outputs import make_output_folder
+        from megavid.datasets.formats.ilsvrc.read_ilsvrc import find_root, subsets
+        from megavid.datasets.open import format_of, open_annotations
+        from megavid.jobs.output_folder import make_output_folder
 
         check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
         source = self.options.source(self.path)
@@ -84,8 +84,8 @@ class Index:
         return self.output / f".parts-{subset}"
 
     def _index_ilsvrc(self, root: Path, subset: str, classes: Sequence[str] | None) -> None:
-        from megavid.data.index import read_ilsvrc
-        from megavid.engine.progress import progress
+        from megavid.datasets.formats.ilsvrc.build import read_ilsvrc
+        from megavid.jobs.progress import progress
 
         problems, start = self.options.problems(), time.perf_counter()
         with progress(subset) as meter:
@@ -125,11 +125,11 @@ class Check:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.problems import Problems
-        from megavid.data.check import check_annotations
-        from megavid.data.open import open_annotations
-        from megavid.engine.contact_sheet import check_picture, write_contact_sheet
-        from megavid.engine.progress import progress
+        from megavid.datasets.check import check_annotations
+        from megavid.datasets.open import open_annotations
+        from megavid.datasets.table.problems import Problems
+        from megavid.jobs.progress import progress
+        from megavid.reports.contact_sheet import check_picture, write_contact_sheet
 
         if self.sheet is not None:
             check_picture(self.sheet)
@@ -165,11 +165,11 @@ class Stats:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.files import atomic_files
-        from megavid.core.ownership import MADE_BY
-        from megavid.data.open import open_annotations
-        from megavid.data.stats import compute_stats, plot_stats
-        from megavid.engine.outputs import make_output_folder
+        from megavid.core.files.atomic import atomic_files
+        from megavid.core.files.ownership import MADE_BY
+        from megavid.datasets.open import open_annotations
+        from megavid.datasets.stats import compute_stats, plot_stats
+        from megavid.jobs.output_folder import make_output_folder
 
         problems = self.options.problems()
         stats = compute_stats(open_annotations(self.options.source(self.path), problems=problems))
@@ -206,13 +206,13 @@ class Export:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.files import check_target
-        from megavid.core.ownership import json_by_megavid
-        from megavid.data.coco_export import write_cocovid
-        from megavid.data.open import open_annotations
-        from megavid.data.sizes import fill_sizes
-        from megavid.data.yolo_export import write_yolo
-        from megavid.engine.progress import progress
+        from megavid.core.files.atomic import check_target
+        from megavid.core.files.ownership import json_by_megavid
+        from megavid.datasets.formats.coco.export_coco import write_cocovid
+        from megavid.datasets.formats.yolo.export_yolo import write_yolo
+        from megavid.datasets.open import open_annotations
+        from megavid.datasets.sizes import fill_sizes
+        from megavid.jobs.progress import progress
 
         check_is_not_read(self.output, self.path)
         if self.to == "cocovid":

@@ -17,7 +17,7 @@ from megavid.cli.threads import ThreadOptions
 from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
-    from megavid.engine.detect import DetectSummary
+    from megavid.jobs.detect_to_folder import DetectSummary
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,11 +68,11 @@ class Detect:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from megavid.convert.load import load_detector
-        from megavid.convert.weights import describe_weights
+        from megavid.checkpoints.load import load_detector
+        from megavid.checkpoints.weights import describe_weights
         from megavid.core.config import parse_overrides
-        from megavid.engine.compiling import compiler_watched
-        from megavid.engine.detect import DetectOptions, detect_to_folder
+        from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
+        from megavid.models.acceleration.compiling import compiler_watched
         from megavid.video.reader import open_input
 
         self.methods.add()

@@ -56,19 +56,19 @@ class Evaluate:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
+        from megavid.checkpoints.load import load_detector
+        from megavid.checkpoints.weights import describe_weights
         from megavid.cli.score_tables import print_scores
-        from megavid.convert.load import load_detector
-        from megavid.convert.weights import describe_weights
         from megavid.core.config import parse_overrides
-        from megavid.data.sizes import check_sizes
-        from megavid.engine.compiling import compiler_watched
-        from megavid.engine.distributed import joined_ranks
-        from megavid.engine.evaluate import EvaluateOptions, detect_in_data_set
-        from megavid.engine.evaluation_parts import threads_before
-        from megavid.engine.outputs import PREDICTIONS
-        from megavid.engine.score import describe, find_motion, score_predictions, write_scores
+        from megavid.datasets.sizes import check_sizes
         from megavid.evaluation.coco_metrics import require_library
-        from megavid.evaluation.formats import open_predictions
+        from megavid.evaluation.formats.prediction_files import open_predictions
+        from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set
+        from megavid.jobs.evaluation_parts import threads_before
+        from megavid.jobs.executors.distributed import joined_ranks
+        from megavid.jobs.output_folder import PREDICTIONS
+        from megavid.jobs.score_predictions import describe, find_motion, score_predictions, write_scores
+        from megavid.models.acceleration.compiling import compiler_watched
 
         self.methods.add()
         options = EvaluateOptions(

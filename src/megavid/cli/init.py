@@ -18,11 +18,11 @@ from megavid.cli.threads import ThreadOptions
 from megavid.core.text import listed, printable
 
 if TYPE_CHECKING:
-    from megavid.core.annotations import Annotations
-    from megavid.core.problems import Problem
-    from megavid.engine.hardware import Hardware
-    from megavid.engine.project import Project
-    from megavid.engine.train_val import Split
+    from megavid.datasets.table.annotations import Annotations
+    from megavid.datasets.table.problems import Problem
+    from megavid.jobs.hardware import Hardware
+    from megavid.training.init.project import Project
+    from megavid.training.init.train_val import Split
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,10 +65,10 @@ class Init:
         """Run the command and return its exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
-        from megavid.engine.hardware import find_hardware
-        from megavid.engine.project import check_is_new, create_project
-        from megavid.engine.proposal import check_start
-        from megavid.engine.train_val import Validation, check_split, describe_format, open_split
+        from megavid.jobs.hardware import find_hardware
+        from megavid.training.init.project import check_is_new, create_project
+        from megavid.training.init.proposal import check_start
+        from megavid.training.init.train_val import Validation, check_split, describe_format, open_split
 
         if not 0 < self.hours <= 10_000:
             raise InputError(f"--hours: expected more than 0 and at most 10000, got {self.hours:g}")
@@ -112,7 +112,7 @@ class Init:
         return [printable(line, limit=1000) for line in lines]
 
     def _say_what_next(self, project: Project, hardware: Hardware) -> None:
-        from megavid.engine.project import RECIPE_FILE, SHEET
+        from megavid.training.init.project import RECIPE_FILE, SHEET
 
         recipe, folder = project.recipe, shlex.quote(str(self.project))
         config, run = f"{folder}/{RECIPE_FILE}", f"{folder}/run"

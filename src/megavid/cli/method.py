@@ -18,7 +18,7 @@ class OutsideMethods:
 
     def add(self) -> None:
         """Make them known."""
-        from megavid.methods.outside import add_methods
+        from megavid.models.methods.outside import add_methods
 
         if self.method_module is not None:
             add_methods(self.method_module)

@@ -34,7 +34,7 @@ class Postprocess:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
-        from megavid.engine.postprocess import postprocess_with_seq_nms
+        from megavid.jobs.postprocess_predictions import postprocess_with_seq_nms
 
         refuse_overrides(overrides, "postprocess")
         if not self.seq_nms:

@@ -45,16 +45,16 @@ class Score:
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
         from megavid.cli.score_tables import print_comparison, print_scores
-        from megavid.core.files import check_target
-        from megavid.engine.score import (
+        from megavid.core.files.atomic import check_target
+        from megavid.evaluation.comparison import difference, verdict
+        from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
+        from megavid.jobs.score_predictions import (
             describe,
             find_motion,
             score_predictions,
             write_comparison,
             write_scores,
         )
-        from megavid.evaluation.comparison import difference, verdict
-        from megavid.evaluation.formats import open_predictions, write_predictions
 
         refuse_overrides(overrides, "score")
         if (self.predictions is None) == (self.compare is None):

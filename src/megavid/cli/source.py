@@ -12,9 +12,9 @@ from megavid.cli.arguments import split_names
 from megavid.cli.output import say
 
 if TYPE_CHECKING:
-    from megavid.core.annotations import Annotations
-    from megavid.core.problems import Problems
-    from megavid.data.open import Source
+    from megavid.datasets.open import Source
+    from megavid.datasets.table.annotations import Annotations
+    from megavid.datasets.table.problems import Problems
 
 FormatName = Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"]
 
@@ -34,7 +34,7 @@ class ReadOptions:
 
     def source(self, path: Path) -> Source:
         """The data set at a path."""
-        from megavid.data.open import Source
+        from megavid.datasets.open import Source
 
         names = split_names("--classes", self.classes)
         return Source(path=path, format=self.format, subset=self.subset, classes=names, images=self.images)
@@ -49,7 +49,7 @@ class DataOptions(ReadOptions):
 
     def problems(self) -> Problems:
         """Where to put what is wrong."""
-        from megavid.core.problems import Problems
+        from megavid.datasets.table.problems import Problems
 
         return Problems(skip=self.skip_bad, hint="--skip-bad leaves it out and goes on")
 
@@ -63,7 +63,7 @@ class DataSource(DataOptions):
 
     def open(self) -> tuple[Annotations, Problems]:
         """Read it; and where problems go."""
-        from megavid.data.open import open_annotations
+        from megavid.datasets.open import open_annotations
 
         problems = self.problems()
         return open_annotations(self.source(self.data), problems=problems), problems

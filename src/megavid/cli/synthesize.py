@@ -38,12 +38,12 @@ class Synthesize:
 
     def run(self) -> int:
         """Do it; the exit code."""
-        from megavid.core.problems import Problems
         from megavid.core.ranges import MOST_WORKERS, check_range
-        from megavid.data.generated.write import GeneratedSet, write_generated_set
-        from megavid.data.open import Source, open_annotations
-        from megavid.engine.contact_sheet import write_contact_sheet
-        from megavid.engine.progress import progress
+        from megavid.datasets.open import Source, open_annotations
+        from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+        from megavid.datasets.table.problems import Problems
+        from megavid.jobs.progress import progress
+        from megavid.reports.contact_sheet import write_contact_sheet
 
         check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
         config = GeneratedSet(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from megavid.cli.output import say
 
 if TYPE_CHECKING:
-    from megavid.engine.distributed import Ranks
+    from megavid.jobs.executors.distributed import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,9 +41,9 @@ class ThreadOptions:
         Raises:
             InputError: `threads` is no number of threads.
         """
-        from megavid.convert.load import find_device
-        from megavid.engine.distributed import Ranks
-        from megavid.engine.threads import choose_threads
+        from megavid.checkpoints.load import find_device
+        from megavid.jobs.executors.distributed import Ranks
+        from megavid.jobs.executors.thread_count import choose_threads
 
         self.check()
         ranks = ranks or Ranks()

@@ -19,12 +19,12 @@ from megavid.cli.threads import ThreadOptions
 if TYPE_CHECKING:
     import torch
 
-    from megavid.convert.start import Loaded
-    from megavid.engine.checkpoint import Checkpoint
-    from megavid.engine.distributed import Ranks
-    from megavid.engine.recipe import Recipe
-    from megavid.engine.train import Training
-    from megavid.engine.training_data import TrainingData
+    from megavid.checkpoints.starting_weights import Loaded
+    from megavid.jobs.executors.distributed import Ranks
+    from megavid.training.checkpoint import Checkpoint
+    from megavid.training.loop import Training
+    from megavid.training.recipe import Recipe
+    from megavid.training.training_data import TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +60,8 @@ class Train:
         """Do it; the exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
-        from megavid.engine.distributed import joined_ranks
-        from megavid.engine.training_setup import for_check, read_recipe
+        from megavid.jobs.executors.distributed import joined_ranks
+        from megavid.training.setup import for_check, read_recipe
 
         self.methods.add()
         recipe = read_recipe(
@@ -79,8 +79,8 @@ class Train:
     def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """One that is removed in the end: in the output folder, to see whether that can be used."""
         from megavid.core.errors import InputError
-        from megavid.engine.distributed import Ranks, launched
-        from megavid.engine.training_setup import check_folder, newest_checkpoint
+        from megavid.jobs.executors.distributed import Ranks, launched
+        from megavid.training.setup import check_folder, newest_checkpoint
 
         if self.output is None and ranks.world > launched("LOCAL_WORLD_SIZE", default=1, least=1):
             raise InputError("--output: expected with --check on several hosts, on a disk that all see")
@@ -93,7 +93,7 @@ class Train:
         return Path(ranks.agree(place))
 
     def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
-        from megavid.engine.training_setup import forget_launch, held_folder, prepare_run
+        from megavid.training.setup import forget_launch, held_folder, prepare_run
 
         device = self._find_device(ranks)
         self.threads.check()
@@ -114,9 +114,9 @@ class Train:
     def _find_device(self, ranks: Ranks) -> torch.device:
         import torch
 
-        from megavid.convert.load import find_device
+        from megavid.checkpoints.load import find_device
         from megavid.core.errors import InputError
-        from megavid.engine.distributed import launched
+        from megavid.jobs.executors.distributed import launched
 
         device = find_device(ranks.device(self.device))
         here = launched("LOCAL_WORLD_SIZE", default=1, least=1)
@@ -126,9 +126,9 @@ class Train:
 
     def _prepare(self, recipe: Recipe, folder: Path, ranks: Ranks, device: torch.device) -> Training:
         """Read the newest checkpoint and the data, and say what begins."""
-        from megavid.engine.train import Training
-        from megavid.engine.training_data import open_training_data
-        from megavid.engine.training_setup import make_detector, newest_checkpoint, write_recipe
+        from megavid.training.loop import Training
+        from megavid.training.setup import make_detector, newest_checkpoint, write_recipe
+        from megavid.training.training_data import open_training_data
 
         checkpoint = newest_checkpoint(folder, recipe, ranks)
         before = None if checkpoint is None else checkpoint.threads
@@ -154,8 +154,8 @@ class Train:
     def _say_what_begins(
         self, recipe: Recipe, data: TrainingData, loaded: list[Loaded], checkpoint: Checkpoint | None
     ) -> None:
-        from megavid.data.clips import has_objects
-        from megavid.engine.training_setup import changes
+        from megavid.datasets.clip_order import has_objects
+        from megavid.training.setup import changes
 
         frames = sum(int((part.listed & has_objects(part)).sum()) for part in data.train)
         say(f"megavid: {recipe.model}, {len(data.train[0].classes)} classes, {frames} frames to train on")
@@ -167,7 +167,7 @@ class Train:
                 say(f"megavid: with another {path} than before")
 
     def _say_what_came_out(self, folder: Path, recipe: Recipe) -> None:
-        from megavid.engine.training_summary import summarize
+        from megavid.training.summary import summarize
 
         if self.check:
             say(

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from megavid.core.errors import InputError
-from megavid.core.parsing import load_json, load_yaml, read_yaml
+from megavid.core.files.parsing import load_json, load_yaml, read_yaml
 
 
 class Config(BaseModel):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.errors import Errors
+from megavid.evaluation.error_analysis import Errors
 from megavid.evaluation.matching import find_overlaps, match
 
 BACKGROUND = "background"

@@ -13,10 +13,10 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.core.annotations import Annotations
 from megavid.core.names import hint_similar
-from megavid.core.problems import Kind, Problems
-from megavid.evaluation.table import Predictions
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Kind, Problems
+from megavid.evaluation.prediction_table import Predictions
 
 
 @dataclass(frozen=True, eq=False)

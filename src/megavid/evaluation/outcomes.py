@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.core.cores import usable_cores
 from megavid.core.errors import InputError
+from megavid.core.machine.cores import usable_cores
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.matching import Overlaps, false_positive_weights, find_overlaps, match
 

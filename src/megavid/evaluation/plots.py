@@ -12,8 +12,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from megavid.core.files import atomic_path
-from megavid.core.ownership import PNG_METADATA
+from megavid.core.files.atomic import atomic_path
+from megavid.core.files.ownership import PNG_METADATA
 from megavid.core.text import printable
 from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.scoring import AveragePrecision, Curve

@@ -16,7 +16,7 @@ from megavid.evaluation.best_f1 import BestF1
 from megavid.evaluation.bootstrap import LEVEL, RESAMPLES, Interval, ResampledAP, percentile_interval
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.confusion import BACKGROUND, Confusion
-from megavid.evaluation.errors import KINDS, Errors
+from megavid.evaluation.error_analysis import KINDS, Errors
 from megavid.evaluation.scoring import AveragePrecision
 
 

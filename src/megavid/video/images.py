@@ -14,8 +14,8 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from megavid.core.errors import InputError
+from megavid.core.files.parsing import check_regular_file
 from megavid.core.frames import Image
-from megavid.core.parsing import check_regular_file
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")
 """Pillow's readers that are used, whatever a file's suffix; some others run programs (EPS)."""

@@ -8,15 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.images import SUFFIXES, image_files
+from megavid.core.image_files import SUFFIXES, image_files
 from megavid.core.text import listed
 from megavid.video.decode import DEFAULT_RATE
-from megavid.video.files import VideoFile
 from megavid.video.folder import ImageFolder
 from megavid.video.images import count_pictures
 from megavid.video.live import LiveStream
 from megavid.video.pages import ImagePages
 from megavid.video.probe import VIDEO_SUFFIXES
+from megavid.video.video_file import VideoFile
 
 __all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Protocol
 
 from megavid.core.frames import Frame, FrameSource, Image
-from megavid.video.files import VideoFile
+from megavid.video.video_file import VideoFile
 
 
 class Skippable(Protocol):

@@ -16,8 +16,8 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from av.video.stream import VideoStream
 
 from megavid.core.errors import InputError
+from megavid.core.files.ownership import MOVIE_COMMENT
 from megavid.core.frames import Image, check_image
-from megavid.core.ownership import MOVIE_COMMENT
 from megavid.video.decode import reason
 
 MIN_TICKS = 90_000
@@ -40,7 +40,7 @@ class VideoWriter:
     pixels, so an odd width or height is made even by repeating the last column or row.
 
     Args:
-        path: The file to write. It is written in place: see `megavid.core.files.atomic_path`.
+        path: The file to write. It is written in place: see `megavid.core.files.atomic.atomic_path`.
         rate: Frames a second, the average where it varies; multiples of 1 / rate are exact times.
         width: Width of the frames in pixels.
         height: Height of the frames in pixels.

@@ -1,0 +1,77 @@
+"""Read and write `.safetensors` files with metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+
+from megavid.checkpoints.tensors import check_tensors
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import atomic_path
+from megavid.core.files.kinds import describe_content, is_safetensors, read_head
+from megavid.core.files.torch_files import LARGEST_TENSORS
+
+_LARGEST_HEADER = 8 << 20
+"""Bytes of names, shapes and metadata. A large network has some 100 KB of them."""
+
+
+def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Read the metadata and the tensors by name.
+
+    Raises:
+        InputError: The file is missing, broken or something else, or a tensor is not plain or not finite.
+    """
+    head = read_head(path)
+    if not is_safetensors(head):
+        raise InputError(f"{path}: expected a safetensors file, got {describe_content(head)}")
+    if (length := int.from_bytes(head[:8], "little")) > _LARGEST_HEADER:
+        raise InputError(f"{path}: expected at most {_LARGEST_HEADER} bytes of header, got {length}")
+    if (size := path.stat().st_size) > LARGEST_TENSORS + _LARGEST_HEADER:
+        raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, the file has {size}")
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except Exception as error:  # of a type of numbers, for one, that it does not know
+        raise InputError(f"{path}: no readable safetensors file: {error}") from error
+    check_tensors(state, path)
+    return metadata, state
+
+
+def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
+    """Write tensors by name with metadata; the same input gives the same bytes.
+
+    Args:
+        path: Appears whole or not at all.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    # Copies, since safetensors refuses tensors that share memory.
+    tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}
+    with atomic_path(path) as aside:
+        mode = aside.stat().st_mode
+        try:
+            safetensors.torch.save_file(tensors, aside, dict(metadata))
+        except safetensors.SafetensorError as error:  # what it says of a full disk, too
+            raise InputError(f"{path}: cannot be written: {error}") from error
+        aside.chmod(mode)  # safetensors lets nobody else read it
+        _sort_header(aside)
+
+
+def _sort_header(path: Path) -> None:
+    """Sort the metadata, since safetensors writes it in a different order every time."""
+    with path.open("r+b") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+        header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
+        ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+        assert len(ordered) <= length, "safetensors escapes no more than JSON asks for"
+        file.seek(8)
+        file.write(ordered.ljust(length))

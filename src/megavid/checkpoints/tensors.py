@@ -1,0 +1,44 @@
+"""Check tensors by name that come from a file: what kind they are, and that they are numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from megavid.core.errors import InputError
+from megavid.core.files.torch_files import LARGEST_TENSORS
+
+_REAL = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool)
+
+
+def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Check that tensors are dense, of common types, not too large together, and hold no NaN or infinity.
+
+    A network with one such weight finds nothing anywhere.
+
+    Args:
+        path: Their file, for messages.
+
+    Raises:
+        InputError: Names the first tensor that is not so.
+    """
+    # A small file may hold many names of the same large tensor, each of which is read and copied.
+    if (size := sum(tensor.nbytes for tensor in state.values())) > LARGEST_TENSORS:
+        raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, got {size}")
+    for name, tensor in state.items():
+        dense = tensor.layout == torch.strided and not (tensor.is_quantized or tensor.is_meta)
+        if not dense or tensor.dtype not in _REAL + _WHOLE:
+            kind = str(tensor.dtype).removeprefix("torch.")
+            raise InputError(f"{path}: {name!r}: expected a plain tensor of real numbers, got {kind}")
+        if tensor.dtype in _REAL and not (finite := tensor.isfinite()).all():
+            count = int((~finite).sum())
+            raise InputError(
+                f"{path}: {name!r}: expected numbers, got NaN or infinity in {count} of {tensor.numel()} "
+                "places; the training that made it diverged, or the file is damaged"
+            )
+        if name.endswith("running_var") and bool((tensor < 0).any()):
+            raise InputError(f"{path}: {name!r}: expected variances, got numbers below 0")

@@ -1,0 +1,281 @@
+"""Weight files: reading the original's `.pth` safely, reading and writing megavid's `.safetensors`."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from megavid.checkpoints import official
+from megavid.checkpoints.safetensors_files import read_safetensors, write_safetensors
+from megavid.checkpoints.tensors import check_tensors
+from megavid.core.config import validate
+from megavid.core.errors import InputError
+from megavid.core.files.kinds import is_safetensors, read_head
+from megavid.core.files.parsing import load_json
+from megavid.core.files.paths import exists
+from megavid.core.files.torch_files import is_torch_file, load_torch_file
+
+OFFICIAL_LICENCE = (
+    "Converted from a checkpoint of the original MEGA release, whose terms (non-commercial) may carry over."
+)
+
+_SHIPPED = resources.files("megavid") / "weights"
+
+_FLOWNET = "flownet"
+"""What a `.safetensors` file that is no whole detector says it is."""
+
+
+_TENSORS_ALONE = (
+    "; if you trust it, save its tensors alone: "
+    'torch.save(torch.load("{}", weights_only=False)["model"], "tensors.pth")'
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Weights:
+    """A weight file.
+
+    Attributes:
+        path: Where it was read from.
+        state: Tensors under megavid's names.
+        config: The configuration it carries, as nested values; None in an official checkpoint.
+        told: What is known of its configuration, by dotted path: "method.name", "backbone.depth" and,
+            for an official checkpoint, all else that its shapes tell.
+        num_classes: Number of classes, background excluded.
+        licence: Note on the terms of the weights.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    config: dict[str, Any] | None
+    told: dict[str, Any]
+    num_classes: int
+    licence: str
+
+
+@dataclass(frozen=True, eq=False)
+class FlowNetWeights:
+    """A file of FlowNet's weights alone.
+
+    Attributes:
+        path: Where it was read from.
+        state: Tensors under the names of `models.layers.flownet.FlowNet`.
+        licence: Note on the terms of the weights.
+    """
+
+    path: Path
+    state: dict[str, Tensor]
+    licence: str
+
+
+def shipped_weights() -> list[str]:
+    """Names of the weights that come with the package."""
+    names = (Path(entry.name) for entry in _SHIPPED.iterdir())
+    return sorted(name.stem for name in names if name.suffix == ".safetensors")
+
+
+def find_weights(name: str | os.PathLike[str]) -> Path:
+    """Find the file of shipped weights, or else take the path as it is.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    name, shipped = os.fspath(name), shipped_weights()
+    if name in shipped:
+        return Path(str(_SHIPPED / f"{name}.safetensors"))
+    if not exists(Path(name)):
+        raise InputError(f"{name}: no such weight file; expected one, or a name: {', '.join(shipped)}")
+    return Path(name)
+
+
+def read_weights(path: Path) -> Weights | FlowNetWeights:
+    """A `.safetensors` file of megavid's, a checkpoint of the original release, or its FlowNet.
+
+    Nothing in a file is executed. What it is says its content, not its name.
+
+    Args:
+        path: A file, or a name of `shipped_weights`.
+
+    Raises:
+        InputError: There is no such file, or it is broken, unsafe or something else.
+    """
+    path = find_weights(path)
+    head = read_head(path)
+    if is_safetensors(head) or (path.suffix == ".safetensors" and not is_torch_file(head)):
+        return _read_safetensors(path)
+    return _read_checkpoint(path)
+
+
+def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
+    """The tensors of a PyTorch checkpoint by name.
+
+    Args:
+        path: The file.
+        under: Keys that the tensors may stand under, the first that there is; else they are all of it.
+
+    Raises:
+        InputError: The file is missing, broken or something else, or a tensor is not plain or not finite.
+    """
+    data = load_torch_file(
+        path, expected="a PyTorch checkpoint of tensors only", way_out=_TENSORS_ALONE.format(path.name)
+    )
+    inner = [data.get(key) for key in under] if isinstance(data, dict) else []
+    state = next((value for value in inner if isinstance(value, dict)), data)
+    if not isinstance(state, dict) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in state.items()
+    ):
+        raise InputError(
+            f"{path}: expected {{name: tensor}}, alone or under 'model' or 'state_dict', as the original "
+            "release publishes"
+        )
+    check_tensors(state, path)
+    return state
+
+
+def write_weights(
+    path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, about: Mapping[str, str]
+) -> None:
+    """A `.safetensors` file with its configuration, class names and what else is to be said as metadata.
+
+    Args:
+        path: Appears whole or not at all.
+        state: Tensors under megavid's names.
+        config: Nested values of a `DetectorConfig`; None for FlowNet's weights alone.
+        about: Where the weights come from, such as what `converted_from` says.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    metadata = {"format": "megavid", **about}
+    if config is None:
+        metadata |= {"part": _FLOWNET}
+    else:
+        metadata |= {"config": json.dumps(config), "class_names": json.dumps(config["classes"])}
+    write_safetensors(path, state, metadata)
+
+
+def converted_from(source: Path, *, licence: str) -> dict[str, str]:
+    """What a converted file says of itself: its source's name and SHA-256, and a note on its terms."""
+    return {"source": source.name, "source_sha256": file_sha256(source), "licence": licence}
+
+
+def describe_weights(name: str | os.PathLike[str]) -> dict[str, str]:
+    """What predictions say of the weights that made them: the file's name and SHA-256."""
+    path = find_weights(name)
+    return {"weights": path.name, "weights_sha256": file_sha256(path)}
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def load_state(
+    model: nn.Module, state: Mapping[str, Tensor], *, origin: str, target: str = "the configuration"
+) -> None:
+    """Put a state dict into a model; both must have the same names, shapes and kinds of numbers.
+
+    Args:
+        origin: Where the state comes from, for messages.
+        target: What it has to fit, for messages.
+
+    Raises:
+        InputError: Names the tensors that are missing, unexpected or of another shape or type.
+    """
+    wanted = model.state_dict()
+    problems = []
+    if missing := sorted(wanted.keys() - state.keys()):
+        problems.append(f"{len(missing)} missing ({_some(missing)})")
+    if unexpected := sorted(state.keys() - wanted.keys()):
+        problems.append(f"{len(unexpected)} unexpected ({_some(unexpected)})")
+    shapes = [
+        f"{name} {tuple(state[name].shape)} for {tuple(wanted[name].shape)}"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].shape != wanted[name].shape
+    ]
+    if shapes:
+        problems.append(f"{len(shapes)} of another shape ({_some(shapes)})")
+    kinds = [
+        f"{name} {state[name].dtype} for {wanted[name].dtype}"
+        for name in sorted(wanted.keys() & state.keys())
+        if state[name].is_floating_point() != wanted[name].is_floating_point()
+    ]
+    if kinds:
+        problems.append(f"{len(kinds)} of another type ({_some(kinds)})")
+    if problems:
+        raise InputError(f"{origin}: the weights don't fit {target}: tensors {'; '.join(problems)}")
+    model.load_state_dict(dict(state))
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+
+
+class _Part(BaseModel):
+    """The parts of a configuration that are needed before it is validated as a whole."""
+
+    model_config = ConfigDict(extra="ignore", strict=True)
+
+
+class _Method(_Part):
+    name: str
+
+
+class _Backbone(_Part):
+    depth: int
+
+
+class _Config(_Part):
+    classes: list[str] = Field(min_length=1)
+    method: _Method
+    backbone: _Backbone
+
+
+class _Metadata(_Part):
+    """Metadata of a `.safetensors` file of megavid's; FlowNet's has no configuration."""
+
+    part: str | None = None
+    config: str | None = None
+    licence: str = ""
+
+
+def _read_safetensors(path: Path) -> Weights | FlowNetWeights:
+    data, state = read_safetensors(path)
+    metadata = validate(_Metadata, data, origin=f"{path}: its metadata")
+    if metadata.part == _FLOWNET:
+        return FlowNetWeights(path, state, metadata.licence)
+    if metadata.config is None:
+        raise InputError(f"{path}: has no megavid configuration in its metadata")
+    origin = f"{path}: the configuration in its metadata is broken"
+    config = load_json(metadata.config, origin=origin)
+    if not isinstance(config, dict):
+        raise InputError(f"{origin}: expected a mapping of keys, got {type(config).__name__}")
+    known = validate(_Config, config, origin=origin)
+    told = {"method.name": known.method.name, "backbone.depth": known.backbone.depth}
+    return Weights(path, state, config, told, len(known.classes), metadata.licence)
+
+
+def _read_checkpoint(path: Path) -> Weights | FlowNetWeights:
+    state = read_state_dict(path)
+    if not official.is_official(state):
+        if official.is_official_flownet(state):
+            return FlowNetWeights(path, official.flownet_from_official(state), OFFICIAL_LICENCE)
+        raise InputError(f"{path}: its tensors are not named as in the original release's checkpoints")
+    state = official.without_wrapper(state)
+    try:
+        told = official.official_settings(state)
+        num_classes = official.official_num_classes(state)
+        renamed = official.from_official(state)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from error
+    return Weights(path, renamed, None, told, num_classes, OFFICIAL_LICENCE)

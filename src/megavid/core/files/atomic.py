@@ -1,0 +1,273 @@
+"""Write files atomically, without replacing files that megavid did not write."""
+
+from __future__ import annotations
+
+import errno
+import filecmp
+import os
+import re
+import secrets
+import shutil
+import socket
+import stat
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path, PurePosixPath
+
+from megavid.core.errors import InputError
+from megavid.core.files.ownership import written_by_megavid
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+"""Errors that say that the place written to takes no more."""
+
+_LONGEST_NAME = 255
+"""Bytes of a file's name, on nearly all file systems."""
+
+_TEMPORARY = re.compile(
+    r"\.(unfinished-|.*\.)(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}(\.partial(\..*)?)?"
+)
+"""Names that `atomic_path` and `make_aside` make."""
+
+Ours = Callable[[Path], bool | None]
+"""Tells whether an existing file is an output of megavid's; None where nothing in the file can say so."""
+
+
+@contextmanager
+def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path]:
+    """Yield a path to write to instead of `path`, whose file takes the place of `path` once all is well.
+
+    The temporary file lies in the same folder, hidden, and has the same suffix. If the block raises, it is
+    removed and what was at `path` before stays. Links are not followed. A file that is there already is
+    replaced only if it is an output of megavid's, or has the very same bytes.
+
+    Args:
+        path: The file to write.
+        ours: How to tell whether a file at `path` may be replaced.
+
+    Raises:
+        InputError: The file cannot be made there: no such folder, no permission, no space, something else
+            is there already.
+
+    Examples:
+        >>> with atomic_path(Path("results.parquet")) as temporary:
+        ...     pq.write_table(table, temporary)
+    """
+    check_target(path, ours=ours)
+    name = f".{_short(path.stem)}.{_owner()}.partial{path.suffix}"
+    # Absolute: libraries such as Arrow read a leading ~ as somebody's home.
+    temporary = path.absolute().with_name(name)
+    with _named(temporary, path):
+        # Fails now, not after hours of work. Exclusive: nobody can have put a link there.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
+    try:
+        with _named(temporary, path, kinds=_FULL):
+            yield temporary
+        check_target(path, ours=ours)
+        _refuse_other_bytes(temporary, path, ours)
+        with _named(temporary, path):
+            temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Yield a folder for several files that take their places in `folder` together once all is well.
+
+    Earlier files of these names are removed before the first one takes its place: a process that is killed
+    meanwhile leaves fewer files, but never files of two runs side by side.
+
+    Args:
+        folder: Where the files belong; it exists.
+        names: Their names. Those that the block does not write are removed all the same.
+
+    Raises:
+        InputError: As `atomic_path`.
+    """
+    targets = [folder / name for name in names]
+    for target in targets:
+        check_target(target)
+    aside = make_aside(folder)
+    try:
+        with _named(aside, folder, kinds=_FULL):
+            yield aside
+        for target in targets:
+            check_target(target)
+        with _named(aside, folder):
+            for target in targets:
+                target.unlink(missing_ok=True)
+            for target in targets:
+                if (aside / target.name).exists():
+                    (aside / target.name).replace(target)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    remove_leftovers(folder)
+
+
+@contextmanager
+def atomic_folder(folder: Path) -> Iterator[Path]:
+    """Yield a folder to write to, which becomes `folder` once all is well.
+
+    Args:
+        folder: The folder to make, in which there must be nothing yet.
+
+    Raises:
+        InputError: Something is there already, or the folder cannot be made.
+    """
+    _check_new(folder)
+    place = folder.absolute()
+    with _named(place, folder):
+        place.parent.mkdir(parents=True, exist_ok=True)
+    aside = make_aside(place.parent)
+    try:
+        with _named(aside, folder, kinds=_FULL):
+            yield aside
+        _check_new(folder)
+        with _named(aside, folder):
+            if place.exists():  # and stays, since somebody may be in it
+                for path in sorted(aside.iterdir()):
+                    path.replace(place / path.name)
+            else:
+                aside.replace(place)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    remove_leftovers(place.parent)
+
+
+def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
+    """Check that a file may be written at a path: nothing is there, or an output of megavid's.
+
+    Raises:
+        InputError: There is a link, a folder, a device or a file of somebody else's, or it cannot be seen.
+    """
+    try:
+        mode = path.lstat().st_mode
+        kind = next((word for is_one, word in _NO_FILES if is_one(mode)), None)
+        foreign = kind is None and ours(path) is False
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
+        raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
+    if kind is not None:
+        raise InputError(f"{path}: expected a file to write, this is a {kind}")
+    if foreign:
+        raise InputError(
+            f"{path}: is there already and was not written by megavid; remove it or choose another name"
+        )
+
+
+def make_aside(folder: Path) -> Path:
+    """Make a hidden folder in `folder`, in which outputs are made before they take their places.
+
+    Raises:
+        InputError: It cannot be made.
+    """
+    aside = folder.absolute() / f".unfinished-{_owner()}"
+    with _named(aside, folder):
+        aside.mkdir()  # exclusive, as above
+    return aside
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove what processes of this host that were killed had begun to write in a folder.
+
+    Nothing is removed but names that `atomic_path` and `make_aside` make, of processes that are gone.
+    """
+    for path in folder.glob(".*"):
+        match = _TEMPORARY.fullmatch(path.name)
+        if match is None:
+            continue
+        if match["host"] != _host() or is_alive(int(match["pid"])):
+            continue
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """Return the path of a file within a folder whose name comes from data.
+
+    Args:
+        folder: The folder.
+        relative: The file's name, with folders separated by `/`.
+
+    Raises:
+        InputError: The name leads out of the folder, or is none that a file can have.
+    """
+    parts = PurePosixPath(relative).parts
+    try:
+        longest = max((len(os.fsencode(part)) for part in parts), default=0)
+    except UnicodeEncodeError as error:
+        raise InputError(f"{relative!r}: expected a file name, got text that is no Unicode") from error
+    if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
+        raise InputError(f"{relative!r}: expected the name of a file within {folder}")
+    if longest > _LONGEST_NAME:
+        raise InputError(f"{relative!r}: expected a name of at most {_LONGEST_NAME} bytes, got {longest}")
+    return folder.joinpath(*parts)
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this host is running."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # somebody else's process
+        return True
+    return True
+
+
+_NO_FILES = (
+    (stat.S_ISLNK, "link"),
+    (stat.S_ISDIR, "folder"),
+    (lambda mode: not stat.S_ISREG(mode), "pipe, a socket or a device"),
+)
+
+
+def _check_new(folder: Path) -> None:
+    with _named(folder, folder):
+        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
+            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
+
+
+def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:
+    """If a file's format cannot carry a mark, allow replacing it by identical bytes only."""
+    if path.exists() and ours(path) is None and not filecmp.cmp(temporary, path, shallow=False):
+        raise InputError(
+            f"{path}: is there already, with other contents, and nothing in it says that megavid wrote it; "
+            "remove it or choose another name"
+        )
+
+
+@contextmanager
+def _named(temporary: Path, path: Path, *, kinds: Sequence[int] | None = None) -> Iterator[None]:
+    """Convert file system errors, or those of some kinds, into `InputError`s that name `path`."""
+    try:
+        yield
+    except InputError as error:
+        if str(temporary) not in str(error):
+            raise
+        raise InputError(str(error).replace(str(temporary), str(path))) from error
+    except OSError as error:
+        if kinds is not None and error.errno not in kinds:
+            raise
+        raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
+
+
+def _reason(error: OSError | ValueError) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
+def _owner() -> str:
+    return f"{_host()}-{os.getpid()}-{secrets.token_hex(8)}"
+
+
+def _host() -> str:
+    return f"{zlib.crc32(socket.gethostname().encode()):08x}"
+
+
+def _short(stem: str) -> str:
+    """Shorten a name so that the temporary name does not become too long."""
+    return os.fsencode(stem)[:40].decode(errors="ignore")

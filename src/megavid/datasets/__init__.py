@@ -1,0 +1,1 @@
+"""Annotated videos: the table, its formats, frames, checks, splits and the order of training clips."""

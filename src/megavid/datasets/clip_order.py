@@ -1,0 +1,111 @@
+"""Which clips a detector is trained on, in which order: fixed by a seed, whoever asks and when."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megavid.core.errors import InputError
+from megavid.core.reference_plans import TrainingPlan, training_indexes
+from megavid.datasets.table.annotations import Annotations
+
+LEAST_SIDE = 1.0
+"""Pixels of a frame; objects of which less lies inside are no use to learn from."""
+
+_ORDER, _CLIP = 0, 1  # random streams
+
+
+@dataclass(frozen=True)
+class ClipFrames:
+    """A key frame and its reference frames, as places in the data.
+
+    Attributes:
+        data: Which of the data sets.
+        key: A frame of it.
+        references: Frames of the same video by the names of the plan's groups.
+        flip: Whether all frames are mirrored.
+        seed: For what else is random about the clip.
+    """
+
+    data: int
+    key: int
+    references: Mapping[str, tuple[int, ...]]
+    flip: bool
+    seed: int
+
+
+class ClipOrder:
+    """An endless series of clips: every frame that can be trained on once an epoch, shuffled.
+
+    Clip n is the same whatever was asked before, so any process can take any part of the series and go on
+    anywhere. Frames that are not listed or have no object to learn in them are no key frames; the frames of
+    all data sets are mixed evenly.
+
+    Args:
+        data: Data sets of the same classes.
+        plan: Which frames a clip has.
+        seed: Of the order and of the clips.
+        flip: How likely a clip is mirrored.
+
+    Raises:
+        InputError: The classes differ, or no frame can be trained on.
+    """
+
+    def __init__(
+        self, data: Sequence[Annotations], plan: TrainingPlan, *, seed: int, flip: float = 0.5
+    ) -> None:
+        for other in data[1:]:
+            if other.classes != data[0].classes:
+                raise InputError(
+                    f"{other.root}: expected the classes of {data[0].root}, in their order: "
+                    f"{', '.join(data[0].classes)}; got {', '.join(other.classes)}"
+                )
+        self.data = tuple(data)
+        self._plan, self._seed, self._flip = plan, seed, flip
+        keys = [np.flatnonzero(annotations.listed & has_objects(annotations)) for annotations in data]
+        self._keys = np.concatenate(keys)
+        self._source = np.repeat(np.arange(len(keys)), [len(k) for k in keys])
+        if len(self._keys) == 0:
+            raise InputError(f"{data[0].root}: no frame to train on: none that is listed has an object in it")
+        self._epoch = -1
+        self._order: NDArray[np.int64] = np.zeros(0, np.int64)
+
+    def __len__(self) -> int:
+        """Clips an epoch."""
+        return len(self._keys)
+
+    def __getitem__(self, number: int) -> ClipFrames:
+        """Clip `number`, counted from 0 over all epochs."""
+        epoch, place = divmod(number, len(self))
+        if epoch != self._epoch:
+            self._order = np.random.default_rng((self._seed, _ORDER, epoch)).permutation(len(self))
+            self._epoch = epoch
+        row = int(self._order[place])
+        data, key = int(self._source[row]), int(self._keys[row])
+        annotations = self.data[data]
+        span = annotations.frames_of(int(annotations.video[key]))
+        rng = np.random.default_rng((self._seed, _CLIP, number))
+        drawn = training_indexes(self._plan, key - span.start, span.stop - span.start, rng)
+        return ClipFrames(
+            data,
+            key,
+            {name: tuple(span.start + frame for frame in frames) for name, frames in drawn.items()},
+            flip=bool(rng.random() < self._flip),
+            seed=int(rng.integers(2**62)),
+        )
+
+
+def has_objects(annotations: Annotations) -> NDArray[np.bool_]:
+    """(F,), whether a frame has an object to learn: not difficult (a crowd), a pixel or more of it inside."""
+    boxes, frames = annotations.boxes, annotations.box_frames
+    # Where the size is not annotated, boxes are taken to be inside.
+    width = np.where(annotations.width > 0, annotations.width, np.iinfo(np.int32).max)[frames]
+    height = np.where(annotations.height > 0, annotations.height, np.iinfo(np.int32).max)[frames]
+    wide = np.minimum(boxes[:, 2], width) - np.maximum(boxes[:, 0], 0) >= LEAST_SIDE
+    high = np.minimum(boxes[:, 3], height) - np.maximum(boxes[:, 1], 0) >= LEAST_SIDE
+    learnt = wide & high & ~annotations.difficult
+    found: NDArray[np.bool_] = np.bincount(frames[learnt], minlength=len(annotations)) > 0
+    return found

@@ -1,0 +1,1 @@
+"""Readers and writers of annotations, a folder for each format."""

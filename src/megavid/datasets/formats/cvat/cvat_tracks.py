@@ -1,0 +1,93 @@
+"""Boxes of CVAT's tracks in frames, also in those that the file leaves out."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import zip_longest
+
+from megavid.datasets.formats.cvat.cvat_file import Shape, Track
+from megavid.datasets.table.problems import Kind, Problems
+
+
+def check_frames(track: Track, frames: Sequence[int], problems: Problems) -> Track:
+    """Mark the shapes of a track as bad that are in none of a video's frames.
+
+    Args:
+        track: The track.
+        frames: The numbers of the frames, rising.
+        problems: Where such shapes go.
+
+    Raises:
+        InputError: See `problems`.
+    """
+    shapes = []
+    for shape in track.shapes:
+        place = bisect_left(frames, shape.frame)
+        if shape.outside or (place < len(frames) and frames[place] == shape.frame):
+            shapes.append(shape)
+            continue
+        span = f"{frames[0]} to {frames[-1]}" if frames else "none"
+        steps = (
+            f" in steps of {frames[1] - frames[0]}" if len(frames) > 1 and frames[1] - frames[0] > 1 else ""
+        )
+        problems.add(Kind.BAD_ROW, track.where, f"expected frames {span}{steps}, got {shape.frame}")
+        shapes.append(shape._replace(outside=True, bad=True))
+    return replace(track, shapes=shapes)
+
+
+def count_filled(tracks: Iterable[Track], frames: Sequence[int]) -> int:
+    """Count the boxes that `fill_track` adds in such frames."""
+    return sum(len(between) for track in tracks for _, _, between in _gaps(track, frames))
+
+
+def fill_track(track: Track, frames: Sequence[int]) -> Iterator[Shape]:
+    """Yield the boxes that a track has, and those between them.
+
+    In frames that the file leaves out, a box moves evenly from one shape to the next, as in CVAT; up to a
+    frame where the object is gone, it stays where it was. Nothing is filled in beside a shape that is bad.
+
+    Args:
+        track: The track.
+        frames: The numbers of the frames to fill in, rising.
+    """
+    for shape, following, between in _gaps(track, frames):
+        yield shape
+        for frame in between:
+            yield _moved(shape, following, frame)
+
+
+def box_around(shape: Shape) -> tuple[float, float, float, float]:
+    """Compute the box around a shape, which may be turned: x1 y1 x2 y2 in pixels."""
+    x1, y1, x2, y2 = shape.corners
+    if not shape.rotation:
+        return shape.corners
+    cos, sin = (abs(f(math.radians(shape.rotation))) for f in (math.cos, math.sin))
+    half_width = ((x2 - x1) * cos + (y2 - y1) * sin) / 2
+    half_height = ((x2 - x1) * sin + (y2 - y1) * cos) / 2
+    x, y = (x1 + x2) / 2, (y1 + y2) / 2
+    return x - half_width, y - half_height, x + half_width, y + half_height
+
+
+def _gaps(track: Track, frames: Sequence[int]) -> Iterator[tuple[Shape, Shape, Sequence[int]]]:
+    """Yield each box, the shape that follows it (or itself), and the frames in between."""
+    for shape, following in zip_longest(track.shapes, track.shapes[1:]):
+        if shape.outside:
+            continue
+        if following is None or following.bad:
+            yield shape, shape, ()
+            continue
+        between = frames[bisect_right(frames, shape.frame) : bisect_left(frames, following.frame)]
+        yield shape, following, between
+
+
+def _moved(shape: Shape, following: Shape, frame: int) -> Shape:
+    corners, rotation = shape.corners, shape.rotation
+    if not following.outside:
+        part = (frame - shape.frame) / (following.frame - shape.frame)
+        moved = [a + (b - a) * part for a, b in zip(shape.corners, following.corners, strict=True)]
+        corners = (moved[0], moved[1], moved[2], moved[3])
+        rotation += ((following.rotation - rotation + 180) % 360 - 180) * part  # the shorter way
+    return Shape(frame, corners, rotation, outside=False, occluded=shape.occluded, drawn=False)

@@ -1,0 +1,1 @@
+"""ImageNet VID and DET."""

@@ -1,0 +1,150 @@
+"""The rows of MOT's `gt.txt`, checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from megavid.core.files.parsing import read_text
+from megavid.core.ranges import LARGEST_EXACT
+from megavid.datasets.limits import LARGEST_COORDINATE
+from megavid.datasets.table.annotations import NO_TRACK
+from megavid.datasets.table.problems import Kind, Problems
+
+
+class Row(NamedTuple):
+    """A box.
+
+    Attributes:
+        line: The line of the file, from 1.
+        frame: The number of its frame, from 1.
+        track: The object's number, or `NO_TRACK`.
+        box: Half-open x1 y1 x2 y2 in pixels, which count from 0 here and from 1 in the file.
+        considered: Whether it counts.
+        label: The number of its class, from 1; 0 if the row names none, as with -1 or nothing in its place.
+        visible: How much of it is to be seen, from 0 to 1.
+    """
+
+    line: int
+    frame: int
+    track: int
+    box: tuple[float, float, float, float]
+    considered: bool
+    label: int
+    visible: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The good rows of a file.
+
+    Attributes:
+        path: The file.
+        rows: Its rows, in its order.
+        unclear: Whether it has ten columns, as MOT15 with world coordinates, but whole numbers above 0 in the
+            eighth, which may be classes; not where all are 1, since it is the first class whatever they are.
+        counts_from_zero: Whether there is a class 0 beside others.
+    """
+
+    path: Path
+    rows: Sequence[Row]
+    unclear: bool
+    counts_from_zero: bool
+
+    def frames(self) -> dict[int, list[Row]]:
+        """The rows of each frame that has some, by its number, which rises."""
+        frames: dict[int, list[Row]] = {}
+        for row in self.rows:
+            frames.setdefault(row.frame, []).append(row)
+        return dict(sorted(frames.items()))
+
+
+def read_rows(path: Path, problems: Problems) -> Rows:
+    """Read a `gt.txt` of 6 to 10 columns.
+
+    Args:
+        path: The file.
+        problems: Where lines go that make no sense.
+
+    Raises:
+        InputError: The file cannot be read; or see `problems`.
+    """
+    rows: list[Row] = []
+    seen: set[tuple[int, int]] = set()
+    coordinates: set[float] = set()  # of MOT15's world, or classes
+    classes: set[float] = set()
+    for number, line in enumerate(read_text(path).splitlines(), 1):
+        if not line.strip():
+            continue
+        where = f"{path}, line {number}"
+        values = _values(line)
+        if values is None:
+            expected = "expected frame, id, left, top, width, height and perhaps more numbers"
+            problems.add(Kind.BAD_ROW, where, f"{expected}, got {line.strip()!r}")
+            continue
+        row = _checked(number, values, where, problems)
+        if row is None:
+            continue
+        if row.track != NO_TRACK and (row.frame, row.track) in seen:
+            message = f"object {row.track} stands in frame {row.frame} before"
+            problems.add(Kind.DUPLICATE_BOX, where, message)
+            continue
+        seen.add((row.frame, row.track))
+        rows.append(row)
+        (coordinates if len(values) >= _MOT15 else classes).update(values[7:8])
+    unclear = max(coordinates, default=0) > 0 and all(value.is_integer() for value in coordinates)
+    return Rows(
+        path,
+        rows,
+        unclear=unclear and coordinates != {1},
+        counts_from_zero=0 in classes and max(classes) > 0,
+    )
+
+
+_MOT15 = 10
+"""Columns of MOT15's files: the last three are world coordinates."""
+
+
+def _values(line: str) -> list[float] | None:
+    """The numbers of a line; None if they are none, or too few."""
+    try:
+        values = [float(value) for value in line.rstrip(", \t\r").split(",")]
+    except ValueError:
+        return None
+    return values if len(values) >= 6 and all(map(math.isfinite, values)) else None
+
+
+def _checked(line: int, values: Sequence[float], where: str, problems: Problems) -> Row | None:
+    """The row, or None where it makes no sense, which is a problem."""
+    frame, track, x, y, width, height = values[:6]
+    label = values[7] if 7 < len(values) < _MOT15 else 0.0
+    wrong = [
+        f"expected a whole number up to {LARGEST_EXACT} as {name}, got {value:g}"
+        for name, value in (("frame", frame), ("id", track), ("class", label))
+        if not value.is_integer() or abs(value) > LARGEST_EXACT
+    ]
+    if frame < 1:
+        wrong.append(f"expected a frame from 1, got {frame:g}")
+    if max(map(abs, (x, y, width, height))) > LARGEST_COORDINATE:
+        wrong.append(
+            f"expected a box within {LARGEST_COORDINATE:g} pixels, got {x:g}, {y:g}, {width:g}, {height:g}"
+        )
+    if wrong:
+        problems.add(Kind.BAD_ROW, where, wrong[0])
+        return None
+    if not (width > 0 and height > 0):
+        message = f"expected a width and a height above 0, got {width:g} and {height:g}"
+        problems.add(Kind.INVERTED, where, message)
+        return None
+    return Row(
+        line=line,
+        frame=int(frame),
+        track=int(track),
+        box=(x - 1, y - 1, x - 1 + width, y - 1 + height),
+        considered=bool(values[6]) if len(values) > 6 else True,
+        label=max(int(label), 0),
+        visible=values[8] if len(values) == 9 and values[8] >= 0 else 1,
+    )

@@ -1,0 +1,257 @@
+"""Balls that roll and spin over a moving background: what there is to see, before a camera spoils it.
+
+A ball's outline, colours and grain say nothing of its class: an emblem painted on one side of it does,
+which is out of sight while the ball is turned away. Everything draws from random streams of its own, and
+where it is at time t (in frames, not only whole ones) is a closed formula.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from megavid.datasets.synthetic.background import Background, make_background
+from megavid.datasets.synthetic.drawing import Field, Floats, colour, cross, dots, inside, stream
+
+_BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # random streams
+
+_EMBLEMS: dict[str, Field] = {
+    "stripes": lambda x, y: np.sin(9 * x) / 9,
+    "rings": lambda x, y: np.sin(10 * np.hypot(x, y)) / 10,
+    "checks": lambda x, y: np.sin(7 * x) * np.sin(7 * y) / 7,
+    "dots": dots,
+    "spokes": lambda x, y: np.hypot(x, y) * np.sin(5 * np.arctan2(y, x)) / 5,
+    "cross": lambda x, y: -cross(x, y),
+}
+"""Of each class, about the distance to the border of two colours in a disc of radius 1."""
+
+CLASSES: tuple[str, ...] = tuple(_EMBLEMS)
+"""Names of the classes; a label is an index into them."""
+
+_EMBLEM = 0.88  # of a ball's radius
+_PACES = ((0.0, 0.2), (0.35, 0.9), (1.8, 9.0))
+"""Pixels a frame of slow, medium and fast balls in a frame of 144 lines, drawn evenly in their logarithm."""
+_SWAYING = (0.8, 0.45, 0.1)
+"""The share of them that only sway, their emblem always in sight: what hardly moves seldom tumbles."""
+
+
+@dataclass(frozen=True)
+class _Path:
+    """A place on a line that turns back at both ends, at a speed that swells and ebbs."""
+
+    start: float
+    speed: float
+    low: float
+    high: float
+    rhythm: float  # radians a frame
+    phase: float
+
+    def travelled(self, t: float) -> float:
+        """Pixels gone since the start; the speed varies between a fifth and nine fifths."""
+        swing = 0.8 * (math.sin(self.rhythm * t + self.phase) - math.sin(self.phase)) / self.rhythm
+        return self.speed * (t + swing)
+
+    def at(self, t: float) -> float:
+        span = self.high - self.low
+        place = (self.start - self.low + self.travelled(t)) % (2 * span)
+        return self.low + min(place, 2 * span - place)
+
+
+@dataclass(frozen=True)
+class Ball:
+    """An object.
+
+    Attributes:
+        label: Its class, an index into `CLASSES`.
+        radius: Pixels.
+    """
+
+    label: int
+    radius: float
+    x: _Path
+    y: _Path
+    tilt: float  # of the emblem in its own plane, radians
+    turn: float  # about the vertical axis at the start, radians; 0 shows the emblem
+    spin: float  # radians a frame
+    sway: float  # radians: how far a ball that only sways turns to either side; 0 for those that go round
+    colours: tuple[Floats, Floats, Floats]  # body, grain, emblem
+    ripples: tuple[tuple[float, float, float, float], ...]
+
+    def place(self, t: float) -> tuple[float, float]:
+        """x and y of the centre at time t, pixels."""
+        return self.x.at(t), self.y.at(t)
+
+    def turned(self, t: float) -> float:
+        """How far it is turned about the vertical axis, radians: it rolls, and spins or sways besides."""
+        if self.sway:
+            return self.sway * math.sin(self.turn + self.spin * t)
+        return self.turn + self.spin * t + self.x.travelled(t) / self.radius
+
+    def draw(self, canvas: Floats, t: float) -> None:
+        """Paint it into `canvas` (H, W, 3)."""
+        height, width = canvas.shape[:2]
+        x, y = self.place(t)
+        left, top = max(math.floor(x - self.radius), 0), max(math.floor(y - self.radius), 0)
+        right, bottom = (
+            min(math.ceil(x + self.radius), width),
+            min(math.ceil(y + self.radius), height),
+        )
+        if left >= right or top >= bottom:
+            return
+        across = (np.arange(left, right, dtype=np.float32)[None, :] + np.float32(0.5 - x)) / self.radius
+        down = (np.arange(top, bottom, dtype=np.float32)[:, None] + np.float32(0.5 - y)) / self.radius
+        distance = np.hypot(across, down)
+        cover = inside(1 - distance, self.radius)
+        patch = canvas[top:bottom, left:right]
+        patch += cover[..., None] * (self._paint(across, down, distance, t) - patch)
+
+    def _paint(self, across: Floats, down: Floats, distance: Floats, t: float) -> Floats:
+        """Colour (h, w, 3) where the unit sphere is seen at `across`, `down`."""
+        depth = np.sqrt(np.clip(1 - distance * distance, 0, None))
+        cos, sin = math.cos(self.turned(t)), math.sin(self.turned(t))
+        side, front = cos * across - sin * depth, sin * across + cos * depth  # on the ball itself
+        body, grain, emblem = self.colours
+        ripple = np.full_like(side, -0.8)
+        for a, b, c, d in self.ripples:
+            ripple += np.sin(a * side + b * down + c * front + d)
+        colours = body + inside(0.12 * ripple, self.radius)[..., None] * (grain - body)
+        roll, lift = math.cos(self.tilt) / _EMBLEM, math.sin(self.tilt) / _EMBLEM
+        u, v = roll * side + lift * down, roll * down - lift * side
+        plate = inside(1 - np.hypot(u, v), self.radius * _EMBLEM) * inside(front - 0.1, self.radius)
+        mark = inside(_EMBLEMS[CLASSES[self.label]](u, v), self.radius * _EMBLEM)
+        painted = 0.35 * body + mark[..., None] * (emblem - 0.35 * body)
+        colours = colours + plate[..., None] * (painted - colours)
+        return colours * (0.55 + 0.5 * depth)[..., None]
+
+    def shows(self, t: float) -> float:
+        """How much of the emblem's front is turned to the camera: the cosine of the turn."""
+        return math.cos(self.turned(t))
+
+
+@dataclass(frozen=True)
+class _Post:
+    """Something in the foreground that drifts by and hides what is behind it."""
+
+    x: _Path
+    width: float
+    shade: Floats
+    ripple: float
+
+    def span(self, t: float) -> tuple[float, float]:
+        """Left and right, pixels."""
+        centre = self.x.at(t)
+        return centre - self.width / 2, centre + self.width / 2
+
+    def draw(self, canvas: Floats, t: float) -> None:
+        left, right = self.span(t)
+        columns = np.arange(canvas.shape[1], dtype=np.float32) + np.float32(0.5)
+        cover = np.clip(np.minimum(columns - left, right - columns) + 0.5, 0, 1)
+        light = 1 + 0.2 * np.sin(self.ripple * (columns - left))
+        canvas += cover[None, :, None] * (self.shade * light[None, :, None] - canvas)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A background, balls and posts.
+
+    Attributes:
+        height, width: Of a frame, pixels.
+        balls: Objects; later ones hide earlier ones.
+    """
+
+    height: int
+    width: int
+    balls: Sequence[Ball]
+    posts: Sequence[_Post]
+    background: Background
+
+    def draw(self, t: float) -> Floats:
+        """What an instant looks like, float32 (H, W, 3) in 0 .. 255."""
+        canvas = self.background.view(t)
+        for ball in self.balls:
+            ball.draw(canvas, t)
+        for post in self.posts:
+            post.draw(canvas, t)
+        return canvas
+
+    def box(self, ball: int, t: float) -> NDArray[np.float32]:
+        """Half-open x1 y1 x2 y2 of a ball, clipped to the frame; empty where it is outside."""
+        x, y = self.balls[ball].place(t)
+        r = self.balls[ball].radius
+        corners = np.array([x - r, y - r, x + r, y + r], np.float32)
+        return corners.clip(0, np.array([self.width, self.height] * 2, np.float32))
+
+    def hidden(self, ball: int, t: float) -> float:
+        """The share of a ball's part in the frame that later balls and posts hide, by a grid of points."""
+        x1, y1, x2, y2 = self.box(ball, t)
+        if x2 - x1 < 1 or y2 - y1 < 1:
+            return 1.0
+        across = np.linspace(x1, x2, 12, dtype=np.float32)[None, :]
+        down = np.linspace(y1, y2, 12, dtype=np.float32)[:, None]
+        own = self.balls[ball]
+        x, y = own.place(t)
+        mine = np.hypot(across - x, down - y) < own.radius
+        over = np.zeros_like(mine)
+        for other in self.balls[ball + 1 :]:
+            x, y = other.place(t)
+            over |= np.hypot(across - x, down - y) < other.radius
+        for post in self.posts:
+            left, right = post.span(t)
+            over |= (across > left) & (across < right)
+        return float((mine & over).sum() / max(mine.sum(), 1))
+
+
+def make_scene(*, seed: int, video: int, height: int, width: int) -> Scene:
+    """A video's scene: one to four balls, up to two posts."""
+    counts = stream(seed, video, _COUNTS)
+    hue = counts.random()
+    number = int(counts.integers(1, 5))
+    balls = [
+        _make_ball(stream(seed, video, _BALLS, i), height, width, hue + i / number) for i in range(number)
+    ]
+    posts = [
+        _make_post(stream(seed, video, _POSTS, i), height, width)
+        for i in range(int(counts.choice(3, p=(0.4, 0.4, 0.2))))
+    ]
+    background = make_background(stream(seed, video, _BACKGROUND), height, width)
+    return Scene(height, width, balls, posts, background)
+
+
+def _make_ball(rng: np.random.Generator, height: int, width: int, hue: float) -> Ball:
+    short = min(height, width)
+    radius = short * rng.uniform(0.12, 0.24)
+    kind = int(rng.integers(3))
+    low, high = _PACES[kind]
+    pace = short / 144 * math.exp(rng.uniform(math.log(low + 0.02), math.log(high)))
+    heading = rng.uniform(0, math.tau)
+    sways = rng.random() < _SWAYING[kind]
+    spin = rng.uniform(0.06, 0.3) * rng.choice((-1, 1))
+    own = (colour(hue, 0.75, 0.8), colour(hue + 0.07, 0.85, 0.5), colour(hue + 0.5, 0.35, 1.0))
+    return Ball(
+        label=int(rng.integers(len(CLASSES))),
+        radius=radius,
+        x=_make_path(rng, pace * math.cos(heading), 0.6 * radius, width - 0.6 * radius),
+        y=_make_path(rng, pace * math.sin(heading), 0.6 * radius, height - 0.6 * radius),
+        tilt=rng.uniform(-0.5, 0.5),
+        turn=rng.uniform(0, math.tau),
+        spin=float(spin),
+        sway=rng.uniform(0.2, 0.9) if sways else 0.0,
+        colours=own,
+        ripples=tuple((*rng.normal(0, 5, 3), rng.uniform(0, math.tau)) for _ in range(4)),
+    )
+
+
+def _make_path(rng: np.random.Generator, speed: float, low: float, high: float) -> _Path:
+    rhythm = math.tau / rng.uniform(14, 40)
+    return _Path(rng.uniform(low, high), speed, low, high, rhythm, rng.uniform(0, math.tau))
+
+
+def _make_post(rng: np.random.Generator, height: int, width: int) -> _Post:
+    breadth = height * rng.uniform(0.08, 0.2)
+    speed = height / 144 * rng.uniform(0.3, 3.0) * rng.choice((-1, 1))
+    path = _make_path(rng, float(speed), -breadth, width + breadth)
+    return _Post(path, breadth, colour(rng.random(), 0.2, rng.uniform(0.2, 0.5)), rng.uniform(0.3, 1.2))

@@ -1,0 +1,52 @@
+"""Checks that apply to every table of annotations, whatever its format."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from megavid.core.errors import InputError
+
+if TYPE_CHECKING:
+    from megavid.datasets.table.annotations import Annotations
+
+
+def check_names(a: Annotations) -> None:
+    """Check that no two videos or classes have the same name: predictions know them by it.
+
+    Raises:
+        InputError: Two have; the message has both.
+    """
+    for what, values in (("a name", a.classes), ("an id", a.category_ids)):
+        if len(set(values)) < len(values):
+            value = Counter(values).most_common(1)[0][0]
+            raise InputError(f"{a.root}: expected {what} for each class, got {value!r} twice")
+    if len(set(a.videos)) == len(a.videos):
+        return
+    counts = Counter(a.videos)
+    name = next(name for name in a.videos if counts[name] > 1)
+    one, two = (_place(a, i) for i in [i for i, video in enumerate(a.videos) if video == name][:2])
+    raise InputError(f"{a.root}: expected a name for each video, got {name!r} twice: {one} and {two}")
+
+
+def check_numbers(a: Annotations) -> None:
+    """Check that all boxes are of finite numbers.
+
+    Raises:
+        InputError: One is not; the message has its frame.
+    """
+    finite = np.isfinite(a.boxes).all(axis=1)
+    if not finite.all():
+        row = int(finite.argmin())
+        frame = int(np.searchsorted(a.offsets, row, side="right")) - 1
+        box = ", ".join(f"{x:g}" for x in a.boxes[row])
+        raise InputError(f"{a.describe(frame)}: expected a box of finite numbers, got {box}")
+
+
+def _place(a: Annotations, video: int) -> str:
+    """Where a video is: its file, or its first image."""
+    span = a.frames_of(video)
+    file = a.files[span.start].as_py() if span.stop > span.start else None
+    return a.sources[video] or file or f"video {video}, which has no frames"

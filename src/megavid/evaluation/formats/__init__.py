@@ -1,0 +1,1 @@
+"""Files of predictions, a module for each format."""

@@ -1,0 +1,211 @@
+"""Predictions as the original release saves them: `predictions.pth`.
+
+A pickled list with one `BoxList` a frame, in the data set's order: boxes with the last pixel at x2, y2, in
+pixels of the network's input, and labels from 1.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import types
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from megavid.core.box_ops import rescale, to_half_open, to_inclusive
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import atomic_path
+from megavid.core.files.pickles import Constructor, PickleError, StandIn
+from megavid.core.files.torch_files import LARGEST_STRUCTURE, load_torch_file
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation.boxes import Boxes
+from megavid.evaluation.formats.rows import predictions_at
+from megavid.evaluation.prediction_table import Predictions, without_bad_rows
+
+_BYTES_A_FRAME = 4096
+"""Bytes of a frame without its boxes, at most. The original writes some 400."""
+
+_MODULES = ("mega_core.structures.bounding_box", "maskrcnn_benchmark.structures.bounding_box")
+
+
+class BoxList(StandIn):
+    """Stands in for the original's class of this name, and has its attributes.
+
+    Attributes:
+        bbox: float32 (N, 4), with the last pixel at x2, y2.
+        size: (width, height) of the image that the boxes are in.
+        mode: "xyxy", or "xywh" with sides that count both end pixels.
+        extra_fields: "scores" (N,) and "labels" (N,), from 1.
+    """
+
+    bbox: Tensor
+    size: tuple[int, int]
+    mode: str
+    extra_fields: dict[str, Tensor]
+
+    def build(self, state: object) -> None:
+        """Take the attributes that are known."""
+        if not isinstance(state, dict):
+            raise PickleError("it has a BoxList without attributes")
+        self.__dict__.update((name, state[name]) for name in BoxList.__annotations__ if name in state)
+
+
+def read_official(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+    """Read the original release's predictions. Nothing in the file is run.
+
+    Args:
+        path: The file.
+        annotations: The data set that they are of, with the sizes of its frames.
+        problems: Where boxes go that make no sense.
+
+    Raises:
+        InputError: The file is missing, broken, holds something else or has another number of frames; a
+            frame's size is not known; or see `problems`.
+    """
+    frames = _load(path, frames=len(annotations))
+    if len(frames) != len(annotations):
+        raise InputError(f"{path}: has {len(frames)} frames, but the data set has {len(annotations)}")
+    _check_sizes(annotations)
+    counts, boxes, scores, labels = _columns(path, frames, annotations)
+    frame = np.repeat(np.arange(len(frames), dtype=np.int32), counts)
+    del frames  # as large as all that was read from them
+    per_video = np.bincount(annotations.video, minlength=len(annotations.videos)).tolist()
+    read = predictions_at(
+        annotations,
+        frame,
+        labels=labels,
+        scores=scores,
+        boxes=boxes,
+        origin=path,
+        lengths=dict(zip(annotations.videos, per_video, strict=True)),
+    )
+    return without_bad_rows(read, problems, unit="frame", places=frame)
+
+
+def write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
+    """Write predictions as the original release reads them, also with the PyTorch of its time.
+
+    Args:
+        path: The file to write; it appears whole or not at all.
+        annotations: The data set, with the sizes of its frames.
+        found: What was detected in its frames, frame by frame.
+
+    Raises:
+        InputError: A frame's size is not known, or the file cannot be written.
+    """
+    assert found.score is not None
+    _check_sizes(annotations)
+    counts = np.bincount(found.frame, minlength=len(annotations)).tolist()
+    # Views of three large tensors: saved once, and not a tensor each.
+    boxes = to_inclusive(torch.from_numpy(found.xyxy)).split(counts)
+    scores = torch.from_numpy(found.score).split(counts)
+    labels = (torch.from_numpy(found.label).long() + 1).split(counts)
+    with _original_class() as original, atomic_path(path) as aside:
+        frames = []
+        for number, size in enumerate(
+            zip(annotations.width.tolist(), annotations.height.tolist(), strict=True)
+        ):
+            frame = original()
+            frame.bbox, frame.size, frame.mode = boxes[number], size, "xyxy"
+            frame.extra_fields = {"scores": scores[number], "labels": labels[number]}
+            frames.append(frame)
+        torch.save(frames, aside, _use_new_zipfile_serialization=False)
+
+
+def _load(path: Path, *, frames: int) -> list[BoxList]:
+    expected = "the original release's predictions.pth, a list of BoxList"
+    found = load_torch_file(
+        path,
+        expected=expected,
+        allowed={f"{module}.BoxList": Constructor(BoxList) for module in _MODULES},
+        largest_structure=LARGEST_STRUCTURE + _BYTES_A_FRAME * frames,
+    )
+    if not isinstance(found, list) or not all(isinstance(frame, BoxList) for frame in found):
+        raise InputError(f"{path}: expected {expected}")
+    return found
+
+
+def _check_sizes(annotations: Annotations) -> None:
+    unknown = np.flatnonzero((annotations.width == 0) | (annotations.height == 0))
+    if len(unknown):
+        where = annotations.describe(int(unknown[0]))
+        raise InputError(f"{where}: its size is needed to place its predictions, and the data set lacks it")
+
+
+def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) -> tuple[NDArray[Any], ...]:
+    """The number of boxes of each frame (F,), and of all what `_values` gives."""
+    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # if there are no frames
+    left = path.stat().st_size  # a box takes more than a byte, unless frames share their boxes
+    for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):
+        try:
+            left -= len(frames[number].bbox)
+            if left < 0:
+                raise ValueError("got more boxes in all than the file can hold")
+            parts.append(_values(frames[number], size))
+        except (AttributeError, KeyError, TypeError, ValueError, ArithmeticError, RuntimeError) as error:
+            expected = "expected a BoxList with N boxes, scores and labels"
+            raise InputError(f"{path}, frame {number}: {expected}: {error}") from error
+    counts = np.array([len(scores) for _, scores, _ in parts[1:]], np.int64)
+    return counts, *(torch.cat(column).numpy() for column in zip(*parts, strict=True))
+
+
+def _values(frame: BoxList, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
+    """Half-open boxes (N, 4) in a frame of `size` (height, width), scores and labels from 0."""
+    boxes, scores, labels = frame.bbox, frame.extra_fields["scores"], frame.extra_fields["labels"]
+    n = len(scores)
+    if boxes.shape != (n, 4) or scores.shape != (n,) or labels.shape != (n,):
+        shapes = ", ".join(str(tuple(values.shape)) for values in (boxes, scores, labels))
+        raise ValueError(f"got {shapes}")
+    if frame.mode not in {"xyxy", "xywh"}:
+        raise ValueError(f"got mode {frame.mode!r}")
+    if not (labels == labels.int()).all():
+        raise ValueError("got labels that are no numbers of classes")
+    boxes = boxes.detach().float()
+    if frame.mode == "xywh":
+        boxes = torch.cat((boxes[:, :2], boxes[:, :2] + boxes[:, 2:]), dim=1)
+    else:
+        boxes = to_half_open(boxes)
+    width, height = frame.size
+    boxes = rescale(boxes, from_size=(height, width), to_size=size)
+    return boxes, scores.detach().float(), labels.int() - 1
+
+
+_writing = threading.Lock()
+
+
+@contextmanager
+def _original_class() -> Iterator[type[Any]]:
+    """A class of the original's full name: the pickle then refers to the original's own.
+
+    Python's pickler finds it in the modules of the whole process, so one thread at a time writes.
+    """
+    with _writing:
+        yield from _in_modules(_MODULES[0])
+
+
+def _in_modules(name: str) -> Iterator[type[Any]]:
+    """A class `BoxList` in a module of this name while it is in use."""
+    parts = name.split(".")
+    modules = {
+        ".".join(parts[: i + 1]): types.ModuleType(".".join(parts[: i + 1])) for i in range(len(parts))
+    }
+    before = {key: sys.modules.get(key) for key in modules}
+    original = type("BoxList", (), {"__module__": name})
+    modules[name].__dict__["BoxList"] = original
+    sys.modules.update(modules)
+    try:
+        yield original
+    finally:
+        for key, module in before.items():
+            if module is None:
+                del sys.modules[key]
+            else:
+                sys.modules[key] = module

@@ -1,0 +1,113 @@
+"""The parts of an evaluation: a predictions file for each video, and a record of the run that makes them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import atomic_path, check_target, remove_leftovers
+from megavid.core.files.parsing import read_json
+from megavid.core.ranges import MOST_THREADS
+from megavid.datasets.table.annotations import Annotations
+from megavid.evaluation.formats.parquet import merge_predictions, read_metadata
+from megavid.jobs.executors.distributed import Ranks
+from megavid.jobs.output_folder import PREDICTIONS, SCORE_FILES, make_output_folder
+
+_PARTS = "parts"
+_RUN = "run.json"
+_THREADS = "threads"
+
+
+def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) -> None:
+    """Make the folder of the parts and record the run in it.
+
+    Args:
+        folder: The output folder.
+        run: The settings that decide the predictions, as JSON values.
+        threads: The number of threads that the run computes on, for `threads_before`.
+
+    Raises:
+        InputError: The folder holds what a run with other settings has done, or cannot be written to.
+    """
+    parts = folder / _PARTS
+    make_output_folder(parts)
+    path = parts / _RUN
+    if not path.exists():
+        if (folder / PREDICTIONS).exists():
+            raise InputError(f"{folder / PREDICTIONS}: is there already; choose another output folder")
+        for name in (PREDICTIONS, *SCORE_FILES):
+            check_target(folder / name)
+        with atomic_path(path) as aside:
+            aside.write_text(json.dumps({**run, _THREADS: threads}))
+        return
+    before = _read_run(path)
+    different = [key for key in run if json.loads(json.dumps(run[key])) != before.get(key)]
+    if different:
+        raise InputError(
+            f"{folder}: holds what a run with another {' and '.join(different)} has done; choose another "
+            f"output folder, or remove {parts} and {PREDICTIONS} to begin again"
+        )
+
+
+def threads_before(folder: Path, ranks: Ranks) -> int | None:
+    """Return the number of threads of the run whose parts a folder holds; None if none was recorded.
+
+    Raises:
+        InputError: What the folder says of its run cannot be read.
+    """
+    path = folder / _PARTS / _RUN
+    threads = _read_run(path).get(_THREADS) if ranks.first and path.exists() else None
+    if threads is not None and not (type(threads) is int and 1 <= threads <= MOST_THREADS):
+        raise InputError(f"{path}: {_THREADS}: expected 1 to {MOST_THREADS}, got {threads!r}")
+    return ranks.agree(threads)
+
+
+def part_path(folder: Path, video: int) -> Path:
+    """Return the file of a video's predictions within an output folder."""
+    return folder / _PARTS / f"{video:06d}.parquet"
+
+
+def merge_parts(
+    folder: Path, lengths: Mapping[int, int], annotations: Annotations, run: Mapping[str, Any]
+) -> None:
+    """Put the parts together, once it is sure that each frame is in them exactly once.
+
+    Args:
+        folder: The output folder.
+        lengths: The number of frames of each video that has some.
+        annotations: The data set.
+        run: What the predictions file says of the run, as JSON values.
+
+    Raises:
+        InputError: A part lacks frames or has others, or the predictions cannot be written.
+    """
+    paths = {video: part_path(folder, video) for video in lengths}
+    for video, path in paths.items():
+        about = read_metadata(path)
+        expected = {annotations.videos[video]: lengths[video] - about.get("left_out", 0)}
+        # A part is written frame by frame, none of them twice.
+        if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
+            raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
+    metadata = {**run, "root": str(annotations.root)}
+    for name in SCORE_FILES:  # of predictions that were there before
+        check_target(folder / name)
+        (folder / name).unlink(missing_ok=True)
+    merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)
+    remove_leftovers(folder)
+    killed = (folder / _PARTS).glob(".*.partial.parquet")  # what processes that were killed left behind
+    for path in (*paths.values(), *killed):
+        path.unlink()
+
+
+def _read_run(path: Path) -> dict[str, Any]:
+    """The settings of the run that made a folder's parts."""
+    try:
+        run = read_json(path)
+    except InputError as error:
+        raise InputError(f"{error}; remove {path.parent} to begin again") from error
+    if not isinstance(run, dict):
+        raise InputError(f"{path}: expected the settings of a run; remove {path.parent} to begin again")
+    return run

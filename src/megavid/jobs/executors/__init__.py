@@ -1,0 +1,1 @@
+"""How the work of a job is shared: processes, threads, reading ahead."""

@@ -1,0 +1,113 @@
+"""How many threads a network computes on: fewer where other programs use the cores."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import torch
+
+from megavid.core.machine.cores import usable_cores
+from megavid.jobs.executors.distributed import Ranks
+
+_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+_ALONE = Ranks()
+
+_ROUNDS, _PRODUCTS, _SIDE = 4, 6, 192
+"""Measurements of each number of threads, the matrix products in each, and the rows of a product for each
+thread: a tenth of a second in all."""
+
+_CLEARLY = 1.25
+"""By how much fewer threads have to be faster: it is several times where cores are shared, for a thread that
+waits for a core holds up all others at the end of every operation."""
+
+
+def choose_threads(
+    wanted: int | None, *, device: str, before: int | None = None, ranks: Ranks = _ALONE
+) -> str:
+    """Set the number of threads that PyTorch computes on in this process.
+
+    The user's choice, or that of `OMP_NUM_THREADS`, comes first. Without one, a run that is resumed on a CPU
+    computes on as many threads as before: only then are its results the same to the last bit. A new run
+    starts from PyTorch's default, which is all cores, but no more than `usable_cores`; on a CPU the number is
+    halved as long as half as many threads are clearly faster in a short measurement, as they are where other
+    programs use the same cores.
+
+    Args:
+        wanted: The user's choice, if any, at least 1.
+        device: What the network computes on: "cpu", "cuda" or "mps".
+        before: The number of threads of the earlier part of a run, if known (`recorded_threads`).
+        ranks: This process among all; on a CPU they all compute on as many threads as the first one chooses.
+
+    Returns:
+        What was chosen and why, for the user; "" where the user has chosen, and the choice changes nothing.
+    """
+    users_choice = wanted is not None or any(os.environ.get(name) for name in _VARIABLES)
+    threads, why = wanted or torch.get_num_threads(), ""
+    if not users_choice and device == "cpu" and before is not None:
+        threads, why = before, ", as this run did before"
+    elif not users_choice:
+        threads, why = _measured(device)
+    first = ranks.agree(threads)  # in all cases, so that no process waits for one that does not ask
+    if device == "cpu" and not users_choice:
+        threads = first
+    torch.set_num_threads(threads)
+    if device != "cpu":
+        return ""
+    if not users_choice:
+        return f"computes on {_count(threads)}{why}; --threads sets another number"
+    if before not in (None, threads):
+        return f"computes on {_count(threads)}, on {before} before: results may differ in their last digits"
+    return ""
+
+
+def recorded_threads(device: str) -> int | None:
+    """Return the number of threads that a run should record, to go on with as many; None if it has no effect.
+
+    Args:
+        device: What the network computes on: "cpu", "cuda" or "mps".
+    """
+    return torch.get_num_threads() if device == "cpu" else None
+
+
+def _measured(device: str) -> tuple[int, str]:
+    """The number of threads for a new run, and why there are fewer than PyTorch would take."""
+    default = torch.get_num_threads()
+    threads = min(default, usable_cores())
+    chosen = fewer_if_faster(threads, _seconds) if device == "cpu" else threads
+    if chosen < threads:
+        return chosen, f": measured to be faster than {threads}, other programs use the cores"
+    return chosen, f": as many cores as it may use of {default}" if threads < default else ""
+
+
+def _count(threads: int) -> str:
+    return f"{threads} thread{'s' if threads > 1 else ''}"
+
+
+def fewer_if_faster(threads: int, seconds: Callable[[int, int], float]) -> int:
+    """Halve a number of threads as long as half as many are clearly faster.
+
+    Args:
+        threads: To begin with.
+        seconds: Measures the time that a piece of work takes on so many threads; the second number says how
+            many the work is large enough for.
+    """
+    while threads > 1:
+        half = threads // 2
+        both = [(seconds(threads, threads), seconds(half, threads)) for _ in range(_ROUNDS)]
+        if sum(time for time, _ in both) <= _CLEARLY * sum(time for _, time in both):
+            return threads
+        threads = half
+    return threads
+
+
+def _seconds(threads: int, size: int) -> float:
+    torch.set_num_threads(threads)
+    rows, matrix = torch.ones(_SIDE * size, 2 * _SIDE), torch.ones(2 * _SIDE, 2 * _SIDE)
+    torch.mm(rows, matrix)  # starts the threads
+    began = time.perf_counter()
+    for _ in range(_PRODUCTS):
+        torch.mm(rows, matrix)
+    return time.perf_counter() - began

@@ -1,0 +1,129 @@
+"""The main job on what the package ships: two trained detectors on videos that neither has seen."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from megavid.checkpoints.load import load_detector
+from megavid.checkpoints.weights import describe_weights
+from megavid.core.errors import InputError
+from megavid.core.files.locks import LOCK, locked_folder
+from megavid.core.ranges import check_seed
+from megavid.datasets.open import Source, open_annotations
+from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation.prediction_table import load_predictions
+from megavid.evaluation.scores import Scores
+from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set
+from megavid.jobs.executors.distributed import Ranks
+from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
+from megavid.jobs.progress import progress
+from megavid.jobs.score_predictions import (
+    describe,
+    find_motion,
+    score_predictions,
+    write_comparison,
+    write_scores,
+)
+from megavid.models.base.detector import VideoDetector
+from megavid.reports.side_by_side import SideBySide
+
+WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}
+"""The detectors by the names of their methods."""
+
+SEES = {"single_frame": "sees this frame alone", "mega": "sees the other frames, too"}
+"""What each of them looks at, for the reader of the video."""
+
+TRAINED_ON = 0
+"""Seed of the videos that their weights were trained on."""
+
+_RATE = Fraction(12)
+
+
+@dataclass(frozen=True, eq=False)
+class DemoResult:
+    """What came out.
+
+    Attributes:
+        scores: Of each method.
+        paths: What to look at.
+    """
+
+    scores: Mapping[str, Scores]
+    paths: list[Path]
+
+
+def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult | None:
+    """Generate videos, detect in them with both detectors, score and draw.
+
+    Args:
+        folder: Where all is put; must be empty or missing.
+        seed: Of the videos.
+        videos: How many.
+        device: See `load_detector`.
+
+    Returns:
+        None if the user asked to stop.
+
+    Raises:
+        InputError: The folder is not empty or cannot be written to, or a number is wrong.
+    """
+    if seed == TRAINED_ON:
+        raise InputError(f"seed: expected any but {TRAINED_ON}, on whose videos the detectors were trained")
+    check_seed(seed)
+    config = GeneratedSet(videos=videos, val_every=1, seed=seed)
+    detectors = {method: load_detector(weights=name, device=device) for method, name in WEIGHTS.items()}
+    make_output_folder(folder)
+    with locked_folder(folder):
+        if any(path.name != LOCK for path in folder.iterdir()):
+            raise InputError(f"{folder}: expected an empty folder or none")
+        return _compare(folder, config, detectors)
+
+
+def _compare(
+    folder: Path, config: GeneratedSet, detectors: Mapping[str, VideoDetector[Any, Any]]
+) -> DemoResult | None:
+    """Do the demo's work in a folder that this run has locked; None if the user asked to stop."""
+    annotations = _generate(folder / "videos", config)
+    scores: dict[str, Scores] = {}
+    for method, detector in detectors.items():
+        found = _detect(detector, annotations, folder / method, describe_weights(WEIGHTS[method]))
+        if found is None:
+            return None
+        scores[method] = found
+    (one, its), (other, theirs) = scores.items()
+    about = {"data": f"{config.videos} generated videos of seed {config.seed}"}
+    _, comparison = write_comparison(folder, (its, theirs), (one, other), about)
+    shown = SideBySide(annotations, {f"{name}: {SEES[name]}": run for name, run in scores.items()})
+    video, picture = folder / "side_by_side.mp4", folder / "side_by_side.png"
+    shown.write_video(video, rate=_RATE)
+    shown.write_picture(picture)
+    return DemoResult(scores, [video, picture, comparison, *(folder / m / "report.html" for m in scores)])
+
+
+def _generate(folder: Path, config: GeneratedSet) -> Annotations:
+    with progress("rendering", total=config.videos * config.frames) as meter:
+        write_generated_set(folder, config, progress=lambda done: meter.update(done * config.frames))
+    return open_annotations(Source(path=folder, subset="vid_val"), problems=Problems())
+
+
+def _detect(
+    detector: VideoDetector[Any, Any], annotations: Annotations, folder: Path, about: Mapping[str, str]
+) -> Scores | None:
+    """Detect in the videos and score, in `folder`; None if the user asked to stop."""
+    problems = Problems()
+    complete = detect_in_data_set(
+        detector, annotations, folder, EvaluateOptions(), ranks=Ranks(), metadata=about, problems=problems
+    )
+    if not complete:
+        return None
+    predictions = load_predictions(folder / PREDICTIONS, problems=problems)
+    motion = find_motion(annotations, "tracks")
+    scores = score_predictions(predictions, annotations, motion=motion, problems=problems)
+    write_scores(folder, scores, annotations, describe(predictions))
+    return scores

@@ -1,0 +1,1 @@
+"""Connect detections over frames: Seq-NMS, tracking, one class for each track."""

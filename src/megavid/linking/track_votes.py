@@ -1,0 +1,131 @@
+"""One class for each track, by vote, and the table of tracks.
+
+Columns of the table, a row a track: `track`, `label`, `class_name` (the class with the largest sum of
+scores), `vote` (its part of the sum of all scores), `first_frame`, `last_frame`, `first_time`, `last_time`
+(seconds), `boxes` (how many), `mean_score`, and `x1`, `y1`, `x2`, `y2` (the mean box, half-open, pixels of
+the frame).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from megavid.core.detections import Detections
+from megavid.core.files.atomic import atomic_path
+from megavid.core.frames import FrameResult
+from megavid.datasets.table.annotations import NO_TRACK
+from megavid.evaluation.formats.parquet import METADATA_KEY
+
+SCHEMA = pa.schema(
+    [
+        ("track", pa.int64()),
+        ("label", pa.int32()),
+        ("class_name", pa.string()),
+        ("vote", pa.float32()),
+        ("first_frame", pa.int64()),
+        ("last_frame", pa.int64()),
+        ("first_time", pa.float64()),
+        ("last_time", pa.float64()),
+        ("boxes", pa.int64()),
+        ("mean_score", pa.float32()),
+        *((name, pa.float32()) for name in ("x1", "y1", "x2", "y2")),
+    ]
+)
+
+
+@dataclass
+class _Track:
+    """Running totals of a track."""
+
+    first: tuple[int, float]
+    last: tuple[int, float]
+    votes: dict[int, float] = field(default_factory=dict)
+    boxes: int = 0
+    box_sum: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))
+
+    @property
+    def label(self) -> int:
+        """The class with the largest sum of scores; of equal ones, the first that was seen."""
+        return max(self.votes, key=self.votes.__getitem__)
+
+
+class TrackTable:
+    """The tracks of one video, collected frame by frame; a few hundred bytes each."""
+
+    def __init__(self) -> None:
+        self._tracks: dict[int, _Track] = {}
+        self._classes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        """The number of tracks."""
+        return len(self._tracks)
+
+    def add(self, result: FrameResult) -> Detections:
+        """Count the next frame's detections.
+
+        Returns:
+            The same detections with the classes that their tracks have by now, for a picture of the frame.
+        """
+        found = result.detections
+        self._classes = found.class_names or self._classes
+        if found.tracks is None or len(found) == 0:
+            return found
+        labels = found.labels.clone()
+        boxes = found.boxes.double().cpu().numpy()
+        rows = zip(found.tracks.tolist(), found.labels.tolist(), found.scores.tolist(), boxes, strict=True)
+        place = (result.index, result.time)
+        for row, (number, label, score, box) in enumerate(rows):
+            if number != NO_TRACK:
+                track = self._tracks.setdefault(number, _Track(place, place))
+                track.last = place
+                track.votes[label] = track.votes.get(label, 0.0) + score
+                track.boxes += 1
+                track.box_sum += box
+                labels[row] = track.label
+        return replace(found, labels=labels)
+
+    @property
+    def labels(self) -> dict[int, int]:
+        """The class that each track has by the votes so far."""
+        return {number: track.label for number, track in self._tracks.items()}
+
+    def save(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
+        """Write the table as a Parquet file, by rising track.
+
+        Args:
+            path: The file to write; it appears whole or not at all.
+            metadata: What holds for all rows, as JSON values.
+
+        Raises:
+            InputError: The file cannot be written.
+        """
+        rows = [self._row(number) for number in sorted(self._tracks)]
+        schema = SCHEMA.with_metadata({METADATA_KEY: json.dumps(dict(metadata))})
+        with atomic_path(path) as aside:
+            pq.write_table(pa.Table.from_pylist(rows, schema=schema), aside)
+
+    def _row(self, number: int) -> dict[str, Any]:
+        track = self._tracks[number]
+        total = sum(track.votes.values())
+        return {
+            "track": number,
+            "label": track.label,
+            "class_name": self._classes[track.label] if self._classes else None,
+            "vote": track.votes[track.label] / total if total else 1.0,
+            "first_frame": track.first[0],
+            "last_frame": track.last[0],
+            "first_time": track.first[1],
+            "last_time": track.last[1],
+            "boxes": track.boxes,
+            "mean_score": total / track.boxes,
+            **dict(zip(("x1", "y1", "x2", "y2"), track.box_sum / track.boxes, strict=True)),
+        }

@@ -1,0 +1,1 @@
+"""Kernels that make inference fast on CPUs alone."""

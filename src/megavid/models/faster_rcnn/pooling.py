@@ -1,0 +1,120 @@
+"""RoIAlign (He et al., ICCV 2017) in two ways: point by point, and as weighted sums of a map's cells.
+
+As in the original, RoIs are not shifted by half a pixel, are taken by their inclusive coordinates, are at
+least a cell large, and each bin has ceil(RoI / n) samples a side.
+
+The average of a bin's bilinear samples is a sum over cells whose weights are products of one for the row and
+one for the column. Listing those that are not zero and summing whole cells, all channels at once, takes a
+processor a tenth of the time that sampling point by point does.
+
+Shapes: P RoIs of n x n bins; C channels of h x w cells.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchvision.ops import roi_align
+
+from megavid.core import box_ops
+
+_CHUNK_ROIS = 512  # whose cells and weights are listed at once
+
+
+def pool_rois(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
+    """RoIAlign point by point, flattened, channels before bins.
+
+    Args:
+        maps: (B, C, h, w).
+        boxes: For each image (P_i, 4), half-open, input pixels.
+        pool_size: n.
+        stride: Input pixels a cell of the map.
+
+    Returns:
+        (sum of P_i, C * n * n).
+    """
+    rois = [box_ops.to_inclusive(b) for b in boxes]
+    # In float32 whatever the maps are in: half precision can't tell neighbouring coordinates apart.
+    pooled = roi_align(maps.float(), rois, pool_size, 1.0 / stride, sampling_ratio=-1, aligned=False)
+    return cast(Tensor, pooled.flatten(1))
+
+
+def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
+    """RoIAlign as weighted sums of cells, flattened, bins before channels.
+
+    Args:
+        maps: (B, C, h, w); fastest when channels are last in memory.
+        boxes: For each image (P_i, 4), half-open, input pixels.
+        pool_size: n.
+        stride: Input pixels a cell of the map.
+
+    Returns:
+        (sum of P_i, n * n * C) in the type of the maps.
+    """
+    height, width = maps.shape[2:]
+    rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
+    ends = box_ops.to_inclusive(torch.cat(boxes).float()) / stride
+    image = torch.repeat_interleave(torch.tensor([len(b) for b in boxes], device=rows.device))
+    nothing = rows.new_empty(0, pool_size**2 * maps.shape[1])
+    parts = [
+        _sums(rows, image[chunk] * height * width, ends[chunk], pool_size, (height, width))
+        for chunk in (slice(start, start + _CHUNK_ROIS) for start in range(0, len(ends), _CHUNK_ROIS))
+    ]
+    return parts[0] if len(parts) == 1 else torch.cat([nothing, *parts])
+
+
+def _sums(rows: Tensor, first_cell: Tensor, ends: Tensor, bins: int, size: tuple[int, int]) -> Tensor:
+    """Of the cells (B * h * w, C) those sums that are the bins of P RoIs, (P, n * n * C).
+
+    Args:
+        first_cell: (P,), where the cells of a RoI's image begin.
+        ends: (P, 4), x1 y1 x2 y2 in cells.
+    """
+    y, weight_y = _cells(ends[:, 1], ends[:, 3], bins=bins, size=size[0])
+    x, weight_x = _cells(ends[:, 0], ends[:, 2], bins=bins, size=size[1])
+    cell = (first_cell[:, None, None] + y * size[1])[:, :, None, :, None] + x[:, None, :, None, :]
+    weight = (weight_y[:, :, None, :, None] * weight_x[:, None, :, None, :]).flatten(0, 2).flatten(1)
+    taken = weight != 0
+    count = taken.sum(1)
+    pooled = F.embedding_bag(
+        cell.flatten(0, 2).flatten(1)[taken],
+        rows,
+        count.cumsum(0) - count,
+        mode="sum",
+        per_sample_weights=weight[taken].to(rows.dtype),
+    )
+    return pooled.view(len(ends), bins**2 * rows.shape[1])
+
+
+def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, Tensor]:
+    """The cells along one axis that each bin of each RoI averages, and their weights, both (P, bins, S).
+
+    A sample at p cells lies between cells floor(p) and floor(p) + 1; outside [-1, size] it counts as zero,
+    and between there and the map it takes the value of the border. S is what the widest bin needs; cells
+    without a part have weight zero.
+
+    Args:
+        low, high: (P,), the RoIs' ends in cells.
+    """
+    low, high = low.nan_to_num(), high.nan_to_num()  # what a network gone astray gives stays harmless
+    step = (high - low).clamp(min=1.0) / bins
+    samples = step.ceil()
+    most = int(samples.max()) if len(samples) else 0
+    sample = torch.arange(most, device=low.device)
+    start = low[:, None] + step[:, None] * torch.arange(bins, device=low.device)
+    position = start[:, :, None] + (step / samples)[:, None, None] * (sample + 0.5)
+    counts = (sample < samples[:, None])[:, None] & (position >= -1) & (position <= size)
+    position = position.clamp(0, size - 1)
+    cell = position.floor()
+    part = (position - cell).where(counts, position.new_zeros(()))
+    rest = counts.float() - part
+    first = start.clamp(0, size - 1).floor()
+    # Samples of a bin are at most a cell apart: they and their neighbours lie within `most` + 1 cells.
+    weight = position.new_zeros(*start.shape, most + 2)
+    offset = (cell - first[:, :, None]).long()
+    weight.scatter_add_(2, offset, rest).scatter_add_(2, offset + 1, part)
+    cells = first[:, :, None].long() + torch.arange(most + 2, device=low.device)
+    return cells.clamp(max=size - 1), weight / samples[:, None, None]

@@ -1,0 +1,132 @@
+"""Region proposal network (Ren et al., NeurIPS 2015, section 3.1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from megavid.core import box_ops
+from megavid.core.config import Config
+from megavid.models.faster_rcnn.anchors import cell_anchors, grid_anchors
+from megavid.models.faster_rcnn.preprocess import LARGEST_SIDE
+
+ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
+"""What the RPN's dx, dy, dw, dh are multiplied by."""
+
+MOST_BOXES = 100_000
+"""The most proposals of a frame at any stage: many times what detectors use."""
+
+_MOST_ANCHORS = 32
+"""The most sizes or ratios; 4 and 3 as published."""
+
+_Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
+_Ratio = Annotated[float, Field(ge=0.01, le=100)]
+
+
+class RPNConfig(Config):
+    """Anchors and the choice of proposals.
+
+    Attributes:
+        anchor_sizes: Square roots of the anchors' areas, input pixels.
+        anchor_ratios: Height / width of anchors.
+        candidates: Best-scored anchors that go into non-maximum suppression.
+        proposals: Boxes kept of them.
+        nms_threshold: IoU above which the lower-scored box goes.
+        sampled: Anchors of an image that it is trained on, at most.
+    """
+
+    anchor_sizes: tuple[_Side, ...] = Field(strict=False, min_length=1, max_length=_MOST_ANCHORS)
+    anchor_ratios: tuple[_Ratio, ...] = Field(strict=False, min_length=1, max_length=_MOST_ANCHORS)
+    candidates: int = Field(ge=1, le=MOST_BOXES)
+    proposals: int = Field(ge=1, le=MOST_BOXES)
+    nms_threshold: float = Field(gt=0, le=1)
+    sampled: int = Field(default=256, ge=1, le=MOST_BOXES)
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Proposals of one image, best first.
+
+    Attributes:
+        boxes: (P, 4) float32, half-open, input pixels.
+        objectness: (P,) float32 in [0, 1].
+    """
+
+    boxes: Tensor
+    objectness: Tensor
+
+
+@dataclass(frozen=True)
+class RPNOutput:
+    """What the network says about all N anchors of B images of one size.
+
+    Attributes:
+        logits: (B, N) float32.
+        deltas: (B, N, 4) float32.
+        anchors: (N, 4) half-open, input pixels.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    anchors: Tensor
+
+
+class RPN(nn.Module):
+    """Scores and moves anchors over a feature map.
+
+    Args:
+        config: Anchors and numbers.
+        channels: Channels of the map.
+        stride: Input pixels a cell.
+    """
+
+    cell: Tensor
+
+    def __init__(self, config: RPNConfig, *, channels: int, stride: int) -> None:
+        super().__init__()
+        self.config = config
+        self.stride = stride
+        cell = cell_anchors(stride=stride, sizes=config.anchor_sizes, ratios=config.anchor_ratios)
+        self.register_buffer("cell", cell, persistent=False)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
+        self.objectness = nn.Conv2d(channels, len(cell), 1)
+        self.deltas = nn.Conv2d(channels, 4 * len(cell), 1)
+
+    def forward(self, c4: Tensor) -> RPNOutput:
+        """Scores and moves of the anchors on features (B, C, h, w)."""
+        x = F.relu(self.conv(c4))
+        with torch.autocast(x.device.type, enabled=False):  # in half precision many scores would be the same
+            x = x.float()
+            objectness, deltas = self.objectness(x), self.deltas(x)
+        anchors = grid_anchors(self.cell, stride=self.stride, height=c4.shape[2], width=c4.shape[3])
+        return RPNOutput(
+            logits=objectness.permute(0, 2, 3, 1).flatten(1),
+            deltas=deltas.permute(0, 2, 3, 1).reshape(len(c4), -1, 4),
+            anchors=anchors,
+        )
+
+    @torch.no_grad()
+    def propose(self, output: RPNOutput, image_size: tuple[int, int]) -> list[Proposals]:
+        """Proposals of each image, without gradient.
+
+        Args:
+            output: Of the network.
+            image_size: (height, width) of the network's input.
+        """
+        return [
+            self._select(logits, moves, output.anchors, image_size)
+            for logits, moves in zip(output.logits, output.deltas, strict=True)
+        ]
+
+    def _select(self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Proposals:
+        config = self.config
+        scores, best = logits.sigmoid().topk(min(config.candidates, len(logits)))
+        boxes = box_ops.decode(deltas[best], anchors[best], ANCHOR_WEIGHTS)[:, 0]
+        boxes = box_ops.clip(boxes, *size)
+        kept = box_ops.nms_best(boxes, scores, config.nms_threshold, limit=config.proposals)
+        return Proposals(boxes[kept], scores[kept])

@@ -1,0 +1,92 @@
+"""Methods that live outside the package."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import inspect
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any, get_args
+
+from megavid.core.errors import InputError
+from megavid.core.files.parsing import read_bytes
+from megavid.models.base.detector import VideoDetector
+from megavid.models.methods import METHODS
+
+_LARGEST_MODULE = 16 << 20
+"""Bytes of a module: no source that anybody wrote has so many."""
+
+
+def add_methods(module: str) -> list[str]:
+    """Add the detectors that a module defines to `METHODS`, each by the name in its `config_type`.
+
+    Args:
+        module: Its dotted name; it is also looked for in the working directory. Importing it runs it.
+
+    Returns:
+        The names.
+
+    Raises:
+        InputError: There is no such module, it cannot be imported or defines no detector, a detector's
+            settings have no name, or the name is another's.
+    """
+    found: dict[str, type[VideoDetector[Any, Any]]] = {}
+    for detector in _detectors(_imported(module)):
+        name = _name(detector, module)
+        known = METHODS.get(name, found.get(name))
+        if known is not None and known is not detector:
+            raise InputError(
+                f"{module}: {detector.__name__}: there is a method with the name {name!r} already"
+            )
+        found[name] = detector
+    if not found:
+        raise InputError(f"{module}: expected a module that defines a subclass of VideoDetector")
+    METHODS.update(found)
+    return list(found)
+
+
+def _imported(module: str) -> ModuleType:
+    if not all(part.isidentifier() for part in module.split(".")):
+        raise InputError(f"{module!r}: expected the dotted name of a module, such as my_package.my_method")
+    here = str(Path.cwd())
+    if here not in sys.path:
+        sys.path.append(here)
+    try:
+        _check_file(module)
+        return importlib.import_module(module)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # it may raise anything, and a script may end the program
+        raise InputError(f"{module}: cannot be imported: {type(error).__name__}: {error}") from error
+
+
+def _check_file(module: str) -> None:
+    """Check a module's source before Python reads all of it."""
+    spec = importlib.util.find_spec(module)
+    if spec is not None and spec.has_location and spec.origin is not None:
+        read_bytes(Path(spec.origin), limit=_LARGEST_MODULE)
+
+
+def _detectors(module: ModuleType) -> list[type[VideoDetector[Any, Any]]]:
+    """Those that the module itself defines, abstract ones left out."""
+    return [
+        value
+        for value in vars(module).values()
+        if inspect.isclass(value)
+        and issubclass(value, VideoDetector)
+        and value.__module__ == module.__name__
+        and not inspect.isabstract(value)
+    ]
+
+
+def _name(detector: type[VideoDetector[Any, Any]], module: str) -> str:
+    settings = getattr(detector, "config_type", None)
+    annotation = settings.model_fields["name"].annotation if settings is not None else None
+    names = get_args(annotation)
+    if len(names) != 1 or not isinstance(names[0], str):
+        raise InputError(
+            f'{module}: {detector.__name__}: expected a config_type with a field name: Literal["its_name"]'
+        )
+    return names[0]

@@ -1,0 +1,1 @@
+"""HTML pages and pictures made of data sets and evaluations."""

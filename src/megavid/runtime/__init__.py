@@ -1,0 +1,1 @@
+"""Run a detector over a video: sessions, the store of encoded frames."""

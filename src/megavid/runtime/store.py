@@ -1,0 +1,40 @@
+"""A bounded store of encoded frames."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import Generic
+
+from megavid.models.base.detector import FeaturesT
+
+
+class FrameStore(Generic[FeaturesT]):
+    """Encoded frames by number, the least recently used dropped when they take more than a byte budget.
+
+    Args:
+        budget: Bytes that the frames' tensors may take.
+    """
+
+    def __init__(self, *, budget: int) -> None:
+        self._budget = budget
+        self._used = 0
+        self._frames: OrderedDict[int, FeaturesT] = OrderedDict()
+
+    def __contains__(self, index: int) -> bool:
+        return index in self._frames
+
+    def get(self, index: int) -> FeaturesT | None:
+        """The frame, or None when it was never put in or has been dropped."""
+        if index not in self._frames:
+            return None
+        self._frames.move_to_end(index)
+        return self._frames[index]
+
+    def put(self, index: int, features: FeaturesT) -> None:
+        """Keep a frame that isn't stored."""
+        assert index not in self._frames, index
+        self._frames[index] = features
+        self._used += features.nbytes
+        while self._used > self._budget:
+            _, dropped = self._frames.popitem(last=False)
+            self._used -= dropped.nbytes

@@ -1,0 +1,1 @@
+"""Train a detector: recipe, clips, loop, checkpoints, logs."""

@@ -1,0 +1,195 @@
+"""Checkpoints of a training run: everything that a run needs to go on as if it had not stopped."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ConfigDict, Field, JsonValue
+
+from megavid.core.config import Config, validate
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import atomic_path
+from megavid.core.files.ownership import anything
+from megavid.core.files.torch_files import BrokenFileError, load_torch_file
+from megavid.core.ranges import MOST_THREADS
+
+logger = logging.getLogger(__name__)
+
+_LARGEST = 16 << 30
+"""Bytes of a network and its momentum; two thousand million numbers each."""
+
+_NAME = "step_{:08d}.pt"
+_PATTERN = re.compile(r"step_(\d{8})\.pt")
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The state of a run after some steps.
+
+    Attributes:
+        step: How many steps were done; with the seed it says which clips come next.
+        recipe: The run's configuration, as nested values.
+        config: The detector's.
+        licence: On the terms of the weights that the run began with.
+        model: The detector's weights.
+        optimiser: Its state.
+        scaler: That of the gradients' scale, for float16.
+        random: State of PyTorch's random numbers.
+        best: The best AP50 so far, and its step.
+        pending: Sums of the log since its last line.
+        threads: Threads that a process computed on, on a CPU; None on another device or where it is unknown.
+    """
+
+    step: int
+    recipe: dict[str, Any]
+    config: dict[str, Any]
+    licence: str
+    model: dict[str, Any]
+    optimiser: dict[str, Any]
+    scaler: dict[str, Any]
+    random: torch.Tensor
+    best: tuple[float, int]
+    pending: dict[str, float]
+    threads: int | None
+
+
+def checkpoint_path(folder: Path, step: int) -> Path:
+    """Where the checkpoint after some steps is."""
+    return folder / _NAME.format(step)
+
+
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
+    """Write a checkpoint, whole or not at all, and remove all but the newest `keep`.
+
+    Raises:
+        InputError: It cannot be written; those from before stay.
+    """
+    path = checkpoint_path(folder, checkpoint.step)
+    with atomic_path(path, ours=anything) as aside:
+        try:
+            torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, aside)
+            with aside.open("rb") as file:  # those from before go: this one has to outlast a power cut
+                os.fsync(file.fileno())
+        except RuntimeError as error:  # PyTorch's writer for a disk that is full
+            raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
+    # A later one is broken: this run has gone on from before it.
+    for old in [other for other in list_checkpoints(folder) if other <= path][:-keep]:
+        old.unlink()
+    return path
+
+
+def list_checkpoints(folder: Path) -> list[Path]:
+    """The checkpoints in a folder, oldest first."""
+    return sorted(path for path in folder.glob("*.pt") if _PATTERN.fullmatch(path.name))
+
+
+def load_newest(folder: Path) -> Checkpoint | None:
+    """The newest checkpoint in a folder that can be read; None where there is none at all.
+
+    Raises:
+        InputError: There are some, and none is whole; or the newest cannot be read.
+    """
+    failure: BrokenFileError | None = None
+    for path in reversed(list_checkpoints(folder)):
+        try:
+            checkpoint = load_checkpoint(path)
+        except BrokenFileError as error:
+            failure = failure or error
+            continue
+        if failure is not None:
+            logger.warning("%s; goes on from %s", failure, path.name)
+        return checkpoint
+    if failure is not None:
+        raise failure
+    return None
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove what processes that were killed while they saved have left behind."""
+    for path in folder.glob(".step_*.partial.pt"):
+        path.unlink(missing_ok=True)
+
+
+def load_checkpoint(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in it is executed.
+
+    Raises:
+        BrokenFileError: The file is broken or something else.
+        InputError: It is missing or cannot be read.
+    """
+    data = load_torch_file(path, expected="a checkpoint of a training run", largest_tensors=_LARGEST)
+    if not isinstance(data, dict):
+        raise BrokenFileError(f"{path}: expected a checkpoint of a training run, got a {type(data).__name__}")
+    try:
+        saved = validate(_Saved, data, origin=str(path))
+    except InputError as error:
+        raise BrokenFileError(str(error)) from error
+    return Checkpoint(**{field: getattr(saved, field) for field in Checkpoint.__dataclass_fields__})
+
+
+def restore_state(
+    checkpoint: Checkpoint,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    *,
+    origin: str,
+) -> None:
+    """Restore the momentum, the gradients' scale and PyTorch's random numbers; not the optimizer's settings.
+
+    Args:
+        origin: Where the checkpoint comes from, for messages.
+
+    Raises:
+        InputError: The momentum is of other parameters, or the state is broken.
+    """
+    groups = optimizer.state_dict()["param_groups"]
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    momenta = checkpoint.optimiser.get("state")
+    if not isinstance(momenta, dict):
+        raise InputError(f"{origin}: expected the state of an optimizer, found none")
+    for number, momentum in momenta.items():
+        known = type(number) is int and 0 <= number < len(parameters)
+        if not known or not _is_momentum(momentum, parameters[number]):
+            raise InputError(f"{origin}: the optimizer's state {number!r} does not fit the network")
+    try:
+        optimizer.load_state_dict({"state": momenta, "param_groups": groups})
+        if scaler.is_enabled() and checkpoint.scaler:
+            scaler.load_state_dict(checkpoint.scaler)
+        torch.set_rng_state(checkpoint.random)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise InputError(f"{origin}: the state of its training is broken: {error}") from error
+
+
+def _is_momentum(state: object, parameter: torch.Tensor) -> bool:
+    if not isinstance(state, dict) or state.keys() != {"momentum_buffer"}:
+        return False
+    momentum = state["momentum_buffer"]
+    return momentum is None or (
+        isinstance(momentum, torch.Tensor)
+        and momentum.is_floating_point()
+        and momentum.shape == parameter.shape
+    )
+
+
+class _Saved(Config):
+    """Schema of a checkpoint file."""
+
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
+    step: int = Field(ge=0, lt=1 << 53)
+    recipe: dict[str, JsonValue]
+    config: dict[str, JsonValue]
+    licence: str
+    model: dict[str, torch.Tensor]
+    optimiser: dict[str, Any]
+    scaler: dict[str, Any]
+    random: torch.Tensor
+    best: tuple[float, int]
+    pending: dict[str, float]
+    threads: int | None = Field(default=None, ge=1, le=MOST_THREADS)

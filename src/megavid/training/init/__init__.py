@@ -1,0 +1,1 @@
+"""Propose a recipe for annotated videos: `megavid init`."""

@@ -1,0 +1,168 @@
+"""A folder to train in, made from annotated videos: `megavid init`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from megavid.checkpoints.load import read_config
+from megavid.core.config import with_overrides
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import atomic_folder
+from megavid.datasets.stats import compute_stats, plot_stats
+from megavid.jobs.hardware import Hardware
+from megavid.jobs.progress import say
+from megavid.models.methods import detector_config
+from megavid.reports.contact_sheet import write_contact_sheet
+from megavid.training.init.proposal import Proposal, propose
+from megavid.training.init.recipe_yaml import as_yaml
+from megavid.training.init.train_val import Split
+from megavid.training.recipe import Recipe
+from megavid.training.setup import override_recipe
+from megavid.training.step_time import time_step
+
+TRAIN, VAL, RECIPE_FILE = "train.parquet", "val.parquet", "recipe.yaml"
+PICTURE, SHEET = "data.png", "sheet.jpg"
+
+_FEWEST_STEPS = 100
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that was made.
+
+    Attributes:
+        recipe: What was proposed.
+        length: Its steps and how long they take, in words.
+        notes: What the user should know before running it, a line each.
+    """
+
+    recipe: Recipe
+    length: str
+    notes: list[str]
+
+
+def check_is_new(folder: Path) -> None:
+    """Check that a project can be made at a path.
+
+    Raises:
+        InputError: There is something already, it is the working directory, or it is no name for a folder.
+    """
+    try:
+        if folder.resolve() == Path.cwd():
+            raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")
+        if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{folder}: is there already; choose another name")
+        folder.lstat()
+    except FileNotFoundError:
+        return
+    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise InputError(f"{folder}: cannot be made: {reason}") from error
+
+
+def create_project(
+    folder: Path,
+    split: Split,
+    *,
+    model: str | None,
+    hardware: Hardware,
+    overrides: Mapping[str, Any],
+    head: list[str],
+    hours: float | None,
+) -> Project:
+    """Write a project: the data as indexes, pictures of it, and a recipe with its reasons.
+
+    Args:
+        folder: Appears whole or not at all.
+        split: The data.
+        model: See `propose`.
+        hardware: What it is to be trained on.
+        overrides: Other values of the recipe or its model by dotted path, on which what is proposed depends.
+        head: Comments that the recipe begins with.
+        hours: The longest that the training may take on this machine, where steps are timed; None: they are
+            not timed.
+
+    Raises:
+        InputError: The folder is in use (`check_is_new`) or can't be made, or see `propose` and `time_step`.
+    """
+    check_is_new(folder)
+    proposed = partial(_propose, folder, split, model=model, hardware=hardware, overrides=overrides)
+    proposal, recipe = proposed(most_steps=None)
+    seconds, wanted = None, recipe.run.steps
+    if hours is not None:
+        say("timing two steps ...")
+        seconds = time_step(recipe, split.train, hardware)
+        fitting = max(int(hours * 3600 / seconds) // _FEWEST_STEPS, 1) * _FEWEST_STEPS
+        if fitting < wanted:
+            proposal, recipe = proposed(most_steps=fitting)
+    time = "" if seconds is None else _time(recipe, split, seconds)
+    if time:
+        proposal.reasons["run.steps"] += f"; {time}"
+    _write(folder, split, as_yaml(proposal, head=head))
+    length = f"{recipe.run.steps} steps of {recipe.run.batch} clips" + (f", {time}" if time else "")
+    notes = []
+    if seconds is not None and recipe.run.steps < wanted:
+        notes.append(
+            f"the data is enough for {wanted} steps, which take {in_words(wanted * seconds)} here: fewer are "
+            "proposed. A GPU, or a smaller --input.min_size and --input.max_size, does more in that time"
+        )
+    return Project(recipe, length, notes)
+
+
+def _propose(
+    folder: Path,
+    split: Split,
+    *,
+    model: str | None,
+    hardware: Hardware,
+    overrides: Mapping[str, Any],
+    most_steps: int | None,
+) -> tuple[Proposal, Recipe]:
+    """Propose a recipe and check that its keys are known."""
+    data: dict[str, Any] = {"train": [{"path": str(folder / TRAIN)}], "val": None}
+    if split.val is not None:
+        data["val"] = {"path": str(folder / VAL)}
+    proposal = propose(
+        split.train, data=data, model=model, hardware=hardware, overrides=overrides, most_steps=most_steps
+    )
+    values, recipe = override_recipe(proposal.recipe, overrides, origin=str(folder / RECIPE_FILE))
+    config, origin = read_config(recipe.model)
+    settings = {**recipe.model_settings(config), "classes": list(split.train.classes)}
+    detector_config(with_overrides(config, settings), origin=origin)
+    return replace(proposal, recipe=values), recipe
+
+
+def _time(recipe: Recipe, split: Split, seconds: float) -> str:
+    """Say how long a recipe takes, of so many seconds a step."""
+    run = recipe.run
+    time = f"{in_words(run.steps * seconds)} here ({seconds:.2g} s a step)"
+    if split.val is None:
+        return time
+    count = -(-run.steps // (recipe.log.evaluate_every or run.steps))
+    return f"{time} and {count} evaluation{'s' if count > 1 else ''} of {len(split.val)} frames"
+
+
+def in_words(seconds: float) -> str:
+    """Give a time in words, such as "about 2.5 hours"."""
+    for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if seconds >= 1.5 * size:
+            return f"about {seconds / size:.2g} {unit}"
+    return f"about {seconds:.0f} seconds"
+
+
+def _write(folder: Path, split: Split, recipe: str) -> None:
+    with atomic_folder(folder) as aside:
+        split.train.save(aside / TRAIN)
+        val = None
+        if split.val is not None:
+            split.val.save(aside / VAL)
+            val = compute_stats(split.val)
+        plot_stats(compute_stats(split.train), aside / PICTURE, val=val)
+        parts = {"train": split.train, **({"val": split.val} if split.val is not None else {})}
+        write_contact_sheet(parts, aside / SHEET)
+        (aside / RECIPE_FILE).write_text(recipe, encoding="utf-8")

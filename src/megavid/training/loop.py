@@ -1,0 +1,317 @@
+"""Training a detector: in one process or many, and on from where it was cut off."""
+
+from __future__ import annotations
+
+import json
+import math
+import resource
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import closing, nullcontext
+from functools import partial
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from megavid.checkpoints.weights import load_state, write_weights
+from megavid.core.errors import InputError
+from megavid.datasets.clip_order import ClipOrder
+from megavid.jobs.class_names import check_classes
+from megavid.jobs.executors.distributed import Ranks, others_watched
+from megavid.jobs.executors.thread_count import recorded_threads
+from megavid.jobs.interrupt import stop_request
+from megavid.jobs.progress import Meter, progress, say
+from megavid.models.base.detector import VideoDetector
+from megavid.models.faster_rcnn.preprocess import network_input
+from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoint
+from megavid.training.clip_losses import MeanLosses
+from megavid.training.clip_reader import ClipReader, Share, TrainingClip, read_clips
+from megavid.training.failures import check_finite, device_watched, fail
+from megavid.training.optimizer import learning_rate, make_optimiser, set_learning_rate
+from megavid.training.recipe import Recipe
+from megavid.training.run_log import LOSSES, TrainingLog
+from megavid.training.setup import CHECKPOINTS, changes, different
+from megavid.training.summary import BEST, MODEL, describe_evaluation
+from megavid.training.training_data import TrainingData
+from megavid.training.validation import evaluate_while_training
+
+
+class Training:
+    """A run.
+
+    Args:
+        recipe: Its configuration.
+        detector: On its device, with the weights that it starts from.
+        data: What it is trained on.
+        folder: Where everything is put.
+        ranks: This process among all.
+        checkpoint: What to go on from.
+        licence: On the terms of the weights that it starts from.
+
+    Raises:
+        InputError: The batch cannot be shared out, the checkpoint does not fit, or the data sets have other
+            classes.
+    """
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        detector: VideoDetector[Any, Any],
+        data: TrainingData,
+        folder: Path,
+        *,
+        ranks: Ranks,
+        checkpoint: Checkpoint | None,
+        licence: str,
+    ) -> None:
+        run = recipe.run
+        if run.batch % ranks.world:
+            raise InputError(
+                f"run.batch: expected a multiple of the {ranks.world} processes, got {run.batch}"
+            )
+        if data.val is not None:
+            check_classes(detector, data.val, data.problems)
+        self.recipe, self.detector, self.data, self.folder = recipe, detector, data, folder
+        self._ranks, self._licence = ranks, licence
+        self.step = 0
+        self._best = (-1.0, 0)
+        self._sums: dict[str, float] = {}
+        self._optimiser = make_optimiser(detector, recipe.optimiser)
+        self._scaler = torch.amp.GradScaler(detector.device.type, enabled=run.dtype == "float16")
+        if checkpoint is not None:
+            self._restore(checkpoint)
+        detector.backbone.recompute(enabled=run.recompute)
+        if run.compile:
+            detector.backbone.trunk.compile()
+        self._model: nn.Module = MeanLosses(detector)
+        if ranks.world > 1:
+            places = [detector.device.index] if detector.device.type == "cuda" else None
+            self._model = DistributedDataParallel(self._model, device_ids=places)
+        self._share = Share(run.batch, ranks.rank, ranks.world, run.clips_at_once)
+        self._log = TrainingLog(folder, step=self.step) if ranks.first else None
+
+    def run(self) -> bool:
+        """Train to the end.
+
+        Returns:
+            Whether the end was reached; False if the user asked to stop. What was done is saved either way.
+
+        Raises:
+            InputError: A clip cannot be read, a loss is not finite, or something cannot be written.
+        """
+        run = self.recipe.run
+        order = ClipOrder(
+            self.data.train, self.detector.training_plan, seed=run.seed, flip=self.recipe.data.flip
+        )
+        clips = read_clips(
+            ClipReader(order, partial(network_input, config=self.detector.config.input)),
+            self._share,
+            steps=range(self.step, run.steps),
+            workers=run.workers,
+            pin_memory=self.detector.device.type == "cuda",
+        )
+        groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
+        shown = progress("training", total=run.steps, done=self.step, unit="steps", shown=self._ranks.first)
+        with stop_request() as stop, closing(clips), shown as meter:
+            if self._evaluation_missing() and not self._evaluate(meter):
+                return False
+            while self.step < run.steps:
+                began = time.perf_counter()
+                batch = list(islice(clips, groups))
+                waited = time.perf_counter() - began
+                doing = f"step {self.step}: --resume goes on from the last checkpoint; "
+                with others_watched(self._ranks, doing), device_watched(self.step):
+                    stopped = self._train_step(batch, stop)
+                self._note(began, waited, meter)
+                due = self._evaluation_due()
+                if due or stopped or self._save_due():
+                    self._save()
+                if stopped:
+                    self._ranks.wait()  # lest the first one be ended with the others before it has saved
+                    return False
+                if due and not self._evaluate(meter):
+                    return False
+        self._finish()
+        return True
+
+    def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
+        """One step of the optimiser; whether a process was asked to stop."""
+        recipe, detector = self.recipe, self.detector
+        set_learning_rate(self._optimiser, learning_rate(recipe.optimiser, self.step, batch=recipe.run.batch))
+        self._optimiser.zero_grad(set_to_none=True)
+        count = sum(len(group) for group in batch)
+        sums = torch.zeros(len(LOSSES) + 1, dtype=torch.float64)
+        for number, group in enumerate(batch):
+            alone = isinstance(self._model, DistributedDataParallel) and number < len(batch) - 1
+            with self._model.no_sync() if alone else nullcontext():  # type: ignore[operator]
+                with self._autocast():
+                    losses = self._model([clip.ready(detector.device) for clip in group])
+                share = len(group) / count
+                self._scaler.scale(losses.sum() * share).backward()
+            mean = losses.detach().cpu().double()
+            check_finite(mean, group, step=self.step)
+            sums[:-1] += mean * share
+        sums[-1] = stop.is_set()
+        if self._ranks.world > 1:
+            dist.all_reduce(sums)
+        sums[:-1] /= self._ranks.world
+        self._scaler.unscale_(self._optimiser)
+        trained = [p for p in detector.parameters() if p.requires_grad]
+        norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm or math.inf)
+        if not self._scaler.is_enabled() and not norm.isfinite():  # else the step is left out
+            fail("the gradient is not finite", [clip for group in batch for clip in group], step=self.step)
+        self._scaler.step(self._optimiser)
+        self._scaler.update()
+        self.step += 1
+        for name, value in zip(LOSSES, sums.tolist()[:-1], strict=True):
+            self._add(name, value)
+        if norm.isfinite():
+            self._add("gradient_norm", float(norm))
+            self._add("finite", 1)
+        return bool(sums[-1])
+
+    def _autocast(self) -> torch.autocast:
+        dtype = self.recipe.run.dtype
+        return torch.autocast(
+            self.detector.device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"
+        )
+
+    def _add(self, name: str, value: float) -> None:
+        self._sums[name] = self._sums.get(name, 0.0) + value
+
+    def _note(self, began: float, waited: float, meter: Meter) -> None:
+        """Keep account of a step; write a line when one is due."""
+        self._add("steps", 1)
+        self._add("seconds", time.perf_counter() - began)
+        self._add("waited", waited)
+        due = self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps
+        note = None
+        if due and self._log is not None:
+            count, seconds, finite = (self._sums.get(key, 0.0) for key in ("steps", "seconds", "finite"))
+            losses = {name: self._sums[name] / count for name in LOSSES}
+            line = {
+                "loss": sum(losses.values()),
+                **losses,
+                "gradient_norm": self._sums["gradient_norm"] / finite if finite else None,
+                "learning_rate": self._optimiser.param_groups[0]["lr"],
+                "clips_per_second": count * self.recipe.run.batch / seconds,
+                "data_wait": self._sums["waited"] / seconds,
+                "memory_mb": _memory(self.detector.device),
+            }
+            self._log.write(self.step, line)
+            note = f"loss {line['loss']:.3f}"
+        if due:
+            self._sums = {}
+        meter.update(self.step, note=note)
+
+    def _save_due(self) -> bool:
+        return self.step % self.recipe.log.save_every == 0 or self.step == self.recipe.run.steps
+
+    def _evaluation_due(self) -> bool:
+        every, last = self.recipe.log.evaluate_every, self.step == self.recipe.run.steps
+        return self.data.val is not None and (last or (every is not None and self.step % every == 0))
+
+    def _evaluations_left(self) -> int:
+        every, last = self.recipe.log.evaluate_every, self.recipe.run.steps
+        steps = range(0, last, every)[1:] if every is not None else range(0)
+        return sum(step > self.step for step in (*steps, last))
+
+    def _evaluation_missing(self) -> bool:
+        """Whether the run was broken off after a step and before the evaluation that was due then."""
+        done = self._log is not None and self._log.has("AP50", self.step)
+        return self.step > 0 and self._evaluation_due() and not self._ranks.agree(done)
+
+    def _evaluate(self, meter: Meter) -> bool:
+        """Score the detector, and keep it if it is the best so far; False if the user asked to stop."""
+        assert self.data.val is not None
+        if self._ranks.first and self.step == self.recipe.run.steps:
+            self._write_model(self.folder / MODEL)  # whatever becomes of the evaluation
+        self._ranks.wait()
+        self.detector.eval()
+        began = time.perf_counter()
+        try:
+            with meter.paused():
+                scores = evaluate_while_training(
+                    self.detector,
+                    self.data.val,
+                    self.folder,
+                    step=self.step,
+                    motion=self.data.motion,
+                    ranks=self._ranks,
+                    problems=self.data.problems,
+                )
+        finally:
+            self.detector.train()
+        meter.later = (time.perf_counter() - began) * self._evaluations_left()
+        if scores is None:
+            return False
+        if self._log is not None:
+            ap50 = scores.values["AP50"]
+            if ap50 is not None and ap50 > self._best[0]:
+                self._best = (ap50, self.step)
+                self._write_model(self.folder / BEST)
+                self._save()  # which knows the best, now
+            for name, picture in scores.pictures.items():
+                self._log.picture(self.step, name, picture)
+            self._log.write(self.step, scores.values)  # the last: it says that all is done
+            say(describe_evaluation(ap50, step=self.step, best=self._best))
+        return True
+
+    def _save(self) -> None:
+        if not self._ranks.first:
+            return
+        checkpoint = Checkpoint(
+            step=self.step,
+            recipe=self.recipe.model_dump(mode="json"),
+            config=self.detector.config.model_dump(mode="json"),
+            licence=self._licence,
+            model=self.detector.state_dict(),
+            optimiser=self._optimiser.state_dict(),
+            scaler=self._scaler.state_dict(),
+            random=torch.get_rng_state(),
+            best=self._best,
+            pending=self._sums,
+            threads=recorded_threads(self.detector.device.type),
+        )
+        save_checkpoint(self.folder / CHECKPOINTS, checkpoint, keep=self.recipe.log.keep)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        config = self.detector.config.model_dump(mode="json")
+        for path in different(checkpoint.config, config):
+            raise InputError(
+                f"{self.folder}: the run in it was begun with another {path}; choose another folder"
+            )
+        origin = f"{self.folder}: its checkpoint of step {checkpoint.step}"
+        load_state(self.detector, checkpoint.model, origin=origin)
+        restore_state(checkpoint, self._optimiser, self._scaler, origin=origin)
+        self._licence = checkpoint.licence
+        self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
+        if not any(path.split(".")[:2] == ["data", "val"] for path in changes(checkpoint, self.recipe)):
+            self._best = checkpoint.best  # else it was the best on other data
+
+    def _write_model(self, path: Path) -> None:
+        trained = json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")})
+        about = {"licence": self._licence, "trained": trained}
+        config = self.detector.config.model_dump(mode="json")
+        write_weights(path, self.detector.state_dict(), config=config, about=about)
+
+    def _finish(self) -> None:
+        if self._log is not None:
+            if self.data.val is None:
+                self._write_model(self.folder / MODEL)
+            self._log.close()
+        self._ranks.wait()
+
+
+def _memory(device: torch.device) -> float:
+    """The most that was in use so far, MB: of the device, or of this process on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

@@ -1,0 +1,197 @@
+"""How a detector is trained: the configuration of `megavid train`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from megavid.core.config import Config, has_path
+from megavid.core.ranges import MOST_SEED, MOST_WORKERS
+
+FilePath = Annotated[Path, Field(strict=False)]
+_MOST_STEPS = 10**8
+"""Steps that take twelve days at a hundred a second."""
+
+_MOST_CLIPS = 2**16
+"""Clips a step: the numbers of all of them are listed, and those of a process go through the network."""
+
+_MOST_AT_ONCE = 256
+"""Clips that go through the network at once: all their frames and activations are in memory together."""
+
+_MOST_CHECKPOINTS = 10**6
+
+Number = Annotated[float, BeforeValidator(lambda value: float(value) if _is_number(value) else value)]
+"""YAML 1.1 takes 1e-3 for a word."""
+
+
+def _is_number(value: object) -> bool:
+    try:
+        float(str(value))
+    except ValueError:
+        return False
+    return not isinstance(value, bool)
+
+
+class DataSetConfig(Config):
+    """An annotated data set; see `datasets.open.Source`.
+
+    Attributes:
+        path: An index that `megavid data index` made, or the annotations themselves.
+        format, subset, classes, images: Where the format leaves that open.
+    """
+
+    path: FilePath
+    format: Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"] | None = None
+    subset: str | None = None
+    classes: tuple[str, ...] | None = Field(default=None, strict=False)
+    images: FilePath | None = None
+
+
+class DataConfig(Config):
+    """What is trained on and evaluated on.
+
+    Attributes:
+        train: Data sets of the same classes, which become the detector's; their frames are mixed evenly.
+        val: What is evaluated on; null for no evaluation.
+        flip: How likely a clip is mirrored.
+        skip_bad: Leave out what is wrong with the annotations instead of stopping.
+    """
+
+    train: tuple[DataSetConfig, ...] = Field(strict=False, min_length=1)
+    val: DataSetConfig | None = None
+    flip: float = Field(default=0.5, ge=0, le=1, strict=False)
+    skip_bad: bool = False
+
+
+class StartConfig(Config):
+    """Weights to start from; what none of them gives is random. The later ones win.
+
+    Attributes:
+        backbone: ResNet weights from ImageNet: torchvision's (`.pth`) or MSRA's in Detectron's form (`.pkl`).
+            For a model of timm's: a file of its weights, or "pretrained" to have timm download them.
+        detector: A whole detector, of this method or another that shares parts with it (RDN from RDN-base),
+            with these classes or others: megavid's `.safetensors` or a checkpoint of the original release.
+        flow: FlowNet's weights, for DFF and FGFA.
+    """
+
+    backbone: FilePath | None = None
+    detector: FilePath | None = None
+    flow: FilePath | None = None
+
+
+class OptimiserConfig(Config):
+    """Stochastic gradient descent and its schedule.
+
+    Attributes:
+        learning_rate: Of weights, after warm-up.
+        reference_batch: The batch that `learning_rate` is meant for: for another one it is scaled in
+            proportion. null: it is taken as it is.
+        momentum: Of SGD.
+        weight_decay: Of weights; biases have none.
+        bias_factor: The learning rate of biases over that of weights.
+        warmup: Steps of linear warm-up.
+        warmup_factor: What it begins at, as a share of the learning rate.
+        drops: Steps after which the learning rate is a tenth of what it was.
+        clip_norm: Largest norm of the gradient; null for no limit.
+    """
+
+    learning_rate: Number = Field(gt=0)
+    reference_batch: int | None = Field(default=None, ge=1, le=_MOST_CLIPS)
+    momentum: Number = Field(default=0.9, ge=0, lt=1)
+    weight_decay: Number = Field(default=1e-4, ge=0)
+    bias_factor: Number = Field(default=2.0, gt=0)
+    warmup: int = Field(default=500, ge=0, le=_MOST_STEPS)
+    warmup_factor: Number = Field(default=1 / 3, gt=0, le=1)
+    drops: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False, max_length=1000)
+    clip_norm: Number | None = Field(default=None, gt=0)
+
+
+class RunConfig(Config):
+    """How long, how much at a time, and in which precision.
+
+    Attributes:
+        steps: Steps of the optimiser.
+        batch: Clips a step over all processes, each with its references; a multiple of the processes.
+        clips_at_once: Of them, clips that go through the network at once, their frames through the trunk as
+            one batch; the gradients of one such group after the other are added up.
+        seed: Of new weights, the order of clips and all else that is random.
+        frozen_stages: First stages of the backbone that stay as they are: 2, conv1 and conv2, as published.
+        dtype: What the network computes in; boxes and losses are in float32.
+        compile: Compile the trunk, conv1 to conv4 (torch.compile): slow to start, faster then.
+        recompute: Compute activations of the backbone twice to save memory.
+        workers: Processes that read ahead, for each process that trains.
+    """
+
+    steps: int = Field(ge=1, le=_MOST_STEPS)
+    batch: int = Field(ge=1, le=_MOST_CLIPS)
+    clips_at_once: int = Field(default=1, ge=1, le=_MOST_AT_ONCE)
+    seed: int = Field(default=0, ge=0, le=MOST_SEED)
+    frozen_stages: int = Field(default=2, ge=0, le=4)
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    compile: bool = False
+    recompute: bool = False
+    workers: int = Field(default=2, ge=0, le=MOST_WORKERS)
+
+
+class LogConfig(Config):
+    """What is written while training.
+
+    Attributes:
+        every: Steps from one line of the log to the next.
+        save_every: Steps from one checkpoint to the next.
+        keep: How many checkpoints stay.
+        evaluate_every: Steps from one evaluation to the next; null for one at the end.
+        motion: See `jobs.score_predictions.find_motion`.
+    """
+
+    every: int = Field(default=20, ge=1, le=_MOST_STEPS)
+    save_every: int = Field(default=1000, ge=1, le=_MOST_STEPS)
+    keep: int = Field(default=2, ge=1, le=_MOST_CHECKPOINTS)
+    evaluate_every: int | None = Field(default=None, ge=1, le=_MOST_STEPS)
+    motion: str = "auto"
+
+
+class Recipe(Config):
+    """All of a training run.
+
+    Attributes:
+        model: A shipped configuration's name or a YAML file.
+        settings: Values of the model's configuration by dotted path.
+        settings_if_any: The same, but of settings that only some methods have, for those that have them.
+        data: Data sets.
+        start: Weights to start from.
+        optimiser: Learning rate and the like.
+        run: Steps, batch, precision.
+        log: Logs, checkpoints, evaluations.
+    """
+
+    model: str
+    settings: dict[str, Any] = Field(default_factory=dict)
+    settings_if_any: dict[str, Any] = Field(default_factory=dict)
+    data: DataConfig
+    start: StartConfig = StartConfig()
+    optimiser: OptimiserConfig
+    run: RunConfig
+    log: LogConfig = LogConfig()
+
+    @model_validator(mode="after")
+    def _drops_are_inside(self) -> Self:
+        late = [step for step in self.optimiser.drops if step >= self.run.steps]
+        if late or list(self.optimiser.drops) != sorted(self.optimiser.drops):
+            raise ValueError(
+                f"optimiser.drops should rise and be less than run.steps {self.run.steps}, "
+                f"got {list(self.optimiser.drops)}"
+            )
+        return self
+
+    def model_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Other values for a model's configuration, by dotted path.
+
+        Args:
+            config: The model's, as its YAML file has it.
+        """
+        known = {path: value for path, value in self.settings_if_any.items() if has_path(config, path)}
+        return known | self.settings

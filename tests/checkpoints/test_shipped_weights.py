@@ -1,0 +1,46 @@
+"""The weights that come with the package."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import safetensors
+
+from megavid import InputError, load_detector
+from megavid.checkpoints.load import convert_weights
+from megavid.checkpoints.weights import find_weights, shipped_weights
+from megavid.datasets.synthetic.scene import CLASSES
+from megavid.jobs.shipped_demo import WEIGHTS
+
+
+def test_all_together_are_small() -> None:
+    assert set(shipped_weights()) == set(WEIGHTS.values())
+    assert sum(find_weights(name).stat().st_size for name in shipped_weights()) < 25_000_000
+
+
+def test_a_name_is_as_good_as_a_file(tmp_path: Path) -> None:
+    convert_weights(Path("mega_generated"), tmp_path / "mine.safetensors")
+    one, other = (
+        load_detector(weights=w, device="cpu") for w in ("mega_generated", tmp_path / "mine.safetensors")
+    )
+    assert one.config == other.config
+    with pytest.raises(
+        InputError, match="nothing: no such weight file; expected one, or a name: mega_generated"
+    ):
+        load_detector(weights="nothing")
+
+
+@pytest.mark.parametrize(("method", "name"), WEIGHTS.items())
+def test_they_are_what_they_say(method: str, name: str) -> None:
+    detector = load_detector(weights=name, device="cpu")
+    assert detector.config.method.name == method
+    assert detector.class_names == CLASSES
+    with safetensors.safe_open(find_weights(name), "pt") as file:
+        metadata = file.metadata()
+    trained = json.loads(metadata["trained"])
+    assert metadata["licence"] == "Apache-2.0"
+    card = find_weights(name).with_name(metadata["card"]).read_text()
+    assert f"# {name}" in card
+    assert all(part in card for part in (trained["command"], trained["commit"], "AP50", "hours"))

@@ -1,0 +1,222 @@
+"""Putting files in place: whole, where they were asked for, and over nobody else's."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import (
+    atomic_files,
+    atomic_path,
+    check_target,
+    inside,
+    make_aside,
+    remove_leftovers,
+)
+from megavid.core.files.ownership import MADE_BY
+
+OURS, ALSO_OURS = (json.dumps({**MADE_BY, "n": n}) for n in range(2))
+
+
+def write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
+def fail_inside(path: Path, error: BaseException) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text("half")
+        raise error
+
+
+def test_an_output_is_replaced_at_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(OURS)
+    with atomic_path(path) as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path, ".json")
+        assert temporary.name.startswith(".")
+        temporary.write_text(ALSO_OURS)
+        assert path.read_text() == OURS
+    assert path.read_text() == ALSO_OURS
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failure_leaves_no_trace(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text(OURS)
+    for error in (RuntimeError(), KeyboardInterrupt(), FileNotFoundError(2, "something else")):
+        with pytest.raises(type(error)):
+            fail_inside(path, error)
+    with pytest.raises(InputError, match=r"a\.json: cannot be written: no space"):
+        fail_inside(path, OSError(28, "no space"))
+    assert path.read_text() == OURS
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"nowhere.*No such file"):
+        write(tmp_path / "nowhere" / "a.txt", "")
+    with pytest.raises(InputError, match="this is a folder"):
+        write(tmp_path, "")
+    with pytest.raises(InputError, match="this is a folder"):
+        write(Path("/"), "")
+    with pytest.raises(InputError, match="File name too"):
+        write(tmp_path / ("a" * 300), "")
+    if os.geteuid() != 0:  # root may write anywhere
+        (tmp_path / "locked").mkdir(mode=0o500)
+        with pytest.raises(InputError, match="denied"):
+            write(tmp_path / "locked" / "a.txt", "")
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    path = tmp_path / ("é" * 125 + ".json")  # 255 bytes
+    write(path, OURS)
+    assert path.read_text() == OURS
+
+
+@pytest.mark.parametrize("name", ["a.json", "diary.txt", "diary", "data.yaml", "a.parquet", "a.mp4", "a.png"])
+def test_somebody_elses_file_stays(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    path.write_text("mine")
+    with pytest.raises(InputError, match=r"is there already"):
+        write(path, OURS)
+    assert path.read_text() == "mine"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_kind_without_a_mark_is_replaced_by_the_same_bytes_only(tmp_path: Path) -> None:
+    path = tmp_path / "results.txt"
+    for _ in range(2):
+        write(path, "1 2 3\n")
+    with pytest.raises(InputError, match="with other contents"):
+        write(path, "1 2 4\n")
+    assert path.read_text() == "1 2 3\n"
+
+
+def test_an_empty_file_may_be_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "made_by_mktemp.txt"
+    path.touch()
+    write(path, "1")
+    assert path.read_text() == "1"
+
+
+def test_links_and_devices_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "victim").touch()
+    for link, target in (("a.json", "victim"), ("b.json", "missing")):
+        (tmp_path / link).symlink_to(tmp_path / target)
+        with pytest.raises(InputError, match=r"\.json: expected a file to write, this is a link"):
+            write(tmp_path / link, OURS)
+    assert not (tmp_path / "missing").exists()
+    os.mkfifo(tmp_path / "pipe")
+    for special in (tmp_path / "pipe", Path("/dev/null")):
+        with pytest.raises(InputError, match="this is a pipe, a socket or a device"):
+            write(special, OURS)
+
+
+def test_a_folder_behind_a_link_may_be_written_to(tmp_path: Path) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    write(tmp_path / "link" / "a.json", OURS)
+    assert (tmp_path / "disk" / "a.json").read_text() == OURS
+
+
+def test_a_folder_called_tilde_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Arrow takes a leading ~ for somebody's home: the file landed there, and an empty one here.
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(tmp_path)
+    Path("~").mkdir()
+    with atomic_path(Path("~/a.parquet")) as temporary:
+        pq.write_table(
+            pa.table({"n": [1]}, schema=pa.schema([("n", pa.int64())], {"megavid": ""})), temporary
+        )
+    assert pq.read_table(tmp_path / "~" / "a.parquet").num_rows == 1
+    assert list(home.iterdir()) == []
+
+
+def test_messages_name_the_output_not_the_temporary_file(tmp_path: Path) -> None:
+    def fail() -> None:
+        with atomic_path(tmp_path / "a.json") as temporary:
+            raise InputError(f"{temporary}: cannot be written: full")
+
+    with pytest.raises(InputError, match=rf"^{tmp_path}/a\.json: cannot be written: full$"):
+        fail()
+
+
+def test_files_of_a_set_take_their_places_together(tmp_path: Path) -> None:
+    for name in ("a.json", "b.json", "c.json"):
+        (tmp_path / name).write_text(OURS)
+
+    def fail() -> None:
+        with atomic_files(tmp_path, ("a.json", "b.json")) as aside:
+            (aside / "a.json").write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
+    assert [(tmp_path / name).read_text() for name in ("a.json", "b.json")] == [OURS, OURS]
+    with atomic_files(tmp_path, ("a.json", "b.json")) as aside:
+        write(aside / "a.json", ALSO_OURS)
+    assert (tmp_path / "a.json").read_text() == ALSO_OURS
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "c.json"]  # b was not written again
+    (tmp_path / "b.json").write_text("mine")
+    with pytest.raises(InputError, match=r"b\.json: is there already"), atomic_files(tmp_path, ("b.json",)):
+        pass
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from megavid.core.files.atomic import atomic_path, make_aside
+make_aside(Path(sys.argv[1])).joinpath("frames").mkdir()
+with atomic_path(Path(sys.argv[1]) / "a.json"):
+    os._exit(9)
+"""
+
+
+def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    assert len(list(tmp_path.iterdir())) == 2
+    other_host = zlib.crc32(f"not {socket.gethostname()}".encode())
+    kept = [
+        tmp_path / f".a.{other_host:08x}-999999999-{'0' * 16}.partial.json",
+        tmp_path / ".a.partial.json",
+        tmp_path / ".unfinished-mine",
+        make_aside(tmp_path),
+    ]
+    for path in kept[:-1]:
+        path.touch()
+    remove_leftovers(tmp_path)
+    assert sorted(tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_set_of_files_takes_the_leftovers_of_killed_processes_with_it(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
+    with atomic_files(tmp_path, ("b.json",)) as aside:
+        write(aside / "b.json", OURS)
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "", ".", "..", "a\0b", "a" * 256, "é" * 128, "a/\ud800"],
+)
+def test_names_from_data_stay_inside(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InputError):
+        inside(tmp_path, name)
+
+
+def test_names_from_data_may_have_folders(tmp_path: Path) -> None:
+    assert inside(tmp_path, "a/b c/..x.jpg") == tmp_path / "a" / "b c" / "..x.jpg"
+    check_target(inside(tmp_path, "é" * 127))

@@ -1,0 +1,95 @@
+"""One run at a time in a folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.core.files.locks import LOCK, locked_folder
+
+HOLD = """
+import sys, time
+from pathlib import Path
+from megavid.core.files.locks import locked_folder
+with locked_folder(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(60)
+"""
+
+
+def take(folder: Path, launch: str | None = None) -> None:
+    with locked_folder(folder, launch=launch):
+        assert json.loads((folder / LOCK).read_text())["pid"] == os.getpid()
+
+
+def hold(folder: Path) -> subprocess.Popen[str]:
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "held\n"
+    return process
+
+
+def test_a_lock_is_gone_in_the_end(tmp_path: Path) -> None:
+    for _ in range(2):
+        take(tmp_path)
+        assert list(tmp_path.iterdir()) == []
+    with pytest.raises(KeyboardInterrupt), locked_folder(tmp_path):
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_process_is_named_and_one_that_was_killed_is_not_in_the_way(tmp_path: Path) -> None:
+    process = hold(tmp_path)
+    with pytest.raises(InputError, match=rf"another run writes to it \(process {process.pid} on .*, since"):
+        take(tmp_path)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert (tmp_path / LOCK).exists()
+    take(tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_one_process_holds_a_folder_once(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    with locked_folder(tmp_path):
+        with pytest.raises(InputError, match="another run of this process"):
+            take(tmp_path / "link")
+        script = [sys.executable, "-c", HOLD, str(tmp_path)]  # the failure above gave nothing up
+        done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=20)
+        assert "InputError" in done.stderr
+        assert "another run writes to it" in done.stderr
+
+
+def test_another_host_is_asked_for(tmp_path: Path) -> None:
+    owner = {"host": f"not-{socket.gethostname()}", "pid": 7, "since": "then", "launch": "job 12"}
+    (tmp_path / LOCK).write_text(json.dumps(owner))
+    for launch in (None, "job 13"):
+        with pytest.raises(InputError, match=rf"process 7 on not-.*; .* remove .*{LOCK}"):
+            take(tmp_path, launch=launch)
+    take(tmp_path, launch="job 12")  # the same job, started again
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("text", ["", "{", "[" * 4000, "null", '{"host": null}'])
+def test_a_lock_that_was_cut_short_is_taken_over(tmp_path: Path, text: str) -> None:
+    (tmp_path / LOCK).write_text(text)
+    take(tmp_path)
+
+
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("mine")
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / LOCK).symlink_to(victim)
+    with pytest.raises(InputError, match=rf"{LOCK}: cannot be written"):
+        take(folder)
+    assert victim.read_text() == "mine"

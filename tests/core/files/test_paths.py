@@ -1,0 +1,27 @@
+"""Looking at paths that no file can have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from megavid.core.files.paths import exists, is_file, is_folder
+
+
+def test_what_is_there(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    assert exists(file)
+    assert is_file(file)
+    assert not is_folder(file)
+    assert exists(tmp_path)
+    assert is_folder(tmp_path)
+    assert not is_file(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["none", "n" * 300, "a\0b", "file/inside"])
+def test_names_of_nothing(tmp_path: Path, name: str) -> None:
+    (tmp_path / "file").touch()
+    for look in (exists, is_file, is_folder):
+        assert not look(tmp_path / name)

@@ -1,0 +1,66 @@
+"""Any format by its looks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import PIL.Image
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.datasets.formats.yolo.image_paths import absolute
+from megavid.datasets.open import FORMATS, Source, open_annotations, recognise
+from megavid.datasets.table.annotations import AnnotationBuilder
+from megavid.datasets.table.problems import Problems
+from tests.datasets.formats import test_coco, test_cvat, test_mot
+from tests.datasets.formats.ilsvrc_set import write_ilsvrc
+
+
+def make(name: str, folder: Path) -> Path:
+    """A data set of each format, with a frame at least."""
+    folder.mkdir()
+    if name == "ilsvrc":
+        return write_ilsvrc(folder, val_videos=1)
+    if name == "coco":
+        return test_coco.write(folder / "x.json")
+    if name == "mot":
+        return test_mot.write(folder / "s", "1,1,1,1,5,5\n")
+    if name == "cvat":
+        return test_cvat.write(folder / "clip.xml", test_cvat.box(0, 0))
+    if name == "yolo":
+        PIL.Image.new("RGB", (9, 9)).save(folder / "1.png")
+        (folder / "classes.txt").write_text("cat")
+        return folder
+    builder = AnnotationBuilder(("a",), root=folder)
+    builder.video("v")
+    builder.frame(0)
+    builder.build().save(folder / "x.parquet")
+    return folder / "x.parquet"
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_each_is_told_from_the_others(tmp_path: Path, name: str) -> None:
+    path = make(name, tmp_path / "d")
+    assert recognise(path) == name
+    assert len(open_annotations(Source(path=path), problems=Problems())) > 0
+    assert len(open_annotations(Source(path=path, format=name), problems=Problems())) > 0
+
+
+def test_neither_here_nor_there(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no: no such file or folder"):
+        recognise(tmp_path / "no")
+    with pytest.raises(InputError, match=r"no known annotations; expected an index \(.parquet\)"):
+        recognise(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "option"), [("mot", "subset"), ("index", "classes"), ("ilsvrc", "images")])
+def test_options_that_a_format_has_no_use_for(tmp_path: Path, name: str, option: str) -> None:
+    path = make(name, tmp_path / "d")
+    value = {"subset": "val", "classes": ["a"], "images": tmp_path}[option]
+    with pytest.raises(InputError, match=f"{option}: .* has no use for it"):
+        open_annotations(Source(path=path, **{option: value}), problems=Problems())  # type: ignore[arg-type]
+
+
+def test_paths_through_links_that_go_round(tmp_path: Path) -> None:
+    (tmp_path / "loop").symlink_to(tmp_path / "loop")
+    assert absolute(tmp_path / "a" / ".." / "loop" / "x") == tmp_path / "loop" / "x"

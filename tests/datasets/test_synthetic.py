@@ -1,0 +1,150 @@
+"""The generated video set."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.datasets.check import check_annotations
+from megavid.datasets.motion import motion_iou
+from megavid.datasets.open import Source, open_annotations
+from megavid.datasets.synthetic.camera import VideoFrame, film
+from megavid.datasets.synthetic.scene import CLASSES, make_scene
+from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
+
+SMALL = GeneratedSet(videos=5, frames=6, height=72, width=96)
+
+
+def sums(folder: Path) -> dict[str, str]:
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+
+
+def frames_of(video: int, *, seed: int = 0, frames: int = 6) -> list[VideoFrame]:
+    return list(film(seed=seed, video=video, frames=frames, height=72, width=96))
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("generated") / "set"
+    write_generated_set(folder, SMALL, workers=1)
+    return folder
+
+
+def read(folder: Path, subset: str) -> Annotations:
+    return open_annotations(Source(path=folder, subset=subset), problems=Problems())
+
+
+def test_the_number_of_workers_is_of_no_matter(written: Path, tmp_path: Path) -> None:
+    write_generated_set(tmp_path / "two", SMALL, workers=2)
+    assert sums(tmp_path / "two") == sums(written)
+    assert len(sums(written)) == 5 * 6 * 2 + 1
+
+
+def test_a_video_is_the_same_in_any_set(written: Path, tmp_path: Path) -> None:
+    fewer = GeneratedSet(videos=2, frames=4, height=72, width=96)
+    write_generated_set(tmp_path / "set", fewer, workers=1)
+    all_sums = sums(written)
+    assert all(all_sums[name] == digest for name, digest in sums(tmp_path / "set").items())
+    other = GeneratedSet(videos=1, frames=1, height=72, width=96, seed=1)
+    write_generated_set(tmp_path / "other", other, workers=1)
+    assert not set(sums(tmp_path / "other").values()) <= set(all_sums.values())
+
+
+def test_what_is_read_back_is_what_was_drawn(written: Path) -> None:
+    train, val = read(written, "vid_train"), read(written, "vid_val")
+    assert train.classes == val.classes == CLASSES
+    assert (len(train.videos), len(val.videos)) == (4, 1)
+    drawn = frames_of(4)
+    assert len(val) == len(drawn)
+    for t, frame in enumerate(drawn):
+        rows = slice(*val.offsets[t : t + 2])
+        assert np.abs(val.boxes[rows] - frame.boxes).max(initial=0) <= 1  # whole pixels
+        assert val.labels[rows].tolist() == frame.labels.tolist()
+        assert val.tracks[rows].tolist() == frame.tracks.tolist()
+        assert val.occluded[rows].tolist() == frame.occluded.tolist()
+
+
+def test_nothing_is_wrong_with_it(written: Path) -> None:
+    assert list(check_annotations(read(written, "vid_train"))) == []
+
+
+def test_single_frames_are_ambiguous_and_neighbours_are_not() -> None:
+    clear, total, near = 0, 0, 0
+    for video in range(40):
+        tracks: dict[int, dict[int, bool]] = {}
+        for t, frame in enumerate(frames_of(video, frames=40)):
+            for track, told in zip(frame.tracks.tolist(), frame.clear.tolist(), strict=True):
+                tracks.setdefault(track, {})[t] = told
+        for seen in tracks.values():
+            good = [t for t, told in seen.items() if told]
+            bad = [t for t, told in seen.items() if not told]
+            clear, total = clear + len(good), total + len(seen)
+            near += sum(any(abs(g - t) <= 12 for g in good) for t in bad)
+    assert 0.4 < clear / total < 0.7
+    assert near / (total - clear) > 0.6
+
+
+def test_all_kinds_of_motion(tmp_path: Path) -> None:
+    write_generated_set(tmp_path / "set", GeneratedSet(videos=40, frames=24, height=72, width=96), workers=2)
+    motion = motion_iou(read(tmp_path / "set", "vid_train"))
+    shares = [(motion < 0.7).mean(), ((motion >= 0.7) & (motion <= 0.9)).mean(), (motion > 0.9).mean()]
+    assert min(shares) > 0.15, shares
+
+
+def test_boxes_are_round_the_balls() -> None:
+    for frame in frames_of(1):
+        assert (frame.boxes[:, 2:] > frame.boxes[:, :2]).all()
+        assert (frame.boxes >= 0).all()
+        assert (frame.boxes <= [96, 72, 96, 72]).all()
+    scene = make_scene(seed=0, video=1, height=72, width=96)
+    without = scene.background.view(0.0)
+    balls = scene.draw(0.0)
+    for i in range(len(scene.balls)):
+        x1, y1, x2, y2 = scene.box(i, 0.0).astype(int)
+        middle = np.abs(balls - without)[(y1 + y2) // 2, (x1 + x2) // 2]
+        assert middle.max() > 5
+
+
+def test_only_an_empty_folder_is_written_to(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").touch()
+    with pytest.raises(InputError, match="expected an empty folder"):
+        write_generated_set(tmp_path, SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_what_was_broken_off_is_written_anew(written: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "set"
+    (folder / "Data").mkdir(parents=True)
+    (folder / ".unfinished").touch()
+    write_generated_set(folder, SMALL, workers=1)
+    assert sums(folder) == sums(written)
+
+
+@pytest.mark.parametrize(("field", "value"), [("videos", 0), ("frames", 0), ("height", 8), ("seed", -1)])
+def test_numbers_that_are_too_small(field: str, value: int) -> None:
+    with pytest.raises(InputError, match=f"{field}: expected at least"):
+        GeneratedSet(**({"videos": 1} | {field: value}))
+
+
+def test_classes_that_a_set_names_itself(written: Path, tmp_path: Path) -> None:
+    root = tmp_path / "set"
+    (root / "ImageSets").mkdir(parents=True)
+    for name in ("Annotations", "Data"):
+        (root / name).symlink_to(written / name)
+    names = root / "ImageSets" / "classes.txt"
+    names.write_text("\n".join(reversed(CLASSES)))
+    assert read(root, "vid_val").classes == CLASSES[::-1]
+    for text in ("", "dots\ndots\n"):
+        names.write_text(text)
+        with pytest.raises(InputError, match="expected the names of classes"):
+            read(root, "vid_val")

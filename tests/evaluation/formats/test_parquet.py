@@ -1,0 +1,82 @@
+"""The predictions file."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from megavid.core.detections import Detections
+from megavid.core.errors import InputError
+from megavid.core.frames import FrameResult
+from megavid.evaluation.formats.parquet import METADATA_KEY, SCHEMA, PredictionWriter, merge_predictions
+
+
+def result(index: int, count: int) -> FrameResult:
+    boxes = torch.tensor([[1.0, 2, 3, 4]]).repeat(count, 1) + index
+    scores = torch.linspace(0.9, 0.1, count)
+    return FrameResult(index, index / 10, Detections(boxes, scores, torch.arange(count) % 2, ("cat", "dog")))
+
+
+def test_rows_and_metadata(tmp_path: Path) -> None:
+    path = tmp_path / "predictions.parquet"
+    writer = PredictionWriter(path, metadata={"model": "m"})
+    writer.write("clip", result(0, 2), file="000.jpg")
+    writer.write("clip", result(1, 0), file="001.jpg")
+    writer.write("clip", result(2, 1))
+    writer.close(complete=True)
+    assert (writer.frames, writer.detections) == (3, 3)
+    table = pq.read_table(path)
+    assert table.schema.equals(SCHEMA)
+    rows = [tuple(row.values()) for row in table.drop_columns(["time", "score"]).to_pylist()]
+    assert rows == [
+        ("clip", 0, "000.jpg", 0, "cat", 1, 2, 3, 4, None),
+        ("clip", 0, "000.jpg", 1, "dog", 1, 2, 3, 4, None),
+        ("clip", 2, None, 0, "cat", 3, 4, 5, 6, None),
+    ]
+    assert table["time"].to_pylist() == [0.0, 0.0, 0.2]
+    assert table["score"].to_pylist() == pytest.approx([0.9, 0.1, 0.9])
+    metadata = json.loads(pq.read_metadata(path).metadata[METADATA_KEY.encode()])
+    own = {"classes": ["cat", "dog"], "videos": {"clip": 3}, "frames": 3}
+    assert metadata == {"model": "m", "complete": True, **own}
+
+
+def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("megavid.evaluation.formats.parquet._ROWS_AT_ONCE", 10)
+    monkeypatch.setattr("megavid.evaluation.formats.parquet._BATCHES_AT_ONCE", 4)
+    path = tmp_path / "predictions.parquet"
+    writer = PredictionWriter(path, metadata={})
+    for i in range(9):
+        writer.write(f"clip{i % 2}", result(i, 4))  # row groups of three frames, 12 rows
+    for i in range(8):
+        writer.write("clip1", result(i, 1))  # of four frames
+    writer.close()
+    assert pq.read_metadata(path).num_row_groups == 5
+    assert pq.read_table(path)["video"].to_pylist()[:8] == ["clip0"] * 4 + ["clip1"] * 4
+
+
+def test_a_video_without_detections(tmp_path: Path) -> None:
+    writer = PredictionWriter(tmp_path / "p.parquet", metadata={})
+    writer.write("clip", result(0, 0))
+    writer.close()
+    assert pq.read_table(tmp_path / "p.parquet").num_rows == 0
+
+
+def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="nowhere"):
+        PredictionWriter(tmp_path / "nowhere" / "p.parquet", metadata={})
+
+
+def test_files_from_before_there_were_tracks(tmp_path: Path) -> None:
+    writer = PredictionWriter(tmp_path / "new.parquet", metadata={})
+    writer.write("clip", result(0, 2))
+    writer.close()
+    table = pq.read_table(tmp_path / "new.parquet")
+    about = {METADATA_KEY: pq.read_metadata(tmp_path / "new.parquet").metadata[METADATA_KEY.encode()]}
+    old = table.drop_columns(["track"]).replace_schema_metadata(about)
+    pq.write_table(old, tmp_path / "old.parquet")
+    merge_predictions([tmp_path / "old.parquet"], tmp_path / "again.parquet", metadata={})
+    assert pq.read_table(tmp_path / "again.parquet").equals(table)

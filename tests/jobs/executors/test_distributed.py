@@ -1,0 +1,74 @@
+"""Processes that meet."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from torch.distributed import HashStore  # type: ignore[attr-defined]
+
+from megavid.core.errors import InputError
+from megavid.jobs.executors.distributed import Ranks, joined_ranks, launch_id, meet, others_watched
+
+
+def test_those_that_live_meet_whatever_the_dead_have_written() -> None:
+    store = HashStore()
+    names = set()
+    for attempt in range(3):
+        # Of an attempt that was killed half-way.
+        store.set("megavid/here/1", f"dead {attempt}")
+        store.set(f"megavid/answer/dead {attempt}", "an old answer")
+        with ThreadPoolExecutor(3) as pool:
+            told = [job.result(10) for job in [pool.submit(meet, store, rank, 3) for rank in range(3)]]
+        assert len(set(told)) == 1
+        names.add(told[0])
+    assert len(names) == 3
+
+
+def test_what_started_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+    assert launch_id() is None
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 7")
+    assert launch_id() == "job 7"
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+    assert str(os.getppid()) in str(launch_id())
+
+
+def test_lost_connections_are_told() -> None:
+    message = "step 3: .*was killed, or has failed and says why itself .Connection closed by peer"
+    with pytest.raises(InputError, match=message), others_watched(Ranks(1, 2), "step 3: "):
+        raise RuntimeError("Connection closed by peer [127.0.0.1]\nmore")
+    for own in ("shape mismatch", "no connection to the camera: timed out"):
+        with pytest.raises(RuntimeError, match=own), others_watched(Ranks(1, 2)):
+            raise RuntimeError(own)
+    with pytest.raises(RuntimeError, match="Connection"), others_watched(Ranks()):
+        raise RuntimeError("Connection closed")
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"WORLD_SIZE": "x"}, "WORLD_SIZE: expected a whole number of at least 1 from torchrun, got 'x'"),
+        ({"WORLD_SIZE": ""}, "WORLD_SIZE: expected a whole number of at least 1 from torchrun, got ''"),
+        ({"WORLD_SIZE": "0"}, "WORLD_SIZE: expected a whole number of at least 1 from torchrun, got '0'"),
+        ({"WORLD_SIZE": "1" * 5000}, "WORLD_SIZE: expected a whole number"),
+        ({"WORLD_SIZE": "2"}, "RANK: expected a whole number of at least 0 from torchrun, got nothing"),
+        ({"WORLD_SIZE": "2", "RANK": "2"}, "RANK: expected less than WORLD_SIZE, got 2 of 2"),
+        ({"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "-1"}, "LOCAL_RANK: expected a whole number"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "expected processes that torchrun started: .*MASTER_ADDR"),
+        (
+            {"WORLD_SIZE": "2", "RANK": "0", "MASTER_ADDR": "localhost", "MASTER_PORT": "x"},
+            "expected processes that torchrun started: ",
+        ),
+    ],
+)
+def test_an_environment_that_is_not_torchruns(
+    monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], message: str
+) -> None:
+    for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(InputError, match=message), joined_ranks():
+        pass

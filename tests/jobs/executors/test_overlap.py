@@ -1,0 +1,95 @@
+"""Reading ahead and writing behind keep order and pass errors on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from megavid.jobs.executors.overlap import InBackground, prefetch
+
+
+def test_items_come_in_order_from_another_thread() -> None:
+    threads = set()
+
+    def numbers() -> Iterator[int]:
+        for i in range(20):
+            threads.add(threading.get_ident())
+            yield i
+
+    assert list(prefetch(numbers(), ahead=3)) == list(range(20))
+    assert threading.get_ident() not in threads
+
+
+def test_no_more_than_asked_is_read_ahead() -> None:
+    read = []
+
+    def numbers() -> Iterator[int]:
+        for i in range(100):
+            read.append(i)
+            yield i
+
+    with closing(prefetch(numbers(), ahead=4)) as items:
+        for _ in range(10):
+            next(items)
+        time.sleep(0.05)
+        assert len(read) <= 14
+
+
+def test_the_readers_error_comes_after_its_items() -> None:
+    def numbers() -> Iterator[int]:
+        yield 1
+        yield 2
+        raise OSError("broken")
+
+    got: list[int] = []
+    with pytest.raises(OSError, match="broken"):
+        got.extend(prefetch(numbers(), ahead=5))
+    items = prefetch(numbers(), ahead=5)
+    assert [next(items), next(items)] == [1, 2]
+    with pytest.raises(OSError, match="broken"):
+        next(items)
+
+
+def test_calls_are_made_in_order() -> None:
+    done: list[int] = []
+    with InBackground(behind=2) as background:
+        for i in range(20):
+            background.submit(done.append, i)
+            assert len(done) >= i - 2
+    assert done == list(range(20))
+
+
+@pytest.mark.parametrize("calls", [1, 10])
+def test_a_calls_error_is_raised(calls: int) -> None:
+    def fail() -> None:
+        raise OSError("disk full")
+
+    def submit_all() -> None:
+        with InBackground(behind=2) as background:
+            for _ in range(calls):
+                background.submit(fail)
+
+    with pytest.raises(OSError, match="disk full"):
+        submit_all()
+
+
+def test_no_call_is_made_after_one_that_failed() -> None:
+    done: list[int] = []
+
+    def call(i: int) -> None:
+        if i == 3:
+            raise OSError("disk full")
+        done.append(i)
+
+    def submit_all() -> None:
+        with InBackground(behind=20) as background:
+            for i in range(10):
+                background.submit(call, i)
+
+    with pytest.raises(OSError, match="disk full"):
+        submit_all()
+    assert done == [0, 1, 2]

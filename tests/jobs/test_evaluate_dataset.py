@@ -1,0 +1,257 @@
+"""Detecting in a data set: whole, broken off, in several processes, with frames that cannot be read."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import PIL.Image
+import pyarrow.parquet as pq
+import pytest
+
+from megavid import detect_video
+from megavid.core.errors import InputError
+from megavid.core.frames import Image
+from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
+from megavid.datasets.table.problems import Kind, Problems
+from megavid.jobs import evaluate_dataset as evaluate
+from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set, share_out
+from megavid.jobs.executors.distributed import Ranks
+from megavid.models.base.detector import VideoDetector
+from megavid.models.methods import METHODS
+from tests.cli.helpers import predictions, write_video
+from tests.conftest import build_tiny
+from tests.video.videos import damage, make_video
+
+MakeFrames = Callable[[int], list[Image]]
+LENGTHS = {"b/eins": 4, "a zwei": 1, "drei": 6}
+CLASSES = ("square", "disc", "ring")  # not in the detector's order
+
+
+@pytest.fixture
+def data(tmp_path: Path, make_frames: MakeFrames) -> Annotations:
+    """Three videos of images that start at frame 3; one frame has an object."""
+    builder = AnnotationBuilder(CLASSES, root=tmp_path / "data")
+    images = make_frames(11)
+    for name, length in LENGTHS.items():
+        (tmp_path / "data" / name).mkdir(parents=True)
+        builder.video(name)
+        for number in range(3, 3 + length):
+            file = f"{name}/{number:03d}.png"
+            PIL.Image.fromarray(images.pop(0)).save(tmp_path / "data" / file)
+            builder.frame(number, file=file, width=96, height=64)
+        builder.box(1, 2, 30, 40, label=0)
+    return builder.build()
+
+
+@pytest.fixture
+def detector() -> VideoDetector[Any, Any]:
+    return build_tiny("mega")
+
+
+Detect = Callable[..., bool]
+
+
+@pytest.fixture
+def detect(detector: VideoDetector[Any, Any], data: Annotations, tmp_path: Path) -> Detect:
+    """`detect()`: into tmp_path/out; whether all was done."""
+
+    def run(annotations: Annotations = data, **options: Any) -> bool:
+        arguments: dict[str, Any] = {"ranks": Ranks(), "metadata": {}, "problems": Problems()}
+        arguments |= {key: options.pop(key) for key in list(options) if key in arguments}
+        with_detector = options.pop("detector", detector)
+        out = options.pop("out", tmp_path / "out")
+        return detect_in_data_set(with_detector, annotations, out, EvaluateOptions(**options), **arguments)
+
+    return run
+
+
+def rows_of(folder: Path) -> list[dict[str, Any]]:
+    return predictions(folder / "predictions.parquet")[0]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_as_video_by_video(detect: Detect, data: Annotations, tmp_path: Path, method: str) -> None:
+    detector = build_tiny(method)
+    assert detect(detector=detector, score_threshold=0.1, batch_size=2)
+    rows, about = predictions(tmp_path / "out" / "predictions.parquet")
+    expected = []
+    for name in LENGTHS:
+        for result in detect_video(detector, tmp_path / "data" / name, score_threshold=0.1, batch_size=2):
+            found = result.detections
+            for box, score, label in zip(found.boxes, found.scores, found.labels, strict=True):
+                values = [float(score), *box.tolist()]
+                expected.append((name, result.index + 3, detector.class_names[int(label)], values))
+    got = [
+        (r["video"], r["frame"], r["class_name"], [r[k] for k in ("score", "x1", "y1", "x2", "y2")])
+        for r in rows
+    ]
+    assert got == expected
+    assert len(expected) > 11
+    assert rows[0]["file"] == "b/eins/003.png"
+    assert about["videos"] == LENGTHS
+    assert about["frames"] == 11
+    assert about["config"]["method"]["name"] == method
+    assert about["options"]["batch_size"] == 2
+    assert sorted(p.name for p in (tmp_path / "out" / "parts").iterdir()) == ["run.json"]
+
+
+def test_what_was_broken_off_goes_on(
+    detect: Detect, detector: VideoDetector[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert detect(out=tmp_path / "whole")
+    real, calls = evaluate._results, []
+
+    def fails_in_third(*args: Any) -> Any:
+        calls.append(args)
+        yield from real(*args)
+        if len(calls) == 3:
+            raise MemoryError
+
+    monkeypatch.setattr(evaluate, "_results", fails_in_third)
+    with pytest.raises(MemoryError):
+        detect()
+    assert not (tmp_path / "out" / "predictions.parquet").exists()
+    assert len(list((tmp_path / "out" / "parts").glob("*.parquet"))) == 2
+    assert detect()
+    assert len(calls) == 4  # the third video again, no other
+    assert pq.read_table(tmp_path / "out" / "predictions.parquet").equals(
+        pq.read_table(tmp_path / "whole" / "predictions.parquet")
+    )
+    assert detect()  # nothing is left to do
+    assert len(calls) == 4
+
+
+@pytest.mark.parametrize(("world", "loads"), [(1, [20]), (2, [10, 10]), (3, [7, 7, 6])])
+def test_frames_are_shared_out_evenly(world: int, loads: list[int]) -> None:
+    lengths = [7, 4, 2, 4, 3]
+    shares = share_out(range(5), lengths, world=world)
+    assert sorted(v for share in shares for v in share) == [0, 1, 2, 3, 4]
+    assert [sum(lengths[v] for v in share) for share in shares] == loads
+    assert shares == [sorted(share) for share in shares]
+
+
+def test_more_processes_than_videos() -> None:
+    assert share_out([4, 1], [0, 3, 0, 0, 5], world=4) == [[4], [1], [], []]
+
+
+def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:
+    assert detect()
+    with pytest.raises(InputError, match=r"out: holds what a run with another options has done"):
+        detect(seed=5)
+    with pytest.raises(InputError, match=r"with another config has done"):
+        detect(detector=build_tiny("rdn"))
+    for text, message in (
+        ("{", "run.json: expected JSON.*; remove"),
+        ("[]", "run.json: expected the settings of a run; remove"),
+    ):
+        (tmp_path / "out" / "parts" / "run.json").write_text(text)
+        with pytest.raises(InputError, match=message):
+            detect()
+    (tmp_path / "out" / "parts" / "run.json").unlink()
+    with pytest.raises(InputError, match=r"predictions.parquet: is there already"):
+        detect()
+
+
+def test_a_changed_annotation_needs_no_new_run(detect: Detect, data: Annotations) -> None:
+    assert detect()
+    assert detect(replace(data, labels=data.labels * 0 + 1))
+    with pytest.raises(InputError, match="another data"):
+        detect(data.select(np.arange(11) != 3))
+
+
+def test_a_missing_image(detect: Detect, data: Annotations, tmp_path: Path) -> None:
+    gone, broken, other = (tmp_path / "data" / "drei" / f"00{i}.png" for i in (4, 6, 7))
+    gone.unlink()
+    broken.write_bytes(broken.read_bytes()[:100])
+    PIL.Image.new("RGB", (50, 40)).save(other)
+    with pytest.raises(InputError, match=r"drei/004.png"):
+        detect()
+    problems = Problems(skip=True)
+    assert detect(problems=problems)
+    assert [p.kind for p in problems.found] == [Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.MIXED_SIZES]
+    assert "50x40" in str(problems.found[2])
+    _, about = predictions(tmp_path / "out" / "predictions.parquet")
+    assert about["videos"] == {"b/eins": 4, "a zwei": 1, "drei": 3}
+    assert {r["frame"] for r in rows_of(tmp_path / "out") if r["video"] == "drei"} == {3, 5, 8}
+
+
+def test_a_video_without_any_image(detect: Detect, tmp_path: Path) -> None:
+    (tmp_path / "data" / "a zwei" / "003.png").unlink()
+    assert detect(problems=Problems(skip=True))
+    assert {r["video"] for r in rows_of(tmp_path / "out")} == {"b/eins", "drei"}
+
+
+def test_annotated_frames_of_a_video_file(
+    detect: Detect, detector: VideoDetector[Any, Any], tmp_path: Path, make_frames: MakeFrames
+) -> None:
+    path = write_video(tmp_path / "clip.mp4", make_frames(9), rate=Fraction(20))
+    builder = AnnotationBuilder(CLASSES, root=tmp_path)
+    builder.video("clip", source="clip.mp4")
+    for number in (2, 5, 8):
+        builder.frame(number)
+    assert detect(builder.build())
+    expected = {r.index: len(r.detections) for r in detect_video(detector, path) if r.index in (2, 5, 8)}
+    got = [row["frame"] for row in rows_of(tmp_path / "out")]
+    assert {number: got.count(number) for number in (2, 5, 8)} == expected
+    builder.frame(9)
+    with pytest.raises(InputError, match=r"clip.mp4, frame 9: the video has 9 frames"):
+        detect(builder.build(), out=tmp_path / "two")
+
+
+def test_damaged_frames_of_a_video_file(detect: Detect, tmp_path: Path) -> None:
+    make_video(tmp_path / "clip.mov", 12, codec="png", pix_fmt="rgb24")
+    damage(tmp_path / "clip.mov", [7])
+    builder = AnnotationBuilder(CLASSES, root=tmp_path)
+    builder.video("clip", source="clip.mov")
+    for number in (2, 5):
+        builder.frame(number)
+    alone = build_tiny("single_frame")
+    assert detect(builder.build(), detector=alone, out=tmp_path / "unannotated")
+    # As a global frame it would have been its neighbor.
+    with pytest.raises(InputError, match=r"clip\.mov: frame 7 is damaged"):
+        detect(builder.build(), out=tmp_path / "global")
+    builder.frame(7)
+    with pytest.raises(InputError, match=r"clip\.mov, frame 7: cannot be decoded"):
+        detect(builder.build(), detector=alone, out=tmp_path / "annotated")
+    problems = Problems(skip=True)
+    assert detect(builder.build(), problems=problems, out=tmp_path / "skipped")
+    assert [p.kind for p in problems.found] == [Kind.BAD_IMAGE]
+
+
+def test_classes_must_fit(detect: Detect, data: Annotations) -> None:
+    with pytest.raises(InputError, match="no class in common"):
+        detect(replace(data, classes=("cat", "dog", "cow")))
+    with pytest.raises(InputError, match="classes of the data set: the detector has no class 'cat'"):
+        detect(replace(data, classes=("cat", "disc", "ring")))
+    with pytest.raises(InputError, match="has no class 'Disc'; 'disc' differs by case or blanks only"):
+        detect(replace(data, classes=("square", "Disc", "ring")))
+    problems = Problems(skip=True)
+    assert detect(replace(data, classes=("cat", "disc", "ring")), problems=problems)
+    assert [p.where for p in problems.found] == ["classes of the data set", "classes of the detector"]
+
+
+def test_a_broken_part_is_named(detect: Detect, data: Annotations, tmp_path: Path) -> None:
+    assert detect()
+    out = tmp_path / "out"
+    part = out / "parts" / "000001.parquet"
+    (out / "predictions.parquet").rename(part)
+    with pytest.raises(InputError, match=r"000001.parquet: expected the frames"):
+        detect()
+
+
+def test_batch_size_is_checked() -> None:
+    with pytest.raises(InputError, match="batch_size: expected at least 1, got 0"):
+        EvaluateOptions(batch_size=0)
+
+
+def test_run_is_described(detect: Detect, tmp_path: Path) -> None:
+    assert detect(metadata={"weights": "x.pth"})
+    run = json.loads((tmp_path / "out" / "parts" / "run.json").read_text())
+    assert run["weights"] == "x.pth"
+    assert run["options"]["seed"] == 0

@@ -1,0 +1,47 @@
+"""Being asked to stop."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+
+import pytest
+
+from megavid.jobs.interrupt import stop_request, uninterrupted
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_asks_and_a_second_interrupt_raises(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_request() as stop:
+        assert not stop.is_set()
+        os.kill(os.getpid(), number)
+        assert stop.wait(1)
+        os.kill(os.getpid(), signal.SIGTERM)  # sent again by whoever started it
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(number) is before
+
+
+def test_files_are_finished_undisturbed() -> None:
+    with stop_request() as stop:
+        with uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert not stop.is_set()
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.wait(1)
+
+
+def test_other_threads_are_never_asked() -> None:
+    seen = []
+
+    def run() -> None:
+        with stop_request() as stop, uninterrupted():
+            seen.append(stop.is_set())
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert seen == [False]

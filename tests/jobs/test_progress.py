@@ -1,0 +1,98 @@
+"""How far long work is, in words and on which stream."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from megavid.jobs import progress as progress_module
+from megavid.jobs.progress import Meter, progress
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def test_what_is_not_known_is_not_said() -> None:
+    clock = Clock()
+    meter = Meter(unit="images", total=None, clock=clock)
+    assert str(meter) == ""
+    clock.now += 0.001
+    meter.update(5, 200)  # a burst at the beginning tells nothing of the speed
+    assert str(meter) == "5/200 images"
+    clock.now += 10
+    meter.update(55)
+    assert str(meter) == "55/200 images, 5.5 images/s, ETA 0:00:26"
+    clock.now += 50
+    meter.update(200)
+    assert str(meter) == "200/200 images, 3.33 images/s"
+
+
+def test_a_live_stream_has_no_end() -> None:
+    clock = Clock()
+    meter = Meter(unit="frames", total=None, clock=clock)
+    clock.now += 4
+    meter.advance(100)
+    assert str(meter) == "100 frames, 25 frames/s"
+
+
+def test_what_was_done_before_is_not_counted_as_speed() -> None:
+    clock = Clock()
+    meter = Meter(unit="steps", total=6000, done=4000, clock=clock)
+    clock.now += 100
+    meter.update(4050, note="loss 0.500")
+    assert str(meter) == "4050/6000 steps, 0.5 steps/s, ETA 1:05:00, loss 0.500"
+    meter.later = 600
+    with meter.paused():
+        clock.now += 1000
+    clock.now += 10
+    meter.update(4055)
+    assert str(meter) == "4055/6000 steps, 0.5 steps/s, ETA 1:14:50, loss 0.500"
+
+
+def test_speed_is_that_of_the_last_minutes() -> None:
+    clock = Clock()
+    meter = Meter(unit="frames", total=100_000, clock=clock)
+    for count, seconds in ((10_000, 10), *[(10, 10)] * 14):
+        clock.now += seconds
+        meter.advance(count)
+    assert "1 frames/s" in str(meter)
+
+
+def test_lines_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with progress("short", total=3) as meter:
+        meter.advance(3)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress_module, "_FIRST", 0.0)
+    with progress("a \x1b[31mclip", total=30) as meter:
+        for _ in range(30):
+            meter.advance()
+    read = capsys.readouterr()
+    assert read.out == ""
+    # One at the first frame, and one in the end; not one a frame.
+    assert read.err == "megavid: a \\x1b[31mclip: 1/30 frames\nmegavid: a \\x1b[31mclip: 30/30 frames\n"
+    with progress("once", total=2) as meter:
+        meter.advance(2)
+    assert capsys.readouterr().err == "megavid: once: 2/2 frames\n"
+    with progress("hidden", total=3, shown=False) as meter:
+        meter.advance()
+    assert capsys.readouterr().err == ""
+
+
+def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    with progress("[/red]", total=4) as meter:
+        meter.advance(4)
+    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "[/red]" in said
+    assert "4/4 frames" in said

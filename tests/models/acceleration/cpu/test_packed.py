@@ -1,0 +1,27 @@
+"""A linear layer with packed weights."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import nn
+
+from megavid.models.acceleration.cpu.packed import PackedLinear, has_packing
+
+
+@pytest.mark.parametrize("there", [True, False])
+@torch.inference_mode()
+def test_it_is_the_layer_it_was_made_of(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    if not there:
+        monkeypatch.setattr("megavid.models.acceleration.cpu.packed.has_packing", lambda: False)
+    torch.manual_seed(0)
+    layer = nn.Linear(130, 48)
+    packed = PackedLinear(layer, rows=20)
+    assert packed.is_packed == (there and has_packing())
+    for rows in (0, 1, 20, 33):
+        x = torch.randn(rows, 130)
+        torch.testing.assert_close(packed(x), layer(x))
+
+
+def test_the_tested_versions_have_the_operators() -> None:
+    assert has_packing() == torch.backends.mkldnn.is_available()

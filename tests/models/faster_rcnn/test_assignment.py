@@ -1,0 +1,89 @@
+"""Which anchors and proposals are trained on."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from megavid.models.faster_rcnn.assignment import IGNORED, NEGATIVE, match, sample
+
+OBJECTS = torch.tensor([[0.0, 0, 10, 10], [20, 20, 30, 40]])
+BOXES = torch.tensor(
+    [
+        [0.0, 0, 10, 10],  # IoU 1 with the first object
+        [0, 0, 10, 8],  # 0.8
+        [0, 0, 10, 5],  # 0.5
+        [0, 0, 10, 2],  # 0.2
+        [20, 20, 30, 30],  # 0.5 with the second
+        [20, 30, 30, 40],  # 0.5 with the second, too
+        [50, 50, 60, 60],  # nothing
+    ]
+)
+
+
+@pytest.mark.parametrize(
+    ("keep_best", "expected"),
+    [
+        (False, [0, 0, IGNORED, NEGATIVE, IGNORED, IGNORED, NEGATIVE]),
+        (True, [0, 0, IGNORED, NEGATIVE, 1, 1, NEGATIVE]),
+    ],
+)
+def test_by_overlap(keep_best: bool, expected: list[int]) -> None:
+    assert match(BOXES, OBJECTS, low=0.3, high=0.7, keep_best=keep_best).tolist() == expected
+
+
+def test_thresholds_belong_to_the_upper_side() -> None:
+    half = torch.tensor([[0.0, 0, 10, 5]])
+    assert match(half, OBJECTS, low=0.5, high=0.5).tolist() == [0]
+    assert match(half, OBJECTS, low=0.5, high=0.6).tolist() == [IGNORED]
+
+
+def test_without_objects_all_is_background() -> None:
+    assert match(BOXES, torch.zeros(0, 4), low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
+
+
+def test_an_object_that_no_box_touches_has_none() -> None:
+    objects = torch.tensor([[500.0, 500, 510, 510]])
+    assert match(BOXES, objects, low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
+
+
+def test_an_objects_best_box_belongs_to_what_it_overlaps_most() -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10]])
+    objects = torch.tensor([[0.0, 0, 10, 1], [0, 0, 10, 6]])
+    assert match(boxes, objects, low=0.3, high=0.7, keep_best=True).tolist() == [1]
+
+
+MATCHED = torch.tensor([NEGATIVE, 3, IGNORED, NEGATIVE, 0, 1, NEGATIVE, NEGATIVE, 2])
+
+
+@pytest.mark.parametrize(
+    ("count", "positive", "negative"),
+    [
+        (8, [1, 4, 5, 8], [0, 3, 6, 7]),
+        (4, [1, 4], [0, 3]),
+        (16, [1, 4, 5, 8], [0, 3, 6, 7]),
+        (2, [1], [0]),
+    ],
+)
+def test_the_first_ones(count: int, positive: list[int], negative: list[int]) -> None:
+    chosen = sample(MATCHED, count=count, positive_share=0.5, generator=None)
+    assert (chosen.positive.tolist(), chosen.negative.tolist()) == (positive, negative)
+    assert len(chosen) == len(positive) + len(negative)
+
+
+def test_few_positives_leave_room_for_negatives() -> None:
+    matched = torch.tensor([0, *[NEGATIVE] * 9])
+    assert len(sample(matched, count=8, positive_share=0.5, generator=None).negative) == 7
+
+
+def test_random_ones() -> None:
+    def draw(seed: int) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(seed)
+        chosen = sample(MATCHED, count=4, positive_share=0.5, generator=generator)
+        return chosen.positive, chosen.negative
+
+    seen = torch.cat([torch.cat(draw(seed)) for seed in range(40)])
+    assert seen.unique().tolist() == [0, 1, 3, 4, 5, 6, 7, 8]
+    assert all(len(positive) == len(negative) == 2 for positive, negative in map(draw, range(5)))
+    assert draw(3)[0].tolist() == draw(3)[0].tolist() == sorted(draw(3)[0].tolist())

@@ -1,0 +1,62 @@
+"""Losses of RPN and head, worked out by hand."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from megavid.models.base.clip import Clip
+from megavid.models.faster_rcnn.losses import head_losses, rpn_losses, sample_rois
+from megavid.models.faster_rcnn.roi_head import HeadConfig, Prediction
+from megavid.models.faster_rcnn.rpn import RPNConfig, RPNOutput
+
+RPN = RPNConfig(
+    anchor_sizes=(16,), anchor_ratios=(1.0,), candidates=9, proposals=9, nms_threshold=0.7, sampled=4
+)
+HEAD = HeadConfig(pool_size=3, score_threshold=0.1, nms_threshold=0.5, max_detections=9, sampled=4)
+CLIP = Clip(torch.zeros(1, 3, 100, 100), {}, torch.tensor([[10.0, 10, 30, 30]]), torch.tensor([1]))
+
+
+def test_rpn() -> None:
+    anchors = torch.tensor(
+        [[10.0, 10, 30, 30], [60, 60, 80, 80], [-5, 0, 15, 20], [40, 40, 60, 60], [0, 50, 20, 70]]
+    )
+    logits = torch.tensor([[2.0, 0.0, 50.0, -1.0, 0.0]])  # the third leaves the image: of no matter
+    deltas = torch.zeros(1, 5, 4)
+    deltas[0, 0] = torch.tensor([0.05, 0, 0, 1.0])  # the first should not move
+    objectness, boxes = rpn_losses(RPNOutput(logits, deltas, anchors), CLIP, RPN)
+    # One positive and three negatives, averaged.
+    entropies = math.log1p(math.exp(-2)) + 2 * math.log(2) + math.log1p(math.exp(-1))
+    assert objectness.item() == pytest.approx(entropies / 4)
+    # Smooth L1 with beta 1/9: 0.05^2 * 9 / 2 below it, 1 - 1/18 above.
+    assert boxes.item() == pytest.approx((0.05**2 * 4.5 + 1 - 1 / 18) / 4)
+
+
+def test_sampled_rois() -> None:
+    proposals = torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25], [50, 50, 60, 60], [70, 70, 90, 90]])
+    rois = sample_rois(proposals, CLIP, HEAD)
+    # A quarter of four may be positive: the object's own box is left out.
+    assert rois.boxes.tolist() == proposals.tolist()
+    assert rois.labels.tolist() == [0, 2, 0, 0]
+    assert rois.objects[1].tolist() == [10, 10, 30, 30]
+
+
+def test_the_objects_own_box_is_a_proposal() -> None:
+    rois = sample_rois(torch.tensor([[0.0, 0, 5, 5]]), CLIP, HEAD)
+    assert rois.boxes.tolist() == [[0, 0, 5, 5], [10, 10, 30, 30]]
+    assert rois.labels.tolist() == [0, 2]
+
+
+def test_head() -> None:
+    rois = sample_rois(torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25]]), CLIP, HEAD)
+    assert rois.labels.tolist() == [0, 2]
+    logits = torch.tensor([[0.0, 0, 0], [0, 0, math.log(2)]])
+    deltas = torch.full((2, 12), 7.0)  # of other classes and of background: of no matter
+    # The object is 15 -> 20 pixels high and its centre 2.5 further down.
+    right = torch.tensor([0.0, 10 * 2.5 / 15, 0, 5 * math.log(20 / 15)])
+    deltas[1, 8:] = right + torch.tensor([0.5, 0, -3, 0])
+    classes, boxes = head_losses(Prediction(logits, deltas, rois.boxes, (100, 100)), rois)
+    assert classes.item() == pytest.approx((math.log(3) + math.log(2)) / 2)
+    assert boxes.item() == pytest.approx((0.125 + 2.5) / 2, rel=1e-5)

@@ -1,0 +1,87 @@
+"""What is kept from key frame to key frame, against computing it anew."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from megavid import Inference, detect_video
+from megavid.datasets.synthetic.camera import film
+from megavid.models.acceleration.prepare import prepare
+from megavid.models.faster_rcnn.relation_cache import PairBias, of_frames
+from megavid.models.layers.relation import Relation, geometry_biases
+from tests.conftest import build_tiny
+
+
+def boxes_of(count: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    start = 300 * torch.rand(count, 2, generator=generator)
+    return torch.cat((start, start + 5 + 200 * torch.rand(count, 2, generator=generator)), dim=1)
+
+
+@torch.no_grad()
+def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    relation = Relation(features=8, heads=2, geometry=True, query_bias=False)
+    compute, pairs = relation.geometry_bias, []
+
+    def counting(queries: Tensor, references: Tensor) -> Tensor:
+        pairs.append(len(queries) * len(references))
+        return compute(queries, references)
+
+    monkeypatch.setattr(relation, "geometry_bias", counting)
+    queries = [boxes_of(n, seed) for seed, n in enumerate((2, 3, 0, 1, 3, 2))]
+    references = [boxes_of(n, 10 + seed) for seed, n in enumerate((4, 2, 0, 3, 4, 5, 1))]
+    first, last = references[0], references[-1]
+    steps = [
+        (queries[:3], references[:4]),
+        (queries[1:4], references[:5]),  # nothing leaves the references: the memory fills
+        (queries[2:5], references[1:6]),
+        (queries[3:], [*references[2:], last]),  # the last frame stands in for those after it
+        (queries[3:], [*references[3:], last, last]),
+        (queries[:2], [first, first, *references[:3]]),  # another video
+    ]
+    bias = PairBias()
+    for step, (q, r) in enumerate(steps):
+        pairs.clear()
+        bias = bias.moved_on(relation, q, r)
+        torch.testing.assert_close(bias.bias, compute(torch.cat(q), torch.cat(r)), rtol=0, atol=1e-5)
+        everything = len(torch.cat(q)) * len(torch.cat(r))
+        assert (sum(pairs) == everything) == (step in {0, 5}), step
+
+
+@pytest.mark.parametrize("method", ["rdn", "mega"])
+def test_sessions_compute_fewer_pairs(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pairs: list[int] = []
+
+    def counting(modules: list[Relation], queries: Tensor, references: Tensor) -> tuple[Tensor, ...]:
+        pairs.append(len(modules) * len(queries) * len(references))
+        return geometry_biases(modules, queries, references)
+
+    for name in ("nn.relation", "methods.rdn"):
+        monkeypatch.setattr(f"megavid.{name}.geometry_biases", counting)
+    frames = [frame.image for frame in film(seed=0, video=3, frames=20, height=64, width=96)]
+    counts = []
+    for reuse in (True, False):
+        detector = build_tiny(method)
+        prepare(detector, Inference(reuse=reuse))
+        pairs.clear()
+        assert len(list(detect_video(detector, frames))) == 20
+        counts.append(sum(pairs))
+    assert counts[0] < 0.85 * counts[1]
+
+
+def test_each_frame_is_computed_once_while_it_is_in_use() -> None:
+    computed: list[str] = []
+
+    def compute(name: str) -> str:
+        computed.append(name)
+        return name.upper()
+
+    known: dict[str, str] = {}
+    windows = ["aab", "abc", "bcd", "cda"]
+    for window in windows:
+        known = of_frames(window, compute, known=known)
+        assert known == {name: name.upper() for name in window}
+    assert computed == ["a", "b", "c", "d", "a"]

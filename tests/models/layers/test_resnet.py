@@ -1,0 +1,43 @@
+"""Residual networks: shapes, strides and the frozen norm."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from megavid.models.layers.resnet import DEPTHS, Bottleneck, DilatedStage5, ResNetTrunk, frozen_batch_norm
+
+
+@pytest.mark.parametrize("depth", DEPTHS)
+def test_maps_have_stride_16(depth: int) -> None:
+    trunk, stage5 = ResNetTrunk(depth=depth, width=8), DilatedStage5(depth=depth, width=8)
+    c4 = trunk(torch.zeros(2, 3, 33, 50))
+    c5 = stage5(c4)
+    expansion = 1 if depth < 50 else 4
+    assert c4.shape == (2, 32 * expansion, 3, 4)
+    assert c5.shape == (2, 64 * expansion, 3, 4)
+    assert (trunk.out_channels, stage5.out_channels) == (c4.shape[1], c5.shape[1])
+
+
+def test_bottleneck_stride_is_in_the_first_convolution_and_stage5_is_dilated() -> None:
+    block = ResNetTrunk(depth=50, width=8).get_submodule("layer2.0")
+    assert isinstance(block, Bottleneck)
+    assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
+    stage5 = DilatedStage5(depth=50, width=8)
+    assert {block.conv2.dilation for block in stage5.layer4} == {(2, 2)}  # type: ignore[union-attr]
+
+
+def test_leading_layers() -> None:
+    for depth, blocks in ((18, 1), (50, 3), (101, 11)):
+        trunk = ResNetTrunk(depth=depth, width=8)
+        layer3 = list(trunk.get_submodule("layer3").children())
+        assert trunk.leading_layers() == [trunk.stem, trunk.layer1, trunk.layer2, *layer3[:blocks]]
+
+
+def test_frozen_batch_norm_has_no_epsilon() -> None:
+    norm = frozen_batch_norm(1)
+    values = {"weight": 3.0, "bias": 1.0, "running_mean": 2.0, "running_var": 1e-4}
+    norm.load_state_dict({name: torch.tensor([value]) for name, value in values.items()})
+    # 3 * (4 - 2) / 0.01 + 1
+    torch.testing.assert_close(norm(torch.full((1, 1, 1, 1), 4.0)).item(), 601.0, rtol=1e-5, atol=0)
+    assert not list(norm.parameters())

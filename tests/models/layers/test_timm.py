@@ -1,0 +1,151 @@
+"""Backbones of the library timm: sizes, colours, freezing, weights, and every method on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import timm
+import torch
+
+from megavid import InputError, detect_video, load_detector
+from megavid.checkpoints.starting_weights import load_backbone
+from megavid.checkpoints.weights import write_weights
+from megavid.core.frames import Image
+from megavid.models.base.inference import Inference
+from megavid.models.layers.timm_parts import create, timm_parts
+from megavid.models.methods import METHODS
+from tests.conftest import build_tiny
+from tests.models.methods.results import assert_same
+from tests.models.methods.test_contract import make_clip
+
+MakeFrames = Callable[[int], list[Image]]
+
+SMALL = {"convnext": "convnext_atto", "swin": "swin_tiny_patch4_window7_224", "resnet": "resnet18"}
+
+
+@pytest.mark.parametrize("name", SMALL.values())
+@pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 81), (16, 33)])
+@torch.no_grad()
+def test_maps_of_stride_16(name: str, height: int, width: int) -> None:
+    trunk, stage5 = timm_parts(name)
+    c4 = trunk(torch.randn(2, 3, height, width))
+    size = (-(-height // 16), -(-width // 16))
+    assert c4.shape == (2, trunk.out_channels, *size)
+    assert stage5(c4).shape == (2, stage5.out_channels, *size)
+
+
+@pytest.mark.parametrize("name", SMALL.values())
+@torch.no_grad()
+def test_maps_are_timms(name: str) -> None:
+    torch.manual_seed(0)
+    trunk, stage5 = (part.eval() for part in timm_parts(name))
+    whole = create(name).eval()
+    trunk.take(whole)
+    stage5.take(whole)
+    rgb = torch.rand(1, 3, 64, 96)
+    std = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
+    mean = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
+    *_, at_16, at_32 = whole((rgb - mean) / std)
+    if name == SMALL["swin"]:
+        at_16, at_32 = at_16.permute(0, 3, 1, 2), at_32.permute(0, 3, 1, 2)
+    c4 = trunk(255 * (rgb - mean).flip(1))
+    torch.testing.assert_close(c4, at_16, rtol=1e-4, atol=1e-4)
+    # Twice as large: the mean of four cells is between those of the original around them.
+    c5 = stage5(c4)
+    torch.testing.assert_close(c5[..., 0, 0], at_32[..., 0, 0], rtol=1e-4, atol=1e-4)
+
+
+def test_first_stages() -> None:
+    trunk, _ = timm_parts("resnet18")
+    names = {id(layer): name for name, layer in trunk.layers.items()}
+    assert [names[id(layer)] for layer in trunk.first_stages(1)] == ["conv1", "bn1", "act1"]
+    assert [names[id(layer)] for layer in trunk.first_stages(2)][3:] == ["maxpool", "layer1"]
+    assert len(trunk.first_stages(4)) == len(trunk.layers)
+    atto, _ = timm_parts("convnext_atto")
+    assert atto.first_stages(1) == []
+    assert len(atto.first_stages(2)) == 3  # stem and the stage of stride 4
+    assert len(atto.leading_layers()) == 4  # and that of stride 8
+
+
+def test_new_weights_follow_the_seed() -> None:
+    states = []
+    for seed in (3, 3, 4):
+        detector = build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})
+        torch.manual_seed(seed)
+        detector.initialise()
+        states.append(detector.state_dict())
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    stem = "backbone.trunk.layers.stem_0.weight"
+    assert not torch.equal(states[0][stem], states[2][stem])
+
+
+def test_weights_of_a_file(tmp_path: Path) -> None:
+    torch.manual_seed(5)
+    whole = timm.create_model("convnext_atto", pretrained=False)
+    torch.save(whole.state_dict(), tmp_path / "atto.pth")
+    detector = build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})
+    loaded = load_backbone(detector, tmp_path / "atto.pth")
+    assert loaded.taken > 100
+    state = whole.state_dict()
+    assert torch.equal(detector.state_dict()["backbone.trunk.layers.stem_0.weight"], state["stem.0.weight"])
+    last = "backbone.stage5.layers.stages_3.blocks.1.mlp.fc2.weight"
+    assert torch.equal(detector.state_dict()[last], state["stages.3.blocks.1.mlp.fc2.weight"])
+    with pytest.raises(InputError, match="nowhere"):
+        load_backbone(detector, tmp_path / "nowhere.pth")
+    with pytest.raises(InputError, match=r"is for backbone\.timm"):
+        load_backbone(build_tiny("single_frame"), Path("pretrained"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_every_method_on_convnext(method: str, make_frames: MakeFrames, tmp_path: Path) -> None:
+    detector = build_tiny(method, **{"backbone.timm": "convnext_atto"})
+    detector.freeze(stages=2)
+    losses = detector.losses(make_clip(detector, make_frames(3)))
+    losses.total.backward()
+    for name, parameter in detector.named_parameters():
+        frozen = name.startswith(("backbone.trunk.layers.stem", "backbone.trunk.layers.stages_0"))
+        assert (parameter.grad is not None) is not frozen, name
+    path = tmp_path / "weights.safetensors"
+    config = detector.config.model_dump(mode="json")
+    write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
+    frames = make_frames(4)
+    plain = load_detector(weights=path, device="cpu", inference=None)
+    assert_same(list(detect_video(plain, frames)), list(detect_video(detector, frames)))
+    fast: Any = load_detector(weights=path, device="cpu", inference=Inference(dtype="bfloat16"))
+    assert len(list(detect_video(fast, frames))) == 4
+
+
+def test_recomputing_changes_nothing(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega", **{"backbone.timm": "convnext_atto"})
+    totals = []
+    for enabled in (False, True):
+        detector.backbone.recompute(enabled=enabled)
+        totals.append(detector.losses(make_clip(detector, make_frames(3))).total)
+        totals[-1].backward()
+    assert torch.equal(*totals)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("convnext_nano_but_not", "timm has no model"),
+        ("vit_tiny_patch16_224", "expected a sequence of stages"),
+        ("efficientnet_b0", "expected a sequence of stages"),
+        ("maxvit_rmlp_pico_rw_256", "takes no image of any size"),
+        ("levit_128s", "takes no image of any size"),
+        ("inception_v3", "not of strides 16 and 32 throughout"),
+    ],
+)
+def test_mistakes(name: str, told: str) -> None:
+    with pytest.raises(InputError, match=told):
+        build_tiny("single_frame", **{"backbone.timm": name})
+
+
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "timm", None)
+    with pytest.raises(InputError, match="pip install timm"):
+        build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})

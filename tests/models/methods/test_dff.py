@@ -1,0 +1,98 @@
+"""DFF's own promises: how often the trunk runs, and what moves to the frames between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from megavid import VideoSession, detect_video
+from megavid.core.frames import Image
+from megavid.models.base.detector import Window
+from megavid.models.layers.warp import warp
+from megavid.models.methods.dff import Dff, DffFeatures
+from tests.conftest import build_tiny
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+def build(**changes: Any) -> Dff:
+    detector = build_tiny("dff", **changes)
+    assert isinstance(detector, Dff)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2)
+        nn.init.normal_(detector.scale.weight)  # zero, where training starts from
+    return detector
+
+
+def trunk_runs(detector: Dff, frames: Iterable[Image], **options: Any) -> list[int]:
+    """The number of trunk runs after each frame."""
+    runs: list[int] = []
+    with detector.backbone.trunk.register_forward_hook(
+        lambda module, args, output: runs.append(len(args[0]))
+    ):
+        return [sum(runs) for _ in detect_video(detector, frames, **options)]
+
+
+@pytest.mark.parametrize("n", [1, 9, 10, 11, 25])
+def test_the_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int) -> None:
+    detector = build(**{"method.key_interval": 10})
+    expected = [i // 10 + 1 for i in range(n)]
+    assert expected[-1] == -(-n // 10)  # ceil(n / 10)
+    frames = make_frames(n)
+
+    def stream() -> Iterator[Image]:
+        yield from frames
+
+    assert trunk_runs(detector, frames) == trunk_runs(detector, stream()) == expected
+    # Results of a batch come after all of it was detected, so only the total compares.
+    assert trunk_runs(detector, frames, batch_size=4)[-1] == expected[-1]
+
+
+def test_the_interval_is_configurable(make_frames: MakeFrames) -> None:
+    frames = make_frames(7)
+    assert trunk_runs(build(**{"method.key_interval": 3}), frames) == [1, 1, 1, 2, 2, 2, 3]
+    assert trunk_runs(build(**{"method.key_interval": 1}), frames) == list(range(1, 8))
+
+
+def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames) -> None:
+    detector = build()
+    frames = make_frames(10)
+    sessions = [VideoSession(detector), VideoSession(detector)]
+    together: list[list[Tensor]] = [[], []]
+    for pair in zip(frames[:5], frames[5:], strict=True):
+        for session, frame, boxes in zip(sessions, pair, together, strict=True):
+            boxes.extend(r.detections.boxes for r in session.push(frame))
+    for video, boxes in zip((frames[:5], frames[5:]), together, strict=True):
+        alone = [r.detections.boxes for r in detect_video(detector, video)]
+        assert all(torch.equal(a, b) for a, b in zip(boxes, alone, strict=True))
+
+
+@torch.inference_mode()
+def test_frames_between_take_the_key_frames_map_along_the_flow(make_frames: MakeFrames) -> None:
+    detector = build()
+    features: list[DffFeatures] = [
+        detector.encode(detector.network_input(frame)[None])[0] for frame in make_frames(2)
+    ]
+    maps: list[Tensor] = []
+    detector.rpn.register_forward_hook(lambda module, args, output: maps.append(args[0]))
+    memory = None
+    for step, frame in enumerate(features):
+        window = Window(step=step, key=frame, local=[frame], global_frames=[])
+        _, memory = detector.detect(window, memory)
+    key, current = (torch.nn.functional.avg_pool2d(f.image[None] / 255, 2) for f in features)
+    c4 = detector.backbone.c4(features[0].image[None])
+    for map_, image in zip(maps, (key, current), strict=True):
+        flow, flow_features = detector.flow(image, key)
+        scale = 1 + torch.nn.functional.conv2d(flow_features, detector.scale.weight)
+        torch.testing.assert_close(map_, warp(c4, flow, align_corners=False) * scale)
+    assert (maps[0] - maps[1]).abs().max() > 1e-3
+
+
+def test_the_scale_starts_as_one() -> None:
+    detector = build_tiny("dff")
+    assert isinstance(detector, Dff)
+    assert not detector.scale.weight.any()

@@ -1,0 +1,116 @@
+"""FGFA's own promises: what is computed how often, and how maps are averaged."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from megavid import VideoSession, detect_video
+from megavid.core.frames import Image
+from megavid.models.base.detector import Window
+from megavid.models.layers.warp import warp
+from megavid.models.methods.fgfa import Fgfa, FgfaFeatures
+from tests.conftest import build_tiny
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+@pytest.fixture
+def detector() -> Fgfa:
+    built = build_tiny("fgfa")
+    assert isinstance(built, Fgfa)
+    return built
+
+
+def calls(module: nn.Module) -> list[int]:
+    """A list that grows by the batch size of each call, that of its last argument."""
+    sizes: list[int] = []
+    module.register_forward_hook(lambda module, args, output: sizes.append(len(args[-1])))
+    return sizes
+
+
+def test_maps_once_a_frame_and_flow_only_where_needed(detector: Fgfa, make_frames: MakeFrames) -> None:
+    trunk, embedding, flow = map(calls, (detector.backbone.trunk, detector.embedding, detector.flow))
+    frames = make_frames(9)
+    for session in (VideoSession(detector), VideoSession(detector, source=frames)):
+        for counts in (trunk, embedding, flow):
+            counts.clear()
+        for frame in frames:
+            session.push(frame)
+        session.flush()
+        assert sum(trunk) == sum(embedding) == 9
+        # The different frames of each window of +-3.
+        assert flow == [4, 5, 6, 7, 7, 7, 6, 5, 4]
+
+
+def features_of(detector: Fgfa, frames: list[Image]) -> list[FgfaFeatures]:
+    return [detector.encode(detector.network_input(frame)[None])[0] for frame in frames]
+
+
+@torch.inference_mode()
+def aggregated(detector: Fgfa, key: FgfaFeatures, local: list[FgfaFeatures]) -> Tensor:
+    maps: list[Tensor] = []
+    with detector.rpn.register_forward_hook(lambda module, args, output: maps.append(args[0])):
+        detector.detect(Window(step=0, key=key, local=local, global_frames=[]), None)
+    return maps[0][0]
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("places", [[0, 0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6], [5, 6, 6, 6, 6, 6, 6]])
+def test_average_weighs_frames_by_the_likeness_of_embeddings(
+    detector: Fgfa, make_frames: MakeFrames, places: list[int]
+) -> None:
+    frames = features_of(detector, make_frames(7))
+    key, local = frames[places[3]], [frames[i] for i in places]
+    warped = []
+    for frame in local:  # as the paper says it, each place of the window by itself
+        flow, _ = detector.flow(key.flow_input[None], frame.flow_input[None])
+        move = [warp(x[None], flow, align_corners=False)[0] for x in (frame.c4, frame.embedding)]
+        warped.append(move)
+    unit = [embedding / embedding.norm(dim=0) for _, embedding in warped]
+    cosines = torch.stack([(u * unit[3]).sum(0) for u in unit])
+    weights = cosines.softmax(dim=0)
+    expected = sum(w * c4 for w, (c4, _) in zip(weights, warped, strict=True))
+    torch.testing.assert_close(aggregated(detector, key, local), expected)
+
+
+def without_motion() -> Fgfa:
+    """A detector that sees no motion and warps by it exactly."""
+    detector = build_tiny("fgfa", **{"method.align_corners": True})
+    assert isinstance(detector, Fgfa)
+    for parameter in detector.flow.predict.parameters():
+        nn.init.zeros_(parameter)
+    return detector
+
+
+@torch.inference_mode()
+def test_a_still_picture_is_its_own_average(make_frames: MakeFrames) -> None:
+    detector = without_motion()
+    frames = features_of(detector, make_frames(1) * 7)
+    torch.testing.assert_close(aggregated(detector, frames[3], frames), frames[3].c4)
+
+
+@torch.inference_mode()
+def test_every_place_is_weighed_by_itself(make_frames: MakeFrames) -> None:
+    detector = without_motion()
+    [frame] = features_of(detector, make_frames(1))
+    # Two frames, one with embeddings alike on the left and opposite on the right.
+    ones = torch.ones_like(frame.embedding)
+    opposite = ones.clone()
+    opposite[:, :, 3:] = -1
+    key = FgfaFeatures(frame.image_size, frame.flow_input, torch.ones_like(frame.c4), ones)
+    other = FgfaFeatures(frame.image_size, frame.flow_input, torch.zeros_like(frame.c4), opposite)
+    average = aggregated(detector, key, [key, other])
+    torch.testing.assert_close(average[:, :, :3], torch.full_like(average[:, :, :3], 0.5))
+    e = torch.tensor(1.0).exp()
+    torch.testing.assert_close(average[:, :, 3:], (e / (e + 1 / e)).expand_as(average[:, :, 3:]))
+
+
+def test_neighbours_matter(detector: Fgfa, make_frames: MakeFrames) -> None:
+    frames = make_frames(5)
+    alone = next(iter(detect_video(detector, frames[:1])))
+    among = next(iter(detect_video(detector, frames)))
+    assert not torch.equal(alone.detections.scores, among.detections.scores)

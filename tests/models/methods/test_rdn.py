@@ -1,0 +1,68 @@
+"""RDN's own promises: which RoIs attend to which, stage by stage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from megavid.core.frames import Image
+from megavid.models.base.detector import RoIFeatures, Window
+from megavid.models.methods.rdn import Rdn, RdnBase
+from tests.conftest import build_tiny
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+def features_of(detector: RdnBase, frames: list[Image]) -> list[RoIFeatures]:
+    return [detector.encode(detector.network_input(frame)[None])[0] for frame in frames]
+
+
+def attended(relation: Any, x: Tensor, boxes: Tensor, y: Tensor, others: Tensor) -> Tensor:
+    added: Tensor = relation(x, y, relation.geometry_bias(boxes, others))
+    return x + added
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("method", ["rdn_base", "rdn"])
+def test_stages_by_hand(method: str, make_frames: MakeFrames) -> None:
+    detector = build_tiny(method)
+    assert isinstance(detector, RdnBase)
+    frames = features_of(detector, make_frames(7))
+    key = frames[3]
+    seen: list[Tensor] = []
+    detector.predictor.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    detector.detect(Window(step=3, key=key, local=frames, global_frames=[]), detector.initial_memory())
+
+    y = torch.cat([f.features[:8] for f in frames])  # TINY_METHOD: 8 reference proposals, 3 distilled
+    others = torch.cat([f.proposals[:8] for f in frames])
+    x = attended(detector.relations[0], key.features, key.proposals, y, others)
+    x = F.relu(detector.fcs[1](x))
+    x = attended(detector.relations[1], x, key.proposals, y, others)
+    if isinstance(detector, Rdn):
+        best = torch.cat([f.features[:3] for f in frames])
+        best_boxes = torch.cat([f.proposals[:3] for f in frames])
+        best = attended(detector.advanced_relations[0], best, best_boxes, y, others)
+        best = F.relu(detector.advanced_fc(best))
+        x = attended(detector.advanced_relations[1], x, key.proposals, best, best_boxes)
+    torch.testing.assert_close(seen[0], x)
+
+
+@torch.inference_mode()
+def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(make_frames: MakeFrames) -> None:
+    detector = build_tiny("rdn")
+    assert isinstance(detector, Rdn)
+    full, other, third = features_of(detector, make_frames(3))
+    few = RoIFeatures(other.image_size, other.proposals[:2], other.features[:2])
+    none = RoIFeatures(third.image_size, third.proposals[:0], third.features[:0])
+    seen: list[Tensor] = []
+    refine = detector.advanced_relations[0].get_submodule("query")
+    refine.register_forward_hook(lambda module, args, output: seen.append(args[0]))
+    window = Window(step=0, key=full, local=[few, none, full], global_frames=[])
+    prediction, _ = detector.detect(window, detector.initial_memory())
+    assert len(prediction.logits) == len(full.proposals)
+    assert torch.equal(torch.cat(seen), torch.cat([few.features, full.features[:3]]))

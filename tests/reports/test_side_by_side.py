@@ -1,0 +1,105 @@
+"""Runs next to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+
+from megavid.core.frames import Image
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.scores import Scores
+from megavid.jobs.score_predictions import score_predictions
+from megavid.reports.side_by_side import SideBySide
+from megavid.video.video_file import VideoFile
+from tests.evaluation.generated import noisy_predictions, write_data_set
+
+GREEN, RED, YELLOW = (40, 170, 70), (220, 50, 40), (240, 190, 0)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Annotations:
+    return write_data_set(tmp_path_factory.mktemp("data"), videos=3, frames=4)
+
+
+def scored(predictions: Predictions, data: Annotations) -> Scores:
+    return score_predictions(predictions, data, motion=None, problems=Problems())
+
+
+def all_but(data: Annotations, *, missed: Sequence[int]) -> Predictions:
+    """The true boxes, but for the first few of each frame."""
+    place = np.arange(len(data.boxes)) - data.offsets[data.box_frames]
+    kept = place >= np.array(missed)[data.box_frames]
+    frames = data.box_frames[kept]
+    return Predictions(
+        videos=data.videos,
+        video=data.video[frames],
+        frame=data.number[frames],
+        labels=data.labels[kept].astype(np.int32),
+        scores=np.full(len(frames), 0.9, np.float32),
+        boxes=data.boxes[kept],
+        class_names=data.classes,
+        lengths=dict(zip(data.videos, np.bincount(data.video).tolist(), strict=True)),
+        origin=Path("true boxes"),
+    )
+
+
+@pytest.fixture(scope="module")
+def runs(data: Annotations) -> dict[str, Scores]:
+    """One with mistakes, and one without: all of `noisy_predictions` that is neither moved nor wrong."""
+    wrong = noisy_predictions(data, seed=1)
+    return {"wrong": scored(wrong, data), "right": scored(all_but(data, missed=[0] * len(data)), data)}
+
+
+def colours(image: Image) -> set[tuple[int, int, int]]:
+    return {colour for colour in (GREEN, RED, YELLOW) if (image == colour).all(axis=2).any()}
+
+
+def frames_of(picture: Path, shown: SideBySide, data: Annotations) -> list[int]:
+    """The rows of the data set that a picture shows, one for each video."""
+    drawn = [shown.draw(frame).tobytes() for frame in range(len(data))]
+    assert len(set(drawn)) == len(drawn)
+    image = np.asarray(PIL.Image.open(picture))
+    assert image.shape == (3 * 314, 774, 3)
+    return [drawn.index(part.tobytes()) for part in np.split(image, 3)]
+
+
+def test_what_is_right_is_green_on_the_right(data: Annotations, runs: dict[str, Scores]) -> None:
+    shown = SideBySide(data, runs)
+    left: set[tuple[int, int, int]] = set()
+    right: set[tuple[int, int, int]] = set()
+    for frame in range(len(data)):
+        image = shown.draw(frame)
+        assert image.shape == (26 + 288, 2 * 384 + 6, 3)  # 160x120 enlarged, titles, the gap
+        left |= colours(image[26:, :384])
+        right |= colours(image[26:, 390:])
+    assert left == {GREEN, RED, YELLOW}
+    assert right == {GREEN}
+
+
+def test_video_and_picture(data: Annotations, runs: dict[str, Scores], tmp_path: Path) -> None:
+    shown = SideBySide(data, runs)
+    shown.write_video(tmp_path / "both.mp4", rate=Fraction(12))
+    with VideoFile(tmp_path / "both.mp4") as video:
+        assert (len(video), video.width, video.height) == (12, 774, 314)
+        assert video.rate == 12
+    shown.write_picture(tmp_path / "both.png")
+    # A frame of each of the three videos, with mistakes on the left.
+    frames = frames_of(tmp_path / "both.png", shown, data)
+    assert all(colours(shown.draw(frame)[26:, :384]) & {RED, YELLOW} for frame in frames)
+    assert sorted(data.video[frames].tolist()) == [0, 1, 2]
+
+
+def test_the_picture_is_of_what_the_right_makes_up_for(data: Annotations, tmp_path: Path) -> None:
+    """Not of where the left has most mistakes: the right has them, too."""
+    left = all_but(data, missed=(4, 1, 3, 0, 4, 3, 1, 0, 0, 1, 0, 2))
+    right = all_but(data, missed=(4, 0, 1, 2, 4, 0, 0, 3, 3, 0, 2, 3))
+    shown = SideBySide(data, {"left": scored(left, data), "right": scored(right, data)})
+    shown.write_picture(tmp_path / "both.png")
+    assert frames_of(tmp_path / "both.png", shown, data) == [5, 2, 9]  # 3, 2 and 1 mistakes fewer

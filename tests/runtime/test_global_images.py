@@ -1,0 +1,65 @@
+"""In which order a video's global frames are read."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from megavid.core.frames import Image
+from megavid.core.reference_plans import global_indexes, global_order
+from megavid.runtime.global_images import GlobalImages
+
+
+class Recording:
+    """A video whose frames are their own numbers, and that notes which were asked for."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self.read: list[int] = []
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> Image:
+        self.read.append(index)
+        return np.full((2, 2, 3), index, np.uint8)
+
+
+def play(source: Recording, order: list[int], *, size: int, image_bytes: int) -> None:
+    """As a session does: a frame is pushed and detected a step; what was seen is known from then on."""
+    images = GlobalImages(source, order, size=size)
+    known: set[int] = set()
+    for step in range(len(source)):
+        known.add(step)
+        for index in global_indexes(order, step, size):
+            if index not in known:
+                image = images.read(
+                    index,
+                    step=step,
+                    pushed=step + 1,
+                    image_bytes=image_bytes,
+                    is_known=known.__contains__,
+                )
+                assert (image == index).all()
+                known.add(index)
+
+
+@pytest.mark.parametrize("size", [1, 3, 10])
+def test_frames_are_read_once_and_in_few_passes(size: int) -> None:
+    source = Recording(200)
+    order = global_order(200, seed=3)
+    play(source, order, size=size, image_bytes=1)
+    assert len(source.read) == len(set(source.read))
+    # Those that pass by before their turn are not read at all.
+    turns = {index: max(turn - size + 1, 0) for turn, index in reversed(list(enumerate(order)))}
+    assert set(source.read) == {index for index, turn in turns.items() if index > turn}
+    backwards = sum(b < a for a, b in zip(source.read, source.read[1:], strict=False))
+    assert backwards <= 5
+
+
+def test_large_images_are_read_one_by_one() -> None:
+    source = Recording(60)
+    images = GlobalImages(source, global_order(60, seed=3), size=3)
+    first = global_indexes(global_order(60, seed=3), 0, 3)[0]
+    images.read(first, step=0, pushed=1, image_bytes=1 << 30, is_known=lambda index: False)
+    assert source.read == [first]

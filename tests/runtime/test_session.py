@@ -1,0 +1,281 @@
+"""Sessions: what is refused, numbers and times, bounded storage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from megavid import Frame, InputError, VideoSession, detect_video
+from megavid.core.frames import Image
+from megavid.models.base.detector import FrameFeatures, VideoDetector
+from megavid.models.methods import METHODS
+from megavid.runtime.store import FrameStore
+from tests.conftest import build_tiny
+from tests.video.videos import damage, make_video
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+@pytest.fixture(scope="module")
+def detector() -> VideoDetector[Any, Any]:
+    return build_tiny("single_frame")
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        np.zeros((4, 4), np.uint8),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((0, 4, 3), np.uint8),
+        [[1, 2, 3]],
+    ],
+)
+def test_what_is_no_rgb_frame_is_refused(detector: VideoDetector[Any, Any], frame: Any) -> None:
+    with pytest.raises(InputError, match=r"frame 0: expected an RGB uint8 array"):
+        VideoSession(detector).push(frame)
+
+
+def test_a_change_of_size_is_refused(detector: VideoDetector[Any, Any]) -> None:
+    session = VideoSession(detector)
+    session.push(np.zeros((40, 60, 3), np.uint8))
+    with pytest.raises(InputError, match="frame 1: .*60x40, got 40x60"):
+        session.push(np.zeros((60, 40, 3), np.uint8))
+
+
+def test_a_batch_is_taken_whole_or_not_at_all(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(3)
+    bad: list[tuple[Image | Frame, str]] = [
+        (frames[0][:9], "frame 2: expected the size"),
+        (Frame(1, 0.0, frames[0]), "frame 1: expected a number above 1"),
+    ]
+    session, plain = VideoSession(detector), VideoSession(detector)
+    for item, message in bad:
+        with pytest.raises(InputError, match=message):
+            session.push_batch([frames[0], frames[1], item])
+    with pytest.raises(InputError, match="frame 1: expected the size"):
+        session.push_batch([np.zeros((7, 9, 3), np.uint8), frames[0]])
+    for a, b in zip(session.push_batch(frames), plain.push_batch(frames), strict=True):
+        assert (a.index, a.time) == (b.index, b.time)
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+@pytest.mark.parametrize("wrap", [lambda n, image: image, lambda n, image: Frame(n, n / 25, image)])
+def test_an_iterator_may_fill_one_buffer(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, wrap: Callable[[int, Image], Image | Frame]
+) -> None:
+    frames = make_frames(5)
+
+    def filled() -> Iterator[Image | Frame]:
+        buffer = np.empty_like(frames[0])
+        for number, frame in enumerate(frames):
+            buffer[:] = frame
+            yield wrap(number, buffer)
+
+    expected = list(detect_video(detector, frames, batch_size=4))
+    assert len({tuple(result.detections.boxes.flatten().tolist()) for result in expected}) == 5
+    for a, b in zip(detect_video(detector, filled(), batch_size=4), expected, strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_an_error_of_an_iterator_stays_what_it_is(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    def broken() -> Iterator[Image]:
+        yield from make_frames(2)
+        raise RuntimeError("connection to the camera timed out")
+
+    with pytest.raises(RuntimeError, match="connection to the camera"):
+        list(detect_video(detector, broken()))
+
+
+def test_a_damaged_frame_of_a_file_is_passed_over_as_a_global_one(tmp_path: Path) -> None:
+    make_video(tmp_path / "v.mov", 12, codec="png", pix_fmt="rgb24")
+    damage(tmp_path / "v.mov", [4, 5, 9])
+    found = detect_video(build_tiny("selsa"), tmp_path / "v.mov", global_order=[4, 9, 5, 2])
+    assert [result.index for result in found] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
+
+
+def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector[Any, Any]) -> None:
+    session = VideoSession(detector)
+    assert session.flush() == []
+    assert session.flush() == []
+    with pytest.raises(ValueError, match="flushed"):
+        session.push(np.zeros((40, 60, 3), np.uint8))
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.0, 7])
+def test_impossible_threshold_is_refused(detector: VideoDetector[Any, Any], threshold: float) -> None:
+    with pytest.raises(InputError, match=f"score_threshold: .* got {threshold}"):
+        VideoSession(detector, score_threshold=threshold)
+
+
+def test_threshold_leaves_the_better_ones(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    [everything] = detect_video(detector, make_frames(1))
+    scores = everything.detections.scores
+    threshold = float(scores.median())
+    [some] = detect_video(detector, make_frames(1), score_threshold=threshold)
+    assert some.detections.scores.tolist() == scores[scores > threshold].tolist()
+    assert 0 < len(some.detections) < len(everything.detections)
+
+
+def test_frames_keep_their_own_numbers_and_times(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = [Frame(10 + 3 * i, 0.5 * i, image) for i, image in enumerate(make_frames(3))]
+    results = list(detect_video(detector, iter(frames)))
+    assert [(r.index, r.time) for r in results] == [(10, 0.0), (13, 0.5), (16, 1.0)]
+
+
+def test_arrays_get_times_from_fps(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    assert [r.time for r in detect_video(detector, make_frames(3), fps=10)] == [0.0, 0.1, 0.2]
+
+
+def test_an_array_of_frames_is_a_whole_video(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+) -> None:
+    frames = make_frames(3)
+    from_array = list(detect_video(detector, np.stack(frames)))
+    from_list = list(detect_video(detector, frames))
+    for a, b in zip(from_array, from_list, strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_what_is_no_video_is_refused(detector: VideoDetector[Any, Any]) -> None:
+    with pytest.raises(InputError, match="video: expected a path or RGB frames, got int"):
+        detect_video(detector, 0)  # type: ignore[arg-type]
+
+
+class OnlyIndexed:
+    """A video with nothing but len() and [i]."""
+
+    def __init__(self, frames: list[Image]) -> None:
+        self._frames = frames
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __getitem__(self, index: int) -> Image:
+        assert 0 <= index < len(self)
+        return self._frames[index]
+
+
+def test_a_source_needs_length_and_index_only(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    frames = make_frames(9)
+    results = list(detect_video(detector, OnlyIndexed(frames)))
+    for a, b in zip(results, detect_video(detector, frames), strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames) -> None:
+    detector = build_tiny("single_frame")
+    [frame] = make_frames(1)
+    large = np.ascontiguousarray(frame.repeat(3, 0).repeat(2, 1))  # 192x192 of a 96x64 frame
+    [found] = detect_video(detector, [large])
+    assert found.detections.boxes[:, 2:].max() > 150
+    assert found.detections.boxes[:, 2:].max() <= 192.001
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2), (3000, 5000)])
+def test_frames_of_any_size(detector: VideoDetector[Any, Any], size: tuple[int, int]) -> None:
+    [result] = detect_video(detector, [np.full((*size, 3), 128, np.uint8)])
+    assert torch.isfinite(result.detections.boxes).all()
+
+
+@dataclass(frozen=True, eq=False)
+class SomeFeatures(FrameFeatures):
+    values: Tensor
+
+
+def test_store_drops_the_least_recently_used() -> None:
+    store: FrameStore[SomeFeatures] = FrameStore(budget=300)
+    frames = [SomeFeatures((1, 1), torch.zeros(25)) for _ in range(4)]  # 100 bytes each
+    for i in range(3):
+        store.put(i, frames[i])
+    assert store.get(0) is frames[0]
+    store.put(3, frames[3])
+    assert [store.get(i) is not None for i in range(4)] == [True, False, True, True]
+
+
+def test_session_lets_go_of_frames_that_left_the_window(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    session = VideoSession(detector)
+    images = make_frames(40)
+    for frame in images:
+        session.push(frame)
+        assert len(session._local) <= 7
+        assert len(session._global) <= 3
+        assert len(session._waiting) <= 4
+
+
+def test_a_whole_video_may_be_of_frames(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    images = make_frames(9)
+    frames = [Frame(i, i / 25, image) for i, image in enumerate(images)]
+    for a, b in zip(detect_video(detector, frames), detect_video(detector, images), strict=True):
+        assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(make_frames: MakeFrames) -> None:
+    detector = build_tiny("mega")
+    images = make_frames(14)
+    delivered = [Frame(i, i / 25, image) for i, image in enumerate(images) if i not in (3, 8)]
+    keeping = VideoSession(detector, source=images)
+    encoding_again = VideoSession(detector, source=images, store_bytes=0)
+    for frame in delivered:
+        for a, b in zip(keeping.push(frame), encoding_again.push(frame), strict=True):
+            assert a.index == b.index
+            assert torch.equal(a.detections.boxes, b.detections.boxes)
+
+
+def test_results_may_be_changed(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+    [result] = detect_video(detector, make_frames(1))
+    result.detections.boxes.sub_(1)
+    assert result.detections.boxes.min() < 0
+
+
+@pytest.mark.parametrize(
+    ("indexes", "message"),
+    [([0, 0], "frame 0: expected a number above 0"), ([3, 1], "frame 1: .* above 3"), ([9], "9 frames only")],
+)
+def test_numbers_of_frames_fit_the_source(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, indexes: list[int], message: str
+) -> None:
+    images = make_frames(9)
+    session = VideoSession(detector, source=images)
+    with pytest.raises(InputError, match=message):
+        session.push_batch([Frame(i, 0.0, images[0]) for i in indexes])
+
+
+def test_a_source_of_another_size_is_refused(make_frames: MakeFrames) -> None:
+    session = VideoSession(build_tiny("mega"), source=[np.zeros((32, 32, 3), np.uint8)] * 9, causal=True)
+    with pytest.raises(InputError, match=r"source\[\d\]: expected the size of the frames before it, 96x64"):
+        session.push(make_frames(1)[0])
+
+
+@pytest.mark.parametrize("option", [{"fps": 0}, {"fps": -2}, {"seed": -1}])
+def test_impossible_options_are_refused(
+    detector: VideoDetector[Any, Any], make_frames: MakeFrames, option: Any
+) -> None:
+    with pytest.raises(InputError, match=f"{next(iter(option))}: "):
+        detect_video(detector, make_frames(1), **option)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("method", METHODS)
+def test_kept_features_own_their_memory(method: str, make_frames: MakeFrames) -> None:
+    detector = build_tiny(method)
+    images = torch.stack([detector.network_input(frame) for frame in make_frames(4)])
+    for features in detector.encode(images):
+        tensors = [v for v in vars(features).values() if isinstance(v, Tensor)]
+        assert sum(t.untyped_storage().nbytes() for t in tensors) <= 1.2 * features.nbytes

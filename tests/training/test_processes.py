@@ -1,0 +1,163 @@
+"""Training in several processes, and signals to them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from megavid.datasets.table.annotations import load_annotations
+from megavid.training.checkpoint import list_checkpoints, load_checkpoint
+from megavid.training.clip_reader import Share
+from megavid.training.run_log import read_log
+from tests.training.small_run import numbers, recipe_values, train, write_recipe
+
+
+def torchrun(processes: int, *arguments: str, restarts: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    command += [f"--max-restarts={restarts}", "-m", "megavid", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
+    """The log of a run in processes of one thread each."""
+    process = torchrun(processes, "train", str(recipe), "-o", str(folder), "--device", "cpu")
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    return numbers(folder)
+
+
+def test_two_processes_are_one(data: Path, tmp_path: Path) -> None:
+    """50 steps of the same batch.
+
+    Of two clips, since the sum of two gradients has one rounding only; the smallest difference grows, as soon
+    as two proposals change places and others are sampled.
+    """
+    values = recipe_values(
+        data, run__steps=50, data__val=None, optimiser__drops=[40], optimiser__clip_norm=5.0
+    )
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    one, two = run(1, recipe, tmp_path / "one"), run(2, recipe, tmp_path / "two")
+    assert len(one) == 50
+    assert one[-1]["loss"] < 0.7 * one[0]["loss"]
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4), a["step"]
+
+
+def test_a_killed_rank_goes_on_from_the_last_checkpoint(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, run__steps=60, data__val=None, log__save_every=5, log__keep=20)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu", restarts=1)
+    deadline = time.monotonic() + 120
+    while len(list_checkpoints(folder / "checkpoints")) < 2:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    [victim, *_] = children_of(process.pid)
+    os.kill(victim, signal.SIGKILL)
+    output, _ = process.communicate(timeout=300)
+    assert process.returncode == 0, output
+    assert "goes on from step" in output
+    for a, b in zip(run(2, recipe, tmp_path / "whole"), numbers(folder), strict=True):
+        assert a["step"] == b["step"]
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that torchrun started, by Linux's account."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(child) for child in children]
+
+
+def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
+    """Until a run has done five steps."""
+    deadline = time.monotonic() + 120
+    while not (folder / "log.jsonl").exists() or len(read_log(folder / "log.jsonl")) < 5:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """Sent to all processes, as by a terminal or a cluster, those that read ahead among them."""
+    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    values["run"]["workers"] = 2
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(folder), "--device", "cpu"]
+    process = subprocess.Popen(
+        command, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+    wait_for_steps(process, folder)
+    os.killpg(process.pid, how)
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, output
+    [path] = list_checkpoints(folder / "checkpoints")
+    step = load_checkpoint(path).step
+    assert f"stopped at step {step}; --resume goes on" in output
+    assert read_log(folder / "log.jsonl")[-1]["step"] == step
+    assert train(recipe, folder, "--resume", "--run.steps", str(step + 2)) == 0
+    assert [line["step"] for line in numbers(folder)] == list(range(1, step + 3))
+
+
+def test_torchrun_that_is_ended_saves_first(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    values["run"]["workers"] = 1
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu")
+    wait_for_steps(process, folder)
+    process.terminate()
+    output, _ = process.communicate(timeout=120)
+    [path] = list_checkpoints(folder / "checkpoints")
+    assert f"stopped at step {load_checkpoint(path).step}; --resume goes on" in output
+
+
+def test_restarts_leave_other_runs_alone(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, data__val=None)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
+    process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu", restarts=1)
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "holds a run already" in output
+    assert [load_checkpoint(path).step for path in list_checkpoints(folder / "checkpoints")] == [3]
+
+
+def test_two_processes_check_the_batch(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, run__batch=3))
+    process = torchrun(2, "train", str(recipe), "--check", "--device", "cpu")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "run.batch: expected a multiple of the 2 processes, got 3" in output
+
+
+def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path) -> None:
+    shares = [Share(batch=6, rank=rank, world=2, at_once=2) for rank in (0, 1)]
+    assert shares[0].numbers(0) == [[0, 1], [2]]
+    assert shares[1].numbers(0) == [[3, 4], [5]]
+    assert shares[1].numbers(2) == [[15, 16], [17]]
+
+
+def test_the_other_process_says_what_is_wrong(data: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "copy"
+    shutil.copytree(data.parent, folder)
+    replace(load_annotations(data), root=folder).save(folder / "index.parquet")
+    (folder / "clip_1" / "000004.png").unlink()
+    values = recipe_values(folder / "index.parquet", "single_frame", run__steps=40)
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    process = torchrun(2, "train", str(recipe), "-o", str(tmp_path / "run"), "--device", "cpu")
+    output, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "clip_1/000004.png" in output
+    assert "training/loop.py" not in output  # no traceback but that of torchrun

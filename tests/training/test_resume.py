@@ -1,0 +1,209 @@
+"""Runs that go on: from where they were cut off, with what mends a failure, and not by mistake."""
+
+from __future__ import annotations
+
+import json
+import resource
+import shutil
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+
+from megavid import load_detector
+from megavid.checkpoints.load import read_config
+from megavid.core.config import validate
+from megavid.core.errors import InputError
+from megavid.models.methods import METHODS
+from megavid.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from megavid.training.recipe import Recipe
+from tests.training.small_run import numbers, recipe_values, train, write_recipe
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    return load_detector(weights=path, device="cpu", inference=None).state_dict()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_resumed_run_is_the_same_to_the_last_bit(method: str, data: Path, tmp_path: Path) -> None:
+    whole = write_recipe(tmp_path / "whole.yaml", recipe_values(data, method))
+    assert train(whole, tmp_path / "whole") == 0
+    half = write_recipe(
+        tmp_path / "half.yaml", recipe_values(data, method, run__steps=3, optimiser__drops=[])
+    )
+    values = recipe_values(data, method)
+    assert train(half, tmp_path / "parts") == 0
+    # As if the first run had been stopped after three steps.
+    checkpoint = tmp_path / "parts" / "checkpoints" / "step_00000003.pt"
+    state = torch.load(checkpoint, weights_only=True)
+    state["recipe"] = validate(Recipe, values, origin="").model_dump(mode="json")
+    state["best"] = (-1.0, 0)
+    torch.save(state, checkpoint)
+    assert train(whole, tmp_path / "parts", "--resume") == 0
+    lines = [line for line in numbers(tmp_path / "parts") if not ("AP50" in line and line["step"] == 3)]
+    assert lines == numbers(tmp_path / "whole")
+    one, other = (weights(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: Path) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, log__evaluate_every=3))
+    folder = tmp_path / "run"
+    assert train(recipe, folder) == 0
+    whole = numbers(folder)
+    # As if it had been killed in the evaluation after step 3, and in the last one.
+    log = folder / "log.jsonl"
+    for step in (6, 3):
+        kept = [line for line in whole if not (line["step"] == step and "AP50" in line)]
+        log.write_text("".join(json.dumps(line) + "\n" for line in kept if line["step"] <= step))
+        for path in list_checkpoints(folder / "checkpoints"):
+            if load_checkpoint(path).step > step:
+                path.unlink()
+        assert train(recipe, folder, "--resume") == 0
+        assert numbers(folder) == whole
+
+
+def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    values = recipe_values(data, data__val=None, optimiser__warmup=0, optimiser__drops=[], log__save_every=2)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "2") == 0
+    assert (
+        train(recipe, folder, "--resume", "--optimiser.learning_rate", "1e9", "--log.save_every", "99") == 2
+    )
+    message = capsys.readouterr().err
+    assert "the loss is not finite" in message
+    assert "clip_" in message  # the clips' files
+    assert int(message.partition("error: step ")[2].partition(":")[0]) > 2
+    # What it advises.
+    assert "--resume and a lower optimiser.learning_rate" in message
+    assert train(recipe, folder, "--resume", "--optimiser.learning_rate", "0.001") == 0
+    output = capsys.readouterr().out
+    assert "goes on from step 2" in output
+    assert "with another optimiser.learning_rate than before" in output
+    assert numbers(folder)[-1]["learning_rate"] == 0.001
+
+
+def test_other_settings_of_the_optimiser_hold_from_then_on(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, optimiser__weight_decay=0.0)
+    values["optimiser"] |= {"drops": [], "warmup": 0}
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "3") == 0
+    [path] = list_checkpoints(folder / "checkpoints")
+    before = load_checkpoint(path)
+
+    def next_step(name: str, *changes: str) -> Checkpoint:
+        shutil.copytree(folder, tmp_path / name)
+        assert train(recipe, tmp_path / name, "--resume", "--run.steps", "4", *changes) == 0
+        return load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1])
+
+    same, slower = next_step("same"), next_step("slower", "--optimiser.momentum", "0.5")
+    other = next_step("other", "--optimiser.weight_decay", "0.1", "--optimiser.bias_factor", "4")
+    # The gradients are the same.
+    for number, state in before.optimiser["state"].items():
+        one, two = (after.optimiser["state"][number]["momentum_buffer"] for after in (same, slower))
+        torch.testing.assert_close(one - two, (0.9 - 0.5) * state["momentum_buffer"], atol=1e-6, rtol=1e-4)
+    for name, value in before.model.items():
+        step, changed = same.model[name] - value, other.model[name] - value
+        expected = 2 * step if name.endswith(".bias") else step - 0.01 * 0.1 * value
+        torch.testing.assert_close(changed, expected, atol=1e-6, rtol=1e-4)
+
+
+def test_a_full_disk_keeps_what_was_saved(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    values = recipe_values(data, data__val=None)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:  # no file may grow beyond 20 kB: what a full disk says
+        resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
+        assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert "cannot be written" in capsys.readouterr().err
+    assert load_checkpoint(list_checkpoints(folder / "checkpoints")[-1]).step == 3
+    assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 0
+
+
+def put_in_the_way(path: Path, *, after: Path) -> None:
+    """Make a folder once a run has begun."""
+    while not after.exists():
+        time.sleep(0.01)
+    path.mkdir()
+
+
+def test_the_best_cannot_be_written(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", recipe_values(data)), tmp_path / "run"
+    (folder / "best.safetensors").mkdir(parents=True)  # is in the way from the beginning
+    assert train(recipe, folder) == 2
+    assert "best.safetensors: " in capsys.readouterr().err
+    assert not (folder / "log.jsonl").exists()
+    (folder / "best.safetensors").rmdir()
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(put_in_the_way, folder / "best.safetensors", after=folder / "log.jsonl")
+        assert train(recipe, folder) == 2
+    assert "best.safetensors: " in capsys.readouterr().err
+    assert (folder / "model.safetensors").exists()
+    (folder / "best.safetensors").rmdir()
+    assert train(recipe, folder, "--resume") == 0
+    assert load_checkpoint(list_checkpoints(folder / "checkpoints")[-1]).best[1] == 6
+    assert (folder / "best.safetensors").exists()
+
+
+def test_a_broken_checkpoint_is_passed_over(
+    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe, folder = (
+        write_recipe(tmp_path / "recipe.yaml", recipe_values(data, data__val=None)),
+        tmp_path / "run",
+    )
+    assert train(recipe, folder) == 0
+    whole = numbers(folder)
+    list_checkpoints(folder / "checkpoints")[-1].write_bytes(b"")
+    (folder / "checkpoints" / ".step_00000005.77.partial.pt").touch()
+    assert (
+        train(recipe, folder, "--resume", "--log.keep", "1", "--run.steps", "5", "--optimiser.drops", "[]")
+        == 0
+    )
+    assert "goes on from step_00000003.pt" in caplog.text
+    steps = [path.name for path in list_checkpoints(folder / "checkpoints")]
+    assert steps == ["step_00000005.pt", "step_00000006.pt"]  # the broken one is not the one that is kept
+    assert train(recipe, folder, "--resume") == 0
+    assert numbers(folder)[:5] == whole[:5]
+    assert len(list((folder / "checkpoints").glob(".*"))) == 0
+
+
+def test_another_model_under_the_same_name(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, _ = read_config("mega_r50")
+    own = tmp_path / "own.yaml"
+    own.write_text(yaml.safe_dump(model))
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, data__val=None, model=str(own)))
+    assert train(recipe, tmp_path / "run") == 0
+    model["rpn"]["nms_threshold"] = 0.5
+    own.write_text(yaml.safe_dump(model))
+    assert train(recipe, tmp_path / "run", "--resume") == 2
+    assert "begun with another rpn.nms_threshold" in capsys.readouterr().err
+
+
+def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, "single_frame", data__val=None))
+    assert train(recipe, tmp_path / "run") == 0
+    assert train(recipe, tmp_path / "run") == 2
+    assert "holds a run already; --resume" in capsys.readouterr().err
+    assert train(recipe, tmp_path / "run", "--resume", "--run.seed", "5") == 2
+    assert "begun with another run.seed" in capsys.readouterr().err
+
+
+def test_checkpoints_that_are_none(tmp_path: Path) -> None:
+    path = tmp_path / "step_00000001.pt"
+    path.write_bytes(b"nothing")
+    with pytest.raises(InputError, match="expected a checkpoint of a training run, got a text"):
+        load_checkpoint(path)
