@@ -25,7 +25,7 @@ from megavid.training.run_log import CURVES, read_log
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 
-GO_ON = ("--run.steps", "1500", "--optimiser.drops", "[1200]", "--optimiser.learning_rate", "0.01")
+GO_ON = ("--run.steps", "1500", "--optimizer.milestones", "[1200]", "--optimizer.learning_rate", "0.01")
 """How the methods go on from the single-frame detector."""
 
 

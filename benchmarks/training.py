@@ -22,12 +22,12 @@ import yaml
 from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
 
 SMALL = ["generated", "--model", "mega_r50", "--run.steps", "120", "--log.every", "60"]
-SMALL += ["--optimiser.drops", "[]"]
+SMALL += ["--optimizer.milestones", "[]"]
 LARGE = ["large.yaml"]
 WAYS = {
     "float32": ["--run.dtype", "float32"],
     "bfloat16": ["--run.dtype", "bfloat16"],
-    "recompute": ["--run.dtype", "float32", "--run.recompute", "true"],
+    "activation checkpointing": ["--run.dtype", "float32", "--run.activation_checkpointing", "true"],
 }
 ROWS = {
     f"{name} {way}": [*model, *options]
@@ -39,7 +39,7 @@ RECIPE: dict[str, Any] = {
     "model": "mega_r50",
     "settings": {"backbone.norm": "group"},
     "data": {"train": [{"path": "large", "subset": "vid_train"}]},
-    "optimiser": {"learning_rate": 0.001, "clip_norm": 5.0},
+    "optimizer": {"learning_rate": 0.001, "clip_norm": 5.0},
     "run": {"steps": 4, "batch": 1, "frozen_stages": 2, "workers": 2},
     "log": {"every": 2},
 }

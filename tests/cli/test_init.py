@@ -167,7 +167,7 @@ def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
         (Hardware("cuda", 6, 80 * 2**30, 32, bfloat16=True), {"batch": 6, "dtype": "bfloat16", "workers": 2}),
         (
             Hardware("cuda", 1, 8 * 2**30, 2, bfloat16=False),
-            {"batch": 4, "dtype": "float32", "recompute": True, "workers": 1},
+            {"batch": 4, "dtype": "float32", "activation_checkpointing": True, "workers": 1},
         ),
     ],
 )
@@ -185,15 +185,15 @@ def test_other_hardware(
     assert "backbone.norm" not in values["settings"]
     assert values["run"]["frozen_stages"] == 2
     assert values["settings"]["input.min_size"] == 600
-    assert values["optimiser"]["learning_rate"] == 0.001
-    assert ("recompute" in values["run"]) == ("recompute" in expected)
+    assert values["optimizer"]["learning_rate"] == 0.001
+    assert ("activation_checkpointing" in values["run"]) == ("activation_checkpointing" in expected)
 
 
 def test_how_long_it_trains(made: Path, here: Path) -> None:
     assert init(made / "clips", "--run.steps", "50") == 0
     assert recipe()["run"]["steps"] == 50
-    assert recipe()["optimiser"]["drops"] == [40]
-    assert recipe()["optimiser"]["warmup"] == 5
+    assert recipe()["optimizer"]["milestones"] == [40]
+    assert recipe()["optimizer"]["warmup"] == 5
 
 
 def test_training_that_would_take_too_long(
@@ -202,7 +202,7 @@ def test_training_that_would_take_too_long(
     small = ["--start.detector", "single_frame_generated"]
     assert init(made / "clips", *small, "--hours", "0.0001", timed=True) == 0
     assert recipe()["run"]["steps"] == 100  # of 1,500
-    assert recipe()["optimiser"] == {**recipe()["optimiser"], "warmup": 10, "drops": [80]}
+    assert recipe()["optimizer"] == {**recipe()["optimizer"], "warmup": 10, "milestones": [80]}
     assert "note: the data is enough for 1500 steps, which take about" in capsys.readouterr().out
     assert "1500 would be better" in Path("project", "recipe.yaml").read_text()
     # What the user has chosen stays.

@@ -48,7 +48,7 @@ def test_training_and_evaluation_go_on_with_as_many_as_before(
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         monkeypatch.delenv(name, raising=False)
     index = write_videos(tmp_path / "videos", videos=1, frames=3)
-    values = recipe_values(index, "single_frame", data__val=None, run__steps=1, optimiser__drops=[])
+    values = recipe_values(index, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])
     training = ["train", str(write_recipe(tmp_path / "recipe.yaml", values)), "-o", str(tmp_path / "run")]
     weights = str(tmp_path / "run" / "model.safetensors")
     evaluation = ["evaluate", "--data", str(index), "--weights", weights, "-o", str(tmp_path / "out")]

@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pydantic import Field
 
 from megavid.checkpoints.load import read_config, shipped_configs
-from megavid.core.config import parse_overrides, read_mapping, with_overrides
+from megavid.core.config import (
+    Config,
+    parse_overrides,
+    read_mapping,
+    rename_keys,
+    rename_path,
+    validate,
+    with_overrides,
+)
 from megavid.core.errors import LONGEST_MESSAGE, InputError
 from megavid.models.methods import METHODS, detector_config
 from tests.mutations import ends_well
@@ -73,6 +82,48 @@ def test_missing_key_is_named() -> None:
     del data["rpn"]["proposals"]
     with pytest.raises(InputError, match="here: rpn.proposals: missing"):
         detector_config(data, origin="here")
+
+
+class Inner(Config):
+    renamed_keys: ClassVar = {"drops": "milestones"}
+
+    milestones: int = 0
+
+
+class Outer(Config):
+    renamed_keys: ClassVar = {"optimiser": "optimizer"}
+
+    optimizer: Inner | None = None
+    free: dict[str, int] = Field(default_factory=dict)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"optimizer": {"drops": 3}}, "here: optimizer.drops: renamed to optimizer.milestones"),
+        ({"optimiser": {"milestones": 3}}, "here: optimiser: renamed to optimizer"),
+        (
+            {"optimiser": {"drops": 3}},
+            "here: optimiser: renamed to optimizer; optimiser.drops: renamed to optimizer.milestones",
+        ),
+        ({"optimiser": 3, "unknown": 4}, "here: optimiser: renamed to optimizer"),
+    ],
+)
+def test_renamed_keys_are_errors_that_name_the_new_key(data: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError) as error:
+        validate(Outer, data, origin="here")
+    assert str(error.value) == message
+
+
+def test_keys_of_an_earlier_version_are_renamed() -> None:
+    data = {"optimiser": {"drops": 3, "unknown": 4}, "free": {"drops": 5}, "unknown": [6]}
+    renamed = {"optimizer": {"milestones": 3, "unknown": 4}, "free": {"drops": 5}, "unknown": [6]}
+    assert rename_keys(Outer, data) == renamed
+    assert rename_keys(Outer, renamed) == renamed
+    assert rename_keys(Outer, {"optimiser": 3}) == {"optimizer": 3}
+    assert rename_path(Outer, "optimiser.drops") == "optimizer.milestones"
+    assert rename_path(Outer, "optimiser") == "optimizer"
+    assert rename_path(Outer, "free.drops") == "free.drops"
 
 
 def test_unknown_configuration_names_those_there_are() -> None:

@@ -90,7 +90,7 @@ def made_small(arguments: list[str]) -> list[str]:
         elif word != "--compile":
             kept.append(word)
     if kept[0] == "train":
-        kept += ["--run.steps", "2", "--optimiser.drops", "[]", "--run.workers", "0", "--run.batch", "1"]
+        kept += ["--run.steps", "2", "--optimizer.milestones", "[]", "--run.workers", "0", "--run.batch", "1"]
         if kept[1] in {"vid", "vid_rdn"}:
             kept += tiny_network(kept)
     if kept[0] == "benchmark":

@@ -166,7 +166,7 @@ def _recipe(folder: Path) -> None:
     recipe = {
         "model": "mega_r50",
         "data": {"train": [{"path": "a.json"}], "val": {"path": "b.json"}},
-        "optimiser": {"learning_rate": 0.01, "drops": [5]},
+        "optimizer": {"learning_rate": 0.01, "milestones": [5]},
         "run": {"steps": 10, "batch": 2},
         "settings": {"method.window": 3},
     }

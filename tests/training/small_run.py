@@ -45,7 +45,7 @@ def recipe_values(data: Path, method: str = "mega", **changes: Any) -> dict[str,
         "model": f"{method}_r50",
         "settings": {**settings, "backbone.norm": "group", "head.sampled": 16, "rpn.sampled": 32},
         "data": {"train": [{"path": str(data)}], "val": {"path": str(data)}},
-        "optimiser": {"learning_rate": 0.01, "warmup": 4, "drops": [5]},
+        "optimizer": {"learning_rate": 0.01, "warmup": 4, "milestones": [5]},
         "run": {"steps": 6, "batch": 2, "workers": 0, "frozen_stages": 0},
         "log": {"every": 1, "save_every": 3},
     }

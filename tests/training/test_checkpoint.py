@@ -31,7 +31,7 @@ def values() -> dict[str, Any]:
         "config": {"classes": ["a"]},
         "licence": "",
         "model": network.state_dict(),
-        "optimiser": optimizer.state_dict(),
+        "optimizer": optimizer.state_dict(),
         "scaler": {},
         "random": torch.get_rng_state(),
         "best": (0.5, 2),
@@ -52,7 +52,7 @@ def test_what_was_saved_is_restored(tmp_path: Path) -> None:
     checkpoint = load_checkpoint(tmp_path / "x.pt")
     assert (checkpoint.step, checkpoint.best, checkpoint.pending) == (3, (0.5, 2), {"steps": 1.0})
     momenta = restore(checkpoint).state_dict()["state"]
-    for number, momentum in saved["optimiser"]["state"].items():
+    for number, momentum in saved["optimizer"]["state"].items():
         assert torch.equal(momenta[number]["momentum_buffer"], momentum["momentum_buffer"])
 
 
@@ -75,11 +75,11 @@ def test_values_of_other_types_are_named(tmp_path: Path, change: dict[str, Any],
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"optimiser": {}}, "expected the state of an optimizer"),
-        ({"optimiser": {"state": {0: {"momentum_buffer": torch.zeros(3)}}}}, "state 0 does not fit"),
-        ({"optimiser": {"state": {7: {"momentum_buffer": None}}}}, "state 7 does not fit"),
-        ({"optimiser": {"state": {1: {"momentum_buffer": torch.ones(3).long()}}}}, "state 1 does not fit"),
-        ({"optimiser": {"state": {1: {"step": 3}}}}, "state 1 does not fit"),
+        ({"optimizer": {}}, "expected the state of an optimizer"),
+        ({"optimizer": {"state": {0: {"momentum_buffer": torch.zeros(3)}}}}, "state 0 does not fit"),
+        ({"optimizer": {"state": {7: {"momentum_buffer": None}}}}, "state 7 does not fit"),
+        ({"optimizer": {"state": {1: {"momentum_buffer": torch.ones(3).long()}}}}, "state 1 does not fit"),
+        ({"optimizer": {"state": {1: {"step": 3}}}}, "state 1 does not fit"),
         ({"random": torch.zeros(5)}, "the state of its training is broken"),
     ],
 )

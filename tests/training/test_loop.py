@@ -14,8 +14,8 @@ from megavid import load_detector
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.models.methods import METHODS
 from megavid.training.checkpoint import list_checkpoints, load_checkpoint
-from megavid.training.optimizer import learning_rate, make_optimiser, set_learning_rate
-from megavid.training.recipe import OptimiserConfig
+from megavid.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from megavid.training.recipe import OptimizerConfig
 from megavid.training.run_log import read_log
 from tests.conftest import build_tiny
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
@@ -74,9 +74,9 @@ def test_frozen_stages_stay(data: Path, tmp_path: Path) -> None:
     assert len(changed) > 0.9 * len(trained)
 
 
-def test_clips_at_once_and_gradients_added_up_are_the_same(data: Path, tmp_path: Path) -> None:
+def test_micro_batch_and_gradients_added_up_are_the_same(data: Path, tmp_path: Path) -> None:
     for count in (1, 2, 4):
-        values = recipe_values(data, run__batch=4, run__clips_at_once=count, data__val=None)
+        values = recipe_values(data, run__batch=4, run__micro_batch=count, data__val=None)
         assert train(write_recipe(tmp_path / f"{count}.yaml", values), tmp_path / str(count)) == 0
     one, *others = (numbers(tmp_path / str(count)) for count in (1, 2, 4))
     for other in others:
@@ -84,7 +84,7 @@ def test_clips_at_once_and_gradients_added_up_are_the_same(data: Path, tmp_path:
             assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
 
 
-@pytest.mark.parametrize("changes", [{"run__recompute": True}, {"run__workers": 2}])
+@pytest.mark.parametrize("changes", [{"run__activation_checkpointing": True}, {"run__workers": 2}])
 def test_what_changes_nothing(data: Path, tmp_path: Path, changes: dict[str, Any]) -> None:
     for name, more in (("plain", {}), ("changed", changes)):
         values = recipe_values(data, data__val=None, **more)
@@ -97,7 +97,7 @@ def test_what_changes_nothing(data: Path, tmp_path: Path, changes: dict[str, Any
 def test_a_compiled_backbone_is_the_same(data: Path, tmp_path: Path) -> None:
     for name, compiled in (("plain", False), ("compiled", True)):
         values = recipe_values(data, "single_frame", data__val=None, run__compile=compiled, run__steps=2)
-        values["optimiser"]["drops"] = []
+        values["optimizer"]["milestones"] = []
         assert train(write_recipe(tmp_path / f"{name}.yaml", values), tmp_path / name) == 0
     for a, b in zip(numbers(tmp_path / "plain"), numbers(tmp_path / "compiled"), strict=True):
         assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
@@ -106,14 +106,14 @@ def test_a_compiled_backbone_is_the_same(data: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("method", METHODS)
 def test_half_precision_learns(method: str, data: Path, tmp_path: Path, dtype: str) -> None:
-    values = recipe_values(data, method, run__dtype=dtype, optimiser__clip_norm=5.0, data__val=None)
+    values = recipe_values(data, method, run__dtype=dtype, optimizer__clip_norm=5.0, data__val=None)
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
     losses = [line["loss"] for line in numbers(tmp_path / "run")]
     assert losses[-1] < losses[0]
 
 
 def test_schedule() -> None:
-    config = OptimiserConfig(learning_rate=0.001, reference_batch=4, warmup=500, drops=(80_000, 100_000))
+    config = OptimizerConfig(learning_rate=0.001, reference_batch=4, warmup=500, milestones=(80_000, 100_000))
     rates = [learning_rate(config, step, batch=4) for step in (0, 250, 500, 79_999, 80_000, 100_000)]
     assert rates == pytest.approx([0.001 / 3, 0.001 * 2 / 3, 0.001, 0.001, 1e-4, 1e-5])
     assert learning_rate(config, 500, batch=16) == pytest.approx(0.004)
@@ -122,9 +122,9 @@ def test_schedule() -> None:
 def test_biases_learn_faster_and_do_not_decay() -> None:
     detector = build_tiny("mega")
     detector.freeze(stages=2)
-    optimiser = make_optimiser(detector, OptimiserConfig(learning_rate=0.001))
-    set_learning_rate(optimiser, 0.5)
-    weights, biases = optimiser.param_groups
+    optimizer = make_optimizer(detector, OptimizerConfig(learning_rate=0.001))
+    set_learning_rate(optimizer, 0.5)
+    weights, biases = optimizer.param_groups
     assert (weights["lr"], weights["weight_decay"], weights["momentum"]) == (0.5, 1e-4, 0.9)
     assert (biases["lr"], biases["weight_decay"]) == (1.0, 0.0)
     trained = [p for p in detector.parameters() if p.requires_grad]

@@ -65,9 +65,12 @@ def test_pictures_of_another_size_than_annotated(
     ("changes", "message"),
     [
         ({"run__steps": 0}, "run.steps"),
-        ({"optimiser__learning_rate": "fast"}, "optimiser.learning_rate"),
-        ({"optimiser__drops": [9]}, "optimiser.drops should rise and be less than run.steps 6"),
-        ({"optimiser__speed": 1}, "optimiser.speed: unknown key"),
+        ({"optimizer__learning_rate": "fast"}, "optimizer.learning_rate"),
+        ({"optimizer__milestones": [9]}, "optimizer.milestones should rise and be less than run.steps 6"),
+        ({"optimizer__speed": 1}, "optimizer.speed: unknown key"),
+        ({"optimiser__drops": [5]}, "optimiser.drops: renamed to optimizer.milestones"),
+        ({"run__clips_at_once": 2}, "run.clips_at_once: renamed to run.micro_batch"),
+        ({"run__recompute": True}, "run.recompute: renamed to run.activation_checkpointing"),
         ({"model": "mega_r49"}, "mega_r49: no such configuration"),
         ({"data__train": []}, "data.train"),
         ({"data__train": [{"path": "nowhere"}]}, "nowhere: no such file or folder"),
@@ -104,7 +107,9 @@ def test_check_finds_what_is_wrong_and_keeps_nothing(
     folder = tmp_path / "run"
     assert main([*check, "-o", str(folder)]) == 0
     assert list(folder.iterdir()) == []
-    assert train(recipe, folder, "--run.steps", "1", "--optimiser.drops", "[]", "--data.val", "null") == 0
+    assert (
+        train(recipe, folder, "--run.steps", "1", "--optimizer.milestones", "[]", "--data.val", "null") == 0
+    )
     assert main([*check, "-o", str(folder)]) == 2
     assert "holds a run already" in capsys.readouterr().err
     assert main([*check, "-o", str(folder), "--resume", "--run.seed", "5"]) == 2
@@ -136,7 +141,7 @@ def test_a_missing_image_is_named(
 def test_frozen_batch_norm_without_weights_is_told(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimiser__drops=[])
+    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])
     values["settings"]["backbone.norm"] = "frozen_batch"
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
     assert "this will hardly learn" in caplog.text
@@ -146,7 +151,7 @@ def test_frozen_batch_norm_without_weights_is_told(
 def test_random_stages_that_stay_so_are_told(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimiser__drops=[])
+    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
     assert train(recipe, tmp_path / "run", "--run.frozen_stages", "2") == 0
     assert "the first 2 stages of the backbone are frozen" in caplog.text

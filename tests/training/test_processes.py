@@ -45,7 +45,7 @@ def test_two_processes_are_one(data: Path, tmp_path: Path) -> None:
     as two proposals change places and others are sampled.
     """
     values = recipe_values(
-        data, run__steps=50, data__val=None, optimiser__drops=[40], optimiser__clip_norm=5.0
+        data, run__steps=50, data__val=None, optimizer__milestones=[40], optimizer__clip_norm=5.0
     )
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
     one, two = run(1, recipe, tmp_path / "one"), run(2, recipe, tmp_path / "two")
@@ -92,7 +92,9 @@ def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -> None:
     """Sent to all processes, as by a terminal or a cluster, those that read ahead among them."""
-    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    values = recipe_values(
+        data, run__steps=5000, data__val=None, log__save_every=1000, optimizer__milestones=[]
+    )
     values["run"]["workers"] = 2
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(folder), "--device", "cpu"]
@@ -112,7 +114,9 @@ def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -
 
 
 def test_torchrun_that_is_ended_saves_first(data: Path, tmp_path: Path) -> None:
-    values = recipe_values(data, run__steps=5000, data__val=None, log__save_every=1000, optimiser__drops=[])
+    values = recipe_values(
+        data, run__steps=5000, data__val=None, log__save_every=1000, optimizer__milestones=[]
+    )
     values["run"]["workers"] = 1
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu")
@@ -126,7 +130,7 @@ def test_torchrun_that_is_ended_saves_first(data: Path, tmp_path: Path) -> None:
 def test_restarts_leave_other_runs_alone(data: Path, tmp_path: Path) -> None:
     values = recipe_values(data, data__val=None)
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
-    assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
+    assert train(recipe, folder, "--run.steps", "3", "--optimizer.milestones", "[]") == 0
     process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu", restarts=1)
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0

@@ -31,6 +31,11 @@ def test_settings_are_for_models_that_have_them(method: str, want: dict[str, Any
     assert want.items() <= detector.config.method.model_dump().items()
 
 
+def test_a_renamed_section_on_the_command_line_names_the_new_one() -> None:
+    with pytest.raises(InputError, match=r"^generated: optimiser: renamed to optimizer$"):
+        read_recipe("generated", overrides={"optimiser.learning_rate": 0.1})
+
+
 def test_what_is_asked_for_wins() -> None:
     recipe = read_recipe("generated", model="mega_r50", overrides={"method.heads": 8})
     detector, _ = make_detector(recipe, ("ball",), begins=False)
@@ -49,12 +54,12 @@ def test_a_method_has_every_setting(name: str) -> None:
     [
         *(("run.steps", value) for value in (0, 10**9, 10**18)),
         *(("run.batch", value) for value in (-4, 10**9)),
-        *(("run.clips_at_once", value) for value in (0, 257)),
+        *(("run.micro_batch", value) for value in (0, 257)),
         *(("run.seed", value) for value in (-1, 2**63, 2**64)),
         *(("run.workers", value) for value in (-1, 10**9)),
         *(("log.evaluate_every", value) for value in (0, 10**9)),
-        *(("optimiser.warmup", value) for value in (-1, 10**9)),
-        ("optimiser.drops", [-5]),
+        *(("optimizer.warmup", value) for value in (-1, 10**9)),
+        ("optimizer.milestones", [-5]),
         ("log.keep", 10**9),
     ],
 )
@@ -103,7 +108,7 @@ def test_a_project_instead_of_its_recipe(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("text", [".inf", "1e999", "NaN", "Infinity", "inf"])
-@pytest.mark.parametrize("path", ["optimiser.learning_rate", "optimiser.clip_norm", "optimiser.bias_factor"])
+@pytest.mark.parametrize("path", ["optimizer.learning_rate", "optimizer.clip_norm", "optimizer.bias_factor"])
 def test_numbers_are_finite(path: str, text: str) -> None:
     with pytest.raises(InputError, match=rf"{path}: should be a finite number"):
         read_recipe("generated", overrides=parse_overrides({path: text}))

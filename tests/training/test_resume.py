@@ -33,7 +33,7 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(method: str, data: Path, tmp_
     whole = write_recipe(tmp_path / "whole.yaml", recipe_values(data, method))
     assert train(whole, tmp_path / "whole") == 0
     half = write_recipe(
-        tmp_path / "half.yaml", recipe_values(data, method, run__steps=3, optimiser__drops=[])
+        tmp_path / "half.yaml", recipe_values(data, method, run__steps=3, optimizer__milestones=[])
     )
     values = recipe_values(data, method)
     assert train(half, tmp_path / "parts") == 0
@@ -68,28 +68,30 @@ def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: 
 
 
 def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    values = recipe_values(data, data__val=None, optimiser__warmup=0, optimiser__drops=[], log__save_every=2)
+    values = recipe_values(
+        data, data__val=None, optimizer__warmup=0, optimizer__milestones=[], log__save_every=2
+    )
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     assert train(recipe, folder, "--run.steps", "2") == 0
     assert (
-        train(recipe, folder, "--resume", "--optimiser.learning_rate", "1e9", "--log.save_every", "99") == 2
+        train(recipe, folder, "--resume", "--optimizer.learning_rate", "1e9", "--log.save_every", "99") == 2
     )
     message = capsys.readouterr().err
     assert "the loss is not finite" in message
     assert "clip_" in message  # the clips' files
     assert int(message.partition("error: step ")[2].partition(":")[0]) > 2
     # What it advises.
-    assert "--resume and a lower optimiser.learning_rate" in message
-    assert train(recipe, folder, "--resume", "--optimiser.learning_rate", "0.001") == 0
+    assert "--resume and a lower optimizer.learning_rate" in message
+    assert train(recipe, folder, "--resume", "--optimizer.learning_rate", "0.001") == 0
     output = capsys.readouterr().out
     assert "goes on from step 2" in output
-    assert "with another optimiser.learning_rate than before" in output
+    assert "with another optimizer.learning_rate than before" in output
     assert numbers(folder)[-1]["learning_rate"] == 0.001
 
 
-def test_other_settings_of_the_optimiser_hold_from_then_on(data: Path, tmp_path: Path) -> None:
-    values = recipe_values(data, "single_frame", data__val=None, optimiser__weight_decay=0.0)
-    values["optimiser"] |= {"drops": [], "warmup": 0}
+def test_other_settings_of_the_optimizer_hold_from_then_on(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, optimizer__weight_decay=0.0)
+    values["optimizer"] |= {"milestones": [], "warmup": 0}
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     assert train(recipe, folder, "--run.steps", "3") == 0
     [path] = list_checkpoints(folder / "checkpoints")
@@ -100,11 +102,11 @@ def test_other_settings_of_the_optimiser_hold_from_then_on(data: Path, tmp_path:
         assert train(recipe, tmp_path / name, "--resume", "--run.steps", "4", *changes) == 0
         return load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1])
 
-    same, slower = next_step("same"), next_step("slower", "--optimiser.momentum", "0.5")
-    other = next_step("other", "--optimiser.weight_decay", "0.1", "--optimiser.bias_factor", "4")
+    same, slower = next_step("same"), next_step("slower", "--optimizer.momentum", "0.5")
+    other = next_step("other", "--optimizer.weight_decay", "0.1", "--optimizer.bias_factor", "4")
     # The gradients are the same.
-    for number, state in before.optimiser["state"].items():
-        one, two = (after.optimiser["state"][number]["momentum_buffer"] for after in (same, slower))
+    for number, state in before.optimizer["state"].items():
+        one, two = (after.optimizer["state"][number]["momentum_buffer"] for after in (same, slower))
         torch.testing.assert_close(one - two, (0.9 - 0.5) * state["momentum_buffer"], atol=1e-6, rtol=1e-4)
     for name, value in before.model.items():
         step, changed = same.model[name] - value, other.model[name] - value
@@ -117,18 +119,18 @@ def test_a_full_disk_keeps_what_was_saved(
 ) -> None:
     values = recipe_values(data, data__val=None)
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
-    assert train(recipe, folder, "--run.steps", "3", "--optimiser.drops", "[]") == 0
+    assert train(recipe, folder, "--run.steps", "3", "--optimizer.milestones", "[]") == 0
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     try:  # no file may grow beyond 20 kB: what a full disk says
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
-        assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 2
+        assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimizer.milestones", "[]") == 2
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, handler)
     assert "cannot be written" in capsys.readouterr().err
     assert load_checkpoint(list_checkpoints(folder / "checkpoints")[-1]).step == 3
-    assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimiser.drops", "[]") == 0
+    assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimizer.milestones", "[]") == 0
 
 
 def put_in_the_way(path: Path, *, after: Path) -> None:
@@ -168,7 +170,9 @@ def test_a_broken_checkpoint_is_passed_over(
     list_checkpoints(folder / "checkpoints")[-1].write_bytes(b"")
     (folder / "checkpoints" / ".step_00000005.77.partial.pt").touch()
     assert (
-        train(recipe, folder, "--resume", "--log.keep", "1", "--run.steps", "5", "--optimiser.drops", "[]")
+        train(
+            recipe, folder, "--resume", "--log.keep", "1", "--run.steps", "5", "--optimizer.milestones", "[]"
+        )
         == 0
     )
     assert "goes on from step_00000003.pt" in caplog.text

@@ -93,7 +93,7 @@ def _from_detectron(blobs: Mapping[str, NDArray[Any]], path: Path) -> dict[str, 
             prefix, conv, norm, part = "trunk.stem.", "conv1", "bn1", name.removeprefix("res_conv1_")
             part = part.removeprefix("conv1_")
         else:
-            continue  # the classifier, and what its optimiser left
+            continue  # the classifier, and what its optimizer left
         tensor = torch.from_numpy(value.astype(np.float32, order="C"))
         if part == "w":
             state[f"{prefix}{conv}.weight"] = tensor

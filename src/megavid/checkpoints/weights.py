@@ -11,13 +11,13 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from megavid.checkpoints import official
 from megavid.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from megavid.checkpoints.tensors import check_tensors
-from megavid.core.config import validate
+from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.kinds import is_safetensors, read_head
 from megavid.core.files.parsing import load_json
@@ -221,10 +221,10 @@ def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
 
 
-class _Part(BaseModel):
+class _Part(Config):
     """The parts of a configuration that are needed before it is validated as a whole."""
 
-    model_config = ConfigDict(extra="ignore", strict=True)
+    model_config = ConfigDict(extra="ignore")
 
 
 class _Method(_Part):

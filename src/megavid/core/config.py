@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -19,10 +19,13 @@ class Config(BaseModel):
     Unknown keys are errors, and numbers are finite.
     """
 
+    renamed_keys: ClassVar[Mapping[str, str]] = {}
+    """The section's keys in earlier versions, and what they are called now."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
-ConfigT = TypeVar("ConfigT", bound=BaseModel)
+ConfigT = TypeVar("ConfigT", bound=Config)
 
 _SHOWN = reprlib.Repr()
 """Formats a wrong value briefly, however long or deeply nested it is."""
@@ -101,11 +104,13 @@ def validate(model: type[ConfigT], data: object, *, origin: object) -> ConfigT:
         origin: Where the data came from, for messages.
 
     Raises:
-        InputError: No mapping, an unknown or missing key, or a value of the wrong type or range, by its
-            dotted path.
+        InputError: No mapping, an unknown, renamed or missing key, or a value of the wrong type or range, by
+            its dotted path.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{origin}: expected a mapping of keys, got {type(data).__name__}")
+    if renamed := [f"{old}: renamed to {new}" for old, new in _renamed_paths(model, data)]:
+        raise InputError(f"{origin}: {'; '.join(renamed)}")
     try:
         return model.model_validate(data)
     except ValidationError as error:
@@ -121,3 +126,52 @@ def _problem(error: Any) -> str:
     message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
     given = "" if isinstance(error["input"], Mapping) else f", got {_SHOWN.repr(error['input'])}"
     return f"{path}: {message}{given}"
+
+
+def rename_keys(model: type[Config], data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return nested data that an earlier version wrote, with its keys' present names.
+
+    Args:
+        model: The type of configuration that the data is for.
+        data: Nested values; they are not checked.
+    """
+    renamed: dict[str, Any] = {}
+    for old, value in data.items():
+        key = model.renamed_keys.get(old, old)
+        section = _section(model, key)
+        if section is not None and isinstance(value, Mapping):
+            value = rename_keys(section, value)  # noqa: PLW2901
+        renamed[key] = value
+    return renamed
+
+
+def rename_path(model: type[Config], path: str) -> str:
+    """Return the present name of a key, given by its dotted path in an earlier version."""
+    old, dot, rest = path.partition(".")
+    key = model.renamed_keys.get(old, old)
+    section = _section(model, key)
+    return key + dot + (rest if section is None else rename_path(section, rest))
+
+
+def _renamed_paths(
+    model: type[Config], data: Mapping[str, Any], *, old_section: str = "", section: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Yield the dotted paths of renamed keys in nested data, the old and the new."""
+    for old, value in data.items():
+        key = model.renamed_keys.get(old, old)
+        if key != old:
+            yield old_section + old, section + key
+        inner = _section(model, key)
+        if inner is not None and isinstance(value, Mapping):
+            yield from _renamed_paths(
+                inner, value, old_section=f"{old_section}{old}.", section=f"{section}{key}."
+            )
+
+
+def _section(model: type[Config], key: str) -> type[Config] | None:
+    """Return the type of the section under a key; None for a single value."""
+    field = model.model_fields.get(key)
+    if field is None:
+        return None
+    types = (field.annotation, *get_args(field.annotation))
+    return next((t for t in types if isinstance(t, type) and issubclass(t, Config)), None)

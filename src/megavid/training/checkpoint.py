@@ -7,12 +7,12 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import ConfigDict, Field, JsonValue
 
-from megavid.core.config import Config, validate
+from megavid.core.config import Config, rename_keys, validate
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.ownership import anything
@@ -38,7 +38,7 @@ class Checkpoint:
         config: The detector's.
         licence: On the terms of the weights that the run began with.
         model: The detector's weights.
-        optimiser: Its state.
+        optimizer: Its state.
         scaler: That of the gradients' scale, for float16.
         random: State of PyTorch's random numbers.
         best: The best AP50 so far, and its step.
@@ -51,7 +51,7 @@ class Checkpoint:
     config: dict[str, Any]
     licence: str
     model: dict[str, Any]
-    optimiser: dict[str, Any]
+    optimizer: dict[str, Any]
     scaler: dict[str, Any]
     random: torch.Tensor
     best: tuple[float, int]
@@ -127,7 +127,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     if not isinstance(data, dict):
         raise BrokenFileError(f"{path}: expected a checkpoint of a training run, got a {type(data).__name__}")
     try:
-        saved = validate(_Saved, data, origin=str(path))
+        saved = validate(_Saved, rename_keys(_Saved, data), origin=str(path))
     except InputError as error:
         raise BrokenFileError(str(error)) from error
     return Checkpoint(**{field: getattr(saved, field) for field in Checkpoint.__dataclass_fields__})
@@ -150,7 +150,7 @@ def restore_state(
     """
     groups = optimizer.state_dict()["param_groups"]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    momenta = checkpoint.optimiser.get("state")
+    momenta = checkpoint.optimizer.get("state")
     if not isinstance(momenta, dict):
         raise InputError(f"{origin}: expected the state of an optimizer, found none")
     for number, momentum in momenta.items():
@@ -180,6 +180,8 @@ def _is_momentum(state: object, parameter: torch.Tensor) -> bool:
 class _Saved(Config):
     """Schema of a checkpoint file."""
 
+    renamed_keys: ClassVar = {"optimiser": "optimizer"}
+
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     step: int = Field(ge=0, lt=1 << 53)
@@ -187,7 +189,7 @@ class _Saved(Config):
     config: dict[str, JsonValue]
     licence: str
     model: dict[str, torch.Tensor]
-    optimiser: dict[str, Any]
+    optimizer: dict[str, Any]
     scaler: dict[str, Any]
     random: torch.Tensor
     best: tuple[float, int]

@@ -28,8 +28,8 @@ def device_watched(step: int) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"step {step}: the device's memory is full; checkpoints up to there are kept. Go on with "
-            "--resume and run.clips_at_once 1, run.recompute true or run.dtype bfloat16, or begin again with "
-            "a smaller input.min_size"
+            "--resume and run.micro_batch 1, run.activation_checkpointing true or run.dtype bfloat16, or "
+            "begin again with a smaller input.min_size"
         ) from error
 
 
@@ -53,6 +53,6 @@ def fail(what: str, clips: Sequence[TrainingClip], *, step: int) -> NoReturn:
     """
     raise InputError(
         f"step {step}: {what} for {', '.join(clip.name for clip in clips)}; checkpoints up to there are "
-        "kept. Go on with --resume and a lower optimiser.learning_rate, a longer optimiser.warmup, "
-        "optimiser.clip_norm 10, or run.dtype float32; remove the newest checkpoint if it is spoilt already"
+        "kept. Go on with --resume and a lower optimizer.learning_rate, a longer optimizer.warmup, "
+        "optimizer.clip_norm 10, or run.dtype float32; remove the newest checkpoint if it is spoilt already"
     )

@@ -34,7 +34,7 @@ from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoi
 from megavid.training.clip_losses import MeanLosses
 from megavid.training.clip_reader import ClipReader, Share, TrainingClip, read_clips
 from megavid.training.failures import check_finite, device_watched, fail
-from megavid.training.optimizer import learning_rate, make_optimiser, set_learning_rate
+from megavid.training.optimizer import learning_rate, make_optimizer, set_learning_rate
 from megavid.training.recipe import Recipe
 from megavid.training.run_log import LOSSES, TrainingLog
 from megavid.training.setup import CHECKPOINTS, changes, different
@@ -83,18 +83,18 @@ class Training:
         self.step = 0
         self._best = (-1.0, 0)
         self._sums: dict[str, float] = {}
-        self._optimiser = make_optimiser(detector, recipe.optimiser)
+        self._optimizer = make_optimizer(detector, recipe.optimizer)
         self._scaler = torch.amp.GradScaler(detector.device.type, enabled=run.dtype == "float16")
         if checkpoint is not None:
             self._restore(checkpoint)
-        detector.backbone.recompute(enabled=run.recompute)
+        detector.backbone.recompute(enabled=run.activation_checkpointing)
         if run.compile:
             detector.backbone.trunk.compile()
         self._model: nn.Module = MeanLosses(detector)
         if ranks.world > 1:
             places = [detector.device.index] if detector.device.type == "cuda" else None
             self._model = DistributedDataParallel(self._model, device_ids=places)
-        self._share = Share(run.batch, ranks.rank, ranks.world, run.clips_at_once)
+        self._share = Share(run.batch, ranks.rank, ranks.world, run.micro_batch)
         self._log = TrainingLog(folder, step=self.step) if ranks.first else None
 
     def run(self) -> bool:
@@ -117,7 +117,7 @@ class Training:
             workers=run.workers,
             pin_memory=self.detector.device.type == "cuda",
         )
-        groups = math.ceil(run.batch // self._ranks.world / run.clips_at_once)
+        groups = math.ceil(run.batch // self._ranks.world / run.micro_batch)
         shown = progress("training", total=run.steps, done=self.step, unit="steps", shown=self._ranks.first)
         with stop_request() as stop, closing(clips), shown as meter:
             if self._evaluation_missing() and not self._evaluate(meter):
@@ -142,10 +142,10 @@ class Training:
         return True
 
     def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
-        """One step of the optimiser; whether a process was asked to stop."""
+        """One step of the optimizer; whether a process was asked to stop."""
         recipe, detector = self.recipe, self.detector
-        set_learning_rate(self._optimiser, learning_rate(recipe.optimiser, self.step, batch=recipe.run.batch))
-        self._optimiser.zero_grad(set_to_none=True)
+        set_learning_rate(self._optimizer, learning_rate(recipe.optimizer, self.step, batch=recipe.run.batch))
+        self._optimizer.zero_grad(set_to_none=True)
         count = sum(len(group) for group in batch)
         sums = torch.zeros(len(LOSSES) + 1, dtype=torch.float64)
         for number, group in enumerate(batch):
@@ -162,12 +162,12 @@ class Training:
         if self._ranks.world > 1:
             dist.all_reduce(sums)
         sums[:-1] /= self._ranks.world
-        self._scaler.unscale_(self._optimiser)
+        self._scaler.unscale_(self._optimizer)
         trained = [p for p in detector.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, recipe.optimiser.clip_norm or math.inf)
+        norm = nn.utils.clip_grad_norm_(trained, recipe.optimizer.clip_norm or math.inf)
         if not self._scaler.is_enabled() and not norm.isfinite():  # else the step is left out
             fail("the gradient is not finite", [clip for group in batch for clip in group], step=self.step)
-        self._scaler.step(self._optimiser)
+        self._scaler.step(self._optimizer)
         self._scaler.update()
         self.step += 1
         for name, value in zip(LOSSES, sums.tolist()[:-1], strict=True):
@@ -200,7 +200,7 @@ class Training:
                 "loss": sum(losses.values()),
                 **losses,
                 "gradient_norm": self._sums["gradient_norm"] / finite if finite else None,
-                "learning_rate": self._optimiser.param_groups[0]["lr"],
+                "learning_rate": self._optimizer.param_groups[0]["lr"],
                 "clips_per_second": count * self.recipe.run.batch / seconds,
                 "data_wait": self._sums["waited"] / seconds,
                 "memory_mb": _memory(self.detector.device),
@@ -273,7 +273,7 @@ class Training:
             config=self.detector.config.model_dump(mode="json"),
             licence=self._licence,
             model=self.detector.state_dict(),
-            optimiser=self._optimiser.state_dict(),
+            optimizer=self._optimizer.state_dict(),
             scaler=self._scaler.state_dict(),
             random=torch.get_rng_state(),
             best=self._best,
@@ -290,7 +290,7 @@ class Training:
             )
         origin = f"{self.folder}: its checkpoint of step {checkpoint.step}"
         load_state(self.detector, checkpoint.model, origin=origin)
-        restore_state(checkpoint, self._optimiser, self._scaler, origin=origin)
+        restore_state(checkpoint, self._optimizer, self._scaler, origin=origin)
         self._licence = checkpoint.licence
         self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
         if not any(path.split(".")[:2] == ["data", "val"] for path in changes(checkpoint, self.recipe)):

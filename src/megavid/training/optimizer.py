@@ -7,10 +7,10 @@ from bisect import bisect_right
 from torch import nn
 from torch.optim import SGD
 
-from megavid.training.recipe import OptimiserConfig
+from megavid.training.recipe import OptimizerConfig
 
 
-def make_optimiser(model: nn.Module, config: OptimiserConfig) -> SGD:
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> SGD:
     """SGD for all parameters that are trained: biases learn faster and do not decay.
 
     Each group's own factor on the learning rate stands under "factor".
@@ -25,7 +25,7 @@ def make_optimiser(model: nn.Module, config: OptimiserConfig) -> SGD:
     return SGD(groups, lr=config.learning_rate, momentum=config.momentum)
 
 
-def learning_rate(config: OptimiserConfig, step: int, *, batch: int) -> float:
+def learning_rate(config: OptimizerConfig, step: int, *, batch: int) -> float:
     """Of weights at a step, from 0: linear warm-up, then a tenth after each drop.
 
     Args:
@@ -33,7 +33,7 @@ def learning_rate(config: OptimiserConfig, step: int, *, batch: int) -> float:
         step: How many steps were done before.
         batch: Clips a step.
     """
-    rate = config.learning_rate * (0.1 ** bisect_right(config.drops, step))
+    rate = config.learning_rate * (0.1 ** bisect_right(config.milestones, step))
     if config.reference_batch is not None:
         rate *= batch / config.reference_batch
     if step < config.warmup:
@@ -42,7 +42,7 @@ def learning_rate(config: OptimiserConfig, step: int, *, batch: int) -> float:
     return rate
 
 
-def set_learning_rate(optimiser: SGD, rate: float) -> None:
+def set_learning_rate(optimizer: SGD, rate: float) -> None:
     """Of weights; that of biases follows."""
-    for group in optimiser.param_groups:
+    for group in optimizer.param_groups:
         group["lr"] = rate * group["factor"]

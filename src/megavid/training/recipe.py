@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
@@ -82,7 +82,7 @@ class StartConfig(Config):
     flow: FilePath | None = None
 
 
-class OptimiserConfig(Config):
+class OptimizerConfig(Config):
     """Stochastic gradient descent and its schedule.
 
     Attributes:
@@ -94,9 +94,11 @@ class OptimiserConfig(Config):
         bias_factor: The learning rate of biases over that of weights.
         warmup: Steps of linear warm-up.
         warmup_factor: What it begins at, as a share of the learning rate.
-        drops: Steps after which the learning rate is a tenth of what it was.
+        milestones: Steps after which the learning rate is a tenth of what it was.
         clip_norm: Largest norm of the gradient; null for no limit.
     """
+
+    renamed_keys: ClassVar = {"drops": "milestones"}
 
     learning_rate: Number = Field(gt=0)
     reference_batch: int | None = Field(default=None, ge=1, le=_MOST_CLIPS)
@@ -105,7 +107,7 @@ class OptimiserConfig(Config):
     bias_factor: Number = Field(default=2.0, gt=0)
     warmup: int = Field(default=500, ge=0, le=_MOST_STEPS)
     warmup_factor: Number = Field(default=1 / 3, gt=0, le=1)
-    drops: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False, max_length=1000)
+    milestones: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False, max_length=1000)
     clip_norm: Number | None = Field(default=None, gt=0)
 
 
@@ -113,26 +115,29 @@ class RunConfig(Config):
     """How long, how much at a time, and in which precision.
 
     Attributes:
-        steps: Steps of the optimiser.
+        steps: Steps of the optimizer.
         batch: Clips a step over all processes, each with its references; a multiple of the processes.
-        clips_at_once: Of them, clips that go through the network at once, their frames through the trunk as
+        micro_batch: Of them, clips that go through the network at once, their frames through the trunk as
             one batch; the gradients of one such group after the other are added up.
         seed: Of new weights, the order of clips and all else that is random.
         frozen_stages: First stages of the backbone that stay as they are: 2, conv1 and conv2, as published.
         dtype: What the network computes in; boxes and losses are in float32.
         compile: Compile the trunk, conv1 to conv4 (torch.compile): slow to start, faster then.
-        recompute: Compute activations of the backbone twice to save memory.
+        activation_checkpointing: Whether to compute the backbone's activations a second time in the backward
+            pass, which saves memory.
         workers: Processes that read ahead, for each process that trains.
     """
 
+    renamed_keys: ClassVar = {"clips_at_once": "micro_batch", "recompute": "activation_checkpointing"}
+
     steps: int = Field(ge=1, le=_MOST_STEPS)
     batch: int = Field(ge=1, le=_MOST_CLIPS)
-    clips_at_once: int = Field(default=1, ge=1, le=_MOST_AT_ONCE)
+    micro_batch: int = Field(default=1, ge=1, le=_MOST_AT_ONCE)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     frozen_stages: int = Field(default=2, ge=0, le=4)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     compile: bool = False
-    recompute: bool = False
+    activation_checkpointing: bool = False
     workers: int = Field(default=2, ge=0, le=MOST_WORKERS)
 
 
@@ -163,27 +168,29 @@ class Recipe(Config):
         settings_if_any: The same, but of settings that only some methods have, for those that have them.
         data: Data sets.
         start: Weights to start from.
-        optimiser: Learning rate and the like.
+        optimizer: Learning rate and the like.
         run: Steps, batch, precision.
         log: Logs, checkpoints, evaluations.
     """
+
+    renamed_keys: ClassVar = {"optimiser": "optimizer"}
 
     model: str
     settings: dict[str, Any] = Field(default_factory=dict)
     settings_if_any: dict[str, Any] = Field(default_factory=dict)
     data: DataConfig
     start: StartConfig = StartConfig()
-    optimiser: OptimiserConfig
+    optimizer: OptimizerConfig
     run: RunConfig
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
-    def _drops_are_inside(self) -> Self:
-        late = [step for step in self.optimiser.drops if step >= self.run.steps]
-        if late or list(self.optimiser.drops) != sorted(self.optimiser.drops):
+    def _milestones_are_inside(self) -> Self:
+        late = [step for step in self.optimizer.milestones if step >= self.run.steps]
+        if late or list(self.optimizer.milestones) != sorted(self.optimizer.milestones):
             raise ValueError(
-                f"optimiser.drops should rise and be less than run.steps {self.run.steps}, "
-                f"got {list(self.optimiser.drops)}"
+                f"optimizer.milestones should rise and be less than run.steps {self.run.steps}, "
+                f"got {list(self.optimizer.milestones)}"
             )
         return self
 

@@ -48,12 +48,19 @@ LAUNCH = "launch.txt"
 """In the folder of checkpoints: which `torchrun` began the run, or went on with it last."""
 
 _MAY_CHANGE = (
-    *("log", "optimiser", "data.val", "data.skip_bad"),
-    *(f"run.{key}" for key in ("steps", "workers", "recompute", "compile", "dtype", "clips_at_once")),
+    *("log", "optimizer", "data.val", "data.skip_bad"),
+    *(
+        "run.steps",
+        "run.workers",
+        "run.activation_checkpointing",
+        "run.compile",
+        "run.dtype",
+        "run.micro_batch",
+    ),
 )
 """From one part of a run to the next: what mends a failure or costs time or memory."""
 
-SECTIONS = ("data", "start", "optimiser", "run", "log")
+SECTIONS = ("data", "start", "optimizer", "run", "log")
 """Parts of a recipe; other dotted paths are settings of its model."""
 
 
@@ -113,7 +120,8 @@ def override_recipe(
     Raises:
         InputError: A key or value is wrong.
     """
-    own = {path: value for path, value in overrides.items() if path.split(".")[0] in SECTIONS}
+    sections = {*SECTIONS, *Recipe.renamed_keys}
+    own = {path: value for path, value in overrides.items() if path.split(".")[0] in sections}
     values = with_overrides(values, own)
     settings = {path: value for path, value in overrides.items() if path not in own}
     if settings:
@@ -136,8 +144,8 @@ def for_check(recipe: Recipe) -> Recipe:
     """The recipe for two steps with one evaluation."""
     run = recipe.run.model_copy(update={"steps": 2})
     log = recipe.log.model_copy(update={"every": 1, "evaluate_every": None})
-    optimiser = recipe.optimiser.model_copy(update={"drops": ()})
-    return recipe.model_copy(update={"run": run, "log": log, "optimiser": optimiser})
+    optimizer = recipe.optimizer.model_copy(update={"milestones": ()})
+    return recipe.model_copy(update={"run": run, "log": log, "optimizer": optimizer})
 
 
 def make_detector(

@@ -29,7 +29,7 @@ _SLOW = 60.0
 def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     """Measure the seconds that one of a recipe's training steps takes here.
 
-    Two groups of clips (`run.clips_at_once`, eight at the most) go through the network and back, and the
+    Two groups of clips (`run.micro_batch`, eight at the most) go through the network and back, and the
     second one counts, since the first one sets up memory; a step is several of them. Reading, which is done
     meanwhile, counts as far as it takes longer than computing. The weights to start from are read, so that
     files that do not fit are found out.
@@ -46,12 +46,12 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     starts = any(recipe.start.model_dump().values())
     detector, _ = make_detector(recipe, train.classes, begins=starts)  # random weights take as long
     detector.to(device).train()
-    detector.backbone.recompute(enabled=recipe.run.recompute)
+    detector.backbone.recompute(enabled=recipe.run.activation_checkpointing)
     losses = MeanLosses(detector)
     order = ClipOrder([train], detector.training_plan, seed=recipe.run.seed, flip=recipe.data.flip)
     reader = ClipReader(order, partial(network_input, config=detector.config.input))
     mine = max(recipe.run.batch // hardware.count, 1)
-    at_once = min(recipe.run.clips_at_once, mine, _MOST_CLIPS)
+    at_once = min(recipe.run.micro_batch, mine, _MOST_CLIPS)
     workers, seconds = recipe.run.workers, math.inf
     for first in (0, at_once):
         began = time.perf_counter()
@@ -75,8 +75,8 @@ def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torc
             torch.cuda.synchronize()
     except torch.OutOfMemoryError as error:
         raise InputError(
-            "the device's memory is too small for this recipe: try --run.recompute true, --run.dtype "
-            "bfloat16, or a smaller --input.min_size and --input.max_size"
+            "the device's memory is too small for this recipe: try --run.activation_checkpointing true, "
+            "--run.dtype bfloat16, or a smaller --input.min_size and --input.max_size"
         ) from error
     losses.zero_grad(set_to_none=True)
     return time.perf_counter() - began

@@ -61,7 +61,7 @@ def _scores(scores: Sequence[tuple[float, int]], steps: int) -> list[str]:
     if best > 0 and at <= _LONG_PAST * steps:
         said.append(
             f"the best is long past: AP50 has not risen since step {at} of {steps}. More data would help, or "
-            f"fewer steps (--run.steps {at}), or a lower optimiser.learning_rate"
+            f"fewer steps (--run.steps {at}), or a lower optimizer.learning_rate"
         )
     return said
 

@@ -288,14 +288,14 @@ def test_new_weights_learn_a_clip_by_heart(method: str, make_frames: MakeFrames,
     torch.manual_seed(0)
     detector.initialise()
     clip = make_clip(detector, make_frames(3))
-    optimiser = torch.optim.SGD(detector.parameters(), lr=0.01 if norm == "group" else 0.001, momentum=0.9)
+    optimizer = torch.optim.SGD(detector.parameters(), lr=0.01 if norm == "group" else 0.001, momentum=0.9)
     totals = []
     for step in range(30):
         seeded = replace(clip, generator=torch.Generator().manual_seed(step))
         loss = detector.losses(seeded).total
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10)
-        optimiser.step()
+        optimizer.step()
         totals.append(loss.item())
     assert sum(totals[-5:]) < 0.8 * sum(totals[:5]), totals

@@ -79,7 +79,7 @@ def test_it_is_trained_evaluated_and_detects(here: Path, capsys: pytest.CaptureF
     write_generated_set(Path("set"), GeneratedSet(videos=5, frames=4, height=64, width=96))
     module = ["--method-module", "mirrored", "--device", "cpu"]
     steps = ["--run.steps", "2", "--run.workers", "0", "--run.frozen_stages", "0", "--data.val", "null"]
-    steps += ["--optimiser.drops", "[]"]
+    steps += ["--optimizer.milestones", "[]"]
     norm = ["--backbone.norm", "group"]
     recipe = ["train", "generated", "--data", "set", "--model", "mirrored.yaml", *steps, *norm]
     assert main([*recipe, *module, "-o", "run"]) == 0, capsys.readouterr().err

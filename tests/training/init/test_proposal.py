@@ -48,7 +48,7 @@ def test_steps_follow_the_frames() -> None:
     for frames, steps in ((100, 6_000), (4_000, 12_000)):
         recipe = proposed(data_set(side=50, frames=frames)).recipe
         assert recipe["run"]["steps"] == steps
-        assert recipe["optimiser"]["drops"] == [steps * 4 // 5]
+        assert recipe["optimizer"]["milestones"] == [steps * 4 // 5]
     proposal = proposed(data_set(side=50), run__steps=500, run__batch=2)
     assert proposal.recipe["run"]["batch"] == 2
     assert proposal.reasons["run.steps"].startswith("10.0 passes over 100 frames")
@@ -100,12 +100,12 @@ def test_no_more_steps_than_end_in_time() -> None:
     )
     assert proposal.recipe["run"]["steps"] == 700
     assert proposal.reasons["run.steps"].endswith("; 6000 would be better, but take too long here")
-    assert proposal.recipe["optimiser"]["drops"] == [560]
+    assert proposal.recipe["optimizer"]["milestones"] == [560]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_step_is_timed(tmp_path: Path, workers: int) -> None:
-    values = recipe_values(tmp_path, run__batch=4, run__clips_at_once=2, run__workers=workers)
+    values = recipe_values(tmp_path, run__batch=4, run__micro_batch=2, run__workers=workers)
     recipe = Recipe.model_validate(values)
     path = write_videos(tmp_path / "videos", videos=1)
     began = time.perf_counter()

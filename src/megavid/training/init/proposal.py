@@ -296,11 +296,11 @@ def _schedule(
     schedule = _SCHEDULES[kind]
     fitting = int(np.clip(round(schedule.passes * frames / batch, -2), schedule.least, schedule.most))
     steps = _count(overrides, "run.steps", default=fitting if most is None else min(fitting, most))
-    optimiser: Nested = {
+    optimizer: Nested = {
         "learning_rate": 0.01 if group_norm else 0.001,
         "reference_batch": _BATCH,
         "warmup": min(500, steps // 10),
-        "drops": [steps * 4 // 5],
+        "milestones": [steps * 4 // 5],
         "clip_norm": 5.0,
     }
     run: Nested = {
@@ -311,8 +311,8 @@ def _schedule(
         "workers": min(2, max(hardware.cores // hardware.count - 1, 0)),
     }
     if 0 < hardware.memory < _LITTLE_MEMORY:
-        run["recompute"] = True
-        reasons["run.recompute"] = "the GPU has little memory: activations are computed twice"
+        run["activation_checkpointing"] = True
+        reasons["run.activation_checkpointing"] = "the GPU has little memory: activations are computed twice"
     reasons["run.steps"] = (
         f"{steps * batch / frames:.1f} passes over {frames} frames with objects, {kind} to start from"
     )
@@ -320,9 +320,9 @@ def _schedule(
         reasons["run.steps"] += f"; {fitting} would be better, but take too long here"
     reasons["run.batch"] = "clips a step, over all processes"
     reasons["run.dtype"] = f"made for: {hardware}"
-    reasons["optimiser.drops"] = "steps after which the learning rate is a tenth"
+    reasons["optimizer.milestones"] = "steps after which the learning rate is a tenth"
     log = {"save_every": max(steps // 20, 100), "evaluate_every": max(steps // 3, 100)}
-    return {"optimiser": optimiser, "run": run, "log": log}
+    return {"optimizer": optimizer, "run": run, "log": log}
 
 
 def _count(overrides: Mapping[str, Any], path: str, *, default: int) -> int:
