@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from megavid.checkpoints.load import load_detector, load_flownet, shipped_configs
-    from megavid.core.detections import Detections
+    from megavid.core.detections import Detections, FrameResult
     from megavid.core.errors import InputError
-    from megavid.core.frames import Frame, FrameResult
+    from megavid.core.frames import Frame
     from megavid.models.base.inference import Inference
     from megavid.runtime.detect_video import detect_video
     from megavid.runtime.session import VideoSession
@@ -38,7 +38,7 @@ __all__ = [
 _HOMES = {
     "Detections": "core.detections",
     "Frame": "core.frames",
-    "FrameResult": "core.frames",
+    "FrameResult": "core.detections",
     "Inference": "models.base.inference",
     "InputError": "core.errors",
     "VideoSession": "runtime.session",

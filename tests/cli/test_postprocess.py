@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from megavid.cli import main
-from megavid.core.detections import Detections
-from megavid.core.frames import FrameResult
+from megavid.core.detections import Detections, FrameResult
 from megavid.evaluation.formats.parquet import PredictionWriter, read_metadata
 from tests.cli.helpers import error_of
 

@@ -12,9 +12,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from megavid.core.detections import Detections
+from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
-from megavid.core.frames import FrameResult
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.formats.parquet import (

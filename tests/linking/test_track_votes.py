@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from megavid.core.detections import Detections
-from megavid.core.frames import FrameResult
+from megavid.core.detections import Detections, FrameResult
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet import PredictionWriter, read_metadata, relabel_tracks
 from megavid.evaluation.prediction_table import load_predictions

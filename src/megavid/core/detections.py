@@ -1,4 +1,4 @@
-"""The boxes found in one frame."""
+"""Detections: the boxes, scores and labels found in a frame."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Boxes of one frame with their scores and labels, highest score first as detectors give them.
+    """Boxes of one frame with their scores and labels; detectors return them by descending score.
 
     Attributes:
         boxes: (N, 4) float32, x1 y1 x2 y2, half-open, in pixels of the original frame.
         scores: (N,) float32 in [0, 1].
-        labels: (N,) int64, indexes into `class_names`; background has none.
-        class_names: Names of all classes the detector knows.
-        tracks: (N,) int64, ids of instances within the video, -1 for boxes that belong to none yet; None
-            where nobody tracked them.
+        labels: (N,) int64, indexes into `class_names`, which does not contain the background.
+        class_names: Names of all classes that the detector knows.
+        tracks: (N,) int64, track ids within the video, -1 for boxes without a track; None if the boxes were
+            not tracked.
 
     Examples:
         >>> confident = detections[detections.scores > 0.5]
@@ -51,21 +51,25 @@ class Detections:
         return len(self.boxes)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Detections:
-        """The selected rows, all fields alike. `index`: a number, a slice, numbers, or a mask (N,)."""
+        """Select rows of all fields.
+
+        Args:
+            index: A row number, a slice, a list of row numbers, or a boolean mask (N,).
+        """
         rows = index
         if not isinstance(rows, slice):
             rows = torch.atleast_1d(torch.as_tensor(rows))
-            rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list has floats
+            rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list makes floats
         tracks = None if self.tracks is None else self.tracks[rows]
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names, tracks)
 
     def cpu(self) -> Detections:
-        """The same with all fields on the CPU."""
+        """Return a copy with all fields on the CPU."""
         tracks = None if self.tracks is None else self.tracks.cpu()
         return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.class_names, tracks)
 
     def to_supervision(self) -> supervision.Detections:
-        """The same as `supervision.Detections`, with `data["class_name"]` when names are known.
+        """Convert to `supervision.Detections`, with `data["class_name"]` if class names are known.
 
         Raises:
             ImportError: supervision is not installed (the extra `viz`).
@@ -85,3 +89,18 @@ class Detections:
             tracker_id=None if self.tracks is None else self.tracks.cpu().numpy(),
             data=data,
         )
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """Detections of one frame of a video.
+
+    Attributes:
+        index: Number of the frame in its video or folder, from 0.
+        time: Seconds since the first frame.
+        detections: Boxes in pixels of the original frame, on the CPU.
+    """
+
+    index: int
+    time: float
+    detections: Detections

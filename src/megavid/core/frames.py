@@ -1,4 +1,4 @@
-"""Frames of a video, and what a detector says about one."""
+"""Frames of a video and access to them by number."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.core.detections import Detections
 from megavid.core.errors import InputError
 
 Image = NDArray[np.uint8]
@@ -30,36 +29,25 @@ class Frame:
     image: Image
 
 
-@dataclass(frozen=True)
-class FrameResult:
-    """What was detected in one frame.
-
-    Attributes:
-        index: Number of the frame in its video or folder, from 0.
-        time: Seconds since the first frame.
-        detections: Boxes in pixels of the original frame, on the CPU.
-    """
-
-    index: int
-    time: float
-    detections: Detections
-
-
 class FrameSource(Protocol):
     """Random access to the frames of a whole video: a list of arrays, an image folder, a video file."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, index: int, /) -> Image:
-        """RGB uint8 (H, W, 3) of frame `index`, 0 <= index < len(self)."""
+        """Return frame `index`, 0 <= index < len(self), as RGB uint8 (H, W, 3)."""
         ...
 
 
 def check_image(image: object, *, name: str = "frame") -> Image:
-    """The image itself, once it is known to be RGB uint8 (H, W, 3) and not empty.
+    """Check that an object is a non-empty RGB uint8 array (H, W, 3), and return it unchanged.
+
+    Args:
+        image: The object to check.
+        name: Name of the image in error messages.
 
     Raises:
-        InputError: It is not; the message says what it is.
+        InputError: It has another type, dtype or shape; the message names what it has.
     """
     if not isinstance(image, np.ndarray):
         raise InputError(f"{name}: expected an RGB uint8 array (H, W, 3), got {type(image).__name__}")

@@ -9,9 +9,8 @@ from pathlib import Path, PurePath, PureWindowsPath
 
 from megavid.core.errors import InputError
 from megavid.core.files.paths import is_folder
-from megavid.core.image_files import image_files
 from megavid.core.text import listed
-from megavid.video.probe import VIDEO_SUFFIXES
+from megavid.video.suffixes import image_files, is_video_name
 
 
 @dataclass(frozen=True)
@@ -97,12 +96,12 @@ def base_name(path: str) -> str:
 
 def _videos(folder: Path) -> list[Path]:
     paths = sorted(path for path in folder.glob("*") if not path.name.startswith("."))
-    return [path for path in paths if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
+    return [path for path in paths if is_video_name(path) and path.is_file()]
 
 
 def _stem(name: str) -> str:
     """The name without a suffix of videos."""
-    return PurePath(name).stem if PurePath(name).suffix.lower() in VIDEO_SUFFIXES else name
+    return PurePath(name).stem if is_video_name(name) else name
 
 
 def _relative(path: Path, root: Path) -> str:

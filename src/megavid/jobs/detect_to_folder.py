@@ -16,9 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.locks import locked_folder
-from megavid.core.frames import Frame, FrameResult
+from megavid.core.frames import Frame
 from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.jobs.executors.overlap import InBackground, prefetch, queue_length
 from megavid.jobs.interrupt import stop_request, uninterrupted

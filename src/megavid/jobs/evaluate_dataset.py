@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
+from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.locks import locked_folder
 from megavid.core.files.paths import exists
-from megavid.core.frames import FrameResult
 from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems

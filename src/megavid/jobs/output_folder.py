@@ -15,11 +15,12 @@ from typing import Any
 
 import PIL.Image
 
+from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import check_target, make_aside, remove_leftovers
 from megavid.core.files.ownership import MARKS, picture_marks, written_by_megavid
 from megavid.core.files.paths import is_file, is_folder
-from megavid.core.frames import FrameResult, Image
+from megavid.core.frames import Image
 from megavid.evaluation.formats.parquet import PredictionWriter, relabel_tracks
 from megavid.linking.track_votes import TrackTable
 from megavid.video.render import draw_detections

@@ -19,9 +19,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from megavid.core.detections import Detections
+from megavid.core.detections import Detections, FrameResult
 from megavid.core.files.atomic import atomic_path
-from megavid.core.frames import FrameResult
 from megavid.datasets.table.annotations import NO_TRACK
 from megavid.evaluation.formats.parquet import METADATA_KEY
 

@@ -10,8 +10,9 @@ from typing import Any, cast
 
 import numpy as np
 
+from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
-from megavid.core.frames import Frame, FrameResult, FrameSource, Image
+from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.session import VideoSession

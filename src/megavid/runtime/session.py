@@ -11,9 +11,9 @@ from typing import Any, Generic
 import torch
 
 from megavid.core import box_ops
-from megavid.core.detections import Detections
+from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
-from megavid.core.frames import Frame, FrameResult, FrameSource, Image, check_image
+from megavid.core.frames import Frame, FrameSource, Image, check_image
 from megavid.core.profiling import stage
 from megavid.core.ranges import MOST_SEED, check_range
 from megavid.core.reference_plans import Reservoir, global_indexes, global_order, window_indexes

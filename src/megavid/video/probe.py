@@ -10,14 +10,6 @@ from megavid.core.errors import InputError
 from megavid.video.decode import decode, frame_rate, open_file, packets_to_break, video_stream
 from megavid.video.pixels import displayed_size
 
-VIDEO_SUFFIXES = (
-    *(".mp4", ".m4v", ".mov", ".qt", ".mkv", ".webm", ".avi", ".divx", ".mpg", ".mpeg", ".m2v", ".vob"),
-    *(".ts", ".mts", ".m2ts", ".wmv", ".asf", ".flv", ".f4v", ".3gp", ".3g2", ".ogv", ".ogg", ".mxf"),
-    *(".dv", ".y4m", ".nut", ".rm", ".rmvb", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"),
-    *(".gif", ".ivf", ".obu"),
-)
-"""Suffixes of video files, in lower case, where files are looked for by name; FFmpeg goes by the contents."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:

@@ -8,14 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.image_files import SUFFIXES, image_files
 from megavid.core.text import listed
 from megavid.video.decode import DEFAULT_RATE
 from megavid.video.folder import ImageFolder
 from megavid.video.images import count_pictures
 from megavid.video.live import LiveStream
 from megavid.video.pages import ImagePages
-from megavid.video.probe import VIDEO_SUFFIXES
+from megavid.video.suffixes import IMAGE_SUFFIXES, image_files, is_image_name, is_video_name
 from megavid.video.video_file import VideoFile
 
 __all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
@@ -70,7 +69,7 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
 
 def _expected(folder: Path, accepted: str) -> str:
     """What to give instead of a folder without images."""
-    videos = sorted(path.name for path in folder.iterdir() if path.suffix.lower() in VIDEO_SUFFIXES)
+    videos = sorted(path.name for path in folder.iterdir() if is_video_name(path))
     if videos:
         return f"expected one of the videos in it: {listed(videos, most=5)}"
     return f"expected files ending in {accepted}"
@@ -78,7 +77,7 @@ def _expected(folder: Path, accepted: str) -> str:
 
 def _images(path: Path) -> list[Path] | None:
     """The images that the path stands for; None if it is to be read as a video."""
-    accepted = ", ".join(SUFFIXES)
+    accepted = ", ".join(IMAGE_SUFFIXES)
     try:
         if path.is_dir():
             images = image_files(path.iterdir())
@@ -86,7 +85,7 @@ def _images(path: Path) -> list[Path] | None:
                 raise InputError(f"{path}: no images in this folder; {_expected(path, accepted)}")
             return images
         if path.exists():
-            return [path] if path.suffix.lower() in SUFFIXES else None
+            return [path] if is_image_name(path) else None
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     if not glob.has_magic(str(path)):

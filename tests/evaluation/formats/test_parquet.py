@@ -9,9 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from megavid.core.detections import Detections
+from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
-from megavid.core.frames import FrameResult
 from megavid.evaluation.formats.parquet import METADATA_KEY, SCHEMA, PredictionWriter, merge_predictions
 
 

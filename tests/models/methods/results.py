@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from megavid.core.frames import FrameResult
+from megavid.core.detections import FrameResult
 
 
 def assert_same(results: list[FrameResult], expected: list[FrameResult]) -> None:

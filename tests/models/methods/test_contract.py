@@ -14,7 +14,8 @@ from torch import Tensor
 
 from megavid import VideoSession, detect_video, load_detector
 from megavid.checkpoints.weights import write_weights
-from megavid.core.frames import FrameResult, Image
+from megavid.core.detections import FrameResult
+from megavid.core.frames import Image
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector import VideoDetector
 from megavid.models.faster_rcnn.rpn import RPNOutput

@@ -11,8 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from PIL.PngImagePlugin import PngInfo
-
 MADE_BY = {"made_by": "megavid"}
 """The mark of a JSON file: an entry of its object, or of its `info`, at the beginning."""
 
@@ -60,6 +58,8 @@ def anything(path: Path) -> bool:
 
 def picture_marks() -> dict[str, Any]:
     """The marks of PNG and JPEG files as arguments of Pillow's `save`, which uses the one that fits."""
+    from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - tables are written without Pillow
+
     info = PngInfo()
     for key, value in PNG_METADATA.items():
         info.add_text(key, value)

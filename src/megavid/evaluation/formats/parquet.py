@@ -14,7 +14,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -25,8 +25,10 @@ from numpy.typing import NDArray
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.parsing import check_regular_file
-from megavid.core.frames import FrameResult
 from megavid.evaluation.formats.prediction_metadata import parse_metadata
+
+if TYPE_CHECKING:
+    from megavid.core.detections import FrameResult  # imports torch
 
 _NAME = pa.dictionary(pa.int32(), pa.string())
 

@@ -22,12 +22,24 @@ from megavid.datasets.table.problems import Problems
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.formats.coco_results import read_coco, write_coco
 from megavid.evaluation.formats.ilsvrc_text import read_text, write_text
-from megavid.evaluation.formats.official_pth import read_official, write_official
 from megavid.evaluation.locate import locate
 from megavid.evaluation.prediction_table import Predictions, load_predictions, save_predictions
 
+
+def _read_official(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+    from megavid.evaluation.formats.official_pth import read_official  # noqa: PLC0415 - imports torch
+
+    return read_official(path, annotations, problems=problems)
+
+
+def _write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
+    from megavid.evaluation.formats.official_pth import write_official  # noqa: PLC0415 - imports torch
+
+    write_official(path, annotations, found)
+
+
 _FORMATS = {
-    ".pth": (read_official, write_official),
+    ".pth": (_read_official, _write_official),
     ".txt": (read_text, write_text),
     ".json": (read_coco, write_coco),
 }

@@ -33,7 +33,7 @@ from megavid.datasets.formats.values import check_class_count, class_name, shown
 from megavid.datasets.frame_names import is_video_frame, number_files, parse_name
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.video.probe import VIDEO_SUFFIXES
+from megavid.video.suffixes import is_video_name
 
 
 def is_coco(path: Path) -> bool:
@@ -254,7 +254,7 @@ def _source(root: Path, video: CocoVideo, frames: Sequence[CocoImage]) -> str | 
     file, first = video.file, frames[0].file if frames else None
     if file is None or first is None:
         return file
-    is_video = is_file(root / file) or Path(file).suffix.lower() in VIDEO_SUFFIXES
+    is_video = is_file(root / file) or is_video_name(file)
     return file if is_video and not is_file(root / first) else None
 
 

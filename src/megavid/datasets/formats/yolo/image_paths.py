@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.image_files import SUFFIXES
+from megavid.video.suffixes import is_image_name
 
 MOST_FOLDERS = 1_000_000
 """Folders within a data set's folder. More are somebody's whole disk."""
@@ -32,7 +32,7 @@ def find_images(folder: Path) -> Iterator[Path]:
     for number, (inner, _, names) in enumerate(os.walk(folder, onerror=_refuse)):
         if number == MOST_FOLDERS:
             raise InputError(f"{folder}: expected a data set, got more than {MOST_FOLDERS} folders")
-        yield from (Path(inner, name) for name in names if Path(name).suffix.lower() in SUFFIXES)
+        yield from (Path(inner, name) for name in names if is_image_name(name))
 
 
 def _refuse(error: OSError) -> None:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from megavid.core.errors import InputError
 from megavid.core.files.paths import is_folder
-from megavid.core.image_files import SUFFIXES
 from megavid.datasets.table.problems import Kind, Problems
+from megavid.video.suffixes import is_image_name
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def find_labels(folder: Path) -> LabelFiles:
         for file in _text_files(labels):
             files.setdefault(file.stem, file)
     apart = {stem: file for stem, file in files.items() if stem not in _NO_LABELS}
-    there = {path.stem for path in _listed(folder) if path.suffix.lower() in SUFFIXES} if apart else set()
+    there = {path.stem for path in _listed(folder) if is_image_name(path)} if apart else set()
     lacking = sorted(file for stem, file in apart.items() if stem not in there)
     for file in _text_files(folder):
         files.setdefault(file.stem, file)

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 from megavid.core.errors import InputError
 from megavid.core.files.parsing import read_text, read_yaml
 from megavid.core.files.paths import is_file, is_folder
-from megavid.core.image_files import SUFFIXES, image_files
 from megavid.datasets.formats.values import check_class_count, class_name, read_class_names, shown
 from megavid.datasets.formats.yolo.image_paths import absolute, find_images
+from megavid.video.suffixes import image_files, is_image_name
 
 SUBSETS = ("train", "val", "test")
 """The parts that a data set usually has."""
@@ -228,7 +228,7 @@ def _read_list(file: Path, base: Path) -> tuple[list[Path], list[str]]:
         name = line.strip()
         if not name:
             continue
-        is_image = PurePath(name).suffix.lower() in SUFFIXES
+        is_image = is_image_name(name)
         image = next((p for p in (file.parent / name, base / name) if is_image and is_file(p)), None)
         if image is None:
             lacking.append(name)
