@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks.generated_set import GO_ON, MOTIONS, last_scores
 from megavid.checkpoints.weights import Weights, read_weights, write_weights
-from megavid.jobs.shipped_demo import TRAINED_ON, WEIGHTS
+from megavid.jobs.run_demo import TRAINED_ON, WEIGHTS
 from megavid.training.run_log import LOG, read_log
 from megavid.training.summary import MODEL
 

@@ -19,7 +19,7 @@ TORCH_FREE = [
     "megavid.evaluation",
     "megavid.evaluation.coco_metrics",
     "megavid.evaluation.error_analysis",
-    "megavid.evaluation.formats.parquet",
+    "megavid.evaluation.formats.parquet_table",
     "megavid.evaluation.formats.prediction_files",
     "megavid.evaluation.prediction_table",
     "megavid.evaluation.scoring",

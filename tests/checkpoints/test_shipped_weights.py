@@ -12,7 +12,7 @@ from megavid import InputError, load_detector
 from megavid.checkpoints.load import convert_weights
 from megavid.checkpoints.weights import find_weights, shipped_weights
 from megavid.datasets.synthetic.scene import CLASSES
-from megavid.jobs.shipped_demo import WEIGHTS
+from megavid.jobs.run_demo import WEIGHTS
 
 
 def test_all_together_are_small() -> None:

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from megavid.core.frames import Image
-from megavid.evaluation.formats.parquet import METADATA_KEY
+from megavid.evaluation.formats.parquet_schema import METADATA_KEY
 from megavid.video.writer import VideoWriter
 
 

@@ -21,7 +21,7 @@ from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.datasets.table.annotations import Annotations, load_annotations
-from megavid.evaluation.prediction_table import save_predictions
+from megavid.evaluation.formats.parquet_table import write_parquet
 from tests.cli.helpers import error_of
 from tests.conftest import build_tiny
 from tests.evaluation.generated import noisy_predictions, write_data_set
@@ -150,7 +150,7 @@ def two(data: Path, tmp_path: Path) -> list[str]:
     """Two predictions files."""
     table = load_annotations(data)
     for seed in (1, 2):
-        save_predictions(noisy_predictions(table, seed=seed), tmp_path / f"{seed}.parquet")
+        write_parquet(noisy_predictions(table, seed=seed), tmp_path / f"{seed}.parquet")
     return [str(tmp_path / f"{seed}.parquet") for seed in (1, 2)]
 
 

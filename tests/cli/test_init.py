@@ -15,7 +15,7 @@ import yaml
 from megavid.cli import main
 from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
 from megavid.datasets.table.annotations import load_annotations
-from megavid.jobs.hardware import Hardware
+from megavid.training.hardware import Hardware
 from megavid.training.setup import read_recipe
 from tests.cli.helpers import error_of
 from tests.datasets.formats.cvat_files import write_cvat_export
@@ -174,7 +174,7 @@ def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
 def test_other_hardware(
     made: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr("megavid.jobs.hardware.find_hardware", lambda device: hardware)
+    monkeypatch.setattr("megavid.training.hardware.find_hardware", lambda device: hardware)
     Path("resnet50.pth").touch()
     assert init(made / "clips", "--start.backbone", "resnet50.pth") == 0
     values = recipe()

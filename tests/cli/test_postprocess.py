@@ -10,7 +10,8 @@ import torch
 
 from megavid.cli import main
 from megavid.core.detections import Detections, FrameResult
-from megavid.evaluation.formats.parquet import PredictionWriter, read_metadata
+from megavid.evaluation.formats.parquet_schema import read_metadata
+from megavid.evaluation.formats.parquet_writer import PredictionWriter
 from tests.cli.helpers import error_of
 
 CLASSES = ("cat", "dog")

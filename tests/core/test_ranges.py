@@ -8,8 +8,8 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.core.ranges import check_range, check_seed
+from megavid.jobs.detect_in_data_set import EvaluateOptions
 from megavid.jobs.detect_to_folder import DetectOptions
-from megavid.jobs.evaluate_dataset import EvaluateOptions
 from megavid.jobs.measure_speed import BenchmarkOptions
 
 

@@ -10,7 +10,7 @@ import PIL.Image
 from megavid.datasets.synthetic.camera import film
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 
 
 def write_data_set(
@@ -31,7 +31,7 @@ def write_data_set(
     return builder.build()
 
 
-def noisy_predictions(data: Annotations, *, seed: int = 0, noise: float = 2.0) -> Predictions:
+def noisy_predictions(data: Annotations, *, seed: int = 0, noise: float = 2.0) -> PredictionTable:
     """The true boxes, moved; some of another class, some left out, some twice, and some out of nowhere."""
     rng = np.random.default_rng(seed)
     frames, boxes, labels = data.box_frames, data.boxes, data.labels
@@ -47,7 +47,7 @@ def noisy_predictions(data: Annotations, *, seed: int = 0, noise: float = 2.0) -
     label[wrong] = (label[wrong] + 1) % len(data.classes)
     order = np.argsort(frame, kind="stable")
     lengths = np.bincount(data.video, minlength=len(data.videos)).tolist()
-    return Predictions(
+    return PredictionTable(
         videos=data.videos,
         video=data.video[frame][order],
         frame=data.number[frame][order],

@@ -16,19 +16,12 @@ from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.evaluation.formats.parquet import (
-    METADATA_KEY,
-    PredictionWriter,
-    merge_predictions,
-    read_metadata,
-)
+from megavid.evaluation.formats.parquet_rewriting import merge_predictions
+from megavid.evaluation.formats.parquet_schema import METADATA_KEY, read_metadata
+from megavid.evaluation.formats.parquet_table import read_parquet, write_parquet
+from megavid.evaluation.formats.parquet_writer import PredictionWriter
 from megavid.evaluation.locate import locate
-from megavid.evaluation.prediction_table import (
-    Predictions,
-    load_predictions,
-    save_predictions,
-    without_bad_rows,
-)
+from megavid.evaluation.prediction_table import PredictionTable, without_bad_rows
 
 CLASSES = ("cat", "dog")
 
@@ -48,7 +41,7 @@ def write(path: Path, video: str, *results: FrameResult) -> Path:
     return path
 
 
-def make(path: Path = Path("p.parquet"), **changes: Any) -> Predictions:
+def make(path: Path = Path("p.parquet"), **changes: Any) -> PredictionTable:
     """Three boxes: two in frame 4 of video a, one in frame 0 of video b."""
     columns: dict[str, Any] = {
         "videos": ("a", "b"),
@@ -61,7 +54,7 @@ def make(path: Path = Path("p.parquet"), **changes: Any) -> Predictions:
         "lengths": {"a": 2, "b": 1},
         "origin": path,
     }
-    return Predictions(**columns | changes)
+    return PredictionTable(**columns | changes)
 
 
 def data(**videos: list[int]) -> Annotations:
@@ -73,7 +66,7 @@ def data(**videos: list[int]) -> Annotations:
     return builder.build()
 
 
-def assert_same_rows(one: Predictions, two: Predictions) -> None:
+def assert_same_rows(one: PredictionTable, two: PredictionTable) -> None:
     names = [[p.videos[v] for v in p.video] for p in (one, two)]
     assert names[0] == names[1]
     assert one.class_names == two.class_names
@@ -86,7 +79,7 @@ def assert_same_rows(one: Predictions, two: Predictions) -> None:
 def test_what_is_written_is_read(tmp_path: Path) -> None:
     rows = [(1, 0.9, 0, 0, 5, 5), (0, 0.5, 1, 1, 4, 4)]
     path = write(tmp_path / "p.parquet", "ä", result(4, *rows), result(5), result(6, (1, 0.25, 2, 2, 3, 3)))
-    read = load_predictions(path, problems=Problems())
+    read = read_parquet(path, problems=Problems())
     expected = make(videos=("ä",), video=np.zeros(3, np.int32), frame=np.array([4, 4, 6]))
     assert_same_rows(read, expected)
     assert read.lengths == {"ä": 3}
@@ -94,22 +87,22 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 
 
 def test_a_file_without_boxes(tmp_path: Path) -> None:
-    read = load_predictions(write(tmp_path / "p.parquet", "a", result(0)), problems=Problems())
+    read = read_parquet(write(tmp_path / "p.parquet", "a", result(0)), problems=Problems())
     assert (len(read), read.videos, read.lengths, read.class_names) == (0, (), {"a": 1}, CLASSES)
     located = locate(read, data(a=[0]), problems=Problems())
     assert len(located.rows) == 0
 
 
 def test_saved_is_loaded(tmp_path: Path) -> None:
-    save_predictions(make(), tmp_path / "p.parquet")
-    read = load_predictions(tmp_path / "p.parquet", problems=Problems())
+    write_parquet(make(), tmp_path / "p.parquet")
+    read = read_parquet(tmp_path / "p.parquet", problems=Problems())
     assert_same_rows(read, make())
     assert read.lengths == {"a": 2, "b": 1}
 
 
 def test_saved_without_lengths(tmp_path: Path) -> None:
-    save_predictions(make(lengths=None), tmp_path / "p.parquet")
-    read = load_predictions(tmp_path / "p.parquet", problems=Problems())
+    write_parquet(make(lengths=None), tmp_path / "p.parquet")
+    read = read_parquet(tmp_path / "p.parquet", problems=Problems())
     assert read.lengths is None
     assert len(locate(read, data(b=[0], a=[3, 4, 5]), problems=Problems()).rows) == 3
 
@@ -119,7 +112,7 @@ def test_many_row_groups(tmp_path: Path) -> None:
     for i in range(3000):
         writer.write(f"video {i // 100}", result(i, (i % 2, 0.5, 0, 0, i + 1, 1)))
     writer.close()
-    read = load_predictions(tmp_path / "p.parquet", problems=Problems())
+    read = read_parquet(tmp_path / "p.parquet", problems=Problems())
     assert [read.videos[v] for v in read.video] == [f"video {i // 100}" for i in range(3000)]
     assert read.boxes[:, 2].tolist() == [i + 1 for i in range(3000)]
     assert read.lengths == {f"video {i}": 100 for i in range(30)}
@@ -129,7 +122,7 @@ def test_parts_are_joined(tmp_path: Path) -> None:
     one = write(tmp_path / "1.parquet", "b", result(0, (1, 0.9, 0, 0, 5, 5)), result(1))
     two = write(tmp_path / "2.parquet", "a", result(0, (0, 0.8, 0, 0, 5, 5)))
     merge_predictions([one, two], tmp_path / "all.parquet", metadata={"seed": 3})
-    read = load_predictions(tmp_path / "all.parquet", problems=Problems())
+    read = read_parquet(tmp_path / "all.parquet", problems=Problems())
     assert [read.videos[v] for v in read.video] == ["b", "a"]
     assert read.labels.tolist() == [1, 0]
     about = read_metadata(tmp_path / "all.parquet")
@@ -145,8 +138,8 @@ def test_parts_of_the_same_video_are_not_joined(tmp_path: Path) -> None:
 
 def test_parts_that_do_not_fit(tmp_path: Path) -> None:
     one = write(tmp_path / "1.parquet", "b", result(0, (1, 0.9, 0, 0, 5, 5)))
-    save_predictions(make(class_names=("cow", "dog"), lengths={"a": 1}), tmp_path / "2.parquet")
-    save_predictions(make(lengths=None), tmp_path / "3.parquet")
+    write_parquet(make(class_names=("cow", "dog"), lengths={"a": 1}), tmp_path / "2.parquet")
+    write_parquet(make(lengths=None), tmp_path / "3.parquet")
     for name, message in (("2", "its classes are not those"), ("3", "'videos' is missing"), ("4", "no such")):
         with pytest.raises(InputError, match=f"{name}.parquet: .*{message}"):
             merge_predictions([one, tmp_path / f"{name}.parquet"], tmp_path / "all.parquet", metadata={})
@@ -155,30 +148,30 @@ def test_parts_that_do_not_fit(tmp_path: Path) -> None:
 
 def test_names_that_are_no_text(tmp_path: Path) -> None:
     path = write(tmp_path / "p.parquet", "a\udcff", result(0, (1, 0.9, 0, 0, 5, 5)))
-    read = load_predictions(path, problems=Problems())
+    read = read_parquet(path, problems=Problems())
     assert read.videos == ("a?",)
     assert read.lengths == {"a?": 1}
 
 
 def test_what_are_no_predictions(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"none.parquet: no such file"):
-        load_predictions(tmp_path / "none.parquet", problems=Problems())
+        read_parquet(tmp_path / "none.parquet", problems=Problems())
     (tmp_path / "x.parquet").write_bytes(b"no")
     with pytest.raises(InputError, match=r"x.parquet: cannot be read as predictions"):
-        load_predictions(tmp_path / "x.parquet", problems=Problems())
+        read_parquet(tmp_path / "x.parquet", problems=Problems())
     data(a=[0]).save(tmp_path / "index.parquet")
     with pytest.raises(InputError, match=r"index.parquet: expected predictions .* its columns are others"):
-        load_predictions(tmp_path / "index.parquet", problems=Problems())
+        read_parquet(tmp_path / "index.parquet", problems=Problems())
     path = write(tmp_path / "p.parquet", "a", result(0, (1, 0.9, 0, 0, 5, 5)))
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata(), tmp_path / "bare.parquet")
     with pytest.raises(InputError, match=r"bare.parquet: expected predictions .* 'megavid' is missing"):
-        load_predictions(tmp_path / "bare.parquet", problems=Problems())
+        read_parquet(tmp_path / "bare.parquet", problems=Problems())
     null = table.set_column(6, "score", pa.nulls(1, pa.float32()))
     null = null.replace_schema_metadata({METADATA_KEY: '{"classes": ["cat", "dog"]}'})
     pq.write_table(null, tmp_path / "null.parquet")
     with pytest.raises(InputError, match=r"null.parquet: expected a value in each row of video, frame"):
-        load_predictions(tmp_path / "null.parquet", problems=Problems())
+        read_parquet(tmp_path / "null.parquet", problems=Problems())
 
 
 def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
@@ -187,7 +180,7 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     assert content.count(b"name") > 1
     path.write_bytes(content.replace(b"name", b"n\xffme", 1))  # in the column of videos
     with pytest.raises(InputError, match=r"p.parquet: cannot be read as predictions"):
-        load_predictions(path, problems=Problems())
+        read_parquet(path, problems=Problems())
 
 
 @pytest.mark.parametrize(
@@ -195,14 +188,14 @@ def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
     [
         ("[" * 100_000, "x.parquet, metadata: expected JSON, got lists or objects nested too deep"),
         ("[]", "x.parquet, metadata: expected an object in JSON, got list"),
-        ('{"classes": ["a", 1]}', r"x.parquet, metadata: classes: expected a list of names"),
-        ('{"classes": "ab"}', "classes: expected a list of names, got 'ab'"),
-        ('{"classes": ["a"], "videos": ["a"]}', "videos: expected the number of frames of each video"),
-        ('{"classes": ["a"], "videos": {"a": -1}}', "videos: expected the number of frames of each video"),
-        ('{"classes": ["a"], "videos": {"a": 1e400}}', "videos: expected the number of frames"),
-        ('{"classes": ["a"], "every": 0}', "every: expected a whole number of at least 1, got 0"),
-        ('{"classes": ["a"], "config": {"method": 3}}', "config: expected the model's configuration"),
-        ('{"classes": ["a"], "weights_sha256": 3}', "weights_sha256: expected text, got 3"),
+        ('{"classes": ["a", 1]}', r"x.parquet, metadata: classes.1: should be a valid string, got 1"),
+        ('{"classes": "ab"}', "classes: should be a valid list, got 'ab'"),
+        ('{"classes": ["a"], "videos": ["a"]}', "videos: should be a valid dictionary"),
+        ('{"classes": ["a"], "videos": {"a": -1}}', "videos.a: should be greater than or equal to 0, got -1"),
+        ('{"classes": ["a"], "videos": {"a": 1e400}}', "videos.a: should be a valid integer, got inf"),
+        ('{"classes": ["a"], "every": 0}', "every: should be greater than or equal to 1, got 0"),
+        ('{"classes": ["a"], "config": {"method": 3}}', "config.method: should be a valid dictionary, got 3"),
+        ('{"classes": ["a"], "weights_sha256": 3}', "weights_sha256: should be a valid string, got 3"),
         ('{"config": {"classes": 3}}', "expected predictions that megavid wrote; 'classes' is missing"),
         ('{"frames": 3}', "expected predictions that megavid wrote; 'classes' is missing"),
     ],
@@ -212,14 +205,14 @@ def test_metadata_that_make_no_sense(tmp_path: Path, about: str, message: str) -
     table = pq.read_table(path).replace_schema_metadata({METADATA_KEY: about})
     pq.write_table(table, tmp_path / "x.parquet")
     with pytest.raises(InputError, match=message):
-        load_predictions(tmp_path / "x.parquet", problems=Problems())
+        read_parquet(tmp_path / "x.parquet", problems=Problems())
 
 
 @pytest.mark.parametrize("frame", [-1, 2**62])
 def test_a_number_that_is_no_frames(tmp_path: Path, frame: int) -> None:
     path = write(tmp_path / "p.parquet", "a", result(frame, (1, 0.9, 0, 0, 5, 5)))
     with pytest.raises(InputError, match=rf"row 0: expected a frame from 0 to 46\d+, got {frame}"):
-        load_predictions(path, problems=Problems())
+        read_parquet(path, problems=Problems())
 
 
 @pytest.mark.parametrize(
@@ -234,11 +227,11 @@ def test_a_number_that_is_no_frames(tmp_path: Path, frame: int) -> None:
 def test_rows_that_make_no_sense(tmp_path: Path, column: str, value: Any, kind: Kind, message: str) -> None:
     changed = getattr(make(), column).copy()
     changed[1] = value
-    save_predictions(make(**{column: changed}), tmp_path / "p.parquet")
+    write_parquet(make(**{column: changed}), tmp_path / "p.parquet")
     with pytest.raises(InputError, match=message):
-        load_predictions(tmp_path / "p.parquet", problems=Problems())
+        read_parquet(tmp_path / "p.parquet", problems=Problems())
     problems = Problems(skip=True)
-    read = load_predictions(tmp_path / "p.parquet", problems=problems)
+    read = read_parquet(tmp_path / "p.parquet", problems=problems)
     assert [p.kind for p in problems.found] == [kind]
     assert read.scores.tolist() == [pytest.approx(0.9), 0.25]
 
@@ -247,11 +240,11 @@ def test_rows_that_stand_there_twice(tmp_path: Path) -> None:
     rows = [2, 0, 1, 2, 0, 0]
     p = make()
     repeated = replace(p, **{n: getattr(p, n)[rows] for n in ("video", "frame", "labels", "scores", "boxes")})
-    save_predictions(repeated, tmp_path / "p.parquet")
+    write_parquet(repeated, tmp_path / "p.parquet")
     with pytest.raises(InputError, match=r"row 3: the same box of the same frame, class and score"):
-        load_predictions(tmp_path / "p.parquet", problems=Problems())
+        read_parquet(tmp_path / "p.parquet", problems=Problems())
     problems = Problems(skip=True)
-    read = load_predictions(tmp_path / "p.parquet", problems=problems)
+    read = read_parquet(tmp_path / "p.parquet", problems=problems)
     assert [p.where.split(", ")[-1] for p in problems.found] == ["row 3", "row 4", "row 5"]
     assert read.scores.tolist() == [0.25, pytest.approx(0.9), 0.5]
 
@@ -267,8 +260,8 @@ def test_numbers_beyond_32_bits_are_told_apart(tmp_path: Path) -> None:
     """Two that are the same in their low 32 bits, in a video each and in one."""
     low, high = 1_700_000_000_123, 1_700_000_000_123 + (1 << 32)
     table = data(a=[low, high], b=[low])
-    save_predictions(make(frame=np.array([high, low, low])), tmp_path / "p.parquet")
-    read = load_predictions(tmp_path / "p.parquet", problems=Problems())
+    write_parquet(make(frame=np.array([high, low, low])), tmp_path / "p.parquet")
+    read = read_parquet(tmp_path / "p.parquet", problems=Problems())
     assert read.frame.tolist() == [high, low, low]
     assert locate(read, table, problems=Problems()).frame.tolist() == [1, 0, 2]
     p = make(frame=np.array([high, low, high]))

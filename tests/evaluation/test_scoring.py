@@ -43,14 +43,7 @@ def test_the_curve_and_its_envelope() -> None:
     assert curve.recall.tolist() == pytest.approx([1 / 3, 2 / 3, 1])
     assert curve.score.tolist() == pytest.approx([0.8, 0.7, 0.6])
     assert (curve.objects, curve.found) == (3, 4)
-    assert curve.ap == curve.ap_11_points == pytest.approx(3 / 4)
-
-
-def test_eleven_points() -> None:
-    truth = Boxes([0, 0], [A, B], [0, 0])
-    result = average_precision(Boxes([0], [A], [0], [0.9]), truth, num_frames=1, num_classes=1)
-    # Precision 1 up to recall 1/2: at 0, 0.1, ..., 0.5, six of the eleven points.
-    assert result.mean_11_points == pytest.approx(6 / 11)
+    assert curve.ap == pytest.approx(3 / 4)
 
 
 def test_an_object_is_found_once() -> None:
@@ -279,4 +272,3 @@ def test_the_originals_numbers(path: Path) -> None:
         np.testing.assert_allclose(results[name].ap, expected, atol=1e-9)
         assert results[name].mean == pytest.approx(recorded[key]["map"], abs=1e-9)
     assert results["all"].mean == pytest.approx(recorded["plain"]["map"], abs=1e-9)
-    assert results["all"].mean_11_points == pytest.approx(recorded["plain_07metric"]["map"], abs=1e-9)

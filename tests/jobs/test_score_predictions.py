@@ -14,9 +14,10 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.bootstrap import Interval
 from megavid.evaluation.comparison import Difference, difference, verdict
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores
-from megavid.jobs.score_predictions import score_predictions, write_comparison
+from megavid.jobs.score_predictions import score_predictions
+from megavid.jobs.write_scores import write_comparison
 from megavid.reports.worst_frames import worst_frames
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [200, 200, 210, 210]
@@ -36,10 +37,10 @@ def data(videos: int = 3) -> Annotations:
     return builder.build()
 
 
-def predict(*rows: tuple[int, int, int, float, list[int]], videos: int = 3) -> Predictions:
+def predict(*rows: tuple[int, int, int, float, list[int]], videos: int = 3) -> PredictionTable:
     """Rows are video, frame, label, score, box."""
     video, frame, label, score, box = zip(*rows, strict=True)
-    return Predictions(
+    return PredictionTable(
         videos=tuple(f"v{i}" for i in range(videos)),
         video=np.array(video, np.int32),
         frame=np.array(frame, np.int64),

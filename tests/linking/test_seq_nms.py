@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from megavid.core.iou import paired_iou
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 from megavid.linking.seq_nms import seq_nms, sequences
 
 Row = tuple[int, float, float]
@@ -30,11 +30,11 @@ def columns(rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any], NDArray[An
     return frame, boxes, np.array([row[2] for row in rows], np.float32)
 
 
-def predictions(rows: Sequence[tuple[str, int, int, float, float]]) -> Predictions:
+def predictions(rows: Sequence[tuple[str, int, int, float, float]]) -> PredictionTable:
     """Of rows of video, label, frame, left edge, score."""
     videos = tuple(dict.fromkeys(row[0] for row in rows))
     frame, boxes, scores = columns([row[2:] for row in rows])
-    return Predictions(
+    return PredictionTable(
         videos=videos,
         video=np.array([videos.index(row[0]) for row in rows], np.int32),
         frame=frame,

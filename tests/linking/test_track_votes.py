@@ -11,8 +11,10 @@ import torch
 
 from megavid.core.detections import Detections, FrameResult
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.formats.parquet import PredictionWriter, read_metadata, relabel_tracks
-from megavid.evaluation.prediction_table import load_predictions
+from megavid.evaluation.formats.parquet_rewriting import relabel_tracks
+from megavid.evaluation.formats.parquet_schema import read_metadata
+from megavid.evaluation.formats.parquet_table import read_parquet
+from megavid.evaluation.formats.parquet_writer import PredictionWriter
 from megavid.linking.track_votes import TrackTable
 
 NAMES = ("cat", "dog", "cow")
@@ -88,4 +90,4 @@ def test_rows_of_a_track_get_its_class(tmp_path: Path) -> None:
     about = read_metadata(path)
     assert about["track_classes"] == "by vote, weighted by score"
     assert (about["x"], about["frames"]) == (1, 4)
-    assert len(load_predictions(path, problems=Problems())) == 6
+    assert len(read_parquet(path, problems=Problems())) == 6

@@ -19,7 +19,9 @@ from megavid.cli.score_tables import print_comparison, print_scores, print_summa
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.scores import Scores
-from megavid.jobs.score_predictions import find_motion, score_predictions, write_comparison, write_scores
+from megavid.jobs.find_motion import find_motion
+from megavid.jobs.score_predictions import score_predictions
+from megavid.jobs.write_scores import write_comparison, write_scores
 from tests.evaluation.generated import noisy_predictions, write_data_set
 
 

@@ -13,7 +13,7 @@ import pytest
 from megavid.core.frames import Image
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores
 from megavid.jobs.score_predictions import score_predictions
 from megavid.reports.side_by_side import SideBySide
@@ -28,16 +28,16 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Annotations:
     return write_data_set(tmp_path_factory.mktemp("data"), videos=3, frames=4)
 
 
-def scored(predictions: Predictions, data: Annotations) -> Scores:
+def scored(predictions: PredictionTable, data: Annotations) -> Scores:
     return score_predictions(predictions, data, motion=None, problems=Problems())
 
 
-def all_but(data: Annotations, *, missed: Sequence[int]) -> Predictions:
+def all_but(data: Annotations, *, missed: Sequence[int]) -> PredictionTable:
     """The true boxes, but for the first few of each frame."""
     place = np.arange(len(data.boxes)) - data.offsets[data.box_frames]
     kept = place >= np.array(missed)[data.box_frames]
     frames = data.box_frames[kept]
-    return Predictions(
+    return PredictionTable(
         videos=data.videos,
         video=data.video[frames],
         frame=data.number[frames],

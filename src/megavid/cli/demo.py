@@ -36,7 +36,7 @@ class Demo:
     def run(self, overrides: Mapping[str, str]) -> int:
         """Do it; the exit code."""
         from megavid.cli.score_tables import print_summary
-        from megavid.jobs.shipped_demo import run_demo
+        from megavid.jobs.run_demo import run_demo
 
         refuse_overrides(overrides, "demo")
         self.threads.choose(self.device)

@@ -63,11 +63,13 @@ class Evaluate:
         from megavid.datasets.sizes import check_sizes
         from megavid.evaluation.coco_metrics import require_library
         from megavid.evaluation.formats.prediction_files import open_predictions
-        from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set
+        from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
         from megavid.jobs.evaluation_parts import threads_before
-        from megavid.jobs.executors.distributed import joined_ranks
+        from megavid.jobs.executors.torchrun import joined_ranks
+        from megavid.jobs.find_motion import find_motion
         from megavid.jobs.output_folder import PREDICTIONS
-        from megavid.jobs.score_predictions import describe, find_motion, score_predictions, write_scores
+        from megavid.jobs.score_predictions import describe_predictions, score_predictions
+        from megavid.jobs.write_scores import write_scores
         from megavid.models.acceleration.compiling import compiler_watched
 
         self.methods.add()
@@ -112,7 +114,7 @@ class Evaluate:
         scores = score_predictions(found, annotations, motion=motion, coco=self.coco, problems=problems)
         report_problems(problems)
         print_scores(scores)
-        about = {"data": str(self.source.data), "motion": self.motion, **describe(found)}
+        about = {"data": str(self.source.data), "motion": self.motion, **describe_predictions(found)}
         for written in (path, *write_scores(self.output, scores, annotations, about)):
             say(f"  {written}")
         return 0

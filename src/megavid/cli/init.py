@@ -20,7 +20,7 @@ from megavid.core.text import listed, printable
 if TYPE_CHECKING:
     from megavid.datasets.table.annotations import Annotations
     from megavid.datasets.table.problems import Problem
-    from megavid.jobs.hardware import Hardware
+    from megavid.training.hardware import Hardware
     from megavid.training.init.project import Project
     from megavid.training.init.train_val import Split
 
@@ -65,7 +65,7 @@ class Init:
         """Run the command and return its exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
-        from megavid.jobs.hardware import find_hardware
+        from megavid.training.hardware import find_hardware
         from megavid.training.init.project import check_is_new, create_project
         from megavid.training.init.proposal import check_start
         from megavid.training.init.train_val import Validation, check_split, describe_format, open_split

@@ -48,13 +48,9 @@ class Score:
         from megavid.core.files.atomic import check_target
         from megavid.evaluation.comparison import difference, verdict
         from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
-        from megavid.jobs.score_predictions import (
-            describe,
-            find_motion,
-            score_predictions,
-            write_comparison,
-            write_scores,
-        )
+        from megavid.jobs.find_motion import find_motion
+        from megavid.jobs.score_predictions import describe_predictions, score_predictions
+        from megavid.jobs.write_scores import write_comparison, write_scores
 
         refuse_overrides(overrides, "score")
         if (self.predictions is None) == (self.compare is None):
@@ -70,7 +66,7 @@ class Score:
         all_scores, about = [], {}
         for path in paths:
             found = open_predictions(path, annotations, problems=problems)
-            about = describe(found)
+            about = describe_predictions(found)
             if self.save_as is not None:
                 write_predictions(found, annotations, self.save_as, problems=problems)
             all_scores.append(

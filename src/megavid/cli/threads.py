@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from megavid.cli.output import say
 
 if TYPE_CHECKING:
-    from megavid.jobs.executors.distributed import Ranks
+    from megavid.jobs.executors.ranks import Ranks
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +42,8 @@ class ThreadOptions:
             InputError: `threads` is no number of threads.
         """
         from megavid.checkpoints.load import find_device
-        from megavid.jobs.executors.distributed import Ranks
-        from megavid.jobs.executors.thread_count import choose_threads
+        from megavid.jobs.executors.ranks import Ranks
+        from megavid.jobs.threads.thread_count import choose_threads
 
         self.check()
         ranks = ranks or Ranks()

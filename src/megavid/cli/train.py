@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
 
     from megavid.checkpoints.starting_weights import Loaded
-    from megavid.jobs.executors.distributed import Ranks
+    from megavid.jobs.executors.ranks import Ranks
     from megavid.training.checkpoint import Checkpoint
     from megavid.training.loop import Training
     from megavid.training.recipe import Recipe
@@ -60,7 +60,7 @@ class Train:
         """Do it; the exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
-        from megavid.jobs.executors.distributed import joined_ranks
+        from megavid.jobs.executors.torchrun import joined_ranks
         from megavid.training.setup import for_check, read_recipe
 
         self.methods.add()
@@ -79,10 +79,13 @@ class Train:
     def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """One that is removed in the end: in the output folder, to see whether that can be used."""
         from megavid.core.errors import InputError
-        from megavid.jobs.executors.distributed import Ranks, launched
+        from megavid.jobs.executors.ranks import Ranks
+        from megavid.jobs.executors.torchrun import read_launch_variable
         from megavid.training.setup import check_folder, newest_checkpoint
 
-        if self.output is None and ranks.world > launched("LOCAL_WORLD_SIZE", default=1, least=1):
+        if self.output is None and ranks.world_size > read_launch_variable(
+            "LOCAL_WORLD_SIZE", default=1, least=1
+        ):
             raise InputError("--output: expected with --check on several hosts, on a disk that all see")
         place = ""
         if ranks.first:
@@ -116,10 +119,10 @@ class Train:
 
         from megavid.checkpoints.load import find_device
         from megavid.core.errors import InputError
-        from megavid.jobs.executors.distributed import launched
+        from megavid.jobs.executors.torchrun import read_launch_variable
 
         device = find_device(ranks.device(self.device))
-        here = launched("LOCAL_WORLD_SIZE", default=1, least=1)
+        here = read_launch_variable("LOCAL_WORLD_SIZE", default=1, least=1)
         if device.type == "cuda" and here > torch.cuda.device_count():
             raise InputError(f"expected a GPU for each process, got {torch.cuda.device_count()} for {here}")
         return device

@@ -40,15 +40,11 @@ def difference(one: Scores, two: Scores, motion: str, label: int | None = None) 
         motion: One of `MOTION_RANGES` that both have.
         label: The class; None for the mean.
     """
-    values = [
-        scores.results[motion].mean if label is None else float(scores.results[motion].ap[label])
-        for scores in (one, two)
-    ]
     interval = None
     if motion in one.samples and motion in two.samples:
         a, b = (scores.samples[motion].of(label) for scores in (one, two))
         interval = None if a is None or b is None else percentile_interval(b - a)
-    return Difference(values[1] - values[0], interval)
+    return Difference(two.ap(motion, label) - one.ap(motion, label), interval)
 
 
 def verdict(difference: Difference, *, videos: int) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from megavid.core.names import hint_similar
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +34,7 @@ class Located:
     label: NDArray[np.int32]
 
 
-def locate(predictions: Predictions, annotations: Annotations, *, problems: Problems) -> Located:
+def locate(predictions: PredictionTable, annotations: Annotations, *, problems: Problems) -> Located:
     """Find the frame and the class of each predicted box.
 
     Videos and classes are matched by name, frames by number. For a video that the data set does not have by
@@ -66,7 +66,7 @@ def locate(predictions: Predictions, annotations: Annotations, *, problems: Prob
     return Located(rows, frame[rows], label[rows])
 
 
-def _numbers(predictions: Predictions, annotations: Annotations) -> dict[str, int]:
+def _numbers(predictions: PredictionTable, annotations: Annotations) -> dict[str, int]:
     """The number in the data set of each video that it has, by the predictions' name for it."""
     numbers = {name: i for i, name in enumerate(annotations.videos)}
     names = predictions.lengths or predictions.videos
@@ -86,7 +86,7 @@ def _numbers(predictions: Predictions, annotations: Annotations) -> dict[str, in
     return numbers | {name: i for name, i in others.items() if taken[i] == 1}
 
 
-def _labels(predictions: Predictions, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
+def _labels(predictions: PredictionTable, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
     """For each class of the predictions its label in the data set, -1 for none."""
     numbers = {name: i for i, name in enumerate(annotations.classes)}
     for label, name in enumerate(predictions.class_names):
@@ -118,7 +118,7 @@ def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np
 
 
 def _report_unknown(
-    predictions: Predictions, rows: NDArray[np.int64], names: Sequence[str], problems: Problems
+    predictions: PredictionTable, rows: NDArray[np.int64], names: Sequence[str], problems: Problems
 ) -> None:
     """One problem for each video that has frames which the data set lacks."""
     videos, first, counts = np.unique(predictions.video[rows], return_index=True, return_counts=True)
@@ -134,7 +134,7 @@ def _report_unknown(
 
 
 def _report_lacking(
-    predictions: Predictions, annotations: Annotations, numbers: Mapping[str, int], problems: Problems
+    predictions: PredictionTable, annotations: Annotations, numbers: Mapping[str, int], problems: Problems
 ) -> None:
     """One problem for each annotated video that was not done, or not all of it."""
     if predictions.lengths is None:

@@ -76,6 +76,15 @@ class Scores:
         """Objects that count."""
         return sum(curve.objects for curve in self.results["all"].curves)
 
+    def ap(self, motion: str, label: int | None = None) -> float:
+        """Return the AP50 of a class, or the mean over classes if `label` is None; NaN without objects.
+
+        Args:
+            motion: One of the names of `results`.
+            label: The class.
+        """
+        return self.results[motion].of(label)
+
     def interval(self, motion: str, label: int | None = None) -> Interval | None:
         """The interval of a class's AP50, or of their mean; None if there is none."""
         samples = self.samples[motion].of(label) if motion in self.samples else None

@@ -67,14 +67,6 @@ class Curve:
         """The area under the envelope; NaN without objects."""
         return float(self.envelope.sum() / self.objects) if self.objects else np.nan
 
-    @property
-    def ap_11_points(self) -> float:
-        """The mean of the envelope at recall 0, 0.1, ..., 1, PASCAL VOC's metric until 2007."""
-        if not self.objects:
-            return np.nan
-        places = np.searchsorted(self.recall, np.arange(0.0, 1.1, 0.1))
-        return float(np.append(self.envelope, 0.0)[places].mean())
-
 
 @dataclass(frozen=True, eq=False)
 class AveragePrecision:
@@ -96,10 +88,9 @@ class AveragePrecision:
         """The mean over classes that have objects; NaN if none has."""
         return mean_without_nan(self.ap)
 
-    @property
-    def mean_11_points(self) -> float:
-        """The mean of `Curve.ap_11_points`."""
-        return mean_without_nan(np.array([curve.ap_11_points for curve in self.curves]))
+    def of(self, label: int | None) -> float:
+        """Return the average precision of a class, or the mean over classes if `label` is None."""
+        return self.mean if label is None else self.curves[label].ap
 
 
 def mean_without_nan(values: NDArray[np.float64]) -> float:

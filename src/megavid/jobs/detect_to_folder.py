@@ -21,10 +21,16 @@ from megavid.core.errors import InputError
 from megavid.core.files.locks import locked_folder
 from megavid.core.frames import Frame
 from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
-from megavid.jobs.executors.overlap import InBackground, prefetch, queue_length
-from megavid.jobs.interrupt import stop_request, uninterrupted
-from megavid.jobs.output_folder import FRAMES, VIDEO, DetectionOutputs, make_output_folder, partial_name
+from megavid.jobs.detection_outputs import DetectionOutputs
+from megavid.jobs.output_folder import (
+    FRAMES,
+    VIDEO,
+    make_output_folder,
+    partial_name,
+)
 from megavid.jobs.progress import progress
+from megavid.jobs.stop_requests import stop_request, uninterrupted
+from megavid.jobs.threads.background import InBackground, prefetch, queue_length
 from megavid.linking.tracking import Tracker
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.detect_video import run_session

@@ -12,8 +12,9 @@ from megavid.core.files.atomic import atomic_path, check_target, remove_leftover
 from megavid.core.files.parsing import read_json
 from megavid.core.ranges import MOST_THREADS
 from megavid.datasets.table.annotations import Annotations
-from megavid.evaluation.formats.parquet import merge_predictions, read_metadata
-from megavid.jobs.executors.distributed import Ranks
+from megavid.evaluation.formats.parquet_rewriting import merge_predictions
+from megavid.evaluation.formats.parquet_schema import read_metadata
+from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.output_folder import PREDICTIONS, SCORE_FILES, make_output_folder
 
 _PARTS = "parts"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from megavid.core.errors import InputError
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.formats.parquet import rescore_predictions
-from megavid.evaluation.prediction_table import load_predictions
+from megavid.evaluation.formats.parquet_rewriting import rescore_predictions
+from megavid.evaluation.formats.parquet_table import read_parquet
 from megavid.linking.seq_nms import Rescoring, seq_nms
 
 
@@ -47,7 +47,7 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
     with suppress(OSError):  # where one of them is not there
         if target.samefile(source):
             raise InputError(f"{target}: is what is to be post-processed; choose another name for the output")
-    predictions = load_predictions(source, problems=Problems())
+    predictions = read_parquet(source, problems=Problems())
     about = predictions.metadata
     if "postprocessing" in about:
         raise InputError(f"{source}: was post-processed before: {about['postprocessing']}")

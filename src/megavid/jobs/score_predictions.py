@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from datetime import date
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
-from megavid.core.files.atomic import atomic_files
-from megavid.core.files.ownership import MADE_BY
-from megavid.datasets.motion import motion_iou, read_motion_mat
-from megavid.datasets.table.annotations import NO_TRACK, Annotations
+from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation import AveragePrecision, Boxes
 from megavid.evaluation.best_f1 import best_f1
@@ -24,55 +18,17 @@ from megavid.evaluation.bootstrap import ResampledAP, draw_videos, resample_ap
 from megavid.evaluation.by_size import average_precision_by_size
 from megavid.evaluation.by_video import ap_by_video
 from megavid.evaluation.coco_metrics import coco_metrics
-from megavid.evaluation.comparison import difference, verdict
 from megavid.evaluation.confusion import confusion_matrix
 from megavid.evaluation.error_analysis import find_errors
 from megavid.evaluation.locate import locate
 from megavid.evaluation.outcomes import Outcomes, outcomes_by_class
-from megavid.evaluation.plots import plot_confusion, plot_pr_curves
-from megavid.evaluation.prediction_table import Predictions
-from megavid.evaluation.scores import Scores, interval_as_list, rank_videos
+from megavid.evaluation.prediction_table import PredictionTable
+from megavid.evaluation.scores import Scores, rank_videos
 from megavid.evaluation.scoring import Curve, select_by_motion
-from megavid.jobs.output_folder import SCORE_FILES, make_output_folder
-from megavid.reports.evaluation_page import write_comparison as write_comparison_report
-from megavid.reports.evaluation_page import write_report
-
-_COMPARISON_FILES = ("comparison.json", "comparison.html")
-
-
-def find_motion(annotations: Annotations, motion: str) -> NDArray[np.float64] | None:
-    """The motion IoU of all objects, (M,).
-
-    Args:
-        annotations: The data set.
-        motion: "auto" computes it where the data set has track ids; "none"; "tracks"; or the path of
-            ImageNet VID's official file (`.mat`).
-
-    Returns:
-        None where there is none.
-
-    Raises:
-        InputError: There are no track ids, or the file is none or of another data set.
-    """
-    if motion == "none":
-        return None
-    if motion in {"auto", "tracks"}:
-        if len(annotations.tracks) and (annotations.tracks == NO_TRACK).all():
-            if motion == "tracks":
-                raise InputError(
-                    f"{annotations.root}: no object has a track id, so there is no motion to score by; "
-                    "use --motion none, or annotations with track ids"
-                )
-            return None
-        return motion_iou(annotations)
-    path = Path(motion)
-    if path.suffix != ".mat":
-        raise InputError(f"motion: expected auto, tracks, none or a .mat file, got {motion!r}")
-    return read_motion_mat(path, annotations)
 
 
 def score_predictions(
-    predictions: Predictions,
+    predictions: PredictionTable,
     annotations: Annotations,
     *,
     motion: NDArray[np.float64] | None,
@@ -159,65 +115,7 @@ def _by_motion(
     return results, samples, [outcomes for _, _, outcomes in parts]
 
 
-def write_scores(
-    folder: Path | None, scores: Scores, annotations: Annotations, about: Mapping[str, str]
-) -> list[Path]:
-    """Write `scores.json`, `pr_curves.png`, `confusion.png` and `report.html`; nothing without a folder.
-
-    Args:
-        folder: Where; made if missing.
-        scores: What to write.
-        annotations: The data set, for pictures of its frames.
-        about: What was scored, for the reader.
-
-    Raises:
-        InputError: The folder cannot be written to.
-    """
-    if folder is None:
-        return []
-    make_output_folder(folder)
-    with atomic_files(folder, SCORE_FILES) as aside:
-        table, curves, confusion, page = (aside / name for name in SCORE_FILES)
-        _write_json(table, {**about, **scores.as_dict()})
-        plot_pr_curves(scores.results, scores.classes, curves)
-        plot_confusion(scores.confusion, confusion)
-        write_report(page, annotations=annotations, scores=scores, about=about)
-    return [folder / name for name in SCORE_FILES]
-
-
-def write_comparison(
-    folder: Path | None, scores: tuple[Scores, Scores], names: tuple[str, str], about: Mapping[str, str]
-) -> list[Path]:
-    """Write `comparison.json` and `comparison.html`; nothing without a folder.
-
-    Raises:
-        InputError: The folder cannot be written to.
-    """
-    if folder is None:
-        return []
-    make_output_folder(folder)
-    one, two = scores
-    both = {name: s.as_dict() for name, s in zip(names, scores, strict=True)}
-    differences = {motion: difference(one, two, motion) for motion in one.results}
-    by_motion = {
-        motion: {"AP50": None if np.isnan(d.value) else d.value, "interval": interval_as_list(d.interval)}
-        for motion, d in differences.items()
-    }
-    words = verdict(differences["all"], videos=len(one.videos))
-    with atomic_files(folder, _COMPARISON_FILES) as aside:
-        table, page = (aside / name for name in _COMPARISON_FILES)
-        _write_json(table, {**about, "difference": by_motion, "verdict": words, "scores": both})
-        write_comparison_report(
-            page, scores=scores, about={"A": names[0], "B": names[1], **about}, verdict=words
-        )
-    return [folder / name for name in _COMPARISON_FILES]
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps({**MADE_BY, **content}, indent=1) + "\n", "utf-8")
-
-
-def describe(predictions: Predictions) -> dict[str, str]:
+def describe_predictions(predictions: PredictionTable) -> dict[str, str]:
     """What made predictions, as far as their file says, and what scores them, for the reader of a report."""
     told = predictions.metadata
     about = {"predictions": str(predictions.origin)}

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.iou import paired_iou
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 
 Rescoring = Literal["average", "max"]
 """The score that the boxes of a sequence get: their mean, or their best."""
@@ -32,7 +32,7 @@ SUPPRESSION_IOU = 0.3
 """Boxes that overlap one of a taken sequence more are dropped, as in the frame-wise suppression before it."""
 
 
-def seq_nms(predictions: Predictions, *, rescoring: Rescoring = "average", step: int = 1) -> Rescored:
+def seq_nms(predictions: PredictionTable, *, rescoring: Rescoring = "average", step: int = 1) -> Rescored:
     """Scores by sequence, and which boxes stay.
 
     Args:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from megavid.core.detections import Detections, FrameResult
 from megavid.core.files.atomic import atomic_path
 from megavid.datasets.table.annotations import NO_TRACK
-from megavid.evaluation.formats.parquet import METADATA_KEY
+from megavid.evaluation.formats.parquet_schema import METADATA_KEY
 
 SCHEMA = pa.schema(
     [

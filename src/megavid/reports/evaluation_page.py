@@ -1,120 +1,89 @@
-"""The report of an evaluation, with pictures of the frames where most goes wrong."""
+"""The page of an evaluation: scores, plots, and pictures of the frames with the most errors."""
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
-import numpy as np
-import PIL.Image
-
-from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
-from megavid.datasets.frames import read_frame
 from megavid.datasets.table.annotations import Annotations
-from megavid.evaluation import Boxes
-from megavid.evaluation.error_analysis import HIT, KINDS, OUTCOMES, Errors
+from megavid.evaluation.by_size import SIZES
+from megavid.evaluation.error_analysis import KINDS
+from megavid.evaluation.number_text import COLUMNS
+from megavid.evaluation.plots import (
+    as_png,
+    as_svg,
+    draw_ap_bars,
+    draw_confusion,
+    draw_error_bars,
+    draw_pr_curves,
+)
 from megavid.evaluation.scores import Scores
-from megavid.reports.html_report import Picture, render_comparison, render_report
+from megavid.reports.error_pictures import ErrorPicture, draw_errors
+from megavid.reports.page_templates import render_page
 from megavid.reports.worst_frames import worst_frames
-from megavid.video.render import Mark, draw_marks
 
 _PICTURES = 12
 
-_WIDTH, _HEIGHT = 1280, 960
-"""Pixels of a picture at most."""
-
-_LARGEST_SCALE = 4.0
-"""How many times as large as the frame a picture is at most, so that labels of small frames can be read."""
-
-_GREEN, _RED, _YELLOW = (40, 170, 70), (220, 50, 40), (240, 190, 0)
+_MOST_VIDEOS = 1000
+"""Rows of the table of videos; `scores.json` has all of them."""
 
 
-def write_report(path: Path, *, annotations: Annotations, scores: Scores, about: Mapping[str, str]) -> None:
-    """Write the report of a run.
-
-    Args:
-        path: An HTML file.
-        annotations: The data set; frames whose images cannot be read have no picture.
-        scores: What was scored.
-        about: What it is of, for the reader.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    by_frame = scores.errors.per_frame.sum(axis=1)
-    pictures = [
-        _picture(annotations, frame, scores) for frame in worst_frames(annotations, by_frame, count=_PICTURES)
-    ]
-    _write(path, render_report(scores, about=about, pictures=pictures))
-
-
-def write_comparison(
-    path: Path, *, scores: tuple[Scores, Scores], about: Mapping[str, str], verdict: str
+def write_evaluation_page(
+    path: Path, *, annotations: Annotations, scores: Scores, about: Mapping[str, str]
 ) -> None:
-    """Write two runs side by side.
+    """Write the report of an evaluation as an HTML file.
 
     Args:
-        path: An HTML file.
-        scores: What was scored, of the same data set.
-        about: What they are of, for the reader.
-        verdict: What their difference means.
+        path: The file to write; it appears whole or not at all.
+        annotations: The data set. A frame that cannot be read is shown without its picture.
+        scores: Scores of the predictions.
+        about: Names and texts for the head of the page.
 
     Raises:
         InputError: The file cannot be written.
     """
-    _write(path, render_comparison(*scores, about=about, verdict=verdict))
-
-
-def _write(path: Path, page: str) -> None:
+    errors = scores.errors.per_frame.sum(axis=1)
+    frames = worst_frames(annotations, errors, count=_PICTURES)
+    pictures = [draw_errors(annotations, frame, scores) for frame in frames]
+    page = _render(scores, about, pictures)
     with atomic_path(path) as aside:
         aside.write_text(page, "utf-8")
 
 
-def _picture(a: Annotations, frame: int, scores: Scores) -> Picture:
-    counts = [
-        f"{count} x {kind}"
-        for kind, count in zip(KINDS, scores.errors.per_frame[frame].tolist(), strict=True)
-        if count
-    ]
-    caption = f"{a.videos[a.video[frame]]}, frame {a.number[frame]}: {', '.join(counts)}"
-    try:
-        image = read_frame(a, frame)
-    except InputError:
-        return Picture(caption, None)
-    picture = PIL.Image.fromarray(image)
-    scale = min(_WIDTH / picture.width, _HEIGHT / picture.height, _LARGEST_SCALE)
-    size = [max(1, round(side * scale)) for side in picture.size]
-    drawn = picture.resize((size[0], size[1]), PIL.Image.Resampling.LANCZOS)
-    marks = error_marks(a.classes, frame, scores.found, scores.truth, scores.errors, scale=scale)
-    buffer = io.BytesIO()
-    PIL.Image.fromarray(draw_marks(np.array(drawn), marks)).save(buffer, "JPEG", quality=85)
-    return Picture(caption, buffer.getvalue())
+def _render(scores: Scores, about: Mapping[str, str], pictures: list[ErrorPicture]) -> str:
+    plots = {
+        "AP50 of each class": ("image/svg+xml", as_svg(draw_ap_bars(scores.results, scores.classes))),
+        "Precision and recall": ("image/svg+xml", as_svg(draw_pr_curves(scores.results, scores.classes))),
+        "Confusion": ("image/png", as_png(draw_confusion(scores.confusion))),
+        "Errors by kind": ("image/svg+xml", as_svg(draw_error_bars(scores.errors.totals))),
+    }
+    return render_page(
+        "evaluation_page.html.j2",
+        about=about,
+        scores=scores,
+        columns=[COLUMNS[motion] for motion in scores.results],
+        sizes=list(SIZES),
+        rows=list(_rows(scores)),
+        intervals=[scores.interval(motion) for motion in scores.results],
+        plots=plots,
+        pictures=pictures,
+        kinds=KINDS,
+        most_videos=_MOST_VIDEOS,
+    )
 
 
-def error_marks(
-    classes: Sequence[str], frame: int, found: Boxes, truth: Boxes, errors: Errors, *, scale: float
-) -> list[Mark]:
-    """What is right in a frame in green, what is wrong in red, what was missed in yellow.
-
-    Args:
-        classes: Names by label.
-        frame: Which, as in `found` and `truth`.
-        found, truth: What was compared.
-        errors: What `find_errors` says of them.
-        scale: From their pixels to those that are drawn.
-    """
-    assert found.score is not None
-    marks = [
-        Mark(truth.xyxy[row] * scale, f"missed {classes[truth.label[row]]}", _YELLOW)
-        for row in np.flatnonzero(errors.missed & (truth.frame == frame)).tolist()
-    ]
-    here = np.flatnonzero(found.frame[errors.rows] == frame)[::-1]  # the best on top
-    for row, outcome in zip(errors.rows[here].tolist(), errors.outcome[here].tolist(), strict=True):
-        kind = OUTCOMES[outcome]
-        text = f"{classes[found.label[row]]} {found.score[row]:.2f}"
-        color = _GREEN if kind == HIT else _RED
-        label = text if kind in {HIT, "background"} else f"{text} {kind}"
-        marks.append(Mark(found.xyxy[row] * scale, label, color))
-    return marks
+def _rows(scores: Scores) -> Iterator[dict[str, Any]]:
+    """Iterate over the rows of the table: one for each class and one for their mean."""
+    for label, name in [*enumerate(scores.classes), (None, "mean")]:
+        curves = [curve for i, curve in enumerate(scores.results["all"].curves) if label in {i, None}]
+        yield {
+            "name": name,
+            "values": [scores.ap(motion, label) for motion in scores.results],
+            "interval": scores.interval("all", label),
+            "sizes": [result.of(label) for result in scores.sizes.values()],
+            "best": scores.best if label is None else scores.class_best[label],
+            "objects": sum(curve.objects for curve in curves),
+            "found": sum(curve.found for curve in curves),
+        }

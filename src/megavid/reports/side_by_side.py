@@ -17,7 +17,7 @@ from megavid.core.frames import Image
 from megavid.datasets.frames import read_frame
 from megavid.datasets.table.annotations import Annotations
 from megavid.evaluation.scores import Scores
-from megavid.reports.evaluation_page import error_marks
+from megavid.reports.error_pictures import error_marks
 from megavid.video.render import draw_marks
 from megavid.video.writer import VideoWriter
 

@@ -18,7 +18,7 @@ from megavid.core import box_ops
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.clip_order import LEAST_SIDE, ClipFrames, ClipOrder
-from megavid.jobs.interrupt import ignore_stop_requests
+from megavid.jobs.stop_requests import ignore_stop_requests
 from megavid.models.base.clip import Clip
 from megavid.video.images import read_image
 from megavid.video.video_file import VideoFile

@@ -23,11 +23,11 @@ from torch.nn.parallel import DistributedDataParallel
 from megavid.checkpoints.weights import load_state, write_weights
 from megavid.core.errors import InputError
 from megavid.datasets.clip_order import ClipOrder
-from megavid.jobs.class_names import check_classes
-from megavid.jobs.executors.distributed import Ranks, others_watched
-from megavid.jobs.executors.thread_count import recorded_threads
-from megavid.jobs.interrupt import stop_request
+from megavid.jobs.check_classes import check_classes
+from megavid.jobs.executors.ranks import Ranks, translate_peer_errors
 from megavid.jobs.progress import Meter, progress, say
+from megavid.jobs.stop_requests import stop_request
+from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.detector import VideoDetector
 from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoint
@@ -72,9 +72,9 @@ class Training:
         licence: str,
     ) -> None:
         run = recipe.run
-        if run.batch % ranks.world:
+        if run.batch % ranks.world_size:
             raise InputError(
-                f"run.batch: expected a multiple of the {ranks.world} processes, got {run.batch}"
+                f"run.batch: expected a multiple of the {ranks.world_size} processes, got {run.batch}"
             )
         if data.val is not None:
             check_classes(detector, data.val, data.problems)
@@ -91,10 +91,10 @@ class Training:
         if run.compile:
             detector.backbone.trunk.compile()
         self._model: nn.Module = MeanLosses(detector)
-        if ranks.world > 1:
+        if ranks.world_size > 1:
             places = [detector.device.index] if detector.device.type == "cuda" else None
             self._model = DistributedDataParallel(self._model, device_ids=places)
-        self._share = Share(run.batch, ranks.rank, ranks.world, run.micro_batch)
+        self._share = Share(run.batch, ranks.rank, ranks.world_size, run.micro_batch)
         self._log = TrainingLog(folder, step=self.step) if ranks.first else None
 
     def run(self) -> bool:
@@ -117,7 +117,7 @@ class Training:
             workers=run.workers,
             pin_memory=self.detector.device.type == "cuda",
         )
-        groups = math.ceil(run.batch // self._ranks.world / run.micro_batch)
+        groups = math.ceil(run.batch // self._ranks.world_size / run.micro_batch)
         shown = progress("training", total=run.steps, done=self.step, unit="steps", shown=self._ranks.first)
         with stop_request() as stop, closing(clips), shown as meter:
             if self._evaluation_missing() and not self._evaluate(meter):
@@ -127,7 +127,7 @@ class Training:
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
                 doing = f"step {self.step}: --resume goes on from the last checkpoint; "
-                with others_watched(self._ranks, doing), device_watched(self.step):
+                with translate_peer_errors(self._ranks, doing), device_watched(self.step):
                     stopped = self._train_step(batch, stop)
                 self._note(began, waited, meter)
                 due = self._evaluation_due()
@@ -159,9 +159,9 @@ class Training:
             check_finite(mean, group, step=self.step)
             sums[:-1] += mean * share
         sums[-1] = stop.is_set()
-        if self._ranks.world > 1:
+        if self._ranks.world_size > 1:
             dist.all_reduce(sums)
-        sums[:-1] /= self._ranks.world
+        sums[:-1] /= self._ranks.world_size
         self._scaler.unscale_(self._optimizer)
         trained = [p for p in detector.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, recipe.optimizer.clip_norm or math.inf)

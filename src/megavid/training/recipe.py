@@ -149,7 +149,7 @@ class LogConfig(Config):
         save_every: Steps from one checkpoint to the next.
         keep: How many checkpoints stay.
         evaluate_every: Steps from one evaluation to the next; null for one at the end.
-        motion: See `jobs.score_predictions.find_motion`.
+        motion: See `jobs.find_motion`.
     """
 
     every: int = Field(default=20, ge=1, le=_MOST_STEPS)

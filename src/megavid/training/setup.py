@@ -22,7 +22,8 @@ from megavid.core.files.locks import locked_folder
 from megavid.core.files.ownership import MADE_BY, anything
 from megavid.core.files.parsing import read_text
 from megavid.core.files.paths import is_file
-from megavid.jobs.executors.distributed import Ranks, launch_id
+from megavid.jobs.executors.ranks import Ranks
+from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import make_output_folder
 from megavid.models.base.detector import VideoDetector
 from megavid.models.methods import build_detector, detector_config

@@ -12,11 +12,11 @@ import torch
 from megavid.core.errors import InputError
 from megavid.datasets.clip_order import ClipOrder
 from megavid.datasets.table.annotations import Annotations
-from megavid.jobs.hardware import Hardware
 from megavid.models.base.clip import Clip
 from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.training.clip_losses import MeanLosses
 from megavid.training.clip_reader import ClipReader
+from megavid.training.hardware import Hardware
 from megavid.training.recipe import Recipe
 from megavid.training.setup import make_detector
 

@@ -13,7 +13,7 @@ from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.sizes import check_sizes
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
-from megavid.jobs.score_predictions import find_motion
+from megavid.jobs.find_motion import find_motion
 from megavid.training.recipe import DataSetConfig, Recipe
 
 _FEW_FRAMES = 4

@@ -16,12 +16,13 @@ from megavid.core.detections import Detections
 from megavid.core.frames import Image
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.prediction_table import load_predictions
+from megavid.evaluation.formats.parquet_table import read_parquet
 from megavid.evaluation.scores import Scores
-from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set
-from megavid.jobs.executors.distributed import Ranks
+from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
+from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
-from megavid.jobs.score_predictions import describe, score_predictions, write_scores
+from megavid.jobs.score_predictions import describe_predictions, score_predictions
+from megavid.jobs.write_scores import write_scores
 from megavid.models.base.detector import VideoDetector
 from megavid.video.images import read_image
 from megavid.video.render import draw_detections
@@ -85,9 +86,9 @@ def evaluate_while_training(
         return None
     if not ranks.first:
         return TrainingScores({}, {})
-    predictions = load_predictions(place / PREDICTIONS, problems=problems)
+    predictions = read_parquet(place / PREDICTIONS, problems=problems)
     scores = score_predictions(predictions, annotations, motion=motion, problems=problems)
-    write_scores(place, scores, annotations, {"step": str(step), **describe(predictions)})
+    write_scores(place, scores, annotations, {"step": str(step), **describe_predictions(predictions)})
     values = {("AP50" if name == "all" else name): v for name, v in scores.as_dict()["AP50"].items()}
     return TrainingScores(values, _pictures(scores, annotations))
 

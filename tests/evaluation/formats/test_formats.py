@@ -20,7 +20,7 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.formats import coco_results, official_pth
 from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.prediction_table import PredictionTable
 from tests.evaluation.test_prediction_table import assert_same_rows
 from tests.mutations import ends_well, mutated_bytes, mutators
 
@@ -39,7 +39,7 @@ def data(tmp_path: Path) -> Annotations:
     return builder.build()
 
 
-def make(**changes: object) -> Predictions:
+def make(**changes: object) -> PredictionTable:
     columns: dict[str, object] = {
         "videos": ("b", "a"),
         "video": np.array([0, 0, 1], np.int32),
@@ -51,7 +51,7 @@ def make(**changes: object) -> Predictions:
         "lengths": None,
         "origin": Path("p"),
     }
-    return Predictions(**columns | changes)  # type: ignore[arg-type]
+    return PredictionTable(**columns | changes)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -11,7 +11,9 @@ import torch
 
 from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
-from megavid.evaluation.formats.parquet import METADATA_KEY, SCHEMA, PredictionWriter, merge_predictions
+from megavid.evaluation.formats.parquet_rewriting import merge_predictions
+from megavid.evaluation.formats.parquet_schema import METADATA_KEY, SCHEMA
+from megavid.evaluation.formats.parquet_writer import PredictionWriter
 
 
 def result(index: int, count: int) -> FrameResult:
@@ -44,8 +46,8 @@ def test_rows_and_metadata(tmp_path: Path) -> None:
 
 
 def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("megavid.evaluation.formats.parquet._ROWS_AT_ONCE", 10)
-    monkeypatch.setattr("megavid.evaluation.formats.parquet._BATCHES_AT_ONCE", 4)
+    monkeypatch.setattr("megavid.evaluation.formats.parquet_writer._ROWS_IN_GROUP", 10)
+    monkeypatch.setattr("megavid.evaluation.formats.parquet_writer._BATCHES_IN_GROUP", 4)
     path = tmp_path / "predictions.parquet"
     writer = PredictionWriter(path, metadata={})
     for i in range(9):

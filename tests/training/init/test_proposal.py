@@ -10,7 +10,7 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations, load_annotations
-from megavid.jobs.hardware import Hardware
+from megavid.training.hardware import Hardware
 from megavid.training.init.proposal import Proposal, propose
 from megavid.training.recipe import Recipe
 from megavid.training.step_time import time_step

@@ -17,14 +17,14 @@ from megavid.core.files.parsing import check_regular_file
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.formats.rows import RowCollector, each_row
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.formats.frame_rows import RowCollector, each_row
+from megavid.evaluation.prediction_table import PredictionTable
 
 _BLOCK = 1 << 20  # characters read at once; an entry is far shorter
 _CONTENT = re.compile(r"[^\s,]")
 
 
-def read_coco(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+def read_coco(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
     """Read COCO results, entry by entry: of a large file no more than the boxes is in memory.
 
     Args:

@@ -14,13 +14,13 @@ from megavid.core.files.parsing import check_regular_file
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.formats.rows import RowCollector, each_row
-from megavid.evaluation.prediction_table import Predictions
+from megavid.evaluation.formats.frame_rows import RowCollector, each_row
+from megavid.evaluation.prediction_table import PredictionTable
 
 _VALUES = "frame, class, score, xmin, ymin, xmax, ymax"
 
 
-def read_text(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+def read_text(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
     """Read predictions in ILSVRC's text format.
 
     Args:

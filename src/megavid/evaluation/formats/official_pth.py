@@ -27,8 +27,8 @@ from megavid.core.files.torch_files import LARGEST_STRUCTURE, load_torch_file
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.formats.rows import predictions_at
-from megavid.evaluation.prediction_table import Predictions, without_bad_rows
+from megavid.evaluation.formats.frame_rows import table_of_frame_rows
+from megavid.evaluation.prediction_table import PredictionTable, without_bad_rows
 
 _BYTES_A_FRAME = 4096
 """Bytes of a frame without its boxes, at most. The original writes some 400."""
@@ -58,7 +58,7 @@ class BoxList(StandIn):
         self.__dict__.update((name, state[name]) for name in BoxList.__annotations__ if name in state)
 
 
-def read_official(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+def read_official(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
     """Read the original release's predictions. Nothing in the file is run.
 
     Args:
@@ -78,7 +78,7 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
     frame = np.repeat(np.arange(len(frames), dtype=np.int32), counts)
     del frames  # as large as all that was read from them
     per_video = np.bincount(annotations.video, minlength=len(annotations.videos)).tolist()
-    read = predictions_at(
+    read = table_of_frame_rows(
         annotations,
         frame,
         labels=labels,

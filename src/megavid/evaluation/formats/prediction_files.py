@@ -22,11 +22,12 @@ from megavid.datasets.table.problems import Problems
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.formats.coco_results import read_coco, write_coco
 from megavid.evaluation.formats.ilsvrc_text import read_text, write_text
+from megavid.evaluation.formats.parquet_table import read_parquet, write_parquet
 from megavid.evaluation.locate import locate
-from megavid.evaluation.prediction_table import Predictions, load_predictions, save_predictions
+from megavid.evaluation.prediction_table import PredictionTable
 
 
-def _read_official(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+def _read_official(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
     from megavid.evaluation.formats.official_pth import read_official  # noqa: PLC0415 - imports torch
 
     return read_official(path, annotations, problems=problems)
@@ -46,7 +47,7 @@ _FORMATS = {
 _SUFFIXES = ", ".join((".parquet", *_FORMATS))
 
 
-def open_predictions(path: Path, annotations: Annotations, *, problems: Problems) -> Predictions:
+def open_predictions(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
     """Read predictions of any of the formats.
 
     Args:
@@ -58,7 +59,7 @@ def open_predictions(path: Path, annotations: Annotations, *, problems: Problems
         InputError: The file is missing, broken or none of the formats; or see `problems`.
     """
     if path.suffix == ".parquet":
-        return load_predictions(path, problems=problems)
+        return read_parquet(path, problems=problems)
     if path.suffix not in _FORMATS:
         raise InputError(f"{path}: expected predictions that end in {_SUFFIXES}")
     read, _ = _FORMATS[path.suffix]
@@ -66,7 +67,7 @@ def open_predictions(path: Path, annotations: Annotations, *, problems: Problems
 
 
 def write_predictions(
-    predictions: Predictions, annotations: Annotations, path: Path, *, problems: Problems
+    predictions: PredictionTable, annotations: Annotations, path: Path, *, problems: Problems
 ) -> None:
     """Write predictions in the format of the path's suffix.
 
@@ -80,7 +81,7 @@ def write_predictions(
         InputError: The suffix is none of the formats, or the file cannot be written; or see `problems`.
     """
     if path.suffix == ".parquet":
-        save_predictions(predictions, path)
+        write_parquet(predictions, path)
         return
     if path.suffix not in _FORMATS:
         raise InputError(f"{path}: expected a name that ends in {_SUFFIXES}")

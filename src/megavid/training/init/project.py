@@ -14,10 +14,10 @@ from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_folder
 from megavid.datasets.stats import compute_stats, plot_stats
-from megavid.jobs.hardware import Hardware
 from megavid.jobs.progress import say
 from megavid.models.methods import detector_config
 from megavid.reports.contact_sheet import write_contact_sheet
+from megavid.training.hardware import Hardware
 from megavid.training.init.proposal import Proposal, propose
 from megavid.training.init.recipe_yaml import as_yaml
 from megavid.training.init.train_val import Split

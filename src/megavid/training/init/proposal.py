@@ -15,10 +15,10 @@ from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.datasets.clip_order import has_objects
 from megavid.datasets.table.annotations import Annotations
-from megavid.jobs.hardware import Hardware
 from megavid.models.base.detector import DetectorConfig
 from megavid.models.layers.timm_parts import PRETRAINED
 from megavid.models.methods import detector_config
+from megavid.training.hardware import Hardware
 from megavid.training.init.object_sizes import LEAST_SIZE, anchors_cover, fit_anchors, fit_input, object_sizes
 from megavid.training.recipe import StartConfig
 

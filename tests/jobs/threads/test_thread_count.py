@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from megavid.jobs.executors.thread_count import choose_threads, fewer_if_faster, recorded_threads
+from megavid.jobs.threads.thread_count import choose_threads, fewer_if_faster, recorded_threads
 
 
 @pytest.fixture(autouse=True)

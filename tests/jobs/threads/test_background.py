@@ -9,7 +9,7 @@ from contextlib import closing
 
 import pytest
 
-from megavid.jobs.executors.overlap import InBackground, prefetch
+from megavid.jobs.threads.background import InBackground, prefetch
 
 
 def test_items_come_in_order_from_another_thread() -> None:

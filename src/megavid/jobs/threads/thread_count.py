@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 
 from megavid.core.machine.cores import usable_cores
-from megavid.jobs.executors.distributed import Ranks
+from megavid.jobs.executors.ranks import Ranks
 
 _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 

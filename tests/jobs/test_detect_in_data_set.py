@@ -19,9 +19,9 @@ from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.jobs import evaluate_dataset as evaluate
-from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set, share_out
-from megavid.jobs.executors.distributed import Ranks
+from megavid.jobs import detect_in_data_set as evaluate
+from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
+from megavid.jobs.executors.ranks import Ranks, share_out
 from megavid.models.base.detector import VideoDetector
 from megavid.models.methods import METHODS
 from tests.cli.helpers import predictions, write_video
@@ -130,14 +130,14 @@ def test_what_was_broken_off_goes_on(
 @pytest.mark.parametrize(("world", "loads"), [(1, [20]), (2, [10, 10]), (3, [7, 7, 6])])
 def test_frames_are_shared_out_evenly(world: int, loads: list[int]) -> None:
     lengths = [7, 4, 2, 4, 3]
-    shares = share_out(range(5), lengths, world=world)
+    shares = share_out(range(5), lengths, world_size=world)
     assert sorted(v for share in shares for v in share) == [0, 1, 2, 3, 4]
     assert [sum(lengths[v] for v in share) for share in shares] == loads
     assert shares == [sorted(share) for share in shares]
 
 
 def test_more_processes_than_videos() -> None:
-    assert share_out([4, 1], [0, 3, 0, 0, 5], world=4) == [[4], [1], [], []]
+    assert share_out([4, 1], [0, 3, 0, 0, 5], world_size=4) == [[4], [1], [], []]
 
 
 def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:

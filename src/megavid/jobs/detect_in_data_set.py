@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import heapq
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -22,15 +21,16 @@ from megavid.core.files.paths import exists
 from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.evaluation.formats.parquet import PredictionWriter
-from megavid.jobs.class_names import check_classes
+from megavid.evaluation.formats.parquet_writer import PredictionWriter
+from megavid.jobs.check_classes import check_classes
 from megavid.jobs.evaluation_parts import merge_parts, part_path, prepare_parts
-from megavid.jobs.executors.distributed import Ranks, launch_id
-from megavid.jobs.executors.overlap import prefetch, queue_length
-from megavid.jobs.executors.thread_count import recorded_threads
-from megavid.jobs.interrupt import stop_request
+from megavid.jobs.executors.ranks import Ranks, share_out
+from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.progress import progress
+from megavid.jobs.stop_requests import stop_request
+from megavid.jobs.threads.background import prefetch, queue_length
+from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
@@ -119,7 +119,7 @@ def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ran
         return True
     lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
     videos = [v for v in range(len(lengths)) if lengths[v] and not part_path(folder, v).exists()]
-    videos = share_out(ranks.agree(videos), lengths, world=ranks.world)[ranks.rank]
+    videos = share_out(ranks.agree(videos), lengths, world_size=ranks.world_size)[ranks.rank]
     frames = int(lengths[videos].sum())
     with stop_request() as stop, progress("detecting", total=frames, shown=ranks.first) as meter:
 
@@ -138,22 +138,6 @@ def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ran
         merge_parts(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
     ranks.wait()
     return True
-
-
-def share_out(
-    videos: Sequence[int], lengths: Sequence[int] | np.ndarray[Any, Any], *, world: int
-) -> list[list[int]]:
-    """The videos of each process, so that all have about as many frames.
-
-    The longest first, each to the process that has the least so far; a process's own stay in order.
-    """
-    shares: list[list[int]] = [[] for _ in range(world)]
-    loads = [(0, rank) for rank in range(world)]
-    for video in sorted(videos, key=lambda v: (-int(lengths[v]), v)):
-        load, rank = heapq.heappop(loads)
-        shares[rank].append(video)
-        heapq.heappush(loads, (load + int(lengths[video]), rank))
-    return [sorted(share) for share in shares]
 
 
 class _StoppedError(Exception):

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from megavid.jobs.interrupt import stop_request, uninterrupted
+from megavid.jobs.stop_requests import stop_request, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

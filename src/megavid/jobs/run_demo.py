@@ -17,19 +17,15 @@ from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.prediction_table import load_predictions
+from megavid.evaluation.formats.parquet_table import read_parquet
 from megavid.evaluation.scores import Scores
-from megavid.jobs.evaluate_dataset import EvaluateOptions, detect_in_data_set
-from megavid.jobs.executors.distributed import Ranks
+from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
+from megavid.jobs.executors.ranks import Ranks
+from megavid.jobs.find_motion import find_motion
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.progress import progress
-from megavid.jobs.score_predictions import (
-    describe,
-    find_motion,
-    score_predictions,
-    write_comparison,
-    write_scores,
-)
+from megavid.jobs.score_predictions import describe_predictions, score_predictions
+from megavid.jobs.write_scores import write_comparison, write_scores
 from megavid.models.base.detector import VideoDetector
 from megavid.reports.side_by_side import SideBySide
 
@@ -122,8 +118,8 @@ def _detect(
     )
     if not complete:
         return None
-    predictions = load_predictions(folder / PREDICTIONS, problems=problems)
+    predictions = read_parquet(folder / PREDICTIONS, problems=problems)
     motion = find_motion(annotations, "tracks")
     scores = score_predictions(predictions, annotations, motion=motion, problems=problems)
-    write_scores(folder, scores, annotations, describe(predictions))
+    write_scores(folder, scores, annotations, describe_predictions(predictions))
     return scores

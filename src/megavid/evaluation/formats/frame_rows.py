@@ -1,4 +1,4 @@
-"""Collecting predicted boxes one by one, for files that know a frame by its row in the data set."""
+"""Boxes of file formats that identify a frame by its row in the data set."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from numpy.typing import NDArray
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.prediction_table import Predictions, without_bad_rows
+from megavid.evaluation.prediction_table import PredictionTable, without_bad_rows
 
 _ROWS_AT_ONCE = 1 << 16
 
 
 class RowCollector:
-    """Takes a file's boxes one by one, in the memory that the columns take in the end.
+    """Collects the boxes of a file one by one, in little more memory than the resulting table takes.
 
     Args:
         path: The file, for messages.
-        unit: What the file has one of for each box, for messages.
+        unit: What the file calls the place of a box, such as "line" or "entry", for messages.
     """
 
     def __init__(self, path: Path, *, unit: str) -> None:
@@ -33,14 +33,14 @@ class RowCollector:
         self._scores, self._boxes = array("f"), array("f")
 
     def add(self, place: int, *, frame: int, label: int, score: float, box: Sequence[float]) -> None:
-        """The next box, half-open.
+        """Append a box.
 
         Args:
-            place: The number of the unit that it stands in.
-            frame: The data set's row.
-            label: The data set's class.
-            score: In [0, 1].
-            box: x1 y1 x2 y2.
+            place: Number of the box's line or entry in the file.
+            frame: Row of the frame in the data set.
+            label: Class of the data set.
+            score: Score in [0, 1].
+            box: x1 y1 x2 y2, half-open, in pixels of the frame.
         """
         self._places.append(place)
         self._frames.append(frame)
@@ -48,13 +48,13 @@ class RowCollector:
         self._scores.append(score)
         self._boxes.extend(box)
 
-    def build(self, annotations: Annotations, problems: Problems) -> Predictions:
-        """All boxes that make sense.
+    def build(self, annotations: Annotations, problems: Problems) -> PredictionTable:
+        """Return the table of all valid boxes.
 
         Raises:
             InputError: See `without_bad_rows`.
         """
-        read = predictions_at(
+        table = table_of_frame_rows(
             annotations,
             _column(self._frames),
             labels=_column(self._labels),
@@ -62,10 +62,10 @@ class RowCollector:
             boxes=_column(self._boxes).reshape(-1, 4),
             origin=self._path,
         )
-        return without_bad_rows(read, problems, unit=self._unit, places=_column(self._places))
+        return without_bad_rows(table, problems, unit=self._unit, places=_column(self._places))
 
 
-def predictions_at(
+def table_of_frame_rows(
     annotations: Annotations,
     frame: NDArray[Any],
     *,
@@ -74,9 +74,19 @@ def predictions_at(
     boxes: NDArray[np.float32],
     origin: Path,
     lengths: dict[str, int] | None = None,
-) -> Predictions:
-    """Predictions of the data set's frames (N,), with its classes."""
-    return Predictions(
+) -> PredictionTable:
+    """Return a table of boxes in frames of a data set.
+
+    Args:
+        annotations: The data set, which names the videos and classes.
+        frame: (N,), row of each box's frame in the data set.
+        labels: (N,), classes of the data set.
+        scores: (N,), in [0, 1].
+        boxes: (N, 4), half-open, in pixels of the frame.
+        origin: The file, for messages.
+        lengths: Number of processed frames of each video, if the file says it.
+    """
+    return PredictionTable(
         videos=annotations.videos,
         video=annotations.video[frame],
         frame=annotations.number[frame],
@@ -90,7 +100,7 @@ def predictions_at(
 
 
 def each_row(found: Boxes) -> Iterator[tuple[int, int, float, list[float]]]:
-    """Frame, label, score and box of each row."""
+    """Iterate over frame, label, score and box of each detection."""
     assert found.score is not None
     for start in range(0, len(found), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)

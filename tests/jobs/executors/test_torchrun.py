@@ -1,4 +1,4 @@
-"""Processes that meet."""
+"""Processes that rendezvous."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import pytest
 from torch.distributed import HashStore  # type: ignore[attr-defined]
 
 from megavid.core.errors import InputError
-from megavid.jobs.executors.distributed import Ranks, joined_ranks, launch_id, meet, others_watched
+from megavid.jobs.executors.ranks import Ranks, translate_peer_errors
+from megavid.jobs.executors.torchrun import joined_ranks, launch_id, rendezvous
 
 
 def test_those_that_live_meet_whatever_the_dead_have_written() -> None:
@@ -20,7 +21,7 @@ def test_those_that_live_meet_whatever_the_dead_have_written() -> None:
         store.set("megavid/here/1", f"dead {attempt}")
         store.set(f"megavid/answer/dead {attempt}", "an old answer")
         with ThreadPoolExecutor(3) as pool:
-            told = [job.result(10) for job in [pool.submit(meet, store, rank, 3) for rank in range(3)]]
+            told = [job.result(10) for job in [pool.submit(rendezvous, store, rank, 3) for rank in range(3)]]
         assert len(set(told)) == 1
         names.add(told[0])
     assert len(names) == 3
@@ -37,12 +38,12 @@ def test_what_started_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_lost_connections_are_told() -> None:
     message = "step 3: .*was killed, or has failed and says why itself .Connection closed by peer"
-    with pytest.raises(InputError, match=message), others_watched(Ranks(1, 2), "step 3: "):
+    with pytest.raises(InputError, match=message), translate_peer_errors(Ranks(1, 2), "step 3: "):
         raise RuntimeError("Connection closed by peer [127.0.0.1]\nmore")
     for own in ("shape mismatch", "no connection to the camera: timed out"):
-        with pytest.raises(RuntimeError, match=own), others_watched(Ranks(1, 2)):
+        with pytest.raises(RuntimeError, match=own), translate_peer_errors(Ranks(1, 2)):
             raise RuntimeError(own)
-    with pytest.raises(RuntimeError, match="Connection"), others_watched(Ranks()):
+    with pytest.raises(RuntimeError, match="Connection"), translate_peer_errors(Ranks()):
         raise RuntimeError("Connection closed")
 
 

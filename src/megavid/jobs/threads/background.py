@@ -8,7 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from megavid.jobs.interrupt import uninterrupted
+from megavid.jobs.stop_requests import uninterrupted
 
 T = TypeVar("T")
 

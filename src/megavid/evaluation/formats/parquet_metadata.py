@@ -1,0 +1,76 @@
+"""Metadata of a predictions file: its keys and their types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import ConfigDict, Field
+
+from megavid.core.config import Config, validate
+from megavid.core.errors import InputError
+from megavid.core.files.parsing import load_json
+
+_Count = Annotated[int, Field(ge=0)]
+
+
+class _DetectorConfig(Config):
+    """The sections of a detector's configuration that reports name; it has others."""
+
+    model_config = ConfigDict(extra="allow")
+
+    method: dict[str, Any] = Field(default_factory=dict)
+    backbone: dict[str, Any] = Field(default_factory=dict)
+
+
+class _Metadata(Config):
+    """The keys that megavid reads; files may have others.
+
+    Attributes:
+        classes: Names of the classes, in the order of labels.
+        videos: Number of frames of each video.
+        frames: Number of frames of all videos.
+        left_out: Number of frames that could not be read.
+        every: Distance from one detected frame to the next, frames.
+        complete: Whether the video was processed to its end.
+        postprocessing: How the predictions were post-processed, in words.
+        weights: Name of the weights.
+        weights_sha256: SHA-256 of the weights.
+        config: Configuration of the detector.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    classes: list[str] | None = None
+    videos: dict[str, _Count] = Field(default_factory=dict)
+    frames: _Count = 0
+    left_out: _Count = 0
+    every: int = Field(default=1, ge=1)
+    complete: bool = True
+    postprocessing: str | None = None
+    weights: str | None = None
+    weights_sha256: str | None = None
+    config: _DetectorConfig = _DetectorConfig()
+
+
+def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:
+    """Parse and check the metadata of a predictions file.
+
+    Args:
+        content: JSON text.
+        origin: The file, for messages.
+
+    Returns:
+        All keys of the metadata, `classes` always among them.
+
+    Raises:
+        InputError: The content is no JSON object, `classes` is missing, or a value has a wrong type.
+    """
+    about = load_json(content, origin=f"{origin}, metadata")
+    if not isinstance(about, dict):
+        raise InputError(f"{origin}, metadata: expected an object in JSON, got {type(about).__name__}")
+    known = validate(_Metadata, about, origin=f"{origin}, metadata")
+    # Files of version 0.1 have the classes in the configuration alone.
+    classes = about.get("config", {}).get("classes") if known.classes is None else known.classes
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        raise InputError(f"{origin}: expected predictions that megavid wrote; 'classes' is missing")
+    return {**about, "classes": classes}

@@ -1,0 +1,93 @@
+"""Columns and metadata of megavid's own predictions file: a Parquet file with a row for each box.
+
+| column | content |
+|---|---|
+| `video` | name of the video |
+| `frame` | number of the frame in its video, from 0 |
+| `file` | name of the frame's image; null in a video file |
+| `time` | seconds |
+| `label`, `class_name`, `score` | the class, its name, and the score in [0, 1] |
+| `x1`, `y1`, `x2`, `y2` | the box, half-open, in pixels of the original frame |
+| `track` | id of the track, -1 for none; null if the boxes were not tracked |
+
+The metadata of the file is JSON under the key "megavid". It always has the class names ("classes"), the
+number of frames of each video ("videos") and of all videos ("frames"): frames without detections have no
+rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from megavid.core.errors import InputError
+from megavid.core.files.parsing import check_regular_file
+from megavid.evaluation.formats.parquet_metadata import parse_metadata
+
+NAME = pa.dictionary(pa.int32(), pa.string())
+"""Type of the columns with names, each of which is stored once."""
+
+SCHEMA = pa.schema(
+    [
+        ("video", NAME),
+        ("frame", pa.int64()),
+        ("file", NAME),
+        ("time", pa.float64()),
+        ("label", pa.int32()),
+        ("class_name", NAME),
+        ("score", pa.float32()),
+        ("x1", pa.float32()),
+        ("y1", pa.float32()),
+        ("x2", pa.float32()),
+        ("y2", pa.float32()),
+        ("track", pa.int64()),
+    ]
+)
+
+METADATA_KEY = "megavid"
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of a predictions file.
+
+    Raises:
+        InputError: The file is missing, broken or no predictions file; see `parse_metadata`.
+    """
+    with translate_read_errors(path):
+        file = pq.read_metadata(path)
+        if not _has_columns(file.schema.to_arrow_schema()):
+            raise InputError(f"{path}: expected predictions that megavid wrote; its columns are others")
+        metadata: dict[bytes, bytes] = file.metadata or {}
+        if METADATA_KEY.encode() not in metadata:
+            raise KeyError(METADATA_KEY)
+        return parse_metadata(metadata[METADATA_KEY.encode()], origin=path)
+
+
+@contextmanager
+def translate_read_errors(path: Path) -> Iterator[None]:
+    """Translate errors that occur while a predictions file is read into `InputError`s that name the file."""
+    check_regular_file(path)
+    try:
+        yield
+    except KeyError as error:
+        raise InputError(f"{path}: expected predictions that megavid wrote; {error} is missing") from error
+    except (OSError, pa.ArrowException, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read as predictions: {error}") from error
+
+
+def as_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Cast rows of a predictions file to `SCHEMA`; the first files had no `track`."""
+    if "track" not in batch.schema.names:
+        batch = batch.append_column("track", pa.nulls(batch.num_rows, pa.int64()))
+    return batch.cast(SCHEMA)
+
+
+def _has_columns(schema: pa.Schema) -> bool:
+    """Return whether a file has the columns of `SCHEMA`; the first files had no `track`."""
+    untracked = SCHEMA.remove(SCHEMA.get_field_index("track"))
+    return bool(schema.equals(SCHEMA) or schema.equals(untracked))

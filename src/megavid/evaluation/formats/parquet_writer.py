@@ -1,0 +1,140 @@
+"""Write predictions frame by frame as a Parquet file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from megavid.core.errors import InputError
+from megavid.evaluation.formats.parquet_schema import METADATA_KEY, NAME, SCHEMA
+
+if TYPE_CHECKING:
+    from megavid.core.detections import FrameResult  # imports torch
+
+_ROWS_IN_GROUP = 20_000
+_BATCHES_IN_GROUP = 500
+
+
+class PredictionWriter:
+    """Writes predictions frame by frame, in constant memory.
+
+    Args:
+        path: The file to write, in place.
+        metadata: Metadata of the file, as JSON values; `close` adds to it.
+
+    Attributes:
+        frames: Number of frames written.
+        detections: Number of boxes written.
+
+    Raises:
+        InputError: The file cannot be written; the methods raise it, too.
+    """
+
+    def __init__(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
+        self._rows = RowWriter(path)
+        self._metadata = dict(metadata)
+        self._videos: dict[str, int] = {}
+        self._classes: tuple[str, ...] = ()
+        self.frames = 0
+        self.detections = 0
+
+    def write(self, video: str, result: FrameResult, *, file: str | None = None) -> None:
+        """Append the detections of a frame.
+
+        Args:
+            video: Name of the video.
+            result: The frame's detections, which carry the class names.
+            file: Name of the frame's image, if it has one.
+        """
+        video = _as_text(video)
+        found = result.detections
+        n = len(found)
+        self.frames += 1
+        self.detections += n
+        self._videos[video] = self._videos.get(video, 0) + 1
+        self._classes = found.class_names or self._classes
+        if n == 0:
+            return
+        boxes = found.boxes.float().cpu().numpy()
+        columns = [
+            [video] * n,
+            [result.index] * n,
+            [file] * n,
+            [result.time] * n,
+            found.labels.cpu().numpy(),
+            [found.class_names[label] for label in found.labels.tolist()],
+            found.scores.float().cpu().numpy(),
+            *(boxes[:, i] for i in range(4)),
+            [None] * n if found.tracks is None else found.tracks.cpu().numpy(),
+        ]
+        arrays = [_column(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
+        self._rows.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+
+    def close(self, **metadata: Any) -> None:
+        """Finish the file; add `metadata`, the classes and the numbers of frames to its metadata."""
+        counts = {"classes": self._classes, "videos": self._videos, "frames": self.frames}
+        self._rows.close(self._metadata | metadata | counts)
+
+
+class RowWriter:
+    """Writes batches of rows of `SCHEMA`, collected into row groups of a good size.
+
+    Args:
+        path: The file to write, in place.
+
+    Raises:
+        InputError: The file cannot be written; the methods raise it, too.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._batches: list[pa.RecordBatch] = []
+        self._waiting = 0
+        with self._translate_write_errors():
+            self._writer = pq.ParquetWriter(path, SCHEMA)
+
+    def write(self, batch: pa.RecordBatch) -> None:
+        """Append rows."""
+        self._batches.append(batch)
+        self._waiting += batch.num_rows
+        if self._waiting >= _ROWS_IN_GROUP or len(self._batches) >= _BATCHES_IN_GROUP:
+            self._flush()
+
+    def close(self, metadata: Mapping[str, Any]) -> None:
+        """Finish the file with its metadata, as JSON values."""
+        self._flush()
+        with self._translate_write_errors():
+            self._writer.add_key_value_metadata({METADATA_KEY: json.dumps(metadata)})
+            self._writer.close()
+
+    def _flush(self) -> None:
+        if self._batches:
+            table = pa.Table.from_batches(self._batches, schema=SCHEMA).unify_dictionaries()
+            with self._translate_write_errors():
+                self._writer.write_table(table)
+        self._batches, self._waiting = [], 0
+
+    @contextmanager
+    def _translate_write_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self._path}: cannot be written: {error}") from error
+
+
+def _as_text(name: str) -> str:
+    """Replace the characters of a file name that cannot be encoded as UTF-8."""
+    return name.encode(errors="replace").decode()
+
+
+def _column(values: Any, field: pa.Field) -> pa.Array:
+    if field.type == NAME:
+        values = [v if v is None else _as_text(v) for v in values]
+        return pa.array(values, pa.string()).dictionary_encode().cast(NAME)
+    return pa.array(values, field.type)

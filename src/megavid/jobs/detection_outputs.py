@@ -1,0 +1,246 @@
+"""The outputs of detection in one video: they appear whole, or marked as partial."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import PIL.Image
+
+from megavid.core.detections import FrameResult
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import check_target, make_aside, remove_leftovers
+from megavid.core.files.ownership import picture_marks, written_by_megavid
+from megavid.core.frames import Image
+from megavid.evaluation.formats.parquet_rewriting import relabel_tracks
+from megavid.evaluation.formats.parquet_writer import PredictionWriter
+from megavid.jobs.output_folder import FRAMES, PREDICTIONS, TRACKS, VIDEO, partial_name
+from megavid.linking.track_votes import TrackTable
+from megavid.video.render import draw_detections
+from megavid.video.writer import VideoWriter
+
+logger = logging.getLogger(__name__)
+
+
+class DetectionOutputs:
+    """Annotated pictures and predictions of one video, written aside until `finish`.
+
+    Args:
+        folder: The output folder, which this run holds (`core.files.locks`).
+        video: Name of the video, for the predictions.
+        rate: Frames a second of the annotated video.
+        width, height: Size of the frames, pixels.
+        pixel_aspect: Width of a pixel by its height.
+        save_frames: Write annotated frames as JPEG files instead of a video.
+        track: Give each track one class, and write a table of tracks.
+        metadata: What the predictions file says of the run, as JSON values.
+
+    Raises:
+        InputError: The folder cannot be written to, or something is in the way in it.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        video: str,
+        rate: Fraction,
+        width: int,
+        height: int,
+        pixel_aspect: Fraction,
+        save_frames: bool,
+        track: bool,
+        metadata: Mapping[str, Any],
+    ) -> None:
+        self._folder = folder
+        self._tracks = TrackTable() if track else None
+        self._video = video
+        self._pictures = FRAMES if save_frames else VIDEO
+        self._broken: set[str] = set()
+        self._check_ways()
+        self._aside = make_aside(folder)
+        self._writer: VideoWriter | None = None
+        with ExitStack() as cleaning, self._making(self._pictures):
+            cleaning.callback(shutil.rmtree, self._aside, ignore_errors=True)
+            self._predictions = PredictionWriter(self._aside / PREDICTIONS, metadata=metadata)
+            if save_frames:
+                (self._aside / FRAMES).mkdir()
+            else:
+                self._writer = VideoWriter(
+                    self._aside / VIDEO, rate=rate, width=width, height=height, pixel_aspect=pixel_aspect
+                )
+            cleaning.pop_all()
+
+    @property
+    def frames(self) -> int:
+        """Frames written."""
+        return self._predictions.frames
+
+    @property
+    def detections(self) -> int:
+        """Detections written."""
+        return self._predictions.detections
+
+    @property
+    def tracks(self) -> int | None:
+        """Tracks written; None where none are asked for."""
+        return None if self._tracks is None else len(self._tracks)
+
+    def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
+        """Draw a frame's detections and append them to all outputs.
+
+        A track is drawn with the class that it has by the votes so far; in the files it gets that of all.
+
+        Args:
+            image: The frame, RGB uint8 (H, W, 3).
+            result: What was detected in it.
+            name: What to call it as an image, without a suffix.
+            file: The image file that it came from, if it came from one.
+        """
+        shown = result.detections if self._tracks is None else self._tracks.add(result)
+        picture = draw_detections(image, shown)
+        with self._making(self._pictures):
+            if self._writer is not None:
+                self._writer.write(picture, result.time)
+            else:
+                _save(picture, self._aside / FRAMES / f"{name}.jpg")
+        with self._making(PREDICTIONS):
+            self._predictions.write(self._video, result, file=file)
+
+    def finish(self, *, complete: bool) -> list[Path]:
+        """Close all outputs and put them into the folder.
+
+        Args:
+            complete: Whether the whole video was done. If not, the names say so: `annotated.partial.mp4`.
+
+        Returns:
+            The outputs; none where not a frame was done.
+
+        Raises:
+            InputError: One of them cannot be written; the other is there as partial.
+        """
+        failures = []
+        for name in self._names():
+            try:
+                with self._making(name):
+                    self._close(name, complete=complete and not self._broken)
+            except InputError as error:
+                failures.append(error)
+        complete = complete and not self._broken
+        names = [name for name in self._names() if name not in self._broken and self.frames]
+        if names:
+            self._remove_earlier(complete=complete)
+        published = [self._publish(name, complete=complete) for name in names]
+        shutil.rmtree(self._aside, ignore_errors=True)
+        remove_leftovers(self._folder)
+        if PREDICTIONS in names:
+            self._warn_of_other_pictures(complete=complete)
+        if failures:
+            raise failures[0]
+        return published
+
+    def _names(self) -> tuple[str, ...]:
+        """The outputs in closing order: predictions come last, since they record whether all are complete."""
+        return (self._pictures, *((TRACKS,) if self._tracks is not None else ()), PREDICTIONS)
+
+    def _close(self, name: str, *, complete: bool) -> None:
+        if name == PREDICTIONS:
+            self._predictions.close(complete=complete)
+            if self._tracks is not None:
+                path = self._aside / PREDICTIONS
+                relabel_tracks(path, path, labels=self._tracks.labels)
+        elif name == TRACKS:
+            assert self._tracks is not None
+            self._tracks.save(self._aside / TRACKS, metadata={"video": self._video})
+        elif self._writer is not None:
+            self._writer.close()
+
+    def _remove_earlier(self, *, complete: bool) -> None:
+        """Remove an earlier run's outputs, predictions first, so that a kill leaves no mix."""
+        names = [PREDICTIONS, TRACKS, self._pictures]
+        targets = [self._folder / partial_name(name) for name in names]
+        if complete:
+            targets = [self._folder / name for name in names] + targets
+        self._check_ways()
+        if self._tracks is None:  # then a table of tracks may well be somebody else's
+            targets = [path for path in targets if not path.name.startswith("tracks.") or _is_ours(path)]
+        for target in targets:
+            try:
+                if target.is_dir():
+                    shutil.rmtree(target)
+                else:
+                    target.unlink(missing_ok=True)
+            except OSError as error:
+                raise InputError(
+                    f"{target}: cannot be removed: {error.strerror}; see {self._aside}"
+                ) from error
+
+    def _warn_of_other_pictures(self, *, complete: bool) -> None:
+        """Say so if pictures of another kind, which an earlier run wrote, stand beside these predictions."""
+        name = VIDEO if self._pictures == FRAMES else FRAMES
+        other = self._folder / (name if complete else partial_name(name))
+        if other.exists():
+            logger.warning("%s: is of an earlier run, the predictions are of this one", other)
+
+    def _publish(self, name: str, *, complete: bool) -> Path:
+        done = self._aside / name
+        target = self._folder / (name if complete else partial_name(name))
+        try:
+            done.replace(target)
+        except OSError as error:
+            raise InputError(f"{target}: cannot be written: {error.strerror}; see {done}") from error
+        return target
+
+    def _check_ways(self) -> None:
+        """Fail if an existing file would block an output."""
+        for name in self._names():
+            for target in (self._folder / name, self._folder / partial_name(name)):
+                if os.path.lexists(target) and target.is_dir() != (name == FRAMES):
+                    raise InputError(f"{target}: is in the way of what is to be written there")
+                if name != FRAMES:
+                    check_target(target)
+                elif target.is_symlink():
+                    raise InputError(f"{target}: expected a folder to write, this is a link")
+                elif target.is_dir() and not _may_go(target):
+                    raise InputError(f"{target}: is there already; remove it or choose another output folder")
+
+    @contextmanager
+    def _making(self, name: str) -> Iterator[None]:
+        """While an output is made: if that fails it is not kept, and the error names it as the user will."""
+        try:
+            yield
+        except InputError as error:
+            if name != FRAMES:  # of which those that are done are good
+                self._broken.add(name)
+            message = str(error).replace(str(self._aside), str(self._folder))
+            raise InputError(message) from error
+
+
+def _is_ours(path: Path) -> bool:
+    """Whether it is a file that megavid wrote."""
+    return path.is_file() and not path.is_symlink() and bool(written_by_megavid(path))
+
+
+def _may_go(folder: Path) -> bool:
+    """Whether a folder of pictures is empty, or what a run that was broken off has left."""
+    if folder.name == FRAMES:
+        return not any(folder.iterdir())
+    return all(not p.is_symlink() and p.is_file() and written_by_megavid(p) for p in folder.iterdir())
+
+
+def _save(picture: Image, path: Path) -> None:
+    # Pillow's encoder doesn't notice when a file takes only part of what it writes; `write_bytes` does.
+    buffer = io.BytesIO()
+    PIL.Image.fromarray(picture).save(buffer, "JPEG", quality=92, **picture_marks())
+    try:
+        path.write_bytes(buffer.getvalue())
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written: {error}") from error

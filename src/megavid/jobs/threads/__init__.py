@@ -1,0 +1,1 @@
+"""Threads of one process: reading ahead, writing behind, and how many a network computes on."""
