@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from megavid.cli import main
-from megavid.cli.arguments import check_is_not_read, prepare_arguments, split_names
+from megavid.cli.arguments import check_output_is_no_input, prepare_arguments, split_names
 from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import AnnotationBuilder
 from tests.training.small_run import write_videos
@@ -56,9 +56,9 @@ def test_names_are_split_at_commas() -> None:
 def test_an_output_is_not_what_is_read(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("mine")
     (tmp_path / "b.json").symlink_to(tmp_path / "a.json")
-    check_is_not_read(tmp_path / "c.json", tmp_path / "a.json", None)
-    with pytest.raises(InputError, match="is what is read"):
-        check_is_not_read(tmp_path / "b.json", None, tmp_path / "a.json")
+    check_output_is_no_input(tmp_path / "c.json", tmp_path / "a.json", None)
+    with pytest.raises(InputError, match="is also the input"):
+        check_output_is_no_input(tmp_path / "b.json", None, tmp_path / "a.json")
 
 
 def test_an_output_at_home_is_there_and_nowhere_else(

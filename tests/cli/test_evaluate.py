@@ -214,7 +214,7 @@ def test_predictions_of_other_videos(
     assert main(["score", two[0], "--data", str(tmp_path / "i.parquet")]) == 2
     assert "video 'clip 0': has 6 of its 7 frames" in error_of(capsys)
     assert main(["score", two[0], "--data", str(tmp_path / "i.parquet"), "--skip-bad"]) == 0
-    assert "left out: 6 x " in capsys.readouterr().err
+    assert "skipped: 6 x " in capsys.readouterr().err
 
 
 def test_mistakes_in_evaluating(

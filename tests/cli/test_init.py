@@ -268,8 +268,8 @@ def test_classes_of_one_part_alone(made: Path, here: Path, capsys: pytest.Captur
         path.write_text(re.sub(r'<track id="(\d+)" label="\w+"', rf'<track id="\1" label="{other}"', text))
     assert init(Path("clips"), "--val-videos", "pond", "--classes", "ball,fox,owl") == 0
     said = capsys.readouterr().out
-    assert "note: nothing to validate on for ball: their AP will not be known" in said
-    assert "note: nothing to train on for fox, owl: they will not be found" in said
+    assert "note: no validation boxes of ball: their AP will be unknown" in said
+    assert "note: no training boxes of fox, owl: they will not be detected" in said
 
 
 def test_a_video_too_short_to_share(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -102,7 +102,7 @@ def test_check_finds_what_is_wrong_and_keeps_nothing(
     before = sorted(tmp_path.rglob("*"))
     check = ["train", str(recipe), "--check", "--device", "cpu"]
     assert main(check) == 0
-    assert "all is well" in capsys.readouterr().out
+    assert "check passed" in capsys.readouterr().out
     assert sorted(tmp_path.rglob("*")) == before
     folder = tmp_path / "run"
     assert main([*check, "-o", str(folder)]) == 0

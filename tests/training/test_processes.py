@@ -68,7 +68,7 @@ def test_a_killed_rank_goes_on_from_the_last_checkpoint(data: Path, tmp_path: Pa
     os.kill(victim, signal.SIGKILL)
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
-    assert "goes on from step" in output
+    assert "resumes from step" in output
     for a, b in zip(run(2, recipe, tmp_path / "whole"), numbers(folder), strict=True):
         assert a["step"] == b["step"]
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4)

@@ -1,4 +1,4 @@
-"""The command line: a file each for the commands, listed in `COMMANDS`."""
+"""The command line: one file per command, listed in `COMMANDS`."""
 
 from __future__ import annotations
 
@@ -42,25 +42,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: Its arguments; those of the process by default.
+        argv: Arguments of the command line, without the program's name; by default those of the process.
 
     Returns:
-        The exit code: 0, 2 for a mistake in what the user gave, 130 when interrupted, 1 when nobody reads
-        the output any more.
+        The exit code: 0, 2 for a user's mistake, 130 when interrupted, 1 when the reader of standard output
+        has closed it.
     """
-    import tyro
-
     prepare_output()
     try:
-        arguments, overrides = split_overrides(prepare_arguments(sys.argv[1:] if argv is None else argv))
-        command: Any = tyro.extras.subcommand_cli_from_dict(
-            COMMANDS,
-            prog="megavid",
-            description=_DESCRIPTION,
-            args=arguments,
-            config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
-        )
-        code = int(command.run(overrides))
+        code = _run_command(sys.argv[1:] if argv is None else argv)
         sys.stdout.flush()
     except InputError as error:
         say(f"megavid: error: {error}", error=True)
@@ -71,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not output_is_closed():
             raise
-        return 1  # as rich ends a program whose reader has gone
+        return 1  # the code with which rich ends a program whose output is closed
     except (MemoryError, OSError) as error:
         reason = describe_failure(error)
         if reason is None:
@@ -81,9 +71,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
+def _run_command(argv: Sequence[str]) -> int:
+    import tyro
+
+    arguments, overrides = split_overrides(prepare_arguments(argv))
+    command: Any = tyro.extras.subcommand_cli_from_dict(
+        COMMANDS,
+        prog="megavid",
+        description=_DESCRIPTION,
+        args=arguments,
+        config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
+    )
+    return int(command.run(overrides))
+
+
 def console() -> None:
-    """The `megavid` command: `main`, undisturbed by signals once it is done."""
-    os.environ["MPLBACKEND"] = "agg"  # matplotlib fails at others that are not there, which nothing here uses
+    """Run the `megavid` command as a process: call `main`, then exit without being disturbed by signals."""
+    os.environ["MPLBACKEND"] = "agg"  # a user's value may name a backend that is not installed
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)

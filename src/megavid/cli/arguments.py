@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from megavid.core.errors import InputError
 
 _TILDE = re.compile(r"(--?[\w.-]+=|-[a-z])?(~.*)", re.DOTALL)
-"""A path in somebody's home, by itself or as the value of an option, in which no shell expands it."""
+"""Match a path that begins with `~`, alone or after `--option=` or `-o`, where shells do not expand it."""
 
 
 def prepare_arguments(argv: Sequence[str]) -> list[str]:
-    """Expand `~` in all arguments, and refuse empty ones.
+    """Expand `~` in all arguments and refuse empty ones.
 
     Raises:
-        InputError: An argument is empty: no option takes that.
+        InputError: An argument is empty; no option accepts an empty value.
     """
     arguments = []
     for number, argument in enumerate(argv):
@@ -29,45 +30,50 @@ def prepare_arguments(argv: Sequence[str]) -> list[str]:
         tilde = _TILDE.fullmatch(argument)
         if tilde is None:
             arguments.append(argument)
-        else:  # that of an unknown user stays
+        else:  # expanduser leaves the home of an unknown user as it is
             arguments.append((tilde[1] or "") + os.path.expanduser(tilde[2]))  # noqa: PTH111
     return arguments
 
 
 def split_names(option: str, text: str | None) -> list[str] | None:
-    """Split names that are separated by commas; None where nothing was given.
+    """Split names separated by commas; return None for None.
+
+    Args:
+        option: Name of the option, for messages.
+        text: Value of the option.
 
     Raises:
-        InputError: One of them is empty or there twice.
+        InputError: A name is empty or occurs twice.
     """
     if text is None:
         return None
     names = [name.strip() for name in text.split(",")]
     if not all(names):
         raise InputError(f"{option}: expected names separated by commas, got {text!r}")
-    twice = [name for name in names if names.count(name) > 1][:1] if len(set(names)) < len(names) else []
-    if twice:
-        raise InputError(f"{option}: has {twice[0]!r} twice")
+    duplicate = next((name for name, count in Counter(names).items() if count > 1), None)
+    if duplicate is not None:
+        raise InputError(f"{option}: has {duplicate!r} twice")
     return names
 
 
-def check_is_not_read(output: Path, *inputs: Path | None) -> None:
-    """Check that an output does not take the place of what is read.
+def check_output_is_no_input(output: Path, *inputs: Path | None) -> None:
+    """Check that an output file is not one of the files that are read.
 
     Raises:
-        InputError: It would.
+        InputError: The output exists and is one of the inputs.
     """
     for path in inputs:
         with suppress(OSError):
             if path is not None and output.exists() and output.samefile(path):
-                raise InputError(f"{output}: is what is read; choose another name for the output")
+                raise InputError(f"{output}: is also the input; choose another name for the output")
 
 
 def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Separate options with a dot in their name, such as `--method.window 6`, from the others.
 
     Returns:
-        The other arguments, and {"method.window": "6"}. An option without a value has "".
+        The other arguments, and the overrides as a dictionary such as {"method.window": "6"}, in which an
+        option without a value has "".
     """
     rest: list[str] = []
     overrides: dict[str, str] = {}
@@ -82,3 +88,13 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
             value = arguments.pop(0) if arguments and not arguments[0].startswith("--") else ""
         overrides[name[2:].replace("-", "_")] = value
     return rest, overrides
+
+
+def refuse_overrides(overrides: Mapping[str, str], command: str) -> None:
+    """Refuse overrides for a command that reads no configuration.
+
+    Raises:
+        InputError: Names the first override.
+    """
+    if overrides:
+        raise InputError(f"--{next(iter(overrides))}: megavid {command} has no such option")

@@ -1,4 +1,4 @@
-"""`megavid benchmark`: how fast a detector is on this machine."""
+"""`megavid benchmark`: measure the speed of a detector on this machine."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import tyro
 
 from megavid.cli.inference import InferenceOptions
 from megavid.cli.method import OutsideMethods
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
 
@@ -26,42 +27,40 @@ SpeedUp = Literal[KeepsRounding, MayRound]
 
 @dataclass(frozen=True, kw_only=True)
 class Benchmark:
-    """Measure how fast a detector is: frames a second, what a frame costs in passes of the trunk, memory.
+    """Measure the speed of a detector on this machine: frames per second, cost per part, and memory.
 
-    Weights are random unless some are given; the time hardly depends on them.
+    Without --weights, the weights are random; the time hardly depends on them.
     Any value of the model's configuration can be set by its path: --input.min-size 400
     """
 
-    model: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="NAME|YAML")] = None
-    """A shipped configuration's name, such as mega_r101, or a YAML file; by default what the weights say."""
-    weights: Path | None = None
-    """Weights to measure with."""
+    model: Annotated[str | None, tyro.conf.Positional, optional("NAME|YAML", "that of the weights")] = None
+    """Name of a shipped configuration, such as mega_r101, or a YAML file."""
+    weights: Annotated[Path | None, optional("PATH", "random weights")] = None
+    """Weights to measure with: a file, or the name of weights that ship with megavid."""
     height: int = 720
-    """Height of the video's frames, pixels."""
+    """Height of the video's frames, in pixels."""
     width: int = 1280
-    """Their width."""
+    """Width of the video's frames, in pixels."""
     frames: int = 10
-    """Frames to measure, once window and memory are full."""
+    """Number of frames to measure, after the window and the memory have filled."""
     batch_size: int = 1
-    """Frames that go through the network together."""
+    """Number of frames that go through the network together."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    inference: Annotated[InferenceOptions, tyro.conf.OmitArgPrefixes] = field(
-        default_factory=InferenceOptions
-    )
+    """Device to compute on: auto, cpu, cuda or mps."""
+    inference: Annotated[InferenceOptions, FLAT] = field(default_factory=InferenceOptions)
     without: tuple[SpeedUp, ...] = ()
-    """What makes it fast and is to be left out, to see what it is good for."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """A file for all that was measured, as JSON."""
-    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
-    methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
+    """Speed-ups to turn off, to measure what they gain."""
+    output: Annotated[Path | None, optional("FILE", aliases=("-o",))] = None
+    """JSON file to write all measurements to."""
+    threads: Annotated[ThreadOptions, FLAT] = field(default_factory=ThreadOptions)
+    methods: Annotated[OutsideMethods, FLAT] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         import json
         import os
 
-        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # PyTorch's profiler is chatty
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else PyTorch's profiler prints warnings
         from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides
         from megavid.core.files.atomic import atomic_path, check_target
@@ -70,12 +69,12 @@ class Benchmark:
         from megavid.models.acceleration.compiling import compiler_watched
 
         if self.output is not None:
-            check_target(self.output, ours=json_by_megavid)  # not after minutes of work
+            check_target(self.output, ours=json_by_megavid)  # fail now, not after minutes of work
         self.methods.add()
         options = BenchmarkOptions(
             height=self.height, width=self.width, frames=self.frames, batch_size=self.batch_size
         )
-        inference = self.inference.chosen().model_copy(update=dict.fromkeys(self.without, False))
+        inference = self.inference.settings().model_copy(update=dict.fromkeys(self.without, False))
         self.threads.choose(self.device)
         detector = load_detector(
             self.model,
@@ -87,7 +86,7 @@ class Benchmark:
         with compiler_watched("--compile"):
             result = benchmark(detector, options)
         report = as_json(detector, options, result)
-        _print(report, result)
+        _print_report(report, result)
         if self.output is not None:
             with atomic_path(self.output, ours=json_by_megavid) as aside:
                 aside.write_text(json.dumps(MADE_BY | report, indent=1) + "\n", encoding="utf-8")
@@ -95,23 +94,23 @@ class Benchmark:
         return 0
 
 
-def _print(report: Mapping[str, Any], result: BenchmarkResult) -> None:
+def _print_report(report: Mapping[str, Any], result: BenchmarkResult) -> None:
     machine, inference = report["machine"], report["inference"]
     height, width = result.input_size
-    ways = [name for name, is_on in inference.items() if is_on is True]
+    enabled = [name for name, is_on in inference.items() if is_on is True]
     say(
         f"{machine['device']}, {machine['threads']} threads, Python {machine['python']}, "
         f"torch {machine['torch']}, megavid {machine['megavid']}"
     )
     say(
         f"{report['model']}, {report['backbone']}, input {width}x{height}, {inference['dtype']}, "
-        f"{', '.join(ways) or 'plain'}"
+        f"{', '.join(enabled) or 'plain'}"
     )
     rows = {
-        "frames a second": f"{result.frames_per_second:.2f}",
-        "seconds a frame": f"{result.frame_seconds:.4f}",
-        "trunk passes a frame": f"{result.trunks_per_frame:.2f}, of {result.trunk_seconds:.4f} s in float32",
-        "frames encoded a frame": f"{result.encodes_per_frame:.2f}",
+        "frames per second": f"{result.frames_per_second:.2f}",
+        "seconds per frame": f"{result.frame_seconds:.4f}",
+        "trunk passes per frame": f"{result.trunks_per_frame:.2f} of {result.trunk_seconds:.4f} s (float32)",
+        "encodings per frame": f"{result.encodes_per_frame:.2f}",
         "first result": f"{result.first_seconds:.1f} s, {result.look_ahead} frames late",
         "peak memory": f"{result.peak_megabytes:.0f} MB",
     }

@@ -1,4 +1,4 @@
-"""`megavid convert`: a checkpoint of the original release as one safe file."""
+"""`megavid convert`: write a checkpoint of the original release as one safe file."""
 
 from __future__ import annotations
 
@@ -9,33 +9,32 @@ from typing import Annotated
 
 import tyro
 
-from megavid.cli.arguments import check_is_not_read
-from megavid.cli.detect import refuse_overrides
+from megavid.cli.arguments import check_output_is_no_input, refuse_overrides
+from megavid.cli.options import optional
 from megavid.cli.output import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Convert:
-    """Write a checkpoint of the original release as .safetensors, with its configuration and class names.
+    """Convert a checkpoint of the original release to .safetensors, with its configuration and class names.
 
-    FlowNet's weights, which the original publishes as a file of their own, have neither.
-
-    The original's weights may carry its non-commercial terms; the file says so.
+    FlowNet's weights, which the original release publishes as a separate file, can be converted too.
+    The non-commercial terms of the original's weights may apply to the converted file; its metadata says so.
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """The checkpoint (.pth, .ckpt)."""
+    """Checkpoint to read (.pth, .ckpt)."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
-    """The file to write (.safetensors)."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
-    """A shipped configuration's name or a YAML file, for other class names; by default what IN tells."""
+    """File to write (.safetensors)."""
+    model: Annotated[str | None, optional("NAME|YAML", "inferred from the checkpoint")] = None
+    """Name of a shipped configuration or a YAML file, such as one with other class names."""
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.checkpoints.load import convert_weights
 
         refuse_overrides(overrides, "convert")
-        check_is_not_read(self.target, self.source)
+        check_output_is_no_input(self.target, self.source)
         config = convert_weights(self.source, self.target, config=self.model)
         if config is None:
             say(f"{self.target}: FlowNet")

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from megavid.cli.arguments import check_is_not_read
-from megavid.cli.detect import refuse_overrides
+from megavid.cli.arguments import check_output_is_no_input, refuse_overrides
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import cell, say
 from megavid.cli.source import DataOptions, ReadOptions, report_problems
 from megavid.cli.synthesize import Synthesize
@@ -25,30 +25,30 @@ if TYPE_CHECKING:
     from megavid.datasets.table.problems import Problems
 
 _MOST_ROWS = 200
-"""Classes that `stats` prints; all are in stats.json."""
+"""Number of classes that `stats` prints at most; stats.json has all."""
 
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Index:
-    """Read annotations once and write them as a table that opens in no time.
+    """Read annotations and write them as an index (.parquet), which opens much faster.
 
     SOURCE: a folder with Annotations/VID or Annotations/DET (ILSVRC), CocoVID or COCO (.json), MOT
-    (gt/gt.txt), CVAT for video (.xml, .zip) or YOLO. Of ILSVRC, all subsets that are there are indexed, in
-    several processes; an interrupted run goes on where it was.
+    (gt/gt.txt), CVAT for video (.xml, .zip) or YOLO. All subsets of ILSVRC that exist are indexed, in several
+    processes; the same command resumes an interrupted run.
     """
 
     path: SourcePath
-    """The annotations."""
+    """Annotations to read."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Folder for the .parquet files."""
-    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
-    workers: int | None = None
-    """Processes; by default as many as there are cores, up to 16."""
+    options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
+    workers: Annotated[int | None, optional("INT", "the number of cores, at most 16")] = None
+    """Number of processes."""
 
     def run(self) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.core.files.atomic import remove_leftovers
         from megavid.core.files.locks import locked_folder
         from megavid.core.ranges import MOST_WORKERS, check_range
@@ -59,7 +59,7 @@ class Index:
         check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
         source = self.options.source(self.path)
         is_ilsvrc = format_of(source) == "ilsvrc"
-        check_is_not_read(self.output / f"{self.path.absolute().stem}.parquet", self.path)
+        check_output_is_no_input(self.output / f"{self.path.absolute().stem}.parquet", self.path)
         make_output_folder(self.output)
         with locked_folder(self.output):
             if is_ilsvrc:
@@ -69,9 +69,9 @@ class Index:
                     for subset in wanted:
                         self._index_ilsvrc(root, subset, source.classes)
                 except KeyboardInterrupt:
-                    say("megavid: interrupted; the same command goes on from here", error=True)
+                    say("megavid: interrupted; the same command resumes the run", error=True)
                     return 130
-                for subset in wanted:  # only now, so that a rerun need not read the first ones again
+                for subset in wanted:  # kept until all are done, so that a resumed run reads none again
                     shutil.rmtree(self._parts(subset))
             else:
                 problems, start = self.options.problems(), time.perf_counter()
@@ -112,19 +112,19 @@ class Index:
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
-    """Look for everything that is wrong with a data set, images included.
+    """Check a data set for errors in its annotations, images and videos.
 
-    The exit code is 1 if something is.
+    Prints every problem. The exit code is 1 if there are any.
     """
 
     path: SourcePath
-    """The annotations, in any format that `megavid data index` reads."""
-    sheet: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """A picture to write (.jpg, .png): for each class some objects with the boxes around them."""
-    options: Annotated[ReadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ReadOptions)
+    """Annotations, in any format that `megavid data index` reads."""
+    sheet: Annotated[Path | None, optional("FILE")] = None
+    """Picture to write (.jpg, .png): sample objects of each class with their boxes."""
+    options: Annotated[ReadOptions, FLAT] = field(default_factory=ReadOptions)
 
     def run(self) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.datasets.check import check_annotations
         from megavid.datasets.open import open_annotations
         from megavid.datasets.table.problems import Problems
@@ -146,7 +146,7 @@ class Check:
         for kind, count in counts.items():
             say(f"{count:8d} x {kind}")
         if not counts:
-            say("nothing is wrong")
+            say("no problems found")
         if self.sheet is not None:
             write_contact_sheet({"": annotations}, self.sheet)
             say(f"  {self.sheet}")
@@ -155,16 +155,16 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """Count what is in a data set: classes, box sizes, lengths of videos, motion."""
+    """Count a data set's classes, box sizes, video lengths and motion."""
 
     path: SourcePath
-    """The annotations, in any format that `megavid data index` reads."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
+    """Annotations, in any format that `megavid data index` reads."""
+    output: Annotated[Path | None, optional("PATH", aliases=("-o",))] = None
     """Folder for stats.png and stats.json."""
-    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+    options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
 
     def run(self) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.core.files.atomic import atomic_files
         from megavid.core.files.ownership import MADE_BY
         from megavid.datasets.open import open_annotations
@@ -195,17 +195,17 @@ class Export:
     """
 
     path: SourcePath
-    """The annotations, in any format that `megavid data index` reads."""
+    """Annotations, in any format that `megavid data index` reads."""
     to: Literal["cocovid", "yolo"]
-    """The format to write."""
+    """Format to write."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """The .json file, or the folder for YOLO."""
+    """Output: a .json file for cocovid, a folder for yolo."""
     tracks: bool = False
-    """YOLO: each object's track as a sixth number of its line."""
-    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+    """For yolo: add each object's track id as a sixth number to its line."""
+    options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
 
     def run(self) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.core.files.atomic import check_target
         from megavid.core.files.ownership import json_by_megavid
         from megavid.datasets.formats.coco.export_coco import write_cocovid
@@ -214,7 +214,7 @@ class Export:
         from megavid.datasets.sizes import fill_sizes
         from megavid.jobs.progress import progress
 
-        check_is_not_read(self.output, self.path)
+        check_output_is_no_input(self.output, self.path)
         if self.to == "cocovid":
             check_target(self.output, ours=json_by_megavid)
         problems = self.options.problems()
@@ -229,15 +229,15 @@ class Export:
                     progress=meter.update,
                 )
             frames, boxes = written.frames, written.boxes
-            left_out = {"difficult or crowds": written.difficult, "outside their frames": written.outside}
+            skipped = {"difficult or crowds": written.difficult, "outside their frames": written.outside}
         elif self.tracks:
-            raise InputError("tracks: CocoVID always has them")
+            raise InputError("--tracks: expected --to yolo; cocovid always has the tracks")
         else:
             write_cocovid(fill_sizes(annotations), self.output)
-            frames, boxes, left_out = len(annotations), len(annotations.boxes), {}
+            frames, boxes, skipped = len(annotations), len(annotations.boxes), {}
         report_problems(problems)
         say(f"{self.output}: {frames} frames, {boxes} boxes")
-        for reason, count in left_out.items():
+        for reason, count in skipped.items():
             if count:
                 say(f"  without {count} boxes that are {reason}")
         return 0
@@ -247,16 +247,17 @@ class Export:
 class Data:
     """Index, check, describe, export and generate annotated data sets."""
 
-    command: (
+    command: Annotated[
         Annotated[Index, tyro.conf.subcommand("index")]
         | Annotated[Check, tyro.conf.subcommand("check")]
         | Annotated[Stats, tyro.conf.subcommand("stats")]
         | Annotated[Export, tyro.conf.subcommand("export")]
-        | Annotated[Synthesize, tyro.conf.subcommand("synthesize")]
-    )
+        | Annotated[Synthesize, tyro.conf.subcommand("synthesize")],
+        FLAT,
+    ]
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         refuse_overrides(overrides, "data")
         return self.command.run()
 
@@ -293,5 +294,5 @@ def _print_stats(stats: DataStats) -> None:
         f"(median {length['median']:g}); {about['frames_without_boxes']} frames without boxes"
     )
     sizes = ", ".join(f"{100 * share:.1f} % {name}" for name, share in about["box_sizes"].items())
-    console.print(f"boxes: {sizes or 'none'} (by COCO's limits)")
+    console.print(f"boxes: {sizes or 'none'} (sizes as in COCO)")
     console.print("frames: " + ", ".join(f"{n} of {size}" for size, n in about["frame_sizes"].items()))

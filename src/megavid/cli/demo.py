@@ -1,4 +1,4 @@
-"""`megavid demo`: the whole path, without a video or weights of one's own."""
+"""`megavid demo`: try the shipped detectors on generated videos."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from typing import Annotated
 
 import tyro
 
-from megavid.cli.detect import refuse_overrides
+from megavid.cli.arguments import refuse_overrides
+from megavid.cli.options import FLAT
 from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
 
 
 @dataclass(frozen=True, kw_only=True)
 class Demo:
-    """See what the other frames of a video are good for.
+    """Compare a video detector with a single-frame detector on generated videos.
 
-    Generates videos on which single frames are ambiguous, detects in them with the two small detectors that
-    come with the package, a single-frame one and MEGA, and compares what they find: a table, a video of both
-    side by side, a picture and reports. Neither detector was trained on these videos.
+    Generates videos in which single frames are ambiguous, runs the two small detectors that ship with
+    megavid (MEGA and a single-frame one, trained on other videos), and writes a table of scores, a video of
+    both side by side, a picture and reports.
     """
 
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])] = Path("demo_output")
     """Output folder; must be empty or missing."""
     seed: int = 1
-    """Of the videos; any but 0, that of the videos that the detectors were trained on."""
+    """Random seed of the videos. 0 is not allowed: it gives the videos that the detectors were trained on."""
     videos: int = 12
-    """How many, of 48 frames each."""
+    """Number of videos, of 48 frames each."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
+    """Device to compute on: auto, cpu, cuda or mps."""
+    threads: Annotated[ThreadOptions, FLAT] = field(default_factory=ThreadOptions)
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.cli.score_tables import print_summary
         from megavid.jobs.run_demo import run_demo
 

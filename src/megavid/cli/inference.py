@@ -1,4 +1,4 @@
-"""The options that say how a detector computes, which several commands have."""
+"""Options for precision and speed of inference, shared by several commands."""
 
 from __future__ import annotations
 
@@ -14,30 +14,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceOptions:
-    """How the detector computes."""
+    """Precision and speed of inference."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """What the network computes in. Boxes and scores are computed in float32, and so is, with RDN and MEGA,
-    about half of what finds proposals, unless --loose."""
+    """Number format that the network computes in. Boxes and scores are always computed in float32, and with
+    RDN and MEGA about half of the layers that find proposals, unless --loose is given."""
     compile: bool = False
-    """Compile the network when the first frame comes, which takes a minute; faster then. Needs what PyTorch
-    compiles with: a C++ compiler on a CPU, Triton on a GPU."""
+    """Compile the network at the first frame, which takes a minute and makes the others faster. Needs the
+    compiler that PyTorch uses: C++ on a CPU, Triton on a GPU."""
     loose: bool = False
-    """Let all of the network round differently from how it was trained, as on another kind of processor: that
-    is faster, and moves RDN's and MEGA's boxes by some tenths of a pixel. In half precision, leave nothing
-    but boxes and scores in float32."""
+    """Allow speed-ups that change the rounding of the whole network, as another kind of processor would. This
+    moves the boxes of RDN and MEGA by some tenths of a pixel. In half precision, compute only boxes and
+    scores in float32."""
     plain: bool = False
-    """Leave out all that makes detecting fast: for comparison."""
+    """Turn all speed-ups off, for comparison."""
 
-    def chosen(self) -> Inference:
-        """The settings."""
+    def settings(self) -> Inference:
+        """Return the settings of inference that the options ask for.
+
+        Raises:
+            InputError: The options contradict each other.
+        """
         from megavid.core.errors import InputError
         from megavid.models.base.inference import Inference
 
         if self.plain and (self.compile or self.loose):
             raise InputError("--plain: doesn't go with --compile or --loose")
-        if self.compile and os.environ.get("RANK", "0") == "0":  # of torchrun's processes the first alone
-            say("compiling the network when the first frame comes: this takes a minute", error=True)
+        if self.compile and os.environ.get("RANK", "0") == "0":  # print once, not in every torchrun process
+            say("compiling the network at the first frame: this takes a minute", error=True)
         if not self.plain:
             return Inference(dtype=self.dtype, loose=self.loose, compile=self.compile)
         return Inference.plain(dtype=self.dtype)

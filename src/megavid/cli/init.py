@@ -1,4 +1,4 @@
-"""`megavid init`: from annotated videos to a recipe that trains on them."""
+"""`megavid init`: make a training project from annotated videos."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import tyro
 
 from megavid.cli.arguments import split_names
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 from megavid.cli.source import DataOptions, report_problems
 from megavid.cli.threads import ThreadOptions
@@ -27,39 +28,40 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Init:
-    """Make a project of annotated videos: look at them, split them and propose a recipe.
+    """Make a training project from annotated videos: examine them, split them and propose a recipe.
 
-    PROJECT: the folder to make. Writes train.parquet and val.parquet (the annotations; images and videos stay
-    where they are), pictures of the data (data.png, sheet.jpg), and recipe.yaml with the reasons for what was
-    chosen, and says how to go on. Any value of the recipe can be set by its path; what there is to start from
-    decides the most: --start.detector FILE or --start.backbone FILE
+    Writes to the folder PROJECT: train.parquet and val.parquet (the annotations; images and videos stay where
+    they are), pictures of the data (data.png, sheet.jpg), and recipe.yaml, in which comments give the reason
+    for each choice. Then prints the commands to continue with. Any value of the recipe can be set by its
+    path. The weights to start from matter most: --start.detector FILE or --start.backbone FILE
     """
 
     project: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PROJECT")]
-    """The folder to make."""
+    """Folder to make."""
     data: Annotated[Path, tyro.conf.arg(metavar="PATH")]
     """Annotations, in any format that `megavid data index` reads."""
-    val: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Annotations to validate on; by default the data set's own part for it, or whole videos of it."""
-    val_videos: Annotated[str | None, tyro.conf.arg(metavar="NAME,NAME")] = None
+    val: Annotated[Path | None, optional("PATH", "a part of the data set")] = None
+    """Annotations to validate on."""
+    val_videos: Annotated[str | None, optional("NAME,NAME")] = None
     """Videos of the data set to validate on, separated by commas."""
     split: Literal["auto", "videos", "time"] = "auto"
-    """What to validate on, where it is not given: whole videos, or the end of each video after a gap of up to
-    24 frames. auto is what the data set says itself, else whole videos, or the end of the only one."""
+    """How to split without --val and --val-videos: videos holds out whole videos, time the end of each video,
+    after a gap of up to 24 frames. auto uses the data set's own split if it has one, else whole videos, or
+    the end if there is a single video."""
     val_share: float = 0.2
-    """The part of the frames to validate on, where it is not given."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
-    """A shipped configuration's name or a YAML file; by default MEGA, or that of --start.detector."""
+    """Share of the frames to validate on when the command makes the split."""
+    model: Annotated[str | None, optional("NAME|YAML", "that of --start.detector, else MEGA")] = None
+    """Name of a shipped configuration or a YAML file."""
     hours: float = 12
-    """Longest time for the training: two steps are timed, and fewer proposed where all would take longer."""
+    """Longest training time. Two steps are timed, and fewer steps proposed if all would take longer."""
     untimed: bool = False
-    """Propose by the data alone and time no steps, such as for another machine."""
+    """Do not time any steps; propose from the data alone, for example for another machine."""
     seed: int = 0
-    """Seed for the choice of videos."""
+    """Random seed for the choice of validation videos."""
     device: str = "auto"
-    """auto, cpu, cuda or mps: what the recipe is for."""
-    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
-    options: Annotated[DataOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=DataOptions)
+    """Device that the recipe is for: auto, cpu, cuda or mps."""
+    threads: Annotated[ThreadOptions, FLAT] = field(default_factory=ThreadOptions)
+    options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
@@ -84,8 +86,8 @@ class Init:
         split = open_split(source, wanted, problems=problems)
         report_problems(problems)
         say(f"{self.data}: {describe_format(source)}")
-        _say_what_there_is(split)
-        _say_what_is_odd(check_split(split), split)
+        _print_split(split)
+        _print_problems(check_split(split), split)
         if not self.untimed:
             self.threads.choose(self.device)
         project = create_project(
@@ -94,24 +96,25 @@ class Init:
             model=self.model,
             hardware=hardware,
             overrides=changes,
-            head=self._head(split, hardware),
+            head=self._header(split, hardware),
             hours=None if self.untimed else self.hours,
         )
-        self._say_what_next(project, hardware)
+        self._print_next_steps(project, hardware)
         return 0
 
-    def _head(self, split: Split, hardware: Hardware) -> list[str]:
+    def _header(self, split: Split, hardware: Hardware) -> list[str]:
+        """Return the lines of the comment at the top of the recipe."""
         lines = [
             f"{self.project.name}: made by megavid init from {self.data}, for: {hardware}.",
-            f"Classes, those of the data: {', '.join(split.train.classes)}",
-            f"To train on: {_amount(split.train)}.",
-            *([f"To validate on: {_amount(split.val)}, {split.how}."] if split.val is not None else []),
-            "Paths are as seen from the folder that commands are run in. Any value can be set on the command",
-            "line by its path, too, and so can the model's: --run.steps 1000, --method.window 6",
+            f"Classes of the data: {', '.join(split.train.classes)}",
+            f"Training data: {_amount(split.train)}.",
+            *([f"Validation data: {_amount(split.val)}, {split.how}."] if split.val is not None else []),
+            "Paths are relative to the folder in which commands are run. Any value here or in the model's",
+            "configuration can be set on the command line by its path: --run.steps 1000, --method.window 6",
         ]
         return [printable(line, limit=1000) for line in lines]
 
-    def _say_what_next(self, project: Project, hardware: Hardware) -> None:
+    def _print_next_steps(self, project: Project, hardware: Hardware) -> None:
         from megavid.training.init.project import RECIPE_FILE, SHEET
 
         recipe, folder = project.recipe, shlex.quote(str(self.project))
@@ -120,29 +123,27 @@ class Init:
         best = "best" if recipe.data.val is not None else "model"
         say(f"{self.project / RECIPE_FILE}: {recipe.model}, {project.length}")
         if recipe.start.detector is None and recipe.start.backbone is None:
-            say(
-                "  from random weights; it learns more, and faster, from --start.detector or --start.backbone"
-            )
+            say("  starts from random weights; --start.detector or --start.backbone gives better results")
         for note in project.notes:
             say(f"  note: {note}")
-        say(f"Look at it and at {self.project / SHEET}, and go on with:")
+        say(f"Check the recipe and {self.project / SHEET}, then run:")
         say(f"  megavid train {config} --check -o {run}   # finds mistakes in a minute")
         say(f"  {many}megavid train {config} -o {run}")
         say(f"  megavid detect VIDEO --weights {run}/{best}.safetensors -o {folder}/out")
 
 
-def _say_what_there_is(split: Split) -> None:
-    say(f"  to train on:    {_amount(split.train)}")
+def _print_split(split: Split) -> None:
+    say(f"  training data:   {_amount(split.train)}")
     if split.val is None:
-        say(f"  to validate on: {split.how}")
+        say(f"  validation data: {split.how}")
     else:
-        say(f"  to validate on: {_amount(split.val)} ({split.how})")
+        say(f"  validation data: {_amount(split.val)} ({split.how})")
         say(f"  validation videos: {listed(_videos(split.val))}")
     for name, (train, val) in split.boxes_by_class().items():
         say(f"  {printable(name)}: {train} boxes to train on, {val} to validate on")
 
 
-def _say_what_is_odd(found: list[Problem], split: Split) -> None:
+def _print_problems(found: list[Problem], split: Split) -> None:
     for kind, count in Counter(problem.kind for problem in found).most_common():
         example = next(problem for problem in found if problem.kind == kind)
         say(f"  note: {count} x {kind} (such as {printable(str(example), limit=300)})")
@@ -150,20 +151,20 @@ def _say_what_is_odd(found: list[Problem], split: Split) -> None:
     if split.val is not None:
         alone = [name for name, (train, val) in boxes.items() if train and not val]
         if alone:
-            say(f"  note: nothing to validate on for {listed(alone)}: their AP will not be known")
+            say(f"  note: no validation boxes of {listed(alone)}: their AP will be unknown")
     without = [name for name, (train, _) in boxes.items() if not train]
     if without:
-        say(f"  note: nothing to train on for {listed(without)}: they will not be found")
+        say(f"  note: no training boxes of {listed(without)}: they will not be detected")
     if len(_videos(split.train)) == len(split.train):
-        say("  note: all videos are single images, so there are no other frames to look at")
+        say("  note: all videos are single images, so no detector can use other frames")
 
 
 def _videos(annotations: Annotations) -> list[str]:
-    """Names of the videos that have frames."""
+    """Return the names of the videos that have frames."""
     return [annotations.videos[video] for video in dict.fromkeys(annotations.video.tolist())]
 
 
 def _amount(annotations: Annotations) -> str:
-    videos = len(_videos(annotations))
-    some = f"{videos} video{'s' if videos > 1 else ''}"
-    return f"{some}, {len(annotations)} frames, {len(annotations.boxes)} boxes"
+    count = len(_videos(annotations))
+    videos = f"{count} video{'s' if count > 1 else ''}"
+    return f"{videos}, {len(annotations)} frames, {len(annotations.boxes)} boxes"

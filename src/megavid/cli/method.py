@@ -1,23 +1,27 @@
-"""The option that brings in methods from outside the package, which several commands have."""
+"""Option for a detection method from outside the package, shared by several commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Annotated
 
-import tyro
+from megavid.cli.options import optional
 
 
 @dataclass(frozen=True, kw_only=True)
 class OutsideMethods:
-    """Methods that are not part of megavid."""
+    """Detection methods that are not part of megavid."""
 
-    method_module: Annotated[str | None, tyro.conf.arg(metavar="MODULE")] = None
-    """A module that defines a method of one's own, such as my_package.my_method or, for my_method.py in the
-    working directory, my_method. It is imported."""
+    method_module: Annotated[str | None, optional("MODULE")] = None
+    """Python module to import that defines a method of your own, such as my_package.my_method, or my_method
+    for a file my_method.py in the working directory."""
 
     def add(self) -> None:
-        """Make them known."""
+        """Register the methods of the module.
+
+        Raises:
+            InputError: The module cannot be imported or defines no method.
+        """
         from megavid.models.methods.outside import add_methods
 
         if self.method_module is not None:

@@ -1,4 +1,4 @@
-"""Print lines that contain names from files and users."""
+"""Print lines safely when they contain names from files and users."""
 
 from __future__ import annotations
 
@@ -18,29 +18,32 @@ from megavid.core.text import printable
 if TYPE_CHECKING:
     from rich.text import Text
 
-_LONGEST = 2000  # characters of a line
-_NARROWEST = 40  # characters of a terminal's line
+_LONGEST_LINE = 2000
+"""Most characters of a line that are printed."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NARROWEST_TERMINAL = 40
+"""Fewest columns to report to tyro, whose help never ends in a narrower terminal."""
 
-_USER_MISTAKES = _FULL | {
+_DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+_USER_MISTAKES = _DISK_FULL | {
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EROFS)
 }
-"""Error numbers for names that a file system cannot take, and for a full disk."""
+"""Numbers of the errors that a path given by the user or a full disk causes."""
 
 
 def say(line: str, *, error: bool = False) -> None:
-    """Print a line as text: no character in it does anything to a terminal.
+    """Print a line with control characters escaped, so that it cannot affect the terminal.
 
     Args:
-        line: What to print.
-        error: Whether it goes to standard error.
+        line: Line to print.
+        error: Whether to print to standard error instead of standard output.
     """
     if not error:
-        print(printable(line, limit=_LONGEST))
+        print(printable(line, limit=_LONGEST_LINE))
         return
-    with suppress(OSError):  # where errors cannot be written the exit code has to do
-        print(printable(line, limit=_LONGEST), file=sys.stderr, flush=True)
+    with suppress(OSError):  # a closed standard error must not hide the exit code
+        print(printable(line, limit=_LONGEST_LINE), file=sys.stderr, flush=True)
 
 
 def cell(name: str, *, limit: int = 120) -> Text:
@@ -51,70 +54,71 @@ def cell(name: str, *, limit: int = 120) -> Text:
 
 
 def prepare_output() -> None:
-    """Make sure that any name can be printed and logged, whatever the terminal's encoding."""
+    """Set up streams and logging so that any name can be printed, whatever the terminal's encoding."""
     _open_closed_streams()
-    if shutil.get_terminal_size().columns < _NARROWEST:  # in which tyro does not end
-        os.environ["COLUMNS"] = str(_NARROWEST)
+    if shutil.get_terminal_size().columns < _NARROWEST_TERMINAL:
+        os.environ["COLUMNS"] = str(_NARROWEST_TERMINAL)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("megavid: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    # Of large pictures, which are read, and of odd metadata; what cannot be read is an error.
+    # Pillow warns of large images and odd metadata, which are read all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    # Of names in letters that matplotlib's font lacks, one a letter.
+    # Matplotlib warns of each letter that its font lacks, such as in class names.
     warnings.filterwarnings("ignore", message=r"Glyph \d+")
 
 
 def describe_failure(error: MemoryError | OSError) -> str | None:
-    """Describe a failure that is none of the program: a file that the user named, a full disk or memory.
+    """Describe a failure that is not a bug: a wrong path of the user's, a full disk or too little memory.
 
-    Nothing goes to standard output any more where that was what could not be written.
+    If standard output itself could not be written, nothing is written to it from then on.
 
     Returns:
-        The reason; None if the program may be to blame.
+        The reason, or None if the failure may be a bug.
     """
     if isinstance(error, MemoryError):
         return f"not enough memory: {error}".removesuffix(": ")
     if error.filename is not None:
         return f"{error.filename}: {error.strerror}" if error.errno in _USER_MISTAKES else None
-    if error.errno not in _FULL:
+    if error.errno not in _DISK_FULL:
         return None
-    _forget_output()
+    _discard_output()
     return f"the output cannot be written: {error.strerror}"
 
 
 def output_is_closed() -> bool:
-    """Whether nobody reads standard output any more; nothing is written to it from then on."""
+    """Return whether the reader of standard output has closed it; if so, discard all further output."""
     try:
         handle = sys.stdout.fileno()
-    except OSError:  # no file of the system's
+    except OSError:  # a stream in memory, such as in a test
         return False
     poll = select.poll()
     poll.register(handle, 0)
     closed = any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
     if closed:
-        _forget_output()
+        _discard_output()
     return closed
 
 
-def _forget_output() -> None:
-    with suppress(OSError):  # no file of the system's
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the buffer is written in the end
+def _discard_output() -> None:
+    """Redirect standard output to the null device, where Python can flush its buffer at exit."""
+    with suppress(OSError):  # a stream in memory has no file descriptor
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:
-    """Open standard streams that are closed: the next file to be opened would be taken for them."""
+    """Open standard streams that are closed, since the next file opened would get their descriptors."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)
         except OSError:
-            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest free descriptor, which is this one
         if getattr(sys, name) is None:
-            setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - stays open
+            setattr(sys, name, open(os.devnull, "r+"))  # noqa: PTH123, SIM115 - must stay open
 
 
 class _OneLine(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
-        return printable(super().formatMessage(record), limit=_LONGEST)
+        return printable(super().formatMessage(record), limit=_LONGEST_LINE)

@@ -1,88 +1,128 @@
-"""`megavid score`: scores of saved predictions, without a model."""
+"""`megavid score`: score saved predictions, without running a model."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from megavid.cli.arguments import check_is_not_read
-from megavid.cli.detect import refuse_overrides
+from megavid.cli.arguments import check_output_is_no_input, refuse_overrides
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 from megavid.cli.source import DataSource, report_problems
 from megavid.core.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from megavid.datasets.table.annotations import Annotations
+    from megavid.datasets.table.problems import Problems
 
 
 @dataclass(frozen=True, kw_only=True)
 class Score:
     """Score saved predictions: AP50 overall and for fast, medium and slow objects, per class.
 
-    Writes scores.json, pr_curves.png, confusion.png and report.html to the output folder. Intervals hold 95 %
-    of 1000 resamples of the videos.
-    Predictions: megavid's .parquet, the original release's predictions.pth, ILSVRC's text format (.txt) or
-    COCO results (.json).
+    Writes scores.json, pr_curves.png, confusion.png and report.html to the output folder. Intervals are 95 %
+    bootstrap intervals over the videos (1000 resamples).
+    Formats of predictions: megavid's .parquet, the original release's predictions.pth, ILSVRC's text format
+    (.txt) and COCO results (.json).
     """
 
-    predictions: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTIONS")] = None
-    """The predictions; or give --compare."""
-    source: Annotated[DataSource, tyro.conf.OmitArgPrefixes]
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Output folder; none: the table is printed and nothing written."""
-    compare: Annotated[tuple[Path, Path] | None, tyro.conf.arg(metavar="A B")] = None
-    """Two predictions of the same data to put side by side, with an interval of each difference: whether it
-    is more than noise. Writes comparison.json and comparison.html."""
+    predictions: Annotated[Path | None, tyro.conf.Positional, optional("PREDICTIONS")] = None
+    """Predictions to score; leave out with --compare."""
+    source: Annotated[DataSource, FLAT]
+    output: Annotated[Path | None, optional("PATH", "only print the table", aliases=("-o",))] = None
+    """Output folder."""
+    compare: Annotated[tuple[Path, Path] | None, optional("A B")] = None
+    """Two files of predictions for the same data to compare, with an interval for each difference, which
+    shows whether it is more than noise. Writes comparison.json and comparison.html."""
     motion: Annotated[str, tyro.conf.arg(metavar="auto|tracks|none|FILE.mat")] = "auto"
-    """Where the motion of objects comes from: their tracks, or ImageNet VID's official file."""
+    """Source of objects' motion: their tracks, or ImageNet VID's official file (.mat). auto uses the tracks
+    if there are any."""
     coco: bool = False
-    """COCO's metrics, too (needs the extra coco)."""
-
-    save_as: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """Also write the predictions in another format, by its suffix: .parquet, .pth, .txt or .json."""
+    """Also compute COCO's metrics. Needs the extra "coco"."""
+    save_as: Annotated[Path | None, optional("FILE")] = None
+    """Also write the predictions to this file, in the format of its suffix: .parquet, .pth, .txt or .json."""
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
-        from megavid.cli.score_tables import print_comparison, print_scores
-        from megavid.core.files.atomic import check_target
-        from megavid.evaluation.comparison import difference, verdict
-        from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
+        """Run the command and return its exit code."""
         from megavid.jobs.find_motion import find_motion
-        from megavid.jobs.score_predictions import describe_predictions, score_predictions
-        from megavid.jobs.write_scores import write_comparison, write_scores
 
         refuse_overrides(overrides, "score")
+        self._check_options()
+        annotations, problems = self.source.open()
+        motion = find_motion(annotations, self.motion)
+        if self.predictions is not None:
+            written = self._score(self.predictions, annotations, motion, problems)
+        else:
+            assert self.compare is not None
+            written = self._compare(self.compare, annotations, motion, problems)
+        for path in written:
+            say(f"  {path}")
+        return 0
+
+    def _check_options(self) -> None:
+        from megavid.core.files.atomic import check_target
+
         if (self.predictions is None) == (self.compare is None):
             raise InputError("expected either PREDICTIONS or --compare A B")
         if self.compare is not None and self.save_as is not None:
-            raise InputError("save_as: takes one PREDICTIONS")
+            raise InputError("--save-as: expected PREDICTIONS, got --compare")
         if self.save_as is not None:
-            check_is_not_read(self.save_as, self.predictions, self.source.data)
+            check_output_is_no_input(self.save_as, self.predictions, self.source.data)
             check_target(self.save_as)
-        paths = [self.predictions] if self.predictions is not None else list(self.compare or ())
-        annotations, problems = self.source.open()
-        motion = find_motion(annotations, self.motion)
-        all_scores, about = [], {}
-        for path in paths:
-            found = open_predictions(path, annotations, problems=problems)
-            about = describe_predictions(found)
-            if self.save_as is not None:
-                write_predictions(found, annotations, self.save_as, problems=problems)
-            all_scores.append(
-                score_predictions(found, annotations, motion=motion, coco=self.coco, problems=problems)
-            )
+
+    def _score(
+        self, path: Path, annotations: Annotations, motion: NDArray[np.float64] | None, problems: Problems
+    ) -> list[Path]:
+        """Score one file of predictions, print the scores and return the files written."""
+        from megavid.cli.score_tables import print_scores
+        from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
+        from megavid.jobs.score_predictions import describe_predictions, score_predictions
+        from megavid.jobs.write_scores import write_scores
+
+        predictions = open_predictions(path, annotations, problems=problems)
+        written = []
+        if self.save_as is not None:
+            write_predictions(predictions, annotations, self.save_as, problems=problems)
+            written.append(self.save_as)
+        scores = score_predictions(predictions, annotations, motion=motion, coco=self.coco, problems=problems)
         report_problems(problems)
-        data = {"data": str(self.source.data), "motion": self.motion}
-        if len(all_scores) == 1:
-            print_scores(all_scores[0])
-            written = write_scores(self.output, all_scores[0], annotations, data | about)
-        else:
-            names = (str(paths[0]), str(paths[1]))
-            one, two = all_scores
-            words = verdict(difference(one, two, "all"), videos=len(one.videos))
-            print_comparison(one, two, names, words)
-            written = write_comparison(self.output, (one, two), names, data)
-        for path in (*([self.save_as] if self.save_as else []), *written):
-            say(f"  {path}")
-        return 0
+        print_scores(scores)
+        about = {"data": str(self.source.data), "motion": self.motion, **describe_predictions(predictions)}
+        return [*written, *write_scores(self.output, scores, annotations, about)]
+
+    def _compare(
+        self,
+        paths: tuple[Path, Path],
+        annotations: Annotations,
+        motion: NDArray[np.float64] | None,
+        problems: Problems,
+    ) -> list[Path]:
+        """Score two files of predictions, print the differences and return the files written."""
+        from megavid.cli.score_tables import print_comparison
+        from megavid.evaluation.comparison import difference, verdict
+        from megavid.evaluation.formats.prediction_files import open_predictions
+        from megavid.jobs.score_predictions import score_predictions
+        from megavid.jobs.write_scores import write_comparison
+
+        one, two = (
+            score_predictions(
+                open_predictions(path, annotations, problems=problems),
+                annotations,
+                motion=motion,
+                coco=self.coco,
+                problems=problems,
+            )
+            for path in paths
+        )
+        report_problems(problems)
+        names = (str(paths[0]), str(paths[1]))
+        print_comparison(one, two, names, verdict(difference(one, two, "all"), videos=len(one.videos)))
+        about = {"data": str(self.source.data), "motion": self.motion}
+        return write_comparison(self.output, (one, two), names, about)

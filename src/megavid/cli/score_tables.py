@@ -1,4 +1,4 @@
-"""Scores as tables in a terminal."""
+"""Print scores as tables."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def print_scores(scores: Scores) -> None:
-    """Print a row a class, in per cent, their mean and its interval, and what else was found out."""
+    """Print AP50 of each class in percent, the mean with its interval, COCO's metrics and notes."""
     table = Table("class")
     for motion in scores.results:
         table.add_column(COLUMNS[motion], justify="right")
@@ -46,7 +46,7 @@ def print_scores(scores: Scores) -> None:
 
 
 def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: str) -> None:
-    """Print both runs' numbers and the difference, per class and per motion, and what it means."""
+    """Print AP50 of two runs and their difference by class and motion, and the verdict."""
     from megavid.evaluation.comparison import difference
 
     title = Text(f"A {printable(names[0])}\nB {printable(names[1])}")
@@ -74,7 +74,7 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
 
 
 def print_summary(runs: Mapping[str, Scores]) -> None:
-    """Print a row a run: AP50 by motion, in per cent."""
+    """Print a row for each run with its AP50 by motion, in percent."""
     table = Table("")
     for motion in next(iter(runs.values())).results:
         table.add_column(COLUMNS[motion], justify="right")
@@ -86,7 +86,7 @@ def print_summary(runs: Mapping[str, Scores]) -> None:
 def _notes(scores: Scores) -> list[str]:
     from megavid.evaluation.bootstrap import LEVEL, RESAMPLES
 
-    notes = ["interval: all frames are of one video, so none can be given for other videos"]
+    notes = ["interval: unknown, since all frames are of one video"]
     if scores.samples:
         notes = [
             f"interval: {100 * LEVEL:.0f} % of {RESAMPLES} resamples of the {len(scores.videos)} videos "
@@ -111,7 +111,7 @@ def _notes(scores: Scores) -> list[str]:
 
 
 def _print(table: Table) -> None:
-    """Print it in full, however narrow the terminal."""
+    """Print a table at its full width, even if the terminal is narrower."""
     console = Console()
     wide = console.options.update(width=10_000)
     console.width = max(console.width, console.measure(table, options=wide).maximum)

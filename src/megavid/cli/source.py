@@ -1,4 +1,4 @@
-"""Options that say which annotated data set is meant, the same for all commands that take one."""
+"""Options for an annotated data set, shared by all commands that read one."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import tyro
-
 from megavid.cli.arguments import split_names
+from megavid.cli.options import optional
 from megavid.cli.output import say
 
 if TYPE_CHECKING:
@@ -23,17 +22,20 @@ FormatName = Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"]
 class ReadOptions:
     """How to read annotations."""
 
-    format: FormatName | None = None
-    """Their format; by default it is found out. "coco" is CocoVID, too."""
-    subset: str | None = None
-    """Of ILSVRC vid_train, vid_val (default) or det_train; of YOLO a folder or a key of data.yaml."""
-    classes: Annotated[str | None, tyro.conf.arg(metavar="NAME,NAME")] = None
-    """Class names in the order of their labels, separated by commas; by default the data set's own."""
-    images: Path | None = None
-    """Where the images or videos are, if not where the format has them."""
+    format: Annotated[
+        FormatName | None, optional("index|ilsvrc|coco|mot|cvat|yolo", "recognized from the files")
+    ] = None
+    """Format of the annotations; "coco" includes CocoVID."""
+    subset: Annotated[str | None, optional("NAME", "vid_val for ILSVRC")] = None
+    """Part of the data set to read: vid_train, vid_val or det_train for ILSVRC, a folder or key of data.yaml
+    for YOLO."""
+    classes: Annotated[str | None, optional("NAME,NAME", "those of the data set")] = None
+    """Class names in the order of their labels, separated by commas."""
+    images: Annotated[Path | None, optional("PATH", "where the format expects it")] = None
+    """Folder of the images or videos."""
 
     def source(self, path: Path) -> Source:
-        """The data set at a path."""
+        """Return the data set at a path, read with these options."""
         from megavid.datasets.open import Source
 
         names = split_names("--classes", self.classes)
@@ -42,16 +44,16 @@ class ReadOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions(ReadOptions):
-    """How to read annotations, and what to do about those that are wrong."""
+    """How to read annotations, and how to treat invalid ones."""
 
     skip_bad: bool = False
-    """Leave out what is wrong with the data and count it, instead of stopping at the first."""
+    """Skip and count invalid entries, instead of stopping at the first."""
 
     def problems(self) -> Problems:
-        """Where to put what is wrong."""
+        """Return a collector of problems that stops at the first one unless --skip-bad was given."""
         from megavid.datasets.table.problems import Problems
 
-        return Problems(skip=self.skip_bad, hint="--skip-bad leaves it out and goes on")
+        return Problems(skip=self.skip_bad, hint="--skip-bad skips it and continues")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +61,10 @@ class DataSource(DataOptions):
     """The data set that a command works on."""
 
     data: Path
-    """Annotations: an index that `megavid data index` made, or any format that it reads."""
+    """Annotations: an index made by `megavid data index`, or any format that it reads."""
 
     def open(self) -> tuple[Annotations, Problems]:
-        """Read it; and where problems go."""
+        """Read the annotations, and return them with the problems found."""
         from megavid.datasets.open import open_annotations
 
         problems = self.problems()
@@ -70,16 +72,16 @@ class DataSource(DataOptions):
 
 
 MOST_WARNINGS = 5
-"""The most warnings that are printed; `megavid data check` prints all."""
+"""Number of warnings to print; `megavid data check` prints all."""
 
 
 def report_problems(problems: Problems) -> None:
-    """Print on standard error what was left out, and warnings."""
+    """Print warnings and the counts of skipped entries to standard error."""
     for warning in problems.warnings[:MOST_WARNINGS]:
         say(f"megavid: warning: {warning}", error=True)
     if len(problems.warnings) > MOST_WARNINGS:
         more = len(problems.warnings) - MOST_WARNINGS
-        say(f"megavid: and {more} more warnings; `megavid data check` prints them", error=True)
+        say(f"megavid: {more} more warnings; `megavid data check` prints them", error=True)
     for kind, count in problems.counts().items():
         example = next(problem for problem in problems.found if problem.kind == kind)
-        say(f"megavid: left out: {count} x {kind} (such as {example})", error=True)
+        say(f"megavid: skipped: {count} x {kind} (such as {example})", error=True)

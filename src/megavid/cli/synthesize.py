@@ -1,4 +1,4 @@
-"""`megavid data synthesize`: a generated video set."""
+"""`megavid data synthesize`: generate a set of annotated videos."""
 
 from __future__ import annotations
 
@@ -8,36 +8,36 @@ from typing import Annotated
 
 import tyro
 
+from megavid.cli.options import optional
 from megavid.cli.output import say
 
 
 @dataclass(frozen=True, kw_only=True)
 class Synthesize:
-    """Write a generated video set in the layout of ImageNet VID: train and val, JPEG and XML with track ids.
+    """Generate annotated videos in the layout of ImageNet VID: JPEG images and XML files with track ids.
 
-    Balls of six classes roll over moving backgrounds. What tells the class is painted on one side of them
-    and turned away now and then; blur along the motion, defocus, low light, noise and things passing in
-    front come on top. The same seed gives the same bytes, whatever the number of workers.
-    contact_sheet.jpg shows some of it.
+    Balls of six classes roll over moving backgrounds. The pattern that shows the class is on one side of a
+    ball and is turned away at times; motion blur, defocus, low light, noise and occlusion make it harder
+    still. contact_sheet.jpg shows samples.
     """
 
     output: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Folder to write; must be empty or missing."""
     videos: int = 240
-    """How many; every fifth is for validation."""
+    """Number of videos; every fifth is for validation."""
     frames: int = 48
-    """Of each video."""
+    """Number of frames in each video."""
     width: int = 192
-    """Of a frame, pixels."""
+    """Width of a frame, in pixels."""
     height: int = 144
-    """Of a frame, pixels."""
+    """Height of a frame, in pixels."""
     seed: int = 0
-    """Of everything."""
-    workers: int | None = None
-    """Processes; by default as many as there are cores."""
+    """Random seed. The same seed gives the same bytes, whatever the number of workers."""
+    workers: Annotated[int | None, optional("INT", "the number of cores")] = None
+    """Number of processes."""
 
     def run(self) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.core.ranges import MOST_WORKERS, check_range
         from megavid.datasets.open import Source, open_annotations
         from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set

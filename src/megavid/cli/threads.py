@@ -1,10 +1,11 @@
-"""The option for the number of threads that a network computes on, shared by several commands."""
+"""Option for the number of threads, shared by several commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+from megavid.cli.options import optional
 from megavid.cli.output import say
 
 if TYPE_CHECKING:
@@ -13,33 +14,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ThreadOptions:
-    """How many threads compute."""
+    """Number of threads to compute on."""
 
-    threads: int | None = None
-    """Threads that the network computes on. By default as many as there are cores that this process may use,
-    fewer on a CPU whose cores other programs use, which is measured; or what OMP_NUM_THREADS says. A run
-    that goes on computes on as many as before."""
+    threads: Annotated[int | None, optional("INT", "measured")] = None
+    """Number of threads that the network computes on. By default, OMP_NUM_THREADS if it is set, else the
+    number of cores that this process may use, or fewer if a short measurement on a CPU shows that other
+    programs keep cores busy. A resumed run keeps its number."""
 
     def check(self) -> None:
-        """Check the number before any work.
+        """Check the number before any work begins.
 
         Raises:
-            InputError: It is no number of threads.
+            InputError: The number is out of range.
         """
         from megavid.core.ranges import MOST_THREADS, check_range
 
         check_range("--threads", self.threads, least=1, most=MOST_THREADS)
 
     def choose(self, device: str, *, ranks: Ranks | None = None, before: int | None = None) -> None:
-        """Set the number of threads and print what was chosen.
+        """Set the number of threads, and print it with the reason if the user did not choose it.
 
         Args:
-            device: The device's name, such as "auto".
-            ranks: This process among all; None for the only one.
-            before: The number of threads of the earlier part of the same run, if known.
+            device: Name of the device, such as "auto".
+            ranks: Place of this process among all processes; None for a single process.
+            before: Number of threads of the earlier part of the same run, if known.
 
         Raises:
-            InputError: `threads` is no number of threads.
+            InputError: The number is out of range.
         """
         from megavid.checkpoints.load import find_device
         from megavid.jobs.executors.ranks import Ranks

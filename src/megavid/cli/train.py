@@ -1,4 +1,4 @@
-"""`megavid train`: train a detector by a recipe."""
+"""`megavid train`: train a detector from a recipe."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from megavid.cli.method import OutsideMethods
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 from megavid.cli.source import report_problems
 from megavid.cli.threads import ThreadOptions
@@ -29,35 +30,34 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Train:
-    """Train a detector.
-
-    CONFIG: a recipe's name or a YAML file. Any of its values can be set by its path, such as
-    --run.steps 1000, and any of its model's: --method.window 6
+    """Train a detector from a recipe.
 
     Writes model.safetensors, best.safetensors, log.jsonl, curves.png, checkpoints and evaluations to the
-    output folder. Ctrl-C and SIGTERM save first; --resume goes on as if nothing had happened. For several
-    processes or GPUs: torchrun --nproc-per-node 4 --no-python megavid train ...
+    output folder. Ctrl-C and SIGTERM save a checkpoint before they stop the run; --resume continues it as if
+    it had not been stopped. On several GPUs: torchrun --nproc-per-node 4 --no-python megavid train ...
+    Any value of the recipe can be set by its path (--run.steps 1000), and so can any value of the model's
+    configuration (--method.window 6).
     """
 
     config: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="CONFIG")]
-    """The recipe."""
-    output: Annotated[Path | None, tyro.conf.arg(aliases=["-o"])] = None
-    """Output folder; not needed with --check."""
-    model: Annotated[str | None, tyro.conf.arg(metavar="NAME|YAML")] = None
-    """Another model than the recipe's: a shipped configuration's name or a YAML file."""
-    data: Annotated[Path | None, tyro.conf.arg(metavar="PATH")] = None
-    """Other data sets than the recipe's: the folder or file that all of them are in."""
+    """Name of a shipped recipe or a YAML file."""
+    output: Annotated[Path | None, optional("PATH", "none; required without --check", aliases=("-o",))] = None
+    """Output folder."""
+    model: Annotated[str | None, optional("NAME|YAML", "that of the recipe")] = None
+    """Model to train: name of a shipped configuration or a YAML file."""
+    data: Annotated[Path | None, optional("PATH", "those of the recipe")] = None
+    """Folder or file that holds all data sets to train and validate on."""
     resume: bool = False
-    """Go on with the run in the output folder, if there is one."""
+    """Resume the run in the output folder, if there is one."""
     check: bool = False
-    """Run two steps and one evaluation of a few frames, to find mistakes; nothing is kept."""
+    """Run two steps and one evaluation of a few frames to find mistakes, and keep nothing."""
     device: str = "auto"
-    """auto, cpu, cuda or mps."""
-    threads: Annotated[ThreadOptions, tyro.conf.OmitArgPrefixes] = field(default_factory=ThreadOptions)
-    methods: Annotated[OutsideMethods, tyro.conf.OmitArgPrefixes] = field(default_factory=OutsideMethods)
+    """Device to compute on: auto, cpu, cuda or mps."""
+    threads: Annotated[ThreadOptions, FLAT] = field(default_factory=ThreadOptions)
+    methods: Annotated[OutsideMethods, FLAT] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
-        """Do it; the exit code."""
+        """Run the command and return its exit code."""
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
         from megavid.jobs.executors.torchrun import joined_ranks
@@ -73,11 +73,17 @@ class Train:
             if not self.check:
                 assert self.output is not None
                 return self._train(recipe, self.output, ranks)
-            folder = self._folder_to_check_in(recipe, ranks, stack)
+            folder = self._temporary_folder(recipe, ranks, stack)
             return self._train(for_check(recipe), folder, ranks)
 
-    def _folder_to_check_in(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
-        """One that is removed in the end: in the output folder, to see whether that can be used."""
+    def _temporary_folder(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
+        """Make a folder for --check inside the output folder, which shows whether that can be written to.
+
+        Args:
+            recipe: Recipe, which has to fit the checkpoint in the output folder, if there is one.
+            ranks: Place of this process among all processes; the first one makes the folder.
+            stack: Context that removes the folder when it ends.
+        """
         from megavid.core.errors import InputError
         from megavid.jobs.executors.ranks import Ranks
         from megavid.jobs.executors.torchrun import read_launch_variable
@@ -86,7 +92,7 @@ class Train:
         if self.output is None and ranks.world_size > read_launch_variable(
             "LOCAL_WORLD_SIZE", default=1, least=1
         ):
-            raise InputError("--output: expected with --check on several hosts, on a disk that all see")
+            raise InputError("--output: required with --check on several hosts, on a disk that all can see")
         place = ""
         if ranks.first:
             if self.output is not None:
@@ -109,9 +115,9 @@ class Train:
         if not ranks.first:
             return 0 if complete else 130
         if not complete:
-            say(f"megavid: stopped at step {training.step}; --resume goes on from there")
+            say(f"megavid: stopped at step {training.step}; --resume continues from there")
             return 130
-        self._say_what_came_out(folder, recipe)
+        self._print_results(folder, recipe)
         return 0
 
     def _find_device(self, ranks: Ranks) -> torch.device:
@@ -128,7 +134,7 @@ class Train:
         return device
 
     def _prepare(self, recipe: Recipe, folder: Path, ranks: Ranks, device: torch.device) -> Training:
-        """Read the newest checkpoint and the data, and say what begins."""
+        """Read the newest checkpoint and the data, build the training and print its start."""
         from megavid.training.loop import Training
         from megavid.training.setup import make_detector, newest_checkpoint, write_recipe
         from megavid.training.training_data import open_training_data
@@ -151,10 +157,10 @@ class Train:
         if ranks.first:
             write_recipe(folder, recipe)
             report_problems(data.problems)
-            self._say_what_begins(recipe, data, loaded, checkpoint)
+            self._print_start(recipe, data, loaded, checkpoint)
         return training
 
-    def _say_what_begins(
+    def _print_start(
         self, recipe: Recipe, data: TrainingData, loaded: list[Loaded], checkpoint: Checkpoint | None
     ) -> None:
         from megavid.datasets.clip_order import has_objects
@@ -165,17 +171,17 @@ class Train:
         for part in loaded:
             say(f"megavid: starts from {part}")
         if checkpoint is not None:
-            say(f"megavid: goes on from step {checkpoint.step}")
+            say(f"megavid: resumes from step {checkpoint.step}")
             for path in changes(checkpoint, recipe):
-                say(f"megavid: with another {path} than before")
+                say(f"megavid: {path} differs from the interrupted run")
 
-    def _say_what_came_out(self, folder: Path, recipe: Recipe) -> None:
+    def _print_results(self, folder: Path, recipe: Recipe) -> None:
         from megavid.training.summary import summarize
 
         if self.check:
             say(
-                "megavid: all is well: two steps and an evaluation of a few frames ran to their end; "
-                "AP50 and loss say nothing yet"
+                "megavid: check passed: two steps and an evaluation of a few frames ran to the end; "
+                "their loss and AP50 mean nothing yet"
             )
             return
         for path in sorted(folder.glob("[!.]*")):
