@@ -308,13 +308,13 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
         assert list(here.iterdir()) == []
     for name in ("x" * 300, str(clips / "pond.xml" / "x"), "/dev/null/x"):
         assert init(clips, project=name) == 2
-        assert "cannot be made: " in error_of(capsys)
+        assert "cannot be written: " in error_of(capsys)
     assert init(clips, project=".") == 2
     assert ".: is the working directory" in error_of(capsys)
     Path("project").mkdir()
     Path("project", "mine.txt").touch()
     assert init(clips) == 2
-    assert "project: is there already" in error_of(capsys)
+    assert "project: expected a new or empty folder" in error_of(capsys)
 
 
 def test_weights_to_start_from_that_are_none(

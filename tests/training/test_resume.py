@@ -168,7 +168,7 @@ def test_a_broken_checkpoint_is_passed_over(
     assert train(recipe, folder) == 0
     whole = numbers(folder)
     list_checkpoints(folder / "checkpoints")[-1].write_bytes(b"")
-    (folder / "checkpoints" / ".step_00000005.77.partial.pt").touch()
+    (folder / "checkpoints" / f".step_00000005.{'0' * 8}-77-{'0' * 16}.partial.pt").touch()
     assert (
         train(
             recipe, folder, "--resume", "--log.keep", "1", "--run.steps", "5", "--optimizer.milestones", "[]"

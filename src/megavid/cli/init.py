@@ -68,7 +68,7 @@ class Init:
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
         from megavid.training.hardware import find_hardware
-        from megavid.training.init.project import check_is_new, create_project
+        from megavid.training.init.project import check_project_folder, create_project
         from megavid.training.init.proposal import check_start
         from megavid.training.init.train_val import Validation, check_split, describe_format, open_split
 
@@ -78,7 +78,7 @@ class Init:
         wanted = Validation(
             path=self.val, videos=names, split=self.split, share=self.val_share, seed=self.seed
         )
-        check_is_new(self.project)
+        check_project_folder(self.project)
         changes = parse_overrides(overrides)
         check_start(self.model, changes)
         hardware = find_hardware(self.device)

@@ -98,8 +98,8 @@ def merge_parts(
         (folder / name).unlink(missing_ok=True)
     merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)
     remove_leftovers(folder)
-    killed = (folder / _PARTS).glob(".*.partial.parquet")  # what processes that were killed left behind
-    for path in (*paths.values(), *killed):
+    remove_leftovers(folder / _PARTS, held=True)
+    for path in paths.values():
         path.unlink()
 
 

@@ -110,12 +110,6 @@ def load_newest(folder: Path) -> Checkpoint | None:
     return None
 
 
-def remove_unfinished(folder: Path) -> None:
-    """Remove what processes that were killed while they saved have left behind."""
-    for path in folder.glob(".step_*.partial.pt"):
-        path.unlink(missing_ok=True)
-
-
 def load_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint; nothing in it is executed.
 

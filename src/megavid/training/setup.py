@@ -33,7 +33,6 @@ from megavid.training.checkpoint import (
     list_checkpoints,
     load_checkpoint,
     load_newest,
-    remove_unfinished,
 )
 from megavid.training.recipe import Recipe
 from megavid.training.run_log import CURVES, LOG
@@ -252,7 +251,7 @@ def prepare_run(folder: Path, ranks: Ranks, *, resume: bool) -> None:
     if ranks.first:
         check_folder(folder, resume=resume)
         make_output_folder(checkpoints)
-        remove_unfinished(checkpoints)
+        remove_leftovers(checkpoints, held=True)
         if launch is not None:
             with atomic_path(checkpoints / LAUNCH, ours=anything) as aside:
                 aside.write_text(launch)

@@ -199,6 +199,8 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
         path.touch()
     remove_leftovers(tmp_path)
     assert sorted(tmp_path.iterdir()) == sorted(kept)
+    remove_leftovers(tmp_path, held=True)
+    assert sorted(tmp_path.iterdir()) == sorted(kept[1:3])
 
 
 def test_a_set_of_files_takes_the_leftovers_of_killed_processes_with_it(tmp_path: Path) -> None:

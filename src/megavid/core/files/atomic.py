@@ -115,7 +115,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises:
         InputError: Something is there already, or the folder cannot be made.
     """
-    _check_new(folder)
+    check_new_folder(folder)
     place = folder.absolute()
     with _named(place, folder):
         place.parent.mkdir(parents=True, exist_ok=True)
@@ -123,7 +123,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     try:
         with _named(aside, folder, kinds=_FULL):
             yield aside
-        _check_new(folder)
+        check_new_folder(folder)
         with _named(aside, folder):
             if place.exists():  # and stays, since somebody may be in it
                 for path in sorted(aside.iterdir()):
@@ -157,6 +157,21 @@ def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
         )
 
 
+def check_new_folder(folder: Path) -> None:
+    """Check that a folder may be made at a path: nothing is there, or an empty folder.
+
+    Raises:
+        InputError: Something is there, or the path is no name for a folder.
+    """
+    with _named(folder, folder):
+        try:
+            folder.lstat()
+        except FileNotFoundError:
+            return
+        if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
+            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
+
+
 def make_aside(folder: Path) -> Path:
     """Make a hidden folder in `folder`, in which outputs are made before they take their places.
 
@@ -169,16 +184,19 @@ def make_aside(folder: Path) -> Path:
     return aside
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove what processes of this host that were killed had begun to write in a folder.
+def remove_leftovers(folder: Path, *, held: bool = False) -> None:
+    """Remove temporary files and folders that killed processes left in a folder.
 
-    Nothing is removed but names that `atomic_path` and `make_aside` make, of processes that are gone.
+    Args:
+        folder: The folder. Only names that `atomic_path` and `make_aside` make are removed from it.
+        held: Whether this run alone may write to the folder, so that every temporary file is a leftover. By
+            default only those of dead processes of this host are.
     """
     for path in folder.glob(".*"):
         match = _TEMPORARY.fullmatch(path.name)
         if match is None:
             continue
-        if match["host"] != _host() or is_alive(int(match["pid"])):
+        if not held and (match["host"] != _host() or is_alive(int(match["pid"]))):
             continue
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
@@ -224,12 +242,6 @@ _NO_FILES = (
     (stat.S_ISDIR, "folder"),
     (lambda mode: not stat.S_ISREG(mode), "pipe, a socket or a device"),
 )
-
-
-def _check_new(folder: Path) -> None:
-    with _named(folder, folder):
-        if folder.is_symlink() or (folder.exists() and (not folder.is_dir() or any(folder.iterdir()))):
-            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
 
 
 def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from megavid.checkpoints.load import read_config
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
-from megavid.core.files.atomic import atomic_folder
+from megavid.core.files.atomic import atomic_folder, check_new_folder
 from megavid.datasets.stats import compute_stats, plot_stats
 from megavid.jobs.progress import say
 from megavid.models.methods import detector_config
@@ -46,23 +46,15 @@ class Project:
     notes: list[str]
 
 
-def check_is_new(folder: Path) -> None:
+def check_project_folder(folder: Path) -> None:
     """Check that a project can be made at a path.
 
     Raises:
-        InputError: There is something already, it is the working directory, or it is no name for a folder.
+        InputError: The path is the working directory, something is there, or it is no name for a folder.
     """
-    try:
-        if folder.resolve() == Path.cwd():
-            raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")
-        if os.path.lexists(folder) and (not folder.is_dir() or any(folder.iterdir())):
-            raise InputError(f"{folder}: is there already; choose another name")
-        folder.lstat()
-    except FileNotFoundError:
-        return
-    except (OSError, RuntimeError) as error:  # a loop of links is a RuntimeError
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise InputError(f"{folder}: cannot be made: {reason}") from error
+    if os.path.realpath(folder) == os.path.realpath(Path.cwd()):
+        raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")
+    check_new_folder(folder)
 
 
 def create_project(
@@ -88,9 +80,9 @@ def create_project(
             not timed.
 
     Raises:
-        InputError: The folder is in use (`check_is_new`) or can't be made, or see `propose` and `time_step`.
+        InputError: See `check_project_folder`, `propose` and `time_step`; or the folder cannot be made.
     """
-    check_is_new(folder)
+    check_project_folder(folder)
     proposed = partial(_propose, folder, split, model=model, hardware=hardware, overrides=overrides)
     proposal, recipe = proposed(most_steps=None)
     seconds, wanted = None, recipe.run.steps
