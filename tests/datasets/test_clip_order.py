@@ -12,6 +12,7 @@ from megavid.core.errors import InputError
 from megavid.core.reference_plans import ReferenceGroup, TrainingPlan, training_indexes
 from megavid.datasets.clip_order import ClipOrder, has_objects
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
+from tests.datasets.tables import without_boxes
 
 PLAN = TrainingPlan(
     (
@@ -119,7 +120,7 @@ def test_other_classes_are_refused() -> None:
 
 def test_nothing_to_train_on() -> None:
     with pytest.raises(InputError, match="no frame to train on"):
-        ClipOrder([make().select_boxes(np.zeros(14 + 2, np.bool_))], PLAN, seed=0)
+        ClipOrder([without_boxes(make())], PLAN, seed=0)
 
 
 def test_offsets_are_drawn_without_replacement() -> None:

@@ -24,8 +24,8 @@ from megavid.checkpoints.weights import write_weights
 from megavid.core.config import read_mapping, validate
 from megavid.core.errors import InputError
 from megavid.datasets.check import check_annotations
-from megavid.datasets.formats.coco.export_coco import write_cocovid
-from megavid.datasets.formats.yolo.export_yolo import write_yolo
+from megavid.datasets.formats.coco.write_cocovid import write_cocovid
+from megavid.datasets.formats.yolo.write_yolo import write_yolo
 from megavid.datasets.motion import motion_iou, read_motion_mat
 from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.stats import compute_stats

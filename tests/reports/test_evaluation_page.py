@@ -22,6 +22,7 @@ from megavid.evaluation.scores import Scores
 from megavid.jobs.find_motion import find_motion
 from megavid.jobs.score_predictions import score_predictions
 from megavid.jobs.write_scores import write_comparison, write_scores
+from tests.datasets.tables import without_boxes
 from tests.evaluation.generated import noisy_predictions, write_data_set
 
 
@@ -103,7 +104,7 @@ def test_nothing_found_nothing_annotated(data: Annotations, tmp_path: Path) -> N
     none = np.zeros(len(found), np.bool_)
     columns = {n: getattr(found, n)[none] for n in ("video", "frame", "labels", "scores", "boxes")}
     nothing = replace(found, **columns)
-    for number, set_ in enumerate((data, data.select_boxes(np.zeros(len(data.boxes), np.bool_)))):
+    for number, set_ in enumerate((data, without_boxes(data))):
         out = tmp_path / str(number)
         scores = score_predictions(nothing, set_, motion=None, problems=Problems())
         write_scores(out, scores, set_, {})

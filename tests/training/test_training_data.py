@@ -17,7 +17,7 @@ from megavid import load_detector
 from megavid.core.errors import InputError
 from megavid.core.reference_plans import ReferenceGroup, TrainingPlan
 from megavid.datasets.clip_order import ClipOrder
-from megavid.datasets.formats.coco.export_coco import write_cocovid
+from megavid.datasets.formats.coco.write_cocovid import write_cocovid
 from megavid.datasets.synthetic.camera import film
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.datasets.table.annotations import AnnotationBuilder, load_annotations

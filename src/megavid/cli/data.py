@@ -208,8 +208,8 @@ class Export:
         """Run the command and return its exit code."""
         from megavid.core.files.atomic import check_target
         from megavid.core.files.ownership import json_by_megavid
-        from megavid.datasets.formats.coco.export_coco import write_cocovid
-        from megavid.datasets.formats.yolo.export_yolo import write_yolo
+        from megavid.datasets.formats.coco.write_cocovid import write_cocovid
+        from megavid.datasets.formats.yolo.write_yolo import write_yolo
         from megavid.datasets.open import open_annotations
         from megavid.datasets.sizes import fill_sizes
         from megavid.jobs.progress import progress

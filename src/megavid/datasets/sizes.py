@@ -1,4 +1,4 @@
-"""Compare the sizes of frames that annotations state with those of the pictures."""
+"""Compare annotated frame sizes with the sizes of the images and videos."""
 
 from __future__ import annotations
 
@@ -7,28 +7,26 @@ from dataclasses import replace
 
 import numpy as np
 
-from megavid.core.errors import InputError
 from megavid.core.machine.cores import usable_cores
+from megavid.datasets.frames import FrameError, frame_size
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.video.images import image_size
-from megavid.video.probe import probe_video
 
 _MOST_VIDEOS = 1000
-"""Videos that are looked at, evenly spread; a set of stills has hundreds of thousands."""
+"""Number of videos that are compared, evenly spread; a set of still images has hundreds of thousands."""
 
 
 def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
-    """Leave out videos whose boxes belong to pictures of another size.
+    """Leave out videos whose boxes belong to images of another size.
 
-    The first frame of each video, or of a thousand of them, is compared with the size that its annotations
-    state. Where more than half of a video's boxes are outside its frames, they belong to others, too; where
-    all are within the first pixel, they are fractions of a size. What cannot be read is passed over: whoever
-    needs it says so. `check_annotations` looks at all frames.
+    The first frame of each video, or of a thousand videos, is compared with the annotated size. A video is
+    also left out if more than half of its boxes are outside its frames, or if all of its boxes are within the
+    first pixel, which shows that they are fractions. Frames that cannot be read are ignored here, since
+    reading them later reports them. `check_annotations` compares all frames.
 
     Args:
         annotations: The data set.
-        problems: Where videos of another size go.
+        problems: Collects the videos that are left out.
 
     Returns:
         The frames of the other videos; videos keep their numbers.
@@ -41,51 +39,44 @@ def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
     chosen = videos[np.linspace(0, len(videos) - 1, min(len(videos), _MOST_VIDEOS)).round().astype(np.int64)]
     wrong = []
     with ThreadPoolExecutor(usable_cores()) as pool:
-        for video, size in zip(chosen.tolist(), pool.map(lambda v: first_size(a, v), chosen), strict=True):
-            found = None if size is None else _problem(a, video, size)
-            if found is not None:
-                problems.add(found[0], a.describe(a.frames_of(video).start), found[1])
+        sizes = pool.map(lambda video: _first_frame_size(a, video), chosen)
+        for video, size in zip(chosen.tolist(), sizes, strict=True):
+            problem = None if size is None else _find_problem(a, video, size)
+            if problem is not None:
+                kind, message = problem
+                problems.add(kind, a.describe(a.frames_of(video).start), message)
                 wrong.append(video)
     return a.select(~np.isin(a.video, wrong)) if wrong else a
 
 
 def fill_sizes(annotations: Annotations) -> Annotations:
-    """Fill in sizes of frames where the annotations don't say: those of their video's first frame.
-
-    Of what cannot be read the sizes stay unknown.
-    """
+    """Replace unknown frame sizes by the size of the video's first frame, if that can be read."""
     a = annotations
     width, height = a.width.copy(), a.height.copy()
     unknown = (a.width == 0) | (a.height == 0)
     for video in np.unique(a.video[unknown]).tolist():
-        size = first_size(a, video)
+        size = _first_frame_size(a, video)
         if size is not None:
             span = a.frames_of(video)
             width[span][unknown[span]], height[span][unknown[span]] = size
     return replace(a, width=width, height=height)
 
 
-def first_size(annotations: Annotations, video: int) -> tuple[int, int] | None:
-    """Width and height, as displayed, of a video's first annotated frame; None if it cannot be read."""
-    a = annotations
-    start = a.frames_of(video).start
-    try:
-        if a.sources[video]:
-            info = probe_video(a.root / a.sources[video])
-            return info.width, info.height
-        file = a.files[start].as_py()
-        return None if file is None else image_size(a.root / file)
-    except InputError:
-        return None
-
-
 def describe_sizes(annotated: tuple[int, int], found: tuple[int, int]) -> str:
-    """Say that a picture has another size than annotated."""
+    """Describe the difference between an annotated (width, height) and that of the image."""
     turned = ": it is displayed turned" if annotated == found[::-1] else ""
     return f"annotated as {annotated[0]}x{annotated[1]}, but it is {found[0]}x{found[1]}{turned}"
 
 
-def _problem(a: Annotations, video: int, size: tuple[int, int]) -> tuple[Kind, str] | None:
+def _first_frame_size(a: Annotations, video: int) -> tuple[int, int] | None:
+    """Read the size of a video's first annotated frame; None if it cannot be read."""
+    try:
+        return frame_size(a, a.frames_of(video).start)
+    except FrameError:
+        return None
+
+
+def _find_problem(a: Annotations, video: int, size: tuple[int, int]) -> tuple[Kind, str] | None:
     span = a.frames_of(video)
     annotated = int(a.width[span.start]), int(a.height[span.start])
     if all(annotated) and annotated != size:

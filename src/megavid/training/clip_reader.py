@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,12 +17,9 @@ from megavid.core import box_ops
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.clip_order import LEAST_SIDE, ClipFrames, ClipOrder
+from megavid.datasets.frames import FrameReader
 from megavid.jobs.stop_requests import ignore_stop_requests
 from megavid.models.base.clip import Clip
-from megavid.video.images import read_image
-from megavid.video.video_file import VideoFile
-
-_OPEN_FILES = 8
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,7 @@ class ClipReader:
     def __init__(self, order: ClipOrder, network_input: Callable[[Image], Tensor]) -> None:
         self.order = order
         self._network_input = network_input
-        self._files: OrderedDict[tuple[int, int], VideoFile] = OrderedDict()
+        self._frames = [FrameReader(annotations) for annotations in order.data]
 
     def __getitem__(self, number: int) -> TrainingClip:
         """Read clip `number`.
@@ -93,12 +89,12 @@ class ClipReader:
             InputError: A frame cannot be read.
         """
         frames = self.order[number]
-        annotations = self.order.data[frames.data]
+        annotations, read = self.order.data[frames.data], self._frames[frames.data].read
         rows = list(dict.fromkeys([frames.key, *(r for group in frames.references.values() for r in group)]))
-        key = self._image(frames.data, frames.key)
+        key = read(frames.key)
         inputs = [self._network_input(key)]
         for row in rows[1:]:
-            image = self._image(frames.data, row)
+            image = read(row)
             if image.shape != key.shape:
                 raise InputError(
                     f"{annotations.describe(row)}: expected frames of one size in a video; this one is "
@@ -132,31 +128,6 @@ class ClipReader:
         kept = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1) & ~difficult
         boxes = box_ops.rescale(boxes[kept], from_size=frame_size, to_size=(input_size[0], input_size[1]))
         return boxes, torch.from_numpy(annotations.labels[span].astype("int64"))[kept]
-
-    def _image(self, data: int, row: int) -> Image:
-        annotations = self.order.data[data]
-        video = int(annotations.video[row])
-        if not annotations.sources[video]:
-            file = annotations.files[row].as_py()
-            if file is None:
-                raise InputError(f"{annotations.describe(row)}: has no image")
-            return read_image(annotations.root / file)
-        number = int(annotations.number[row])
-        opened = self._open(data, video)
-        if not 0 <= number < len(opened):
-            raise InputError(f"{annotations.describe(row)}: the video has {len(opened)} frames")
-        return opened[number]
-
-    def _open(self, data: int, video: int) -> VideoFile:
-        """A video's file, of which some stay open."""
-        key = (data, video)
-        if key not in self._files:
-            annotations = self.order.data[data]
-            self._files[key] = VideoFile(annotations.root / annotations.sources[video])
-            if len(self._files) > _OPEN_FILES:
-                self._files.popitem(last=False)[1].close()
-        self._files.move_to_end(key)
-        return self._files[key]
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from megavid.core.detections import Detections
 from megavid.core.frames import Image
+from megavid.datasets.frames import read_frame
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_table import read_parquet
@@ -24,7 +25,6 @@ from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_scores
 from megavid.models.base.detector import VideoDetector
-from megavid.video.images import read_image
 from megavid.video.render import draw_detections
 
 EVALUATIONS = "evaluations"
@@ -110,5 +110,5 @@ def _pictures(scores: Scores, annotations: Annotations) -> dict[str, Image]:
             annotations.classes,
         )
         shown = detections[detections.scores >= _SHOWN_SCORE]
-        pictures[file] = draw_detections(read_image(annotations.root / file), shown)
+        pictures[file] = draw_detections(read_frame(annotations, int(frame)), shown)
     return pictures

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.datasets.formats.coco.export_coco import write_cocovid
 from megavid.datasets.formats.coco.read_coco import read_coco
+from megavid.datasets.formats.coco.write_cocovid import write_cocovid
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder
 from megavid.datasets.table.problems import Kind, Problems
 from tests.datasets.table.test_annotations import assert_same, build

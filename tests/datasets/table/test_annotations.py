@@ -102,13 +102,11 @@ def test_joined(tmp_path: Path) -> None:
     assert_same(concatenate([one]), one)
 
 
-def test_selected_frames_and_boxes(tmp_path: Path) -> None:
+def test_selecting_frames_keeps_their_boxes(tmp_path: Path) -> None:
     table = build(tmp_path)
     frames = table.select(np.array([False, True, True]))
     assert frames.files.to_pylist() == ["a/1.jpg", None]
     assert (frames.offsets.tolist(), frames.boxes.tolist()) == ([0, 0, 1], [[9, 9, 10, 10]])
-    boxes = table.select_boxes(np.array([False, True, True]))
-    assert (boxes.offsets.tolist(), boxes.labels.tolist(), len(boxes)) == ([0, 1, 1, 2], [0, 0], 3)
 
 
 def test_what_is_no_index(tmp_path: Path) -> None:

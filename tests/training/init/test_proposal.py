@@ -14,6 +14,7 @@ from megavid.training.hardware import Hardware
 from megavid.training.init.proposal import Proposal, propose
 from megavid.training.recipe import Recipe
 from megavid.training.step_time import time_step
+from tests.datasets.tables import without_boxes
 from tests.training.small_run import recipe_values, write_videos
 
 CPU = Hardware("cpu", 1, 0, 2, bfloat16=False)
@@ -56,7 +57,7 @@ def test_steps_follow_the_frames() -> None:
 
 def test_nothing_to_learn() -> None:
     with pytest.raises(InputError, match="no frame to train on"):
-        proposed(data_set(side=50).select_boxes(data_set(side=50).labels > 0))
+        proposed(without_boxes(data_set(side=50)))
 
 
 def test_small_objects_enlarge_the_input() -> None:

@@ -116,12 +116,6 @@ class Annotations:
         offsets = np.concatenate(([0], np.diff(self.offsets)[frames].cumsum()))
         return replace(self, **kept, files=self.files.filter(pa.array(frames)), offsets=offsets)
 
-    def select_boxes(self, boxes: NDArray[np.bool_]) -> Annotations:
-        """The same frames with some boxes only. `boxes`: a mask (M,)."""
-        kept: dict[str, Any] = {name: getattr(self, name)[boxes] for name in PER_BOX}
-        counts = np.concatenate(([0], boxes.cumsum()))[self.offsets]
-        return replace(self, **kept, offsets=counts)
-
     def save(self, path: Path) -> None:
         """Write a Parquet file: a row a frame, its boxes as a list; the rest as JSON in the metadata.
 

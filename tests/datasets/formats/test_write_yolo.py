@@ -10,8 +10,8 @@ import pytest
 import yaml
 
 from megavid.core.errors import InputError
-from megavid.datasets.formats.yolo.export_yolo import Written, write_yolo
 from megavid.datasets.formats.yolo.read_yolo import read_yolo
+from megavid.datasets.formats.yolo.write_yolo import Written, write_yolo
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.video.images import read_image
