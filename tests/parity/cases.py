@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from megavid.core.detections import Detections
+from tests.agreement import pair
 from tests.conftest import SHARED
 from tests.parity.recipe import make_video
 
@@ -34,7 +35,10 @@ TOLERANCE = {
 """By method: largest differences of coordinates (network-input pixels) and of scores."""
 
 MATCHED = 0.99
-"""The share of a frame's detections that must have a partner."""
+"""Share of the larger set of a frame's detections that must have a partner in the other set."""
+
+WIDEST_PAIR = (1.0, 0.1)
+"""Largest differences of coordinates (network-input pixels) and of scores within a pair of detections."""
 
 
 def reference_folder() -> Path:
@@ -120,24 +124,37 @@ def load_case(path: Path) -> Case:
         return Case(path.stem, json.loads(path.read_text()), dict(arrays))
 
 
-def match(want: Detections, have: Detections, scale: NDArray[np.float32]) -> tuple[float, float, float]:
-    """Greedy one-to-one matching inside a class.
+@dataclass(frozen=True)
+class Difference:
+    """How far the detections of a frame are from the recorded ones.
 
-    Returns:
-        Share matched of the larger set; largest differences of coordinates (network-input pixels) and of
-        scores among the matched.
+    Attributes:
+        matched: Share of the larger set of detections that has a partner.
+        pixels: Largest difference of coordinates within a pair, network-input pixels.
+        score: Largest difference of scores within a pair.
     """
-    boxes = have.boxes / torch.from_numpy(scale)
-    free = torch.ones(len(have), dtype=torch.bool)
-    coordinate = score = 0.0
-    pairs = 0
-    for i in range(len(want)):
-        distance = (boxes - want.boxes[i] / torch.from_numpy(scale)).abs().amax(1)
-        difference = (have.scores - want.scores[i]).abs()
-        cost = (distance + difference).where(free & (have.labels == want.labels[i]), torch.inf)
-        if len(cost) and cost.min() < 0.5:
-            j = int(cost.argmin())
-            free[j] = False
-            pairs += 1
-            coordinate, score = max(coordinate, float(distance[j])), max(score, float(difference[j]))
-    return pairs / max(len(want), len(have), 1), coordinate, score
+
+    matched: float
+    pixels: float
+    score: float
+
+
+def compare(have: Detections, want: Detections, scale: NDArray[np.float32]) -> Difference:
+    """Compare the detections of a frame with the recorded ones, paired one to one.
+
+    Args:
+        have: Detections in pixels of the original frame.
+        want: Recorded detections in pixels of the original frame.
+        scale: Original over network-input pixels, for x1 y1 x2 y2.
+    """
+    have, want = (
+        replace(found.cpu(), boxes=found.boxes.cpu() / torch.from_numpy(scale)) for found in (have, want)
+    )
+    rows, others = pair(have, want, pixels=WIDEST_PAIR[0], score=WIDEST_PAIR[1]).unbind(1)
+    if not len(rows):
+        return Difference(0.0, 0.0, 0.0)
+    return Difference(
+        len(rows) / max(len(have), len(want)),
+        float((have.boxes[rows] - want.boxes[others]).abs().max()),
+        float((have.scores[rows] - want.scores[others]).abs().max()),
+    )

@@ -29,9 +29,10 @@ from tests.parity.cases import (
     OURS,
     TOLERANCE,
     Case,
+    Difference,
+    compare,
     is_case,
     load_case,
-    match,
     reference_folder,
 )
 from tests.parity.recipe import make_weights
@@ -122,14 +123,17 @@ def test_detections_and_intermediate_tensors(path: Path, way: str, tmp_path: Pat
         if list(found) == recorded:
             break
     assert list(found) == recorded
-    matches = {frame: match(case.detections(frame), found[frame], case.scale) for frame in recorded}
-    for frame, (share, coordinates, scores) in matches.items():
-        assert share >= MATCHED, f"frame {frame}: {share} matched"
-        assert coordinates <= pixels, f"frame {frame}: off by {coordinates} px"
-        assert scores <= score, f"frame {frame}: scores off by {scores}"
-    all_shares, all_coordinates, all_scores = zip(*matches.values(), strict=True)
-    worst = (min(all_shares), max(all_coordinates), max(all_scores))
-    logger.info("%s, %s: %.4f matched, within %.1e px and %.1e in score", case.name, way, *worst)
+    differences = {frame: compare(found[frame], case.detections(frame), case.scale) for frame in recorded}
+    for frame, difference in differences.items():
+        assert difference.matched >= MATCHED, f"frame {frame}: {difference}"
+        assert difference.pixels <= pixels, f"frame {frame}: {difference}"
+        assert difference.score <= score, f"frame {frame}: {difference}"
+    worst = Difference(
+        min(difference.matched for difference in differences.values()),
+        max(difference.pixels for difference in differences.values()),
+        max(difference.score for difference in differences.values()),
+    )
+    logger.info("%s, %s: %s at the worst", case.name, way, worst)
     for frame in case.captured_frames():
         check_intermediates(case, frame, detector, frames, captured)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-
 import pytest
 import torch
 from torch import nn
@@ -15,7 +13,6 @@ from megavid.models.acceleration.prepare import prepare
 from megavid.models.layers.relation import Relation
 from megavid.models.methods.fgfa import Fgfa, _cosine
 from tests.conftest import build_tiny
-from tests.models.methods.results import share_close
 
 
 def test_it_says_what_there_is_of_the_settings() -> None:
@@ -95,17 +92,6 @@ def test_proposals_are_nearer_to_float32_where_they_are_related() -> None:
     error = {name: float((values - logits["exact"]).norm()) for name, values in logits.items()}
     assert 0 < error["default"] < 0.6 * error["loose"]
     assert 0 < error["direct"] < 0.6 * error["loose"]
-
-
-@pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles with a C++ compiler")
-def test_compiled_half_precision() -> None:
-    torch.manual_seed(0)
-    frames = [torch.randint(0, 255, (64, 96, 3), dtype=torch.uint8).numpy() for _ in range(6)]
-    detector, compiled = build_tiny("mega"), build_tiny("mega")
-    prepare(detector, Inference(loose=True))
-    prepare(compiled, Inference(dtype="bfloat16", compile=True))
-    results = [list(detect_video(d, frames)) for d in (compiled, detector)]
-    assert share_close(*results, pixels=2.0, score=0.05) > 0.9
 
 
 def test_once_only() -> None:

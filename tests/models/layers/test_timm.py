@@ -18,8 +18,8 @@ from megavid.core.frames import Image
 from megavid.models.base.inference import Inference
 from megavid.models.layers.timm_parts import create, timm_parts
 from megavid.models.methods import METHODS
+from tests.agreement import assert_same
 from tests.conftest import build_tiny
-from tests.models.methods.results import assert_same
 from tests.models.methods.test_contract import make_clip
 
 MakeFrames = Callable[[int], list[Image]]

@@ -20,8 +20,8 @@ from megavid.models.base.clip import Clip
 from megavid.models.base.detector import VideoDetector
 from megavid.models.faster_rcnn.rpn import RPNOutput
 from megavid.models.methods import METHODS
+from tests.agreement import agreement, assert_same
 from tests.conftest import build_tiny
-from tests.models.methods.results import assert_same, share_close
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -149,7 +149,7 @@ def test_batches_change_nothing_but_rounding(
     singly = list(detect_video(detector, frames))
     for batch_size in (2, 4, 16):
         results = list(detect_video(detector, frames, batch_size=batch_size))
-        assert share_close(results, singly, pixels=0.05, score=1e-3) > 0.99
+        assert agreement(results, singly, pixels=0.05, score=1e-3) > 0.99
 
 
 @pytest.mark.parametrize("empty", ["every frame", "every other frame"])

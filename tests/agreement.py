@@ -1,0 +1,64 @@
+"""Comparison of the detections of two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from megavid.core.detections import Detections, FrameResult
+
+
+def assert_same(results: Sequence[FrameResult], expected: Sequence[FrameResult]) -> None:
+    """Assert that two runs give the same detections to the last bit."""
+    assert [r.index for r in results] == [e.index for e in expected]
+    for result, other in zip(results, expected, strict=True):
+        for field in ("boxes", "scores", "labels"):
+            assert torch.equal(getattr(result.detections, field), getattr(other.detections, field)), field
+
+
+def agreement(
+    results: Sequence[FrameResult], expected: Sequence[FrameResult], *, pixels: float, score: float
+) -> float:
+    """Share of detections that two runs have in common: pairs / (pairs + missing + extra), in [0, 1].
+
+    Args:
+        results: Results of one run.
+        expected: Results of the other run for the same frames.
+        pixels: Largest difference of coordinates within a pair.
+        score: Largest difference of scores within a pair.
+    """
+    assert [r.index for r in results] == [e.index for e in expected]
+    common = total = 0
+    for result, other in zip(results, expected, strict=True):
+        have, want = result.detections, other.detections
+        pairs = len(pair(have, want, pixels=pixels, score=score))
+        common += pairs
+        total += len(have) + len(want) - pairs
+    assert total > 0, "nothing was detected in either run"
+    return common / total
+
+
+def pair(have: Detections, want: Detections, *, pixels: float, score: float) -> Tensor:
+    """Pair detections of one class one to one: as many pairs as possible, and of these the closest.
+
+    Args:
+        have: Detections of a frame.
+        want: Detections of the same frame from another run.
+        pixels: Largest difference of coordinates within a pair.
+        score: Largest difference of scores within a pair.
+
+    Returns:
+        (N, 2) int64, row numbers in `have` and `want`.
+    """
+    have, want = have.cpu(), want.cpu()
+    distance = (have.boxes[:, None] - want.boxes).abs().amax(2) / pixels
+    difference = (have.scores[:, None] - want.scores).abs() / score
+    allowed = (distance <= 1) & (difference <= 1) & (have.labels[:, None] == want.labels)
+    # No number of close pairs outweighs one pair that is not allowed.
+    too_far = 2.0 * (1 + min(len(have), len(want)))
+    assigned = linear_sum_assignment((distance + difference).where(allowed, too_far))
+    rows, others = (torch.from_numpy(numbers) for numbers in assigned)
+    return torch.stack((rows, others), dim=1)[allowed[rows, others]]
