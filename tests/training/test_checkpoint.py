@@ -31,6 +31,7 @@ def values() -> dict[str, Any]:
         "config": {"classes": ["a"]},
         "licence": "",
         "model": network.state_dict(),
+        "ema": None,
         "optimizer": optimizer.state_dict(),
         "scaler": {},
         "random": torch.get_rng_state(),
@@ -86,6 +87,30 @@ def test_values_of_other_types_are_named(tmp_path: Path, change: dict[str, Any],
 def test_state_that_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"run: .*{message}"):
         restore(replace(Checkpoint(**values(), threads=None), **change))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"step": 3},
+        {"step": torch.tensor(-1.0)},
+        {"step": torch.tensor(float("nan"))},
+        {"exp_avg": torch.zeros(2)},
+        {"exp_avg_sq": None},
+        {"momentum_buffer": torch.zeros(3)},
+    ],
+)
+def test_state_that_does_not_fit_adamw_is_refused(change: dict[str, Any]) -> None:
+    network = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    saved = values() | {"optimizer": optimizer.state_dict()}
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+    restore_state(Checkpoint(**saved, threads=None), optimizer, scaler, origin="run")
+    saved["optimizer"]["state"][1] |= change
+    with pytest.raises(InputError, match="run: the optimizer's state 1 does not fit"):
+        restore_state(Checkpoint(**saved, threads=None), optimizer, scaler, origin="run")
 
 
 def test_mutations_are_read_or_refused(tmp_path: Path) -> None:

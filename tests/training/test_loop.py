@@ -14,10 +14,7 @@ from megavid import load_detector
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.models.methods import METHODS
 from megavid.training.checkpoint import list_checkpoints, load_checkpoint
-from megavid.training.optimizer import learning_rate, make_optimizer, set_learning_rate
-from megavid.training.recipe import OptimizerConfig
 from megavid.training.run_log import read_log
-from tests.conftest import build_tiny
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 
@@ -110,26 +107,6 @@ def test_half_precision_learns(method: str, data: Path, tmp_path: Path, dtype: s
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
     losses = [line["loss"] for line in numbers(tmp_path / "run")]
     assert losses[-1] < losses[0]
-
-
-def test_schedule() -> None:
-    config = OptimizerConfig(learning_rate=0.001, reference_batch=4, warmup=500, milestones=(80_000, 100_000))
-    rates = [learning_rate(config, step, batch=4) for step in (0, 250, 500, 79_999, 80_000, 100_000)]
-    assert rates == pytest.approx([0.001 / 3, 0.001 * 2 / 3, 0.001, 0.001, 1e-4, 1e-5])
-    assert learning_rate(config, 500, batch=16) == pytest.approx(0.004)
-
-
-def test_biases_learn_faster_and_do_not_decay() -> None:
-    detector = build_tiny("mega")
-    detector.freeze(stages=2)
-    optimizer = make_optimizer(detector, OptimizerConfig(learning_rate=0.001))
-    set_learning_rate(optimizer, 0.5)
-    weights, biases = optimizer.param_groups
-    assert (weights["lr"], weights["weight_decay"], weights["momentum"]) == (0.5, 1e-4, 0.9)
-    assert (biases["lr"], biases["weight_decay"]) == (1.0, 0.0)
-    trained = [p for p in detector.parameters() if p.requires_grad]
-    assert len(weights["params"]) + len(biases["params"]) == len(trained)
-    assert any(p is detector.predictor.scores.bias for p in biases["params"])
 
 
 def test_a_recipe_may_leave_model_and_data_to_the_command_line(data: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from megavid.datasets.table.annotations import load_annotations
 from megavid.training.checkpoint import list_checkpoints, load_checkpoint
@@ -53,6 +54,28 @@ def test_two_processes_are_one(data: Path, tmp_path: Path) -> None:
     assert one[-1]["loss"] < 0.7 * one[0]["loss"]
     for a, b in zip(one, two, strict=True):
         assert a["loss"] == pytest.approx(b["loss"], abs=1e-4), a["step"]
+
+
+def test_two_processes_agree_on_adamw_and_averaged_weights(data: Path, tmp_path: Path) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, log__save_every=8)
+    values["run"]["steps"] = 8
+    values["optimizer"] = {
+        "name": "adamw",
+        "learning_rate": 0.001,
+        "schedule": "cosine",
+        "warmup": 2,
+        "clip_norm": 5.0,
+        "ema": 0.9,
+    }
+    recipe = write_recipe(tmp_path / "recipe.yaml", values)
+    one, two = run(1, recipe, tmp_path / "one"), run(2, recipe, tmp_path / "two")
+    for a, b in zip(one, two, strict=True):
+        assert a["loss"] == pytest.approx(b["loss"], abs=1e-4), a["step"]
+    averages = [
+        load_checkpoint(list_checkpoints(tmp_path / name / "checkpoints")[-1]).ema for name in ("one", "two")
+    ]
+    assert averages[0] is not None
+    torch.testing.assert_close(averages[0], averages[1], rtol=0, atol=1e-4)
 
 
 def test_a_killed_rank_goes_on_from_the_last_checkpoint(data: Path, tmp_path: Path) -> None:

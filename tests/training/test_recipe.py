@@ -42,6 +42,17 @@ def test_what_is_asked_for_wins() -> None:
     assert detector.config.method.model_dump().items() >= {"heads": 8, "reference_proposals": 20}.items()
 
 
+def test_a_timm_backbone_without_a_named_optimizer_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    timm = {"backbone.timm": "convnext_atto"}
+    make_detector(read_recipe("generated", overrides=timm), ("ball",), begins=True)
+    assert "optimizer.name is not given" in caplog.text
+    caplog.clear()
+    make_detector(
+        read_recipe("generated", overrides=timm | {"optimizer.name": "sgd"}), ("ball",), begins=True
+    )
+    assert "optimizer.name" not in caplog.text
+
+
 @pytest.mark.parametrize("name", shipped_recipes())
 def test_a_method_has_every_setting(name: str) -> None:
     configs = [read_config(f"{method}_r50")[0] for method in METHODS]

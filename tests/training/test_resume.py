@@ -9,6 +9,7 @@ import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,11 +17,9 @@ import yaml
 
 from megavid import load_detector
 from megavid.checkpoints.load import read_config
-from megavid.core.config import validate
 from megavid.core.errors import InputError
 from megavid.models.methods import METHODS
 from megavid.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
-from megavid.training.recipe import Recipe
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 
@@ -28,26 +27,103 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
     return load_detector(weights=path, device="cpu", inference=None).state_dict()
 
 
+def train_twice(values: dict[str, Any], folder: Path) -> tuple[Path, Path]:
+    """Train six steps; again as if killed after the checkpoint of step 3 and resumed. Return both runs."""
+    recipe, whole, parts = write_recipe(folder / "recipe.yaml", values), folder / "whole", folder / "parts"
+    assert train(recipe, whole) == 0
+    shutil.copytree(whole / "checkpoints", parts / "checkpoints")
+    (parts / "checkpoints" / "step_00000006.pt").unlink()
+    shutil.copy(whole / "log.jsonl", parts)
+    assert train(recipe, parts, "--resume") == 0
+    return whole, parts
+
+
+def assert_same_run(one: Path, other: Path) -> None:
+    """Compare losses, weights and checkpoints of two runs to the last bit."""
+    assert numbers(other) == numbers(one)
+    for name in ("model.safetensors", "best.safetensors"):
+        first, second = weights(one / name), weights(other / name)
+        assert all(torch.equal(first[key], second[key]) for key in first)
+    a, b = (load_checkpoint(list_checkpoints(folder / "checkpoints")[-1]) for folder in (one, other))
+    for field in ("model", "ema", "optimizer", "scaler", "random", "best"):
+        assert_same(getattr(a, field), getattr(b, field))
+
+
+def assert_same(one: Any, other: Any) -> None:
+    """Compare nested values of a checkpoint to the last bit."""
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_a_resumed_run_is_the_same_to_the_last_bit(method: str, data: Path, tmp_path: Path) -> None:
-    whole = write_recipe(tmp_path / "whole.yaml", recipe_values(data, method))
-    assert train(whole, tmp_path / "whole") == 0
-    half = write_recipe(
-        tmp_path / "half.yaml", recipe_values(data, method, run__steps=3, optimizer__milestones=[])
-    )
-    values = recipe_values(data, method)
-    assert train(half, tmp_path / "parts") == 0
-    # As if the first run had been stopped after three steps.
-    checkpoint = tmp_path / "parts" / "checkpoints" / "step_00000003.pt"
-    state = torch.load(checkpoint, weights_only=True)
-    state["recipe"] = validate(Recipe, values, origin="").model_dump(mode="json")
-    state["best"] = (-1.0, 0)
-    torch.save(state, checkpoint)
-    assert train(whole, tmp_path / "parts", "--resume") == 0
-    lines = [line for line in numbers(tmp_path / "parts") if not ("AP50" in line and line["step"] == 3)]
-    assert lines == numbers(tmp_path / "whole")
-    one, other = (weights(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
-    assert all(torch.equal(one[name], other[name]) for name in one)
+    assert_same_run(*train_twice(recipe_values(data, method), tmp_path))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float16"])
+@pytest.mark.parametrize(
+    "optimizer",
+    [
+        {"name": "sgd", "milestones": [5], "ema": 0.9},
+        {"name": "adamw", "schedule": "cosine", "ema": 0.99},
+    ],
+)
+def test_a_resumed_run_is_the_same_with_any_optimizer(
+    optimizer: dict[str, Any], dtype: str, data: Path, tmp_path: Path
+) -> None:
+    values = recipe_values(data, "single_frame", run__dtype=dtype)
+    values["optimizer"] = {"learning_rate": 0.003, "warmup": 2, **optimizer}
+    whole, parts = train_twice(values, tmp_path)
+    assert_same_run(whole, parts)
+    checkpoint = load_checkpoint(list_checkpoints(whole / "checkpoints")[-1])
+    assert checkpoint.ema is not None
+    for name, weight in weights(whole / "model.safetensors").items():  # the average is what is written
+        assert torch.equal(weight, checkpoint.ema[f"module.{name}"])
+    assert not torch.equal(checkpoint.model["rpn.conv.weight"], checkpoint.ema["module.rpn.conv.weight"])
+
+
+def test_a_checkpoint_of_an_earlier_version_is_resumed(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, run__micro_batch=2)
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder) == 0
+    whole = numbers(folder)
+    last, path = reversed(list_checkpoints(folder / "checkpoints"))
+    last.unlink()
+    saved = torch.load(path, weights_only=True)
+    del saved["ema"]
+    saved["optimiser"] = saved.pop("optimizer")
+    optimizer = saved["recipe"].pop("optimizer")
+    saved["recipe"]["optimiser"] = {
+        "drops": optimizer["milestones"],
+        **{key: optimizer[key] for key in ("learning_rate", "momentum", "weight_decay", "warmup")},
+    }
+    run = saved["recipe"]["run"]
+    run["clips_at_once"], run["recompute"] = run.pop("micro_batch"), run.pop("activation_checkpointing")
+    torch.save(saved, path)
+    capsys.readouterr()
+    assert train(recipe, folder, "--resume") == 0
+    output = capsys.readouterr().out
+    assert "goes on from step 3" in output
+    assert "with another" not in output
+    assert numbers(folder) == whole
+
+
+def test_another_optimizer_does_not_take_over_a_run(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder) == 0
+    assert train(recipe, folder, "--resume", "--run.steps", "2", "--optimizer.name", "adamw") == 2
+    assert "begun with another optimizer.name" in capsys.readouterr().err
 
 
 def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: Path) -> None:

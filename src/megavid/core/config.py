@@ -5,9 +5,9 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, get_args
+from typing import Annotated, Any, ClassVar, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from megavid.core.errors import InputError
 from megavid.core.files.parsing import load_json, load_yaml, read_yaml
@@ -24,6 +24,16 @@ class Config(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
+
+def _parse_float(value: object) -> object:
+    try:
+        return value if isinstance(value, bool) else float(str(value))
+    except ValueError:
+        return value
+
+
+Number = Annotated[float, BeforeValidator(_parse_float)]
+"""A field's type for numbers that users write as 1e-3, which YAML 1.1 takes for a word."""
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 

@@ -22,6 +22,12 @@ MOST_WORKERS = 256
 MOST_THREADS = 1024
 """As many as any machine has cores; where too many cannot be started, PyTorch ends the process."""
 
+MOST_STEPS = 10**8
+"""The most training steps: at a hundred a second they take twelve days."""
+
+MOST_TRAINING_BATCH = 2**16
+"""The most clips a training step: the numbers of all of them are listed."""
+
 MOST_BATCH = 1024
 """The most frames that go through a network together: more are not faster, and all of them are in memory."""
 

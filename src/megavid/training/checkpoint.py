@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 from dataclasses import dataclass
@@ -38,7 +39,8 @@ class Checkpoint:
         config: The detector's.
         licence: On the terms of the weights that the run began with.
         model: The detector's weights.
-        optimizer: Its state.
+        ema: State of the moving average of the weights; None without one.
+        optimizer: State of the optimizer.
         scaler: That of the gradients' scale, for float16.
         random: State of PyTorch's random numbers.
         best: The best AP50 so far, and its step.
@@ -51,6 +53,7 @@ class Checkpoint:
     config: dict[str, Any]
     licence: str
     model: dict[str, Any]
+    ema: dict[str, Any] | None
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     random: torch.Tensor
@@ -73,9 +76,10 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     path = checkpoint_path(folder, checkpoint.step)
     with atomic_path(path, ours=anything) as aside:
         try:
-            torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, aside)
-            with aside.open("rb") as file:  # those from before go: this one has to outlast a power cut
-                os.fsync(file.fileno())
+            with aside.open("wb") as file:  # of a path, torch.save would write the name into the file
+                torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, file)
+                file.flush()
+                os.fsync(file.fileno())  # older ones are removed next; this one must outlast a power cut
         except RuntimeError as error:  # PyTorch's writer for a disk that is full
             raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
     # A later one is broken: this run has gone on from before it.
@@ -134,25 +138,27 @@ def restore_state(
     *,
     origin: str,
 ) -> None:
-    """Restore the momentum, the gradients' scale and PyTorch's random numbers; not the optimizer's settings.
+    """Restore the optimizer's state, the gradients' scale and PyTorch's random numbers.
+
+    The optimizer's settings stay those of the recipe.
 
     Args:
         origin: Where the checkpoint comes from, for messages.
 
     Raises:
-        InputError: The momentum is of other parameters, or the state is broken.
+        InputError: The state is broken or belongs to other parameters or another optimizer.
     """
     groups = optimizer.state_dict()["param_groups"]
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
-    momenta = checkpoint.optimizer.get("state")
-    if not isinstance(momenta, dict):
+    states = checkpoint.optimizer.get("state")
+    if not isinstance(states, dict):
         raise InputError(f"{origin}: expected the state of an optimizer, found none")
-    for number, momentum in momenta.items():
+    for number, state in states.items():
         known = type(number) is int and 0 <= number < len(parameters)
-        if not known or not _is_momentum(momentum, parameters[number]):
+        if not known or not _fits(state, parameters[number], optimizer):
             raise InputError(f"{origin}: the optimizer's state {number!r} does not fit the network")
     try:
-        optimizer.load_state_dict({"state": momenta, "param_groups": groups})
+        optimizer.load_state_dict({"state": states, "param_groups": groups})
         if scaler.is_enabled() and checkpoint.scaler:
             scaler.load_state_dict(checkpoint.scaler)
         torch.set_rng_state(checkpoint.random)
@@ -160,15 +166,26 @@ def restore_state(
         raise InputError(f"{origin}: the state of its training is broken: {error}") from error
 
 
-def _is_momentum(state: object, parameter: torch.Tensor) -> bool:
+def _fits(state: object, parameter: torch.Tensor, optimizer: torch.optim.Optimizer) -> bool:
+    """Check whether an optimizer may go on from the state of a parameter."""
+    if isinstance(optimizer, torch.optim.AdamW):
+        if not isinstance(state, dict) or state.keys() != {"step", "exp_avg", "exp_avg_sq"}:
+            return False
+        step = state["step"]
+        averages = [state["exp_avg"], state["exp_avg_sq"]]
+        return (
+            _is_float(step, torch.Size())
+            and bool(0 <= step < math.inf)
+            and all(_is_float(average, parameter.shape) for average in averages)
+        )
     if not isinstance(state, dict) or state.keys() != {"momentum_buffer"}:
         return False
     momentum = state["momentum_buffer"]
-    return momentum is None or (
-        isinstance(momentum, torch.Tensor)
-        and momentum.is_floating_point()
-        and momentum.shape == parameter.shape
-    )
+    return momentum is None or _is_float(momentum, parameter.shape)
+
+
+def _is_float(value: object, shape: torch.Size) -> bool:
+    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.shape == shape
 
 
 class _Saved(Config):
@@ -183,6 +200,7 @@ class _Saved(Config):
     config: dict[str, JsonValue]
     licence: str
     model: dict[str, torch.Tensor]
+    ema: dict[str, torch.Tensor] | None = None
     optimizer: dict[str, Any]
     scaler: dict[str, Any]
     random: torch.Tensor

@@ -170,6 +170,7 @@ def read_clips(
         collate_fn=_as_they_are,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # else it draws from the global one, more often in a resumed run
     )
     others = set(multiprocessing.active_children())
     groups_read = iter(loader)

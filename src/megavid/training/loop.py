@@ -21,6 +21,7 @@ from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from megavid.checkpoints.weights import load_state, write_weights
+from megavid.core.config import rename_keys
 from megavid.core.errors import InputError
 from megavid.datasets.clip_order import ClipOrder
 from megavid.jobs.check_classes import check_classes
@@ -33,10 +34,12 @@ from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoint
 from megavid.training.clip_losses import MeanLosses
 from megavid.training.clip_reader import ClipReader, Share, TrainingClip, read_clips
+from megavid.training.ema import make_ema
 from megavid.training.failures import check_finite, device_watched, fail
-from megavid.training.optimizer import learning_rate, make_optimizer, set_learning_rate
+from megavid.training.optimizer import make_optimizer
 from megavid.training.recipe import Recipe
 from megavid.training.run_log import LOSSES, TrainingLog
+from megavid.training.schedule import learning_rate, set_learning_rate
 from megavid.training.setup import CHECKPOINTS, changes, different
 from megavid.training.summary import BEST, MODEL, describe_evaluation
 from megavid.training.training_data import TrainingData
@@ -85,6 +88,8 @@ class Training:
         self._sums: dict[str, float] = {}
         self._optimizer = make_optimizer(detector, recipe.optimizer)
         self._scaler = torch.amp.GradScaler(detector.device.type, enabled=run.dtype == "float16")
+        decay = recipe.optimizer.ema
+        self._ema = None if decay is None else make_ema(detector, decay)
         if checkpoint is not None:
             self._restore(checkpoint)
         detector.backbone.recompute(enabled=run.activation_checkpointing)
@@ -144,7 +149,9 @@ class Training:
     def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
         """One step of the optimizer; whether a process was asked to stop."""
         recipe, detector = self.recipe, self.detector
-        set_learning_rate(self._optimizer, learning_rate(recipe.optimizer, self.step, batch=recipe.run.batch))
+        run = recipe.run
+        rate = learning_rate(recipe.optimizer, self.step, steps=run.steps, batch=run.batch)
+        set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
         count = sum(len(group) for group in batch)
         sums = torch.zeros(len(LOSSES) + 1, dtype=torch.float64)
@@ -169,6 +176,8 @@ class Training:
             fail("the gradient is not finite", [clip for group in batch for clip in group], step=self.step)
         self._scaler.step(self._optimizer)
         self._scaler.update()
+        if self._ema is not None:
+            self._ema.update_parameters(detector)
         self.step += 1
         for name, value in zip(LOSSES, sums.tolist()[:-1], strict=True):
             self._add(name, value)
@@ -234,12 +243,13 @@ class Training:
         if self._ranks.first and self.step == self.recipe.run.steps:
             self._write_model(self.folder / MODEL)  # whatever becomes of the evaluation
         self._ranks.wait()
-        self.detector.eval()
+        evaluated = self._evaluated_detector
+        evaluated.eval()
         began = time.perf_counter()
         try:
             with meter.paused():
                 scores = evaluate_while_training(
-                    self.detector,
+                    evaluated,
                     self.data.val,
                     self.folder,
                     step=self.step,
@@ -248,7 +258,7 @@ class Training:
                     problems=self.data.problems,
                 )
         finally:
-            self.detector.train()
+            evaluated.train()
         meter.later = (time.perf_counter() - began) * self._evaluations_left()
         if scores is None:
             return False
@@ -264,6 +274,14 @@ class Training:
             say(describe_evaluation(ap50, step=self.step, best=self._best))
         return True
 
+    @property
+    def _evaluated_detector(self) -> VideoDetector[Any, Any]:
+        """The detector with the averaged weights where there is an average."""
+        if self._ema is None:
+            return self.detector
+        assert isinstance(self._ema.module, VideoDetector)
+        return self._ema.module
+
     def _save(self) -> None:
         if not self._ranks.first:
             return
@@ -273,6 +291,7 @@ class Training:
             config=self.detector.config.model_dump(mode="json"),
             licence=self._licence,
             model=self.detector.state_dict(),
+            ema=None if self._ema is None else self._ema.state_dict(),
             optimizer=self._optimizer.state_dict(),
             scaler=self._scaler.state_dict(),
             random=torch.get_rng_state(),
@@ -284,13 +303,15 @@ class Training:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         config = self.detector.config.model_dump(mode="json")
-        for path in different(checkpoint.config, config):
+        for path in different(rename_keys(type(self.detector.config), checkpoint.config), config):
             raise InputError(
                 f"{self.folder}: the run in it was begun with another {path}; choose another folder"
             )
         origin = f"{self.folder}: its checkpoint of step {checkpoint.step}"
         load_state(self.detector, checkpoint.model, origin=origin)
         restore_state(checkpoint, self._optimizer, self._scaler, origin=origin)
+        if self._ema is not None and checkpoint.ema is not None:
+            load_state(self._ema, checkpoint.ema, origin=origin, target="the average of the weights")
         self._licence = checkpoint.licence
         self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
         if not any(path.split(".")[:2] == ["data", "val"] for path in changes(checkpoint, self.recipe)):
@@ -300,7 +321,7 @@ class Training:
         trained = json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")})
         about = {"licence": self._licence, "trained": trained}
         config = self.detector.config.model_dump(mode="json")
-        write_weights(path, self.detector.state_dict(), config=config, about=about)
+        write_weights(path, self._evaluated_detector.state_dict(), config=config, about=about)
 
     def _finish(self) -> None:
         if self._log is not None:

@@ -1,48 +1,117 @@
-"""Stochastic gradient descent as Faster R-CNN is trained with."""
+"""The optimizer of a training run: SGD or AdamW."""
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar, Literal, Self
 
+from pydantic import Field, model_validator
 from torch import nn
-from torch.optim import SGD
+from torch.optim import SGD, AdamW, Optimizer
 
-from megavid.training.recipe import OptimizerConfig
+from megavid.core.config import Config, Number
+from megavid.core.ranges import MOST_STEPS, MOST_TRAINING_BATCH
+
+_OWN_SETTINGS: dict[str, dict[str, Any]] = {
+    "sgd": {"momentum": 0.9, "bias_factor": 2.0, "weight_decay": 1e-4},
+    "adamw": {"betas": (0.9, 0.999), "weight_decay": 0.05},
+}
+"""Defaults of the settings that depend on the optimizer; a setting missing here is none of its."""
+
+Beta = Annotated[Number, Field(ge=0, lt=1)]
 
 
-def make_optimizer(model: nn.Module, config: OptimizerConfig) -> SGD:
-    """SGD for all parameters that are trained: biases learn faster and do not decay.
+class OptimizerConfig(Config):
+    """The optimizer, the schedule of its learning rate, and the averaging of weights.
 
-    Each group's own factor on the learning rate stands under "factor".
+    Attributes:
+        name: SGD with momentum, or AdamW (Loshchilov and Hutter, 2019).
+        learning_rate: Base learning rate of the weights, reached after warm-up.
+        reference_batch: Batch size that `learning_rate` is meant for; for another `run.batch` it is scaled in
+            proportion. null: no scaling.
+        momentum: Momentum of SGD; 0.9 by default.
+        bias_factor: With SGD, learning rate of biases relative to that of weights; 2 by default.
+        betas: Decay rates of AdamW's averages of the gradient and of its square; 0.9 and 0.999 by default.
+        weight_decay: Weight decay, by default 1e-4 with SGD and 0.05 with AdamW. Biases have none, and with
+            AdamW the scales of norms have none either.
+        schedule: "steps" divides the learning rate by ten at each milestone; "cosine" lowers it to zero at
+            `run.steps` along half a cosine. Both begin with the warm-up.
+        warmup: Steps of linear warm-up.
+        warmup_factor: Learning rate at the first step, relative to that after warm-up.
+        milestones: With schedule "steps", numbers of steps after which the learning rate is divided by ten.
+        clip_norm: Largest norm of the gradient; null for no limit.
+        ema: Decay of an exponential moving average of the weights, such as 0.9999; null for no average. With
+            an average, its weights are the ones that are evaluated and written.
+    """
+
+    renamed_keys: ClassVar = {"drops": "milestones"}
+
+    name: Literal["sgd", "adamw"] = "sgd"
+    learning_rate: Number = Field(gt=0)
+    reference_batch: int | None = Field(default=None, ge=1, le=MOST_TRAINING_BATCH)
+    momentum: Number | None = Field(default=None, ge=0, lt=1)
+    bias_factor: Number | None = Field(default=None, gt=0)
+    betas: tuple[Beta, Beta] | None = Field(default=None, strict=False)
+    weight_decay: Number | None = Field(default=None, ge=0)
+    schedule: Literal["steps", "cosine"] = "steps"
+    warmup: int = Field(default=500, ge=0, le=MOST_STEPS)
+    warmup_factor: Number = Field(default=1 / 3, gt=0, le=1)
+    milestones: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False, max_length=1000)
+    clip_norm: Number | None = Field(default=None, gt=0)
+    ema: Number | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_in_defaults(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        name = data.get("name", "sgd")
+        own = _OWN_SETTINGS[name] if isinstance(name, str) and name in _OWN_SETTINGS else {}
+        return {**data, **{key: value for key, value in own.items() if data.get(key) is None}}
+
+    @model_validator(mode="after")
+    def _check_settings_belong(self) -> Self:
+        for name, settings in _OWN_SETTINGS.items():
+            for key in settings.keys() - _OWN_SETTINGS[self.name].keys():
+                if getattr(self, key) is not None:
+                    raise ValueError(f"{key} is a setting of {name}, not of {self.name}; remove it")
+        if self.schedule != "steps" and self.milestones:
+            raise ValueError(f"milestones belong to schedule steps, not to {self.schedule}; set []")
+        return self
+
+
+def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
+    """Make the optimizer of all parameters that require a gradient.
+
+    SGD groups parameters as Faster R-CNN is trained: biases have a learning rate of their own and no weight
+    decay. With AdamW, parameters of one dimension have no weight decay: biases and the scales of norms. Each
+    group keeps its factor on the learning rate under "factor".
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
+    if config.name == "adamw":
+        assert config.betas is not None
+        return AdamW(
+            [
+                _group([p for _, p in named if p.ndim > 1], weight_decay=config.weight_decay, factor=1.0),
+                _group([p for _, p in named if p.ndim <= 1], weight_decay=0.0, factor=1.0),
+            ],
+            lr=config.learning_rate,
+            betas=config.betas,
+        )
+    assert config.momentum is not None
     weights = [p for name, p in named if not name.endswith(".bias")]
     biases = [p for name, p in named if name.endswith(".bias")]
-    groups = [
-        {"params": weights, "weight_decay": config.weight_decay, "factor": 1.0},
-        {"params": biases, "weight_decay": 0.0, "factor": config.bias_factor},
-    ]
-    return SGD(groups, lr=config.learning_rate, momentum=config.momentum)
+    return SGD(
+        [
+            _group(weights, weight_decay=config.weight_decay, factor=1.0),
+            _group(biases, weight_decay=0.0, factor=config.bias_factor),
+        ],
+        lr=config.learning_rate,
+        momentum=config.momentum,
+    )
 
 
-def learning_rate(config: OptimizerConfig, step: int, *, batch: int) -> float:
-    """Of weights at a step, from 0: linear warm-up, then a tenth after each drop.
-
-    Args:
-        config: The schedule.
-        step: How many steps were done before.
-        batch: Clips a step.
-    """
-    rate = config.learning_rate * (0.1 ** bisect_right(config.milestones, step))
-    if config.reference_batch is not None:
-        rate *= batch / config.reference_batch
-    if step < config.warmup:
-        share = step / config.warmup
-        rate *= config.warmup_factor * (1 - share) + share
-    return rate
-
-
-def set_learning_rate(optimizer: SGD, rate: float) -> None:
-    """Of weights; that of biases follows."""
-    for group in optimizer.param_groups:
-        group["lr"] = rate * group["factor"]
+def _group(
+    parameters: list[nn.Parameter], *, weight_decay: float | None, factor: float | None
+) -> dict[str, Any]:
+    return {"params": parameters, "weight_decay": weight_decay, "factor": factor}

@@ -6,33 +6,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
 from megavid.core.config import Config, has_path
-from megavid.core.ranges import MOST_SEED, MOST_WORKERS
+from megavid.core.ranges import MOST_SEED, MOST_STEPS, MOST_TRAINING_BATCH, MOST_WORKERS
+from megavid.training.optimizer import OptimizerConfig
 
 FilePath = Annotated[Path, Field(strict=False)]
-_MOST_STEPS = 10**8
-"""Steps that take twelve days at a hundred a second."""
-
-_MOST_CLIPS = 2**16
-"""Clips a step: the numbers of all of them are listed, and those of a process go through the network."""
 
 _MOST_AT_ONCE = 256
 """Clips that go through the network at once: all their frames and activations are in memory together."""
 
 _MOST_CHECKPOINTS = 10**6
-
-Number = Annotated[float, BeforeValidator(lambda value: float(value) if _is_number(value) else value)]
-"""YAML 1.1 takes 1e-3 for a word."""
-
-
-def _is_number(value: object) -> bool:
-    try:
-        float(str(value))
-    except ValueError:
-        return False
-    return not isinstance(value, bool)
 
 
 class DataSetConfig(Config):
@@ -82,35 +67,6 @@ class StartConfig(Config):
     flow: FilePath | None = None
 
 
-class OptimizerConfig(Config):
-    """Stochastic gradient descent and its schedule.
-
-    Attributes:
-        learning_rate: Of weights, after warm-up.
-        reference_batch: The batch that `learning_rate` is meant for: for another one it is scaled in
-            proportion. null: it is taken as it is.
-        momentum: Of SGD.
-        weight_decay: Of weights; biases have none.
-        bias_factor: The learning rate of biases over that of weights.
-        warmup: Steps of linear warm-up.
-        warmup_factor: What it begins at, as a share of the learning rate.
-        milestones: Steps after which the learning rate is a tenth of what it was.
-        clip_norm: Largest norm of the gradient; null for no limit.
-    """
-
-    renamed_keys: ClassVar = {"drops": "milestones"}
-
-    learning_rate: Number = Field(gt=0)
-    reference_batch: int | None = Field(default=None, ge=1, le=_MOST_CLIPS)
-    momentum: Number = Field(default=0.9, ge=0, lt=1)
-    weight_decay: Number = Field(default=1e-4, ge=0)
-    bias_factor: Number = Field(default=2.0, gt=0)
-    warmup: int = Field(default=500, ge=0, le=_MOST_STEPS)
-    warmup_factor: Number = Field(default=1 / 3, gt=0, le=1)
-    milestones: tuple[Annotated[int, Field(ge=0)], ...] = Field(default=(), strict=False, max_length=1000)
-    clip_norm: Number | None = Field(default=None, gt=0)
-
-
 class RunConfig(Config):
     """How long, how much at a time, and in which precision.
 
@@ -130,8 +86,8 @@ class RunConfig(Config):
 
     renamed_keys: ClassVar = {"clips_at_once": "micro_batch", "recompute": "activation_checkpointing"}
 
-    steps: int = Field(ge=1, le=_MOST_STEPS)
-    batch: int = Field(ge=1, le=_MOST_CLIPS)
+    steps: int = Field(ge=1, le=MOST_STEPS)
+    batch: int = Field(ge=1, le=MOST_TRAINING_BATCH)
     micro_batch: int = Field(default=1, ge=1, le=_MOST_AT_ONCE)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     frozen_stages: int = Field(default=2, ge=0, le=4)
@@ -152,10 +108,10 @@ class LogConfig(Config):
         motion: See `jobs.find_motion`.
     """
 
-    every: int = Field(default=20, ge=1, le=_MOST_STEPS)
-    save_every: int = Field(default=1000, ge=1, le=_MOST_STEPS)
+    every: int = Field(default=20, ge=1, le=MOST_STEPS)
+    save_every: int = Field(default=1000, ge=1, le=MOST_STEPS)
     keep: int = Field(default=2, ge=1, le=_MOST_CHECKPOINTS)
-    evaluate_every: int | None = Field(default=None, ge=1, le=_MOST_STEPS)
+    evaluate_every: int | None = Field(default=None, ge=1, le=MOST_STEPS)
     motion: str = "auto"
 
 
@@ -168,7 +124,7 @@ class Recipe(Config):
         settings_if_any: The same, but of settings that only some methods have, for those that have them.
         data: Data sets.
         start: Weights to start from.
-        optimizer: Learning rate and the like.
+        optimizer: Optimizer, learning rate and averaging of weights.
         run: Steps, batch, precision.
         log: Logs, checkpoints, evaluations.
     """

@@ -15,7 +15,7 @@ import torch
 
 from megavid.checkpoints.load import read_config
 from megavid.checkpoints.starting_weights import Loaded, load_backbone, load_flow, load_from_detector
-from megavid.core.config import read_mapping, validate, with_overrides
+from megavid.core.config import read_mapping, rename_keys, rename_path, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target, remove_leftovers
 from megavid.core.files.locks import locked_folder
@@ -26,7 +26,7 @@ from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import make_output_folder
 from megavid.models.base.detector import VideoDetector
-from megavid.models.methods import build_detector, detector_config
+from megavid.models.methods import build_detector, config_type, detector_config
 from megavid.training.checkpoint import (
     Checkpoint,
     checkpoint_path,
@@ -34,6 +34,7 @@ from megavid.training.checkpoint import (
     load_checkpoint,
     load_newest,
 )
+from megavid.training.optimizer import OptimizerConfig
 from megavid.training.recipe import Recipe
 from megavid.training.run_log import CURVES, LOG
 from megavid.training.summary import BEST, MODEL
@@ -48,7 +49,8 @@ LAUNCH = "launch.txt"
 """In the folder of checkpoints: which `torchrun` began the run, or went on with it last."""
 
 _MAY_CHANGE = (
-    *("log", "optimizer", "data.val", "data.skip_bad"),
+    *("log", "data.val", "data.skip_bad"),
+    *(f"optimizer.{key}" for key in OptimizerConfig.model_fields if key != "name"),
     *(
         "run.steps",
         "run.workers",
@@ -183,6 +185,11 @@ def make_detector(
     ]
     if recipe.start.backbone is None and recipe.start.detector is None:
         _warn_of_random_backbone(recipe, detector)
+    if detector.config.backbone.timm is not None and "name" not in recipe.optimizer.model_fields_set:
+        logger.warning(
+            "optimizer.name is not given, so this timm backbone is trained with sgd; most learn better "
+            "with optimizer.name adamw and optimizer.learning_rate 1e-4"
+        )
     return detector, loaded
 
 
@@ -300,10 +307,22 @@ def newest_checkpoint(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint 
 
 
 def changes(checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
-    """Dotted paths of what is not as it was when the checkpoint was saved."""
+    """List the dotted paths of a recipe's values that differ from those of a checkpoint."""
     if checkpoint is None:
         return []
-    return list(different(checkpoint.recipe, recipe.model_dump(mode="json")))
+    return list(different(_with_present_keys(checkpoint), recipe.model_dump(mode="json")))
+
+
+def _with_present_keys(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return a checkpoint's recipe as this version would have saved it."""
+    saved = rename_keys(Recipe, checkpoint.recipe)
+    try:
+        settings_type = config_type(checkpoint.config, origin="")
+        for key in ("settings", "settings_if_any"):
+            saved[key] = {rename_path(settings_type, path): value for path, value in saved[key].items()}
+        return validate(Recipe, saved, origin="").model_dump(mode="json")
+    except (AttributeError, InputError, KeyError):  # edited by hand; `different` names what is not as it was
+        return saved
 
 
 def different(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[str]:

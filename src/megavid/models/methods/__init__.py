@@ -30,14 +30,15 @@ METHODS: dict[str, type[VideoDetector[Any, Any]]] = {
 }
 
 
-def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[Any]:
-    """Nested values, as a YAML file has them, as a typed configuration.
+def config_type(data: Mapping[str, Any], *, origin: str) -> type[DetectorConfig[Any]]:
+    """Return the type of configuration that nested values are for, which their method decides.
 
     Args:
+        data: Nested values, as a YAML file has them.
         origin: Where the values came from, for messages.
 
     Raises:
-        InputError: An unknown method or key, or a value of the wrong type, named by its path.
+        InputError: The method is unknown.
     """
     method = data.get("method")
     name = method.get("name") if isinstance(method, Mapping) else None
@@ -48,8 +49,20 @@ def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[A
         )
     # The settings' type depends on the method, which a static type can't say.
     model: Any = DetectorConfig[METHODS[name].config_type]  # type: ignore[misc]
-    config: DetectorConfig[Any] = validate(model, data, origin=origin)
-    return config
+    typed: type[DetectorConfig[Any]] = model
+    return typed
+
+
+def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig[Any]:
+    """Nested values, as a YAML file has them, as a typed configuration.
+
+    Args:
+        origin: Where the values came from, for messages.
+
+    Raises:
+        InputError: An unknown method or key, or a value of the wrong type, named by its path.
+    """
+    return validate(config_type(data, origin=origin), data, origin=origin)
 
 
 def build_detector(config: DetectorConfig[Any]) -> VideoDetector[Any, Any]:

@@ -1,0 +1,39 @@
+"""The learning rate at each step."""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_right
+
+from torch.optim import Optimizer
+
+from megavid.training.optimizer import OptimizerConfig
+
+
+def learning_rate(config: OptimizerConfig, step: int, *, steps: int, batch: int) -> float:
+    """Compute the learning rate of a step.
+
+    A function of the step alone, unlike PyTorch's schedulers, so that a resumed run may change its settings.
+
+    Args:
+        config: The schedule.
+        step: Number of the step, from 0.
+        steps: Steps of the whole run.
+        batch: Clips a step.
+    """
+    rate = config.learning_rate * (0.1 ** bisect_right(config.milestones, step))
+    if config.reference_batch is not None:
+        rate *= batch / config.reference_batch
+    if step < config.warmup:
+        done = step / config.warmup
+        rate *= config.warmup_factor * (1 - done) + done
+    elif config.schedule == "cosine":
+        done = (step - config.warmup) / (steps - config.warmup)
+        rate *= (1 + math.cos(math.pi * done)) / 2
+    return rate
+
+
+def set_learning_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of every parameter group: `rate` times the group's factor."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["factor"]
