@@ -1,4 +1,4 @@
-"""The weights that come with the package."""
+"""Weights that ship with the package."""
 
 from __future__ import annotations
 
@@ -15,15 +15,16 @@ from megavid.datasets.synthetic.scene import CLASSES
 from megavid.jobs.run_demo import WEIGHTS
 
 
-def test_all_together_are_small() -> None:
+def test_total_size_is_small() -> None:
     assert set(shipped_weights()) == set(WEIGHTS.values())
     assert sum(find_weights(name).stat().st_size for name in shipped_weights()) < 25_000_000
 
 
-def test_a_name_is_as_good_as_a_file(tmp_path: Path) -> None:
+def test_shipped_weights_are_loaded_by_name(tmp_path: Path) -> None:
     convert_weights(Path("mega_generated"), tmp_path / "mine.safetensors")
     one, other = (
-        load_detector(weights=w, device="cpu") for w in ("mega_generated", tmp_path / "mine.safetensors")
+        load_detector(weights=weights, device="cpu")
+        for weights in ("mega_generated", tmp_path / "mine.safetensors")
     )
     assert one.config == other.config
     with pytest.raises(
@@ -33,7 +34,7 @@ def test_a_name_is_as_good_as_a_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("method", "name"), WEIGHTS.items())
-def test_they_are_what_they_say(method: str, name: str) -> None:
+def test_metadata_and_model_card_are_right(method: str, name: str) -> None:
     detector = load_detector(weights=name, device="cpu")
     assert detector.config.method.name == method
     assert detector.class_names == CLASSES

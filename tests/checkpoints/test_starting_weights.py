@@ -47,7 +47,7 @@ def wide(**changes: Any) -> VideoDetector[Any, Any]:
 THEIR_MEAN, THEIR_STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 
 
-def test_torchvisions_network_computes_the_same(resnet: nn.Module, tmp_path: Path) -> None:
+def test_torchvision_backbone_computes_the_same(resnet: nn.Module, tmp_path: Path) -> None:
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     mean = (THEIR_MEAN.flip(0) * 255).tolist()
     detector = wide(**{"input.mean": mean})
@@ -62,7 +62,7 @@ def test_torchvisions_network_computes_the_same(resnet: nn.Module, tmp_path: Pat
     torch.testing.assert_close(ours, x, rtol=1e-3, atol=1e-3)
 
 
-def test_another_mean_is_worked_in(resnet: nn.Module, tmp_path: Path) -> None:
+def test_other_input_mean_is_folded_in(resnet: nn.Module, tmp_path: Path) -> None:
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     mean = (90.0, 110.0, 150.0)
     detector = wide(**{"input.mean": list(mean)})
@@ -75,12 +75,12 @@ def test_another_mean_is_worked_in(resnet: nn.Module, tmp_path: Path) -> None:
         ours = detector.backbone.trunk.get_submodule("stem")(
             rgb.flip(1) * 255 - torch.tensor(mean)[:, None, None]
         )
-    # But for the border, where padding stands for another colour.
+    # The border differs, since zero padding there means another color.
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     torch.testing.assert_close(ours[inner], x[inner], rtol=1e-3, atol=1e-3)
 
 
-def test_detectrons_form(resnet: nn.Module, tmp_path: Path) -> None:
+def test_detectron_backbone_is_loaded(resnet: nn.Module, tmp_path: Path) -> None:
     blobs: dict[str, Any] = {"fc1000_w": np.ones(3, np.float32), "conv1_w_momentum": np.ones(1)}
     rng = np.random.default_rng(0)
     detector = build_tiny("single_frame", **{"backbone.depth": 50, "backbone.reduce_channels": None})
@@ -104,13 +104,13 @@ def test_detectrons_form(resnet: nn.Module, tmp_path: Path) -> None:
 
 
 def detectron_name(name: str) -> str:
-    """What Detectron calls a tensor of the backbone."""
-    *place, part = name.split(".")
-    if place[0] == "trunk" and place[1] == "stem":
+    """Return Detectron's name of a tensor of the backbone."""
+    *module, part = name.split(".")
+    if module[0] == "trunk" and module[1] == "stem":
         return {"conv1.weight": "conv1_w", "bn1.weight": "res_conv1_bn_s", "bn1.bias": "res_conv1_bn_b"}[
-            f"{place[2]}.{part}"
+            f"{module[2]}.{part}"
         ]
-    stage, block, *layer = place[1:]
+    stage, block, *layer = module[1:]
     branch = {
         "conv1": "branch2a",
         "bn1": "branch2a",
@@ -126,6 +126,8 @@ def detectron_name(name: str) -> str:
 
 
 class Evil:
+    """Object that prints "run" when it is unpickled."""
+
     def __reduce__(self) -> Any:
         return (print, ("run",))
 
@@ -134,13 +136,13 @@ class Evil:
     ("name", "content", "message"),
     [
         ("a.pkl", pickle.dumps(Evil()), "expected a pickle of arrays only: it refers to builtins.print"),
-        ("b.pkl", pickle.dumps({"blobs": {"x": np.ones(1)}}), "expected a ResNet in Detectron's form"),
+        ("b.pkl", pickle.dumps({"blobs": {"x": np.ones(1)}}), "expected a ResNet in Detectron's format"),
         ("c.pkl", b"nothing", "expected a pickle of arrays only, got a text \\('nothing'\\)"),
         ("e.pkl", b"<!DOCTYPE html><p>log in", "expected a pickle of arrays only, got a web page"),
         ("d.pth", b"nothing", "expected a PyTorch checkpoint"),
     ],
 )
-def test_files_that_are_no_backbone(
+def test_files_without_a_backbone_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes, message: str
 ) -> None:
     path = tmp_path / name
@@ -153,11 +155,11 @@ def test_files_that_are_no_backbone(
 OBJECTS = (
     b"\x80\x02cnumpy\ndtype\nU\x02%b\x89\x88\x87R(K\x03U\x01%b%bNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."
 )
-"""A type of numbers and its state: order of bytes and parts."""
+"""Pickle of a NumPy type and its state; the placeholders are its kind, byte order and parts."""
 
 
 def array_pickle(*, kind: bytes = b"f4", order: bytes = b"<", shape: bytes = b"K\x02\x85") -> bytes:
-    """An array of two float32 by hand, as Python 2 wrote it."""
+    """Return a pickle of an array of two numbers, as Python 2 wrote it."""
     return (
         b"\x80\x02}U\x01xcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
         + shape
@@ -169,7 +171,7 @@ def array_pickle(*, kind: bytes = b"f4", order: bytes = b"<", shape: bytes = b"K
     )
 
 
-def test_an_array_of_python_2(tmp_path: Path) -> None:
+def test_arrays_written_by_python_2_are_read(tmp_path: Path) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(array_pickle())
     assert read_detectron(path)["x"].tolist() == [1, 2]
@@ -191,7 +193,7 @@ def test_an_array_of_python_2(tmp_path: Path) -> None:
         (array_pickle(kind=b"O8"), "of the type 'O8'"),
     ],
 )
-def test_arrays_are_of_numbers_alone(tmp_path: Path, content: bytes, message: str) -> None:
+def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"a.pkl: expected a pickle of arrays only: .*{message}"):
@@ -199,7 +201,7 @@ def test_arrays_are_of_numbers_alone(tmp_path: Path, content: bytes, message: st
 
 
 @pytest.mark.parametrize("protocol", [0, 2, 4])
-def test_mutations_of_a_pickle_are_read_or_refused(tmp_path: Path, protocol: int) -> None:
+def test_mutated_pickles_are_read_or_refused(tmp_path: Path, protocol: int) -> None:
     path = tmp_path / "a.pkl"
     arrays = {"x": np.arange(6.0).reshape(2, 3).T, "lr": np.float64(0.1), "step": 3}
     content, read = pickle.dumps({"blobs": arrays}, protocol), 0
@@ -211,7 +213,7 @@ def test_mutations_of_a_pickle_are_read_or_refused(tmp_path: Path, protocol: int
     assert 0 < read < 100
 
 
-def test_numbers_of_a_backbone_that_are_none(tmp_path: Path) -> None:
+def test_nan_and_wrong_shapes_in_a_backbone_are_refused(tmp_path: Path) -> None:
     blobs = {"res2_0_branch2a_w": np.full((2, 3, 1, 1), np.nan, np.float32)}
     (tmp_path / "a.pkl").write_bytes(pickle.dumps(blobs))
     with pytest.raises(InputError, match=r"a.pkl: 'trunk.layer1.0.conv1.weight': expected numbers, got NaN"):
@@ -222,7 +224,7 @@ def test_numbers_of_a_backbone_that_are_none(tmp_path: Path) -> None:
         read_backbone(tmp_path / "a.pth", mean=MEAN)
 
 
-def test_a_backbone_of_another_depth(resnet: nn.Module, tmp_path: Path) -> None:
+def test_backbone_of_another_depth_or_norm_is_refused(resnet: nn.Module, tmp_path: Path) -> None:
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     with pytest.raises(InputError, match="does not fit single_frame with ResNet-18 of width 8"):
         load_backbone(build_tiny("single_frame"), tmp_path / "resnet18.pth")
@@ -236,7 +238,7 @@ def save(detector: VideoDetector[Any, Any], path: Path) -> Path:
     return path
 
 
-def test_rdn_goes_on_from_rdn_base(tmp_path: Path) -> None:
+def test_rdn_starts_from_rdn_base(tmp_path: Path) -> None:
     base, rdn = build_tiny("rdn_base"), build_tiny("rdn", **{"rpn.proposals": 9})
     torch.manual_seed(7)
     rdn.initialise()
@@ -253,7 +255,7 @@ def test_rdn_goes_on_from_rdn_base(tmp_path: Path) -> None:
         assert torch.equal(rdn.state_dict()[name], tensor), name
 
 
-def test_other_classes_get_a_new_predictor(tmp_path: Path) -> None:
+def test_only_predictors_of_new_classes_are_new(tmp_path: Path) -> None:
     path = save(build_tiny("mega"), tmp_path / "mega.safetensors")  # disc, ring, square
     old = build_tiny("mega").predictor
     new = build_tiny("mega", classes=["cat", "square"])
@@ -272,13 +274,13 @@ def test_other_classes_get_a_new_predictor(tmp_path: Path) -> None:
     assert torch.equal(new.state_dict()[first], build_tiny("mega").state_dict()[first])
 
 
-def test_a_detector_that_does_not_fit(tmp_path: Path) -> None:
+def test_detector_of_another_width_is_refused(tmp_path: Path) -> None:
     path = save(build_tiny("mega"), tmp_path / "mega.safetensors")
     with pytest.raises(InputError, match=r"does not fit mega .* for "):
         load_from_detector(build_tiny("mega", **{"method.hidden": 16}), path)
 
 
-def test_flownet(tmp_path: Path) -> None:
+def test_flownet_is_loaded(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = FlowNet(width=64)
     write_weights(tmp_path / "flow.safetensors", network.state_dict(), config=None, about={"part": "flownet"})

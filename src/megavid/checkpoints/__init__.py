@@ -1,1 +1,1 @@
-"""Weights in and out: the original release's checkpoints, megavid's own files, ready detectors."""
+"""Read and write weights: megavid's files, the original release's checkpoints, pretrained backbones."""

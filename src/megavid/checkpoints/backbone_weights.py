@@ -1,4 +1,4 @@
-"""ResNets that were trained on ImageNet, for a backbone to start from."""
+"""Read ResNet weights trained on ImageNet, to initialize a backbone."""
 
 from __future__ import annotations
 
@@ -18,37 +18,40 @@ from megavid.checkpoints.weights import read_state_dict
 from megavid.core.errors import InputError
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""What torchvision's networks take off the red, green and blue channels (0 .. 1) and divide them by."""
+"""Normalization of torchvision's input: mean and standard deviation of red, green and blue, from 0 to 1."""
 
 _EPSILON = 1e-5
-"""Of their batch norm."""
+"""Epsilon of torchvision's batch norm."""
 
 _STAGE = re.compile(r"layer[1-4]\.")
 
 
 def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> dict[str, Tensor]:
-    """A ResNet's weights under the names of `models.faster_rcnn.backbone.Backbone`, without its classifier.
+    """Read the weights of a ResNet, without its classifier.
 
-    torchvision's take RGB from 0 to 1 and have an epsilon in their batch norm: both are worked into the
-    weights. Their bottlenecks (ResNet-50 and -101) were trained with the stride in the 3x3 convolution, which
-    is in the 1x1 before it here, so they are a somewhat worse start than MSRA's, which fit as they are.
+    torchvision's networks expect RGB from 0 to 1 and have an epsilon in their batch norm; both are folded
+    into the weights. Their bottlenecks (ResNet-50 and -101) were trained with the stride in the 3x3
+    convolution, but here it is in the 1x1 convolution before, so MSRA's weights are the better start.
 
     Args:
-        path: torchvision's state dict (`.pth`), or MSRA's in Detectron's form (`.pkl`).
-        mean: What the detector takes off the blue, green and red channels (0 .. 255).
+        path: State dict of torchvision (`.pth`), or MSRA's weights in Detectron's format (`.pkl`).
+        mean: Means that the detector subtracts from the blue, green and red channels (0 to 255).
+
+    Returns:
+        Tensors under the names of `models.faster_rcnn.backbone.Backbone`.
 
     Raises:
-        InputError: The file is missing, broken or something else, or holds NaN.
+        InputError: The file is missing, broken, of another kind, or holds NaN.
     """
     if path.suffix == ".pkl":
         return _from_detectron(read_detectron(path), path)
     state = read_state_dict(path)
     stem = state.get("conv1.weight")
-    mean_of_norm = state.get("bn1.running_mean")
-    if "layer1.0.conv1.weight" not in state or stem is None or mean_of_norm is None:
-        raise InputError(f"{path}: expected a ResNet of torchvision's, with layer1.0.conv1.weight in it")
-    if stem.ndim != 4 or stem.shape[1] != 3 or mean_of_norm.shape != stem.shape[:1]:
-        shapes = f"{tuple(stem.shape)} and {tuple(mean_of_norm.shape)}"
+    norm_mean = state.get("bn1.running_mean")
+    if "layer1.0.conv1.weight" not in state or stem is None or norm_mean is None:
+        raise InputError(f"{path}: expected a ResNet of torchvision, with layer1.0.conv1.weight in it")
+    if stem.ndim != 4 or stem.shape[1] != 3 or norm_mean.shape != stem.shape[:1]:
+        shapes = f"{tuple(stem.shape)} and {tuple(norm_mean.shape)}"
         raise InputError(
             f"{path}: expected conv1.weight (C, 3, h, w) and bn1.running_mean (C,), got {shapes}"
         )
@@ -57,11 +60,11 @@ def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> dict[str, 
 
 def _from_torchvision(state: Mapping[str, Tensor], mean: tuple[float, float, float]) -> dict[str, Tensor]:
     renamed = {
-        _place(name): value.float() + (_EPSILON if name.endswith("running_var") else 0.0)
+        _our_name(name): value.float() + (_EPSILON if name.endswith("running_var") else 0.0)
         for name, value in state.items()
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
-    # (x / 255 - mean) / std of RGB, as a convolution of x - our mean of BGR and a shift before batch norm.
+    # torchvision: (rgb / 255 - mean) / std, here: bgr - mean. Scale and flip conv1, and shift its batch norm.
     std = 255 * torch.tensor(_STD)
     weight = state["conv1.weight"].float() / std[None, :, None, None]
     shift = torch.tensor(mean).flip(0) - 255 * torch.tensor(_MEAN)
@@ -70,7 +73,7 @@ def _from_torchvision(state: Mapping[str, Tensor], mean: tuple[float, float, flo
     return renamed
 
 
-def _place(name: str) -> str:
+def _our_name(name: str) -> str:
     if not _STAGE.match(name):
         return f"trunk.stem.{name}"
     return f"stage5.{name}" if name.startswith("layer4.") else f"trunk.{name}"
@@ -81,19 +84,19 @@ _DETECTRON = re.compile(r"res([2-5])_(\d+)_(branch1|branch2[abc])_(w|bn_[sb])")
 
 
 def _from_detectron(blobs: Mapping[str, NDArray[Any]], path: Path) -> dict[str, Tensor]:
-    """Detectron keeps batch norm as a scale and a shift."""
+    """Rename Detectron's arrays; their batch norm is a scale and a shift, with mean 0 and variance 1."""
     state: dict[str, Tensor] = {}
     for name, value in blobs.items():
         if found := _DETECTRON.fullmatch(name):
             stage, block, branch, part = found.groups()
-            prefix = _place(f"layer{int(stage) - 1}.{block}.")
+            prefix = _our_name(f"layer{int(stage) - 1}.{block}.")
             conv = "downsample.0" if branch == "branch1" else _PARTS[branch]
             norm = "downsample.1" if branch == "branch1" else conv.replace("conv", "bn")
         elif name in {"conv1_w", "res_conv1_bn_s", "res_conv1_bn_b"}:
             prefix, conv, norm, part = "trunk.stem.", "conv1", "bn1", name.removeprefix("res_conv1_")
             part = part.removeprefix("conv1_")
         else:
-            continue  # the classifier, and what its optimizer left
+            continue  # the classifier, and the state of its optimizer
         tensor = torch.from_numpy(value.astype(np.float32, order="C"))
         if part == "w":
             state[f"{prefix}{conv}.weight"] = tensor
@@ -104,6 +107,6 @@ def _from_detectron(blobs: Mapping[str, NDArray[Any]], path: Path) -> dict[str, 
         else:
             state[f"{prefix}{norm}.bias"] = tensor
     if "trunk.layer1.0.conv1.weight" not in state:
-        raise InputError(f"{path}: expected a ResNet in Detectron's form, with res2_0_branch2a_w in it")
+        raise InputError(f"{path}: expected a ResNet in Detectron's format, with res2_0_branch2a_w in it")
     check_tensors(state, path)
     return state

@@ -1,4 +1,4 @@
-"""Detectron's weights: a pickle of NumPy arrays by name, as Python 2 or 3 wrote it."""
+"""Read Detectron's weights: a pickle of NumPy arrays by name, written by Python 2 or 3."""
 
 from __future__ import annotations
 
@@ -16,23 +16,26 @@ from megavid.core.files.parsing import GIB, check_regular_file
 from megavid.core.files.pickles import Constructor, ForeignObjectError, PickleError, StandIn, load_pickle
 
 _LARGEST = GIB // 2
-"""Bytes of a file. ResNet-101's takes 180 MB."""
+"""Largest size of a file, in bytes; ResNet-101 takes 180 MB."""
 
 _COPIES = 3
-"""How many times its bytes may be read and copied: arrays written by Python 2 start out as text."""
+"""Limit of memory as a multiple of the file's size; arrays written by Python 2 are first read as text."""
 
 _OPERATIONS = 500_000
-"""Steps to read it: some 40 an array."""
+"""Limit of operations of the pickle; an array takes about 40."""
 
 _BEGINNINGS = (b"\x80", b"(", b"}", b"c")
-"""What pickles of arrays by name begin with, those of protocols 0 and 1 too."""
+"""First bytes of a pickle of arrays by name, for all protocols."""
 
 _TYPE = re.compile(r"[fiu][248]|[iu]1|b1|f2")
-"""Types of numbers that an array may have, as NumPy writes them."""
+"""Number types allowed in an array, in NumPy's notation."""
 
 
 def read_detectron(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a `.pkl` by name, alone or under "blobs". Nothing in the file is executed.
+    """Read the arrays of a `.pkl` file by name; nothing in the file is executed.
+
+    Args:
+        path: File with a dictionary of arrays, or with one under the key "blobs".
 
     Raises:
         InputError: The file is missing, broken, or holds something else.
@@ -62,7 +65,7 @@ def read_detectron(path: Path) -> dict[str, NDArray[Any]]:
 
 
 class _Type(StandIn):
-    """A numeric type; a file may give its name and byte order only."""
+    """Stand-in for a NumPy type, restricted to numbers with a byte order."""
 
     def __init__(self, name: object, *_: object) -> None:
         if not isinstance(name, str) or not _TYPE.fullmatch(name):
@@ -78,7 +81,7 @@ class _Type(StandIn):
 
 
 class _Array(StandIn):
-    """An array, empty until its state comes."""
+    """Stand-in for a NumPy array, which gets its values from `build`."""
 
     def __init__(self, *_: object) -> None:
         self.array: NDArray[Any] | None = None
@@ -104,7 +107,7 @@ def _scalar(kind: object, data: object) -> Any:
 
 
 def _to_bytes(data: object) -> bytes:
-    if isinstance(data, str):  # of Python 2
+    if isinstance(data, str):  # written by Python 2
         return data.encode("latin1")
     if not isinstance(data, bytes):
         raise PickleError("it has an array of something else than numbers")

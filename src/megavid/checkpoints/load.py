@@ -198,7 +198,7 @@ def _config_data(
         raise InputError(f"expected a configuration, one of {', '.join(shipped_configs())}, or weights")
     if weights.config is not None:
         return weights.config, str(weights.path)
-    told = weights.told
+    told = weights.inferred
     data, _ = read_config(f"{told['method.name']}_r{told['backbone.depth']}")
     names = data["classes"]
     if weights.num_classes != len(names):
@@ -210,8 +210,8 @@ def _config_data(
 def _check_match(config: DetectorConfig[Any], weights: Weights, origin: str) -> None:
     """What can be said in plain words before single tensors are compared."""
     told = {
-        "method": (weights.told["method.name"], config.method.name),
-        "backbone.depth": (weights.told["backbone.depth"], config.backbone.depth),
+        "method": (weights.inferred["method.name"], config.method.name),
+        "backbone.depth": (weights.inferred["backbone.depth"], config.backbone.depth),
         "number of classes": (weights.num_classes, len(config.classes)),
     }
     for key, (theirs, ours) in told.items():

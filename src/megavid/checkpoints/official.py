@@ -1,7 +1,7 @@
-"""The original MEGA release's checkpoints: what is in one, and its names as ours.
+"""Translate the original MEGA release's checkpoints: names of tensors, and settings inferred from them.
 
-A published file is {"model": {name: tensor}, ...} with names perhaps under "module.". The tables below
-are facts about those names; everything else follows from them and from the tensors' shapes.
+A published file is {"model": {name: tensor}, ...}, with or without the prefix "module." before the names.
+The tables map the beginnings of its names to ours; settings are inferred from names and shapes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _FLOW = {f"flownet.{theirs}": f"flow.{ours}" for theirs, ours in _FLOWNET.items(
 
 
 def _relation(theirs: str, ours: str) -> dict[str, str]:
-    """The names of a relation module, `theirs` with * for the part."""
+    """Return the names of a relation module's parts; `theirs` has * in place of the part's name."""
     parts = {"Wqs": "query", "Wks": "key", "Wvs": "value", "Wgs": "geometry"}
     names = {f"{_HEAD}{theirs.replace('*', part)}.": f"{ours}.{name}." for part, name in parts.items()}
     return names | {_HEAD + theirs.replace("*", "us"): f"{ours}.query_bias"}
@@ -73,34 +73,37 @@ _METHOD_NAMES: dict[str, dict[str, str]] = {
     | _relation("l_*.{}", "local_relations.{}")
     | _relation("g_*.{}", "global_relations.{}"),
 }
-"""For each method, how the original's names begin and how ours do; {} stands for a number. A method whose
-names are all among those of another stands before it."""
+"""Beginnings of the original's names and of ours for each method; {} stands for a number. A method whose
+names are a subset of another's comes first."""
 
 _SCORES = "roi_heads.box.predictor.cls_score.weight"
 _BUFFER = "rpn.anchor_generator.cell_anchors."  # computed, not learned
 
 
 def is_official(state: Mapping[str, Any]) -> bool:
-    """Whether the names of a state dict are the original release's."""
+    """Return whether the names of a state dict are those of the original release."""
     return any(name.removeprefix("module.").startswith("backbone.body.") for name in state)
 
 
 def is_official_flownet(state: Mapping[str, Any]) -> bool:
-    """Whether a state dict holds the separately published FlowNet."""
+    """Return whether a state dict holds FlowNet as published in a separate file."""
     return "conv1.weight" in (_flownet_name(name) for name in state)
 
 
-def without_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The state dict without "module." before its names and without computed buffers."""
+def strip_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefix "module." from the names of a state dict, and drop computed buffers."""
     plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in plain.items() if not name.startswith(_BUFFER)}
 
 
-def official_method(state: Mapping[str, Tensor]) -> str:
-    """The method of an official state dict, from its names (`without_wrapper`).
+def infer_method(state: Mapping[str, Tensor]) -> str:
+    """Infer the method of an official state dict from its names.
+
+    Args:
+        state: State dict after `strip_wrapper`.
 
     Raises:
-        InputError: The names are of no method this version has.
+        InputError: The names belong to no known method.
     """
     for method in _METHOD_NAMES:
         if all(_rename(name, method) is not None for name in state):
@@ -115,25 +118,28 @@ def official_method(state: Mapping[str, Tensor]) -> str:
 
 
 def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """An official state dict (`without_wrapper`) under our names, in our shapes."""
-    method = official_method(state)
+    """Translate an official state dict, after `strip_wrapper`, to our names and shapes."""
+    method = infer_method(state)
     return {str(_rename(name, method)): _reshape(name, tensor) for name, tensor in state.items()}
 
 
 def flownet_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The separately published FlowNet's state dict under the names of `models.layers.flownet.FlowNet`.
+    """Translate the published FlowNet's state dict to the names of `models.layers.flownet.FlowNet`.
 
-    As in the original, what else the file holds (DFF's scale map, say) is left out.
+    Other tensors in the file, such as DFF's scale map, are dropped, as in the original release.
     """
     renamed = {_flownet_name(name): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in renamed.items() if name is not None}
 
 
-def official_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """What an official state dict (`without_wrapper`) tells of its configuration, by dotted path.
+def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
+    """Infer settings of the configuration, by dotted path, from an official state dict.
+
+    Args:
+        state: State dict after `strip_wrapper`.
 
     Raises:
-        InputError: A tensor that tells it is missing, or the backbone is none of the original's.
+        InputError: A required tensor is missing, or the backbone is none of the original's.
     """
     blocks = len({name.split(".")[3] for name in state if name.startswith("backbone.body.layer3.")})
     depth = next((d for d in (50, 101) if DEPTHS[d][2] == blocks), None)
@@ -144,13 +150,13 @@ def official_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
         "backbone.depth": depth,
         "backbone.width": len(_tensor(state, "backbone.body.stem.conv1.weight", 4)),
         "backbone.reduce_channels": None if reduce is None else reduce.shape[0],
-        "method.name": official_method(state),
+        "method.name": infer_method(state),
         "method.hidden": _tensor(state, _SCORES, 2).shape[1],
     }
 
 
-def official_num_classes(state: Mapping[str, Tensor]) -> int:
-    """Number of classes of an official state dict (`without_wrapper`), background excluded."""
+def infer_num_classes(state: Mapping[str, Tensor]) -> int:
+    """Infer the number of classes, background excluded, from an official state dict after `strip_wrapper`."""
     return len(_tensor(state, _SCORES, 2)) - 1
 
 
@@ -180,7 +186,7 @@ def _replace_beginning(name: str, table: Mapping[str, str]) -> str | None:
 
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:
-    """1x1 convolutions of relation modules as matrices, and u (H, 1, D / H) as (H, D / H)."""
+    """Reshape 1x1 convolutions of relation modules to matrices, and biases u (H, 1, D / H) to (H, D / H)."""
     if re.search(r"[._]W[gv]s\.", name):
         return tensor.flatten(1) if tensor.ndim == 4 else tensor
     return tensor.squeeze(1) if "_us." in name else tensor

@@ -18,14 +18,14 @@ from megavid.core.files.kinds import describe_content, is_safetensors, read_head
 from megavid.core.files.torch_files import LARGEST_TENSORS
 
 _LARGEST_HEADER = 8 << 20
-"""Bytes of names, shapes and metadata. A large network has some 100 KB of them."""
+"""Largest size of names, shapes and metadata, in bytes; those of a large network take some 100 KB."""
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Read the metadata and the tensors by name.
 
     Raises:
-        InputError: The file is missing, broken or something else, or a tensor is not plain or not finite.
+        InputError: The file is missing, broken or of another kind, or `check_tensors` refuses a tensor.
     """
     head = read_head(path)
     if not is_safetensors(head):
@@ -38,7 +38,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except Exception as error:  # of a type of numbers, for one, that it does not know
+    except Exception as error:  # safetensors raises various types, such as for an unknown number format
         raise InputError(f"{path}: no readable safetensors file: {error}") from error
     check_tensors(state, path)
     return metadata, state
@@ -48,30 +48,32 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
     """Write tensors by name with metadata; the same input gives the same bytes.
 
     Args:
-        path: Appears whole or not at all.
+        path: File to write, atomically.
+        state: Tensors by name.
+        metadata: Texts by name.
 
     Raises:
         InputError: It cannot be written.
     """
-    # Copies, since safetensors refuses tensors that share memory.
+    # safetensors refuses tensors that share memory, so copy them.
     tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}
     with atomic_path(path) as aside:
         mode = aside.stat().st_mode
         try:
             safetensors.torch.save_file(tensors, aside, dict(metadata))
-        except safetensors.SafetensorError as error:  # what it says of a full disk, too
+        except safetensors.SafetensorError as error:  # raised for a full disk, too
             raise InputError(f"{path}: cannot be written: {error}") from error
-        aside.chmod(mode)  # safetensors lets nobody else read it
+        aside.chmod(mode)  # safetensors makes the file readable by its owner only
         _sort_header(aside)
 
 
 def _sort_header(path: Path) -> None:
-    """Sort the metadata, since safetensors writes it in a different order every time."""
+    """Sort the metadata, which safetensors writes in a different order every time."""
     with path.open("r+b") as file:
         length = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(length))
         header["__metadata__"] = dict(sorted(header.get("__metadata__", {}).items()))
         ordered = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-        assert len(ordered) <= length, "safetensors escapes no more than JSON asks for"
+        assert len(ordered) <= length, "sorting must not make the header longer"
         file.seek(8)
         file.write(ordered.ljust(length))

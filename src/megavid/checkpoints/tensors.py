@@ -1,4 +1,4 @@
-"""Check tensors by name that come from a file: what kind they are, and that they are numbers."""
+"""Check tensors that were read from a file."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.
 
 
 def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
-    """Check that tensors are dense, of common types, not too large together, and hold no NaN or infinity.
-
-    A network with one such weight finds nothing anywhere.
+    """Check that tensors are dense, of common types, not too large in total, and free of NaN and infinity.
 
     Args:
-        path: Their file, for messages.
+        state: Tensors by name.
+        path: File that they were read from, for messages.
 
     Raises:
-        InputError: Names the first tensor that is not so.
+        InputError: Names the first tensor that fails.
     """
-    # A small file may hold many names of the same large tensor, each of which is read and copied.
+    # A small file may list one large tensor under many names, and each would be copied.
     if (size := sum(tensor.nbytes for tensor in state.values())) > LARGEST_TENSORS:
         raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, got {size}")
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""Weight files: reading the original's `.pth` safely, reading and writing megavid's `.safetensors`."""
+"""Read weight files (megavid's `.safetensors`, the original's `.pth`) safely, and write `.safetensors`."""
 
 from __future__ import annotations
 
@@ -31,8 +31,7 @@ OFFICIAL_LICENCE = (
 _SHIPPED = resources.files("megavid") / "weights"
 
 _FLOWNET = "flownet"
-"""What a `.safetensors` file that is no whole detector says it is."""
-
+"""Value of "part" in the metadata of a `.safetensors` file that holds FlowNet instead of a detector."""
 
 _TENSORS_ALONE = (
     "; if you trust it, save its tensors alone: "
@@ -42,14 +41,14 @@ _TENSORS_ALONE = (
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """A weight file.
+    """Content of a file with the weights of a detector.
 
     Attributes:
-        path: Where it was read from.
+        path: File that was read.
         state: Tensors under megavid's names.
-        config: The configuration it carries, as nested values; None in an official checkpoint.
-        told: What is known of its configuration, by dotted path: "method.name", "backbone.depth" and,
-            for an official checkpoint, all else that its shapes tell.
+        config: Configuration in the file, as nested values; None for an official checkpoint, which has none.
+        inferred: Settings inferred from the file, by dotted path: "method.name", "backbone.depth" and, for an
+            official checkpoint, others that follow from the shapes of its tensors.
         num_classes: Number of classes, background excluded.
         licence: Note on the terms of the weights.
     """
@@ -57,17 +56,17 @@ class Weights:
     path: Path
     state: dict[str, Tensor]
     config: dict[str, Any] | None
-    told: dict[str, Any]
+    inferred: dict[str, Any]
     num_classes: int
     licence: str
 
 
 @dataclass(frozen=True, eq=False)
 class FlowNetWeights:
-    """A file of FlowNet's weights alone.
+    """Content of a file with FlowNet's weights alone.
 
     Attributes:
-        path: Where it was read from.
+        path: File that was read.
         state: Tensors under the names of `models.layers.flownet.FlowNet`.
         licence: Note on the terms of the weights.
     """
@@ -78,13 +77,16 @@ class FlowNetWeights:
 
 
 def shipped_weights() -> list[str]:
-    """Names of the weights that come with the package."""
+    """Return the names of the weights that ship with the package."""
     names = (Path(entry.name) for entry in _SHIPPED.iterdir())
     return sorted(name.stem for name in names if name.suffix == ".safetensors")
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
-    """Find the file of shipped weights, or else take the path as it is.
+    """Return the path of a weight file.
+
+    Args:
+        name: Name of shipped weights (`shipped_weights`), or a path.
 
     Raises:
         InputError: There is no such file.
@@ -98,15 +100,15 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
 
 
 def read_weights(path: Path) -> Weights | FlowNetWeights:
-    """A `.safetensors` file of megavid's, a checkpoint of the original release, or its FlowNet.
+    """Read a `.safetensors` file of megavid, a checkpoint of the original release, or its FlowNet.
 
-    Nothing in a file is executed. What it is says its content, not its name.
+    The kind of the file is recognized from its content, not its name. Nothing in it is executed.
 
     Args:
-        path: A file, or a name of `shipped_weights`.
+        path: A file, or the name of shipped weights.
 
     Raises:
-        InputError: There is no such file, or it is broken, unsafe or something else.
+        InputError: The file is missing, broken, unsafe or of another kind.
     """
     path = find_weights(path)
     head = read_head(path)
@@ -116,14 +118,15 @@ def read_weights(path: Path) -> Weights | FlowNetWeights:
 
 
 def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """The tensors of a PyTorch checkpoint by name.
+    """Read the tensors of a PyTorch checkpoint by name.
 
     Args:
-        path: The file.
-        under: Keys that the tensors may stand under, the first that there is; else they are all of it.
+        path: File to read.
+        under: Keys to look for the tensors under, in this order; without any, the file itself must be a
+            dictionary of tensors.
 
     Raises:
-        InputError: The file is missing, broken or something else, or a tensor is not plain or not finite.
+        InputError: The file is missing, broken or of another kind, or `check_tensors` refuses a tensor.
     """
     data = load_torch_file(
         path, expected="a PyTorch checkpoint of tensors only", way_out=_TENSORS_ALONE.format(path.name)
@@ -144,16 +147,16 @@ def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict"
 def write_weights(
     path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, about: Mapping[str, str]
 ) -> None:
-    """A `.safetensors` file with its configuration, class names and what else is to be said as metadata.
+    """Write a `.safetensors` file with the configuration and the class names in its metadata.
 
     Args:
-        path: Appears whole or not at all.
+        path: File to write, atomically.
         state: Tensors under megavid's names.
         config: Nested values of a `DetectorConfig`; None for FlowNet's weights alone.
-        about: Where the weights come from, such as what `converted_from` says.
+        about: Further metadata, such as the origin of the weights (`converted_from`).
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     metadata = {"format": "megavid", **about}
     if config is None:
@@ -164,18 +167,18 @@ def write_weights(
 
 
 def converted_from(source: Path, *, licence: str) -> dict[str, str]:
-    """What a converted file says of itself: its source's name and SHA-256, and a note on its terms."""
+    """Return the metadata of a converted file: its source's name and SHA-256, and a note on its terms."""
     return {"source": source.name, "source_sha256": file_sha256(source), "licence": licence}
 
 
 def describe_weights(name: str | os.PathLike[str]) -> dict[str, str]:
-    """What predictions say of the weights that made them: the file's name and SHA-256."""
+    """Return the file name and SHA-256 of weights, for the metadata of predictions made with them."""
     path = find_weights(name)
     return {"weights": path.name, "weights_sha256": file_sha256(path)}
 
 
 def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, in hexadecimal."""
+    """Return the SHA-256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -183,11 +186,13 @@ def file_sha256(path: Path) -> str:
 def load_state(
     model: nn.Module, state: Mapping[str, Tensor], *, origin: str, target: str = "the configuration"
 ) -> None:
-    """Put a state dict into a model; both must have the same names, shapes and kinds of numbers.
+    """Load a state dict into a model with the same names, shapes and kinds of numbers.
 
     Args:
-        origin: Where the state comes from, for messages.
-        target: What it has to fit, for messages.
+        model: Model to load into.
+        state: Tensors by name.
+        origin: Source of the tensors, for messages.
+        target: Thing that the tensors must fit, for messages.
 
     Raises:
         InputError: Names the tensors that are missing, unexpected or of another shape or type.
@@ -222,7 +227,7 @@ def _some(names: list[str]) -> str:
 
 
 class _Part(Config):
-    """The parts of a configuration that are needed before it is validated as a whole."""
+    """Base of the parts of a configuration that are read before the whole is validated."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -242,7 +247,7 @@ class _Config(_Part):
 
 
 class _Metadata(_Part):
-    """Metadata of a `.safetensors` file of megavid's; FlowNet's has no configuration."""
+    """Metadata of a `.safetensors` file of megavid; FlowNet's has no configuration."""
 
     part: str | None = None
     config: str | None = None
@@ -261,8 +266,8 @@ def _read_safetensors(path: Path) -> Weights | FlowNetWeights:
     if not isinstance(config, dict):
         raise InputError(f"{origin}: expected a mapping of keys, got {type(config).__name__}")
     known = validate(_Config, config, origin=origin)
-    told = {"method.name": known.method.name, "backbone.depth": known.backbone.depth}
-    return Weights(path, state, config, told, len(known.classes), metadata.licence)
+    inferred = {"method.name": known.method.name, "backbone.depth": known.backbone.depth}
+    return Weights(path, state, config, inferred, len(known.classes), metadata.licence)
 
 
 def _read_checkpoint(path: Path) -> Weights | FlowNetWeights:
@@ -271,11 +276,11 @@ def _read_checkpoint(path: Path) -> Weights | FlowNetWeights:
         if official.is_official_flownet(state):
             return FlowNetWeights(path, official.flownet_from_official(state), OFFICIAL_LICENCE)
         raise InputError(f"{path}: its tensors are not named as in the original release's checkpoints")
-    state = official.without_wrapper(state)
+    state = official.strip_wrapper(state)
     try:
-        told = official.official_settings(state)
-        num_classes = official.official_num_classes(state)
+        inferred = official.infer_settings(state)
+        num_classes = official.infer_num_classes(state)
         renamed = official.from_official(state)
     except InputError as error:
         raise InputError(f"{path}: {error}") from error
-    return Weights(path, renamed, None, told, num_classes, OFFICIAL_LICENCE)
+    return Weights(path, renamed, None, inferred, num_classes, OFFICIAL_LICENCE)

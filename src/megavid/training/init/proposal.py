@@ -185,8 +185,8 @@ def _as_the_detector(path: Path, model: str | None) -> tuple[str, Nested, Nested
     weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
-    depth = weights.told["backbone.depth"]
-    own = f"{weights.told['method.name']}_r{101 if depth == 101 else 50}"
+    depth = weights.inferred["backbone.depth"]
+    own = f"{weights.inferred['method.name']}_r{101 if depth == 101 else 50}"
     model = model or own
     theirs = _flat(_configuration(weights, own))
     data, origin = read_config(model)
@@ -203,7 +203,7 @@ def _configuration(weights: Weights, name: str) -> Nested:
     if weights.config is not None:
         return _dumped(weights.config, str(weights.path))
     data, origin = read_config(name)
-    return _dumped(with_overrides(data, weights.told), origin)
+    return _dumped(with_overrides(data, weights.inferred), origin)
 
 
 def _dumped(data: Mapping[str, Any], origin: str) -> Nested:
