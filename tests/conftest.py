@@ -1,4 +1,4 @@
-"""Fixtures that more than one folder of tests uses."""
+"""Options, fixtures and helpers that more than one folder of tests uses."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from megavid.checkpoints.load import load_detector, read_config
+from megavid.checkpoints.load import find_device, load_detector, read_config
+from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
 from megavid.models.base.detector import VideoDetector
@@ -18,6 +19,11 @@ from megavid.models.base.detector import VideoDetector
 # Networks this small are faster on one thread, and other tests have the other cores.
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
+
+# So that a GPU rounds as a CPU does, and alike in every run.
+torch.backends.cuda.matmul.allow_tf32 = False
+torch.backends.cudnn.allow_tf32 = False
+torch.backends.cudnn.deterministic = True
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -49,21 +55,40 @@ TINY_METHOD = {
 """Settings that only some methods have."""
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--device", default="cpu", help="device that tests of networks run on: cpu, cuda, cuda:1 or mps"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    try:
+        find_device(config.getoption("device"))
+    except InputError as error:
+        raise pytest.UsageError(f"--{error}") from error
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    """The device that networks run on."""
+    return find_device(pytestconfig.getoption("device"))
+
+
 def tiny_overrides(method: str) -> dict[str, Any]:
     settings, _ = read_config(f"{method}_r50")
     own = {f"method.{key}": value for key, value in TINY_METHOD.items() if key in settings["method"]}
     return TINY | own
 
 
-def build_tiny(method: str, **changes: Any) -> VideoDetector[Any, Any]:
-    """A tiny detector with random weights that are the same every time."""
+def build_tiny(method: str, device: torch.device | str = "cpu", /, **changes: Any) -> VideoDetector[Any, Any]:
+    """Build a tiny detector with random weights that are the same every time, on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         overrides = tiny_overrides(method) | changes
         detector = load_detector(f"{method}_r50", device="cpu", overrides=overrides, inference=None)
         for parameter in detector.predictor.parameters():
             torch.nn.init.normal_(parameter, std=0.3)  # scores that differ
-    return detector
+    return detector.to(device)
 
 
 @pytest.fixture
@@ -77,9 +102,9 @@ def make_frames() -> Callable[[int], list[Image]]:
 
 
 def require_shared(path: Path) -> Path:
-    """The path, or a skip where it is absent; a failure where MEGAVID_REQUIRE_SHARED is set."""
+    """Return the path; if it is absent, skip the test, or fail it if MEGAVID_REQUIRE_SHARED is set."""
     if not path.exists():
-        message = f"{path} is not there"
+        message = f"{path} does not exist"
         if os.environ.get("MEGAVID_REQUIRE_SHARED"):
             pytest.fail(message)
         pytest.skip(message)
