@@ -16,6 +16,7 @@ from megavid.core.errors import InputError
 from megavid.datasets.check import check_annotations
 from megavid.datasets.formats.yolo.write_yolo import write_yolo
 from megavid.datasets.frames import FrameError, FrameReader, frame_size, read_frame
+from megavid.datasets.open_video import open_video
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problem, Problems
 from megavid.video.writer import VideoWriter
@@ -145,7 +146,16 @@ def export(data: Annotations) -> list[Problem]:
     return problems.found
 
 
-@pytest.mark.parametrize("use", [read, check, export])
+def open_all(data: Annotations) -> list[Problem]:
+    problems = Problems(skip=True)
+    try:
+        with open_video(data, 0, problems=problems):
+            return problems.found
+    except FrameError as error:
+        return [error.problem]
+
+
+@pytest.mark.parametrize("use", [read, check, export, open_all])
 @pytest.mark.parametrize(("hazard", "kind", "message"), HAZARDS)
 def test_every_use_of_pixels_is_guarded(
     tmp_path: Path,

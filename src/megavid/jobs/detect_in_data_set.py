@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,8 @@ from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.locks import locked_folder
-from megavid.core.files.paths import exists
 from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
+from megavid.datasets.open_video import AnnotatedVideo, open_video
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
@@ -34,10 +33,7 @@ from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
-from megavid.video.reader import ImageFolder, VideoFile
 from megavid.video.stride import EveryNth
-
-_RATE = Fraction(25)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +156,7 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
     name = annotations.videos[video]
     span = annotations.frames_of(video)
     left = set(range(span.start, span.stop))
-    with _open_video(annotations, video, problems) as opened, atomic_path(path) as aside:
+    with open_video(annotations, video, problems=problems) as opened, atomic_path(path) as aside:
         writer = PredictionWriter(aside, metadata={})
         for result, row in _results(job, opened):
             left.remove(row)
@@ -172,74 +168,7 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
         writer.close(left_out=len(left))
 
 
-@dataclass(frozen=True)
-class _Video:
-    """A video to detect in.
-
-    Attributes:
-        frames: It, opened; None if none of its frames can be read.
-        rows: For each of its frames the row in the annotations, -1 for none.
-    """
-
-    frames: ImageFolder | VideoFile | None
-    rows: Sequence[int]
-
-
-@contextmanager
-def _open_video(annotations: Annotations, video: int, problems: Problems) -> Iterator[_Video]:
-    span = annotations.frames_of(video)
-    rows = list(range(span.start, span.stop))
-    if annotations.sources[video]:
-        with VideoFile(annotations.root / annotations.sources[video]) as file:
-            yield _Video(file, _rows_in_file(annotations, rows, len(file), problems))
-        return
-    paths = {row: annotations.root / (annotations.files[row].as_py() or "") for row in rows}
-    if problems.skip:
-        rows = _readable(paths, problems)
-    if not rows:
-        yield _Video(None, ())
-        return
-    name = annotations.videos[video]
-    with ImageFolder([paths[row] for row in rows], name=name, rate=_RATE) as images:
-        yield _Video(images, rows)
-
-
-def _readable(paths: Mapping[int, Path], problems: Problems) -> list[int]:
-    """The rows whose images can be read and are as large as the first that can."""
-    good: list[int] = []
-    size: tuple[int, ...] | None = None
-    for row, path in paths.items():
-        try:
-            image = ImageFolder([path], name=path.name, rate=_RATE)[0]
-        except InputError as error:
-            message = error.without(path)
-            problems.add(Kind.BAD_IMAGE if exists(path) else Kind.NO_IMAGE, path, message)
-            continue
-        size = size or image.shape
-        if image.shape == size:
-            good.append(row)
-        else:
-            message = (
-                f"expected images of one size, {size[1]}x{size[0]}, got {image.shape[1]}x{image.shape[0]}"
-            )
-            problems.add(Kind.MIXED_SIZES, path, message)
-    return good
-
-
-def _rows_in_file(
-    annotations: Annotations, rows: Sequence[int], length: int, problems: Problems
-) -> list[int]:
-    places = [-1] * length
-    for row in rows:
-        number = int(annotations.number[row])
-        if 0 <= number < length:
-            places[number] = row
-        else:
-            problems.add(Kind.NO_FRAME, annotations.describe(row), f"the video has {length} frames")
-    return places
-
-
-def _results(job: _Job, video: _Video) -> Iterator[tuple[FrameResult, int]]:
+def _results(job: _Job, video: AnnotatedVideo) -> Iterator[tuple[FrameResult, int]]:
     """The detections of a video's annotated frames, with their rows in the annotations."""
     frames, options = video.frames, job.options
     if frames is None:

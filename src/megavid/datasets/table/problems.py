@@ -1,4 +1,4 @@
-"""What is wrong with a data set, and whether to stop at it."""
+"""Problems of a data set, and whether to stop at the first one."""
 
 from __future__ import annotations
 
@@ -9,9 +9,12 @@ from enum import StrEnum
 from megavid.core.errors import LONGEST_MESSAGE, InputError
 from megavid.core.text import printable
 
+_ROOM_FOR_HINT = 100
+"""Characters of an error message that are reserved for `Problems.hint`."""
+
 
 class Kind(StrEnum):
-    """Kinds of problems, in the words that they are reported in."""
+    """Kinds of problems, as they are named in reports."""
 
     UNREADABLE = "unreadable annotations"
     NO_IMAGE = "missing image"
@@ -32,12 +35,12 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong.
+    """One thing that is wrong with a data set.
 
     Attributes:
-        kind: What sort of thing.
-        where: The file, with the row, key or frame in it.
-        message: What was found and what was expected.
+        kind: The kind of problem.
+        where: The file, and the line, frame or object in it.
+        message: What was found, and what was expected.
     """
 
     kind: Kind
@@ -45,26 +48,25 @@ class Problem:
     message: str
 
     def __str__(self) -> str:
-        # An error ends in a hint beside.
-        return printable(f"{self.where}: {self.message}", limit=LONGEST_MESSAGE - 100)
+        return printable(f"{self.where}: {self.message}", limit=LONGEST_MESSAGE - _ROOM_FOR_HINT)
 
 
 @dataclass
 class Problems:
-    """Where readers put what is wrong with the data they read.
+    """Collects what is wrong with the data that readers read, or raises it as an error.
 
-    A reader leaves out the bad row or frame after `add`, which returns only if that is wanted.
+    Readers call `add` and then leave out the row or frame. Whether `add` returns is the caller's choice.
 
     Attributes:
-        skip: Go on after a problem; else the first one is an error.
-        hint: What the user may do about such an error, for its message.
+        skip: Whether to collect problems; otherwise the first one is raised as an error.
+        hint: Advice to the user, appended to such an error.
         found: The problems so far, in the order found.
-        notes: What is worth knowing but not wrong, a line each: how a video's frames were found.
-        warnings: What may be wrong and hinders no reader, a line each: no images belong to a video.
+        notes: Lines about decisions worth knowing, such as how a video's frames were found.
+        warnings: Lines about what may be wrong, such as a video without images.
 
     Examples:
         >>> problems = Problems(skip=True)
-        >>> annotations = read_annotations(path, problems=problems)
+        >>> annotations = read_coco(path, problems=problems)
         >>> problems.counts()
     """
 
@@ -75,24 +77,31 @@ class Problems:
     warnings: list[str] = field(default_factory=list)
 
     def add(self, kind: Kind, where: object, message: str) -> None:
-        """Note a problem.
+        """Collect a problem.
 
         Raises:
-            InputError: Unless `skip`; the message is the problem's.
+            InputError: `skip` is not set; the message is the problem.
         """
-        problem = Problem(kind, str(where), message)
+        self.add_problem(Problem(kind, str(where), message))
+
+    def add_problem(self, problem: Problem) -> None:
+        """Collect a problem.
+
+        Raises:
+            InputError: `skip` is not set; the message is the problem.
+        """
         if not self.skip:
             raise InputError(f"{problem}; {self.hint}" if self.hint else str(problem))
         self.found.append(problem)
 
     def note(self, where: object, text: str) -> None:
-        """Note what was decided about a file or video, for `megavid data check` to say."""
+        """Record a decision about a file or video, which `megavid data check` prints."""
         self.notes.append(f"{where}: {text}")
 
     def warn(self, where: object, text: str) -> None:
-        """Note what the user should know, whatever the command."""
+        """Record a warning, which every command prints."""
         self.warnings.append(f"{where}: {text}")
 
     def counts(self) -> dict[Kind, int]:
-        """How many there are of each kind, the most frequent first."""
+        """Count the problems of each kind, the most frequent first."""
         return dict(Counter(problem.kind for problem in self.found).most_common())

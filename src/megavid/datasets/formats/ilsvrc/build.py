@@ -75,7 +75,7 @@ def read_ilsvrc(
     results = map(job.read, range(len(chunks)), chunks) if count <= 1 else _in_processes(job, chunks, count)
     for chunk, (table, found) in zip(chunks, results, strict=True):
         for problem in found:
-            problems.add(problem.kind, problem.where, problem.message)
+            problems.add_problem(problem)
         tables.append(table)
         done += sum(map(len, chunk))
         progress(done, total)

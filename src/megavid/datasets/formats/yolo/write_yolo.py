@@ -114,7 +114,7 @@ def _write_image(
         else:
             image, size = None, frame_size(a, row)
     except FrameError as error:
-        problems.add(error.problem.kind, error.problem.where, error.problem.message)
+        problems.add_problem(error.problem)
         return None
     annotated = (int(a.width[row]), int(a.height[row]))
     if all(annotated) and annotated != size:
