@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.datasets.formats.ilsvrc.build import read_ilsvrc
+from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation import MOTION_RANGES, Boxes, average_precision_by_motion
 from tests.datasets.formats.ilsvrc_set import write_ilsvrc

@@ -8,8 +8,9 @@ import PIL.Image
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.datasets.formats.yolo.image_paths import absolute
-from megavid.datasets.open import FORMATS, Source, open_annotations, recognise
+from megavid.datasets.formats.registry import FORMATS
+from megavid.datasets.formats.yolo.yolo_paths import absolute
+from megavid.datasets.open import Source, open_annotations, recognize
 from megavid.datasets.table.annotations import AnnotationBuilder
 from megavid.datasets.table.problems import Problems
 from tests.datasets.formats import test_coco, test_cvat, test_mot
@@ -41,16 +42,18 @@ def make(name: str, folder: Path) -> Path:
 @pytest.mark.parametrize("name", FORMATS)
 def test_each_is_told_from_the_others(tmp_path: Path, name: str) -> None:
     path = make(name, tmp_path / "d")
-    assert recognise(path) == name
+    assert recognize(path) == name
     assert len(open_annotations(Source(path=path), problems=Problems())) > 0
     assert len(open_annotations(Source(path=path, format=name), problems=Problems())) > 0
 
 
-def test_neither_here_nor_there(tmp_path: Path) -> None:
+def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no: no such file or folder"):
-        recognise(tmp_path / "no")
+        recognize(tmp_path / "no")
     with pytest.raises(InputError, match=r"no known annotations; expected an index \(.parquet\)"):
-        recognise(tmp_path)
+        recognize(tmp_path)
+    with pytest.raises(InputError, match="format: expected one of index, .*, yolo, got 'voc'"):
+        open_annotations(Source(path=tmp_path, format="voc"), problems=Problems())
 
 
 @pytest.mark.parametrize(("name", "option"), [("mot", "subset"), ("index", "classes"), ("ilsvrc", "images")])

@@ -52,7 +52,7 @@ class Index:
         from megavid.core.files.atomic import remove_leftovers
         from megavid.core.files.locks import locked_folder
         from megavid.core.ranges import MOST_WORKERS, check_range
-        from megavid.datasets.formats.ilsvrc.read_ilsvrc import find_root, subsets
+        from megavid.datasets.formats.ilsvrc.ilsvrc_layout import find_root, subsets
         from megavid.datasets.open import format_of, open_annotations
         from megavid.jobs.output_folder import make_output_folder
 
@@ -84,7 +84,7 @@ class Index:
         return self.output / f".parts-{subset}"
 
     def _index_ilsvrc(self, root: Path, subset: str, classes: Sequence[str] | None) -> None:
-        from megavid.datasets.formats.ilsvrc.build import read_ilsvrc
+        from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
         from megavid.jobs.progress import progress
 
         problems, start = self.options.problems(), time.perf_counter()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 from megavid.cli.arguments import split_names
 from megavid.cli.options import optional
@@ -15,15 +15,13 @@ if TYPE_CHECKING:
     from megavid.datasets.table.annotations import Annotations
     from megavid.datasets.table.problems import Problems
 
-FormatName = Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ReadOptions:
     """How to read annotations."""
 
     format: Annotated[
-        FormatName | None, optional("index|ilsvrc|coco|mot|cvat|yolo", "recognized from the files")
+        str | None, optional("index|ilsvrc|coco|mot|cvat|yolo", "recognized from the files")
     ] = None
     """Format of the annotations; "coco" includes CocoVID."""
     subset: Annotated[str | None, optional("NAME", "vid_val for ILSVRC")] = None

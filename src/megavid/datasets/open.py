@@ -1,33 +1,31 @@
-"""Opening annotations of any format."""
+"""Open annotations of any format."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from megavid.core.errors import InputError
-from megavid.datasets.formats.coco.read_coco import is_coco, read_coco
-from megavid.datasets.formats.cvat.read_cvat import is_cvat, read_cvat
-from megavid.datasets.formats.ilsvrc.build import read_ilsvrc
-from megavid.datasets.formats.ilsvrc.read_ilsvrc import find_root, is_ilsvrc, subsets
-from megavid.datasets.formats.mot.read_mot import is_mot, read_mot
-from megavid.datasets.formats.yolo.read_yolo import is_yolo, read_yolo, yolo_subsets
-from megavid.datasets.table.annotations import Annotations, load_annotations
+from megavid.datasets.formats.registry import FORMATS
+from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
+
+_OPTIONS = ("subset", "classes", "images")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Annotations to be opened.
+    """A data set to open.
 
     Attributes:
         path: A file or folder.
-        format: One of `FORMATS`; None to find out.
-        subset: The part of it: "vid_train", "vid_val" or "det_train" of ILSVRC, a folder of YOLO's.
-        classes: Names of the classes in the order of their labels; None for the data set's own.
-        images: Where the images or videos are, if the format's own place is another.
+        format: A name in `FORMATS`; None to recognize the format.
+        subset: Part of the data set: "vid_train", "vid_val" or "det_train" for ILSVRC, a folder or a key of
+            data.yaml for YOLO.
+        classes: Class names in the order of their labels; None for those of the data set.
+        images: Folder of the images or videos; None for the place where the format has them.
     """
 
     path: Path
@@ -37,46 +35,33 @@ class Source:
     images: Path | None = None
 
 
-@dataclass(frozen=True)
-class Format:
-    """A format of annotations.
-
-    Attributes:
-        recognise: Whether a path is of this format, at a glance.
-        read: Reads it.
-        takes: Which options of `Source` it has a use for.
-        subsets: The parts that a path is known to have.
-    """
-
-    recognise: Callable[[Path], bool]
-    read: Callable[[Source, Problems], Annotations]
-    takes: frozenset[str] = frozenset()
-    subsets: Callable[[Path], Sequence[str]] = lambda path: ()
-
-
 def open_annotations(source: Source, *, problems: Problems) -> Annotations:
     """Read annotations of any format.
 
     Raises:
-        InputError: There is no such path, it is of no known format, or an option does not fit its format; or
-            see `problems`.
+        InputError: The path does not exist, has no known format, or an option does not fit its format; or see
+            `problems`.
 
     Examples:
         >>> source = Source(path=Path("ILSVRC2015"), subset="vid_val")
         >>> annotations = open_annotations(source, problems=Problems())
     """
-    return FORMATS[format_of(source)].read(source, problems)
+    options = {name: getattr(source, name) for name in _OPTIONS}
+    given = {name: value for name, value in options.items() if value is not None}
+    return FORMATS[format_of(source)].read(source.path, problems=problems, **given)
 
 
 def format_of(source: Source) -> str:
-    """The name of its format.
+    """Return the name of a data set's format, after checking that its options fit.
 
     Raises:
-        InputError: There is no such path, it is of no known format, or an option does not fit its format.
+        InputError: The path does not exist, has no known format, or an option does not fit its format.
     """
-    name = source.format or recognise(source.path)
-    for option in ("subset", "classes", "images"):
-        if getattr(source, option) is not None and option not in FORMATS[name].takes:
+    name = source.format or recognize(source.path)
+    if name not in FORMATS:
+        raise InputError(f"format: expected one of {', '.join(FORMATS)}, got {name!r}")
+    for option in _OPTIONS:
+        if getattr(source, option) is not None and option not in FORMATS[name].options:
             raise InputError(f"{option}: {source.path} has no use for it")
     if source.images is not None and not source.images.exists():
         raise InputError(f"--images: {source.images}: no such folder")
@@ -85,71 +70,30 @@ def format_of(source: Source) -> str:
     return name
 
 
-def part_for(source: Source, purpose: Literal["train", "val"]) -> Source:
-    """The part of a data set that is for a purpose, where it has such a part; else all of it."""
-    if source.subset is not None or source.images is not None:  # somebody has said
+def subset_for(source: Source, purpose: Literal["train", "val"]) -> Source:
+    """Choose the subset of a data set for training or validation.
+
+    Returns:
+        The source with that subset; unchanged if the data set has none, or if the user gave a subset or a
+        folder of images.
+    """
+    if source.subset is not None or source.images is not None:
         return source
-    there = FORMATS[format_of(source)].subsets(source.path)
-    name = next((name for name in (purpose, f"vid_{purpose}") if name in there), None)
+    subsets = FORMATS[format_of(source)].subsets(source.path)
+    name = next((name for name in (purpose, f"vid_{purpose}") if name in subsets), None)
     return source if name is None else replace(source, subset=name)
 
 
-def recognise(path: Path) -> str:
-    """The name of a path's format.
+def recognize(path: Path) -> str:
+    """Return the name of a path's format.
 
     Raises:
-        InputError: There is no such path, or it is of none.
+        InputError: The path does not exist or has no known format.
     """
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     for name, format_ in FORMATS.items():
-        if format_.recognise(path):
+        if format_.matches(path):
             return name
-    raise InputError(
-        f"{path}: no known annotations; expected an index (.parquet), a folder with Annotations/VID or "
-        "Annotations/DET (ILSVRC), CocoVID or COCO (.json), gt/gt.txt (MOT), CVAT for video (.xml, .zip), or "
-        "a folder with labels or data.yaml (YOLO)"
-    )
-
-
-def _read_index(source: Source, problems: Problems) -> Annotations:
-    return load_annotations(source.path)
-
-
-def _read_ilsvrc(source: Source, problems: Problems) -> Annotations:
-    root = find_root(source.path)
-    return read_ilsvrc(root, source.subset or "vid_val", classes=source.classes, problems=problems)
-
-
-def _read_coco(source: Source, problems: Problems) -> Annotations:
-    return read_coco(source.path, images=source.images, classes=source.classes, problems=problems)
-
-
-def _read_mot(source: Source, problems: Problems) -> Annotations:
-    return read_mot(source.path, classes=source.classes, problems=problems)
-
-
-def _read_cvat(source: Source, problems: Problems) -> Annotations:
-    return read_cvat(source.path, images=source.images, classes=source.classes, problems=problems)
-
-
-def _read_yolo(source: Source, problems: Problems) -> Annotations:
-    return read_yolo(
-        source.path, images=source.images, subset=source.subset, classes=source.classes, problems=problems
-    )
-
-
-FORMATS: dict[str, Format] = {
-    "index": Format(lambda path: path.suffix == ".parquet", _read_index),
-    "ilsvrc": Format(
-        is_ilsvrc,
-        _read_ilsvrc,
-        frozenset({"subset", "classes"}),
-        subsets=lambda path: subsets(find_root(path)),
-    ),
-    "coco": Format(is_coco, _read_coco, frozenset({"classes", "images"})),
-    "mot": Format(is_mot, _read_mot, frozenset({"classes"})),
-    "cvat": Format(is_cvat, _read_cvat, frozenset({"classes", "images"})),
-    "yolo": Format(is_yolo, _read_yolo, frozenset({"subset", "classes", "images"}), subsets=yolo_subsets),
-}
-"""All formats by name, in the order in which a path is tried; "coco" is CocoVID, too."""
+    *examples, last = (format_.example for format_ in FORMATS.values())
+    raise InputError(f"{path}: no known annotations; expected {', '.join(examples)}, or {last}")

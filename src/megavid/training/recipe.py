@@ -29,7 +29,7 @@ class DataSetConfig(Config):
     """
 
     path: FilePath
-    format: Literal["index", "ilsvrc", "coco", "mot", "cvat", "yolo"] | None = None
+    format: str | None = None
     subset: str | None = None
     classes: tuple[str, ...] | None = Field(default=None, strict=False)
     images: FilePath | None = None

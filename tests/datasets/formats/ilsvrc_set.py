@@ -1,4 +1,4 @@
-"""A small data set in ILSVRC's layout, of files that are like the real ones."""
+"""Write small data sets in the layout of ILSVRC."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 
-from megavid.datasets.formats.ilsvrc.read_ilsvrc import VID_SYNSETS
+from megavid.datasets.formats.ilsvrc.ilsvrc_layout import list_videos
+from megavid.datasets.formats.ilsvrc.ilsvrc_xml import VID_SYNSETS, read_entries
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
 
 SYNSETS = tuple(VID_SYNSETS)
 
@@ -18,7 +21,7 @@ SYNSETS = tuple(VID_SYNSETS)
 def xml(
     objects: Sequence[tuple[str, int | None, tuple[int, int, int, int]]], *, width: int = 96, height: int = 64
 ) -> str:
-    """An annotation: synset, track id and inclusive xmin, ymin, xmax, ymax of each object."""
+    """Format an XML annotation from the synset, track id and inclusive corners of each object."""
     rows = []
     for synset, track, (x1, y1, x2, y2) in objects:
         tag = "" if track is None else f"<trackid>{track}</trackid>"
@@ -30,6 +33,7 @@ def xml(
 
 
 def write_frame(root: Path, kind: str, stem: str, text: str, image: bytes | None = None) -> None:
+    """Write the annotation of a frame, and its image if given."""
     for top, suffix, content in (("Annotations", ".xml", text.encode()), ("Data", ".JPEG", image)):
         path = root / top / kind / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -38,6 +42,7 @@ def write_frame(root: Path, kind: str, stem: str, text: str, image: bytes | None
 
 
 def jpeg(*, width: int = 96, height: int = 64, seed: int = 0) -> bytes:
+    """Encode a picture of noise."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(seed).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
     PIL.Image.fromarray(noise).resize((width, height)).save(buffer, "JPEG")
@@ -47,7 +52,10 @@ def jpeg(*, width: int = 96, height: int = 64, seed: int = 0) -> bytes:
 def write_ilsvrc(
     root: Path, *, train_videos: int = 0, val_videos: int = 0, frames: int = 4, stills: int = 0
 ) -> Path:
-    """Videos of one object that moves 1, 2, ... pixels a frame; images are one file with many names."""
+    """Write videos of one object each, which moves by 1, 2, ... pixels a frame, and still images.
+
+    All images of videos are hard links to one file.
+    """
     image = root / "image.JPEG"
     root.mkdir(parents=True, exist_ok=True)
     image.write_bytes(jpeg())
@@ -64,7 +72,14 @@ def write_ilsvrc(
             os.link(image, root / "Data" / "VID" / name / f"{frame:06d}.JPEG")
     for still in range(stills):
         stem = f"train/ILSVRC2014_train_0000/ILSVRC2014_train_{still:08d}"
-        other = "n07697100"  # a hamburger, which VID has not
+        other = "n07697100"  # hamburger, a class that VID does not have
         text = xml([(SYNSETS[still % 30], None, (0, 0, 9, 9)), (other, None, (5, 5, 20, 20))])
         write_frame(root, "DET", stem, text, image.read_bytes())
     return root
+
+
+def read(root: Path, subset: str, problems: Problems | None = None) -> Annotations:
+    """Read a subset in this process, with the classes of VID."""
+    problems = problems or Problems()
+    entries = list_videos(root, subset, problems=problems)
+    return read_entries(root, subset, entries, classes=None, problems=problems)

@@ -19,7 +19,7 @@ from megavid.core.files.locks import LOCK, locked_folder
 from megavid.core.machine.cores import usable_cores
 from megavid.core.machine.processes import end_with_parent
 from megavid.core.ranges import MOST_SEED, check_range
-from megavid.datasets.formats.ilsvrc.lists import CLASSES_FILE
+from megavid.datasets.formats.ilsvrc.ilsvrc_lists import CLASSES_FILE
 from megavid.datasets.synthetic.camera import VideoFrame, film
 from megavid.datasets.synthetic.scene import CLASSES
 

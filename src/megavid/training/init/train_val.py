@@ -13,7 +13,8 @@ from megavid.core.errors import InputError
 from megavid.core.ranges import check_seed
 from megavid.core.text import listed
 from megavid.datasets.check import check_annotations
-from megavid.datasets.open import FORMATS, Source, format_of, open_annotations, part_for, recognise
+from megavid.datasets.formats.registry import FORMATS
+from megavid.datasets.open import Source, format_of, open_annotations, recognize, subset_for
 from megavid.datasets.sizes import fill_sizes
 from megavid.datasets.split import SHORTEST, find_videos, split_in_time, split_videos
 from megavid.datasets.table.annotations import Annotations
@@ -87,10 +88,10 @@ def open_split(source: Source, wanted: Validation, *, problems: Problems) -> Spl
     Raises:
         InputError: As `open_annotations`; nothing is in it; or the two parts share frames or no class.
     """
-    train, val = part_for(source, "train"), part_for(source, "val")
+    train, val = subset_for(source, "train"), subset_for(source, "val")
     has_parts = train.subset is not None and val.subset is not None and train.subset != val.subset
     if wanted.path is not None:
-        val = part_for(_like(source, wanted.path), "val")
+        val = subset_for(_like(source, wanted.path), "val")
         split = Split(_open(train, problems), _open(val, problems), "as given by --val")
     elif has_parts and not wanted.videos and wanted.split == "auto":
         how = f"its own parts {train.subset} and {val.subset}"
@@ -129,11 +130,11 @@ def _split(whole: Annotations, wanted: Validation) -> Split:
 
 def _like(source: Source, path: Path) -> Source:
     """Another data set, of any format, with the same names of classes and place of images."""
-    takes = FORMATS[recognise(path)].takes
+    options = FORMATS[recognize(path)].options
     return Source(
         path=path,
-        classes=source.classes if "classes" in takes else None,
-        images=source.images if "images" in takes else None,
+        classes=source.classes if "classes" in options else None,
+        images=source.images if "images" in options else None,
     )
 
 
@@ -195,12 +196,5 @@ def check_split(split: Split) -> list[Problem]:
 
 
 def describe_format(source: Source) -> str:
-    """What a data set was recognised as."""
-    return {
-        "index": "an index of megavid's",
-        "ilsvrc": "the layout of ImageNet VID",
-        "coco": "CocoVID or COCO",
-        "mot": "MOT",
-        "cvat": "CVAT for video",
-        "yolo": "YOLO",
-    }[format_of(source)]
+    """Name the format of a data set."""
+    return FORMATS[format_of(source)].title

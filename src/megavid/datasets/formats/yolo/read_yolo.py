@@ -16,9 +16,9 @@ from megavid.core.files.parsing import read_text
 from megavid.core.files.paths import is_file, is_folder
 from megavid.core.ranges import LARGEST_EXACT
 from megavid.datasets.formats.values import shown
-from megavid.datasets.formats.yolo.image_paths import absolute
 from megavid.datasets.formats.yolo.yolo_labels import find_labels, report_labels
 from megavid.datasets.formats.yolo.yolo_layout import CLASS_FILES, images_by_folder, read_layout
+from megavid.datasets.formats.yolo.yolo_paths import absolute
 from megavid.datasets.frame_names import is_video_frame, number_files, parse_name
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems

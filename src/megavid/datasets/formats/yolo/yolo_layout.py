@@ -13,7 +13,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.parsing import read_text, read_yaml
 from megavid.core.files.paths import is_file, is_folder
 from megavid.datasets.formats.values import check_class_count, class_name, read_class_names, shown
-from megavid.datasets.formats.yolo.image_paths import absolute, find_images
+from megavid.datasets.formats.yolo.yolo_paths import absolute, find_images
 from megavid.video.suffixes import image_files, is_image_name
 
 SUBSETS = ("train", "val", "test")

@@ -1,4 +1,4 @@
-"""Building the table of an ILSVRC data set in pieces and processes."""
+"""Reading an ILSVRC data set in parts and in several processes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.datasets.formats.ilsvrc import build as index
-from megavid.datasets.formats.ilsvrc.build import read_ilsvrc
+from megavid.datasets.formats.ilsvrc import read_ilsvrc as module
+from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from tests.datasets.formats.ilsvrc_set import write_frame, write_ilsvrc, xml
@@ -21,13 +21,13 @@ from tests.mutations import ends_well, mutated_bytes, mutated_json, mutators
 
 
 @pytest.fixture
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Pieces of a few files."""
-    monkeypatch.setattr(index, "_FILES_AT_ONCE", 6)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make parts of a few files each."""
+    monkeypatch.setattr(module, "_FILES_PER_PART", 6)
 
 
-@pytest.mark.usefixtures("small")
-def test_pieces_and_processes_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("small_parts")
+def test_parts_and_processes_do_not_change_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_ilsvrc(tmp_path, val_videos=7, frames=4)
     seen: list[tuple[int, int]] = []
     one = read_ilsvrc(
@@ -42,13 +42,13 @@ def test_pieces_and_processes_make_no_difference(tmp_path: Path, monkeypatch: py
     assert one.videos == tuple(f"val/ILSVRC2015_val_{v:08d}" for v in range(7))
     two = read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=2, parts=tmp_path / "parts")
     assert_same(one, two)
-    monkeypatch.setattr(index, "_FILES_AT_ONCE", 1000)
+    monkeypatch.setattr(module, "_FILES_PER_PART", 1000)
     assert_same(one, read_ilsvrc(tmp_path, "vid_val", problems=Problems(), parts=tmp_path / "parts"))
     assert one.image_ids.tolist() == list(range(1, 29))
 
 
-@pytest.mark.usefixtures("small")
-def test_finished_pieces_are_not_read_again(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_parts")
+def test_finished_parts_are_not_read_again(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=4, frames=4)
     parts = tmp_path / "parts"
     bad = "val/ILSVRC2015_val_00000002/000001"
@@ -56,13 +56,13 @@ def test_finished_pieces_are_not_read_again(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="00000002/000001.xml: expected an annotation in XML"):
         read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
     assert len(list(parts.glob("*.parquet"))) == 1
-    # What was read without a problem is not looked at again; the rest is, mended or not.
+    # The first part was saved, so that its file that is broken now is not read. The second is read again.
     problems = Problems(skip=True)
     (tmp_path / "Annotations" / "VID" / "val" / "ILSVRC2015_val_00000000" / "000000.xml").write_text("no")
     table = read_ilsvrc(tmp_path, "vid_val", problems=problems, workers=1, parts=parts)
     assert problems.counts() == {Kind.UNREADABLE: 1}
     assert len(table) == 15
-    # Another list is another job.
+    # Another list makes the saved parts invalid.
     (tmp_path / "ImageSets").mkdir()
     (tmp_path / "ImageSets" / "VID_val_videos.txt").write_text("val/ILSVRC2015_val_00000000 1 0 4\n")
     with pytest.raises(InputError, match="00000000/000000.xml: expected an annotation"):
@@ -70,8 +70,8 @@ def test_finished_pieces_are_not_read_again(tmp_path: Path) -> None:
     assert list(parts.glob("*.parquet")) == []
 
 
-@pytest.mark.usefixtures("small")
-def test_the_first_problem_is_the_error_whichever_process_is_first(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_parts")
+def test_the_first_problem_in_order_is_the_error(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=6, frames=4)
     for video in (5, 3, 1):
         write_frame(tmp_path, "VID", f"val/ILSVRC2015_val_{video:08d}/000002", "<x")
@@ -84,8 +84,8 @@ def test_the_first_problem_is_the_error_whichever_process_is_first(tmp_path: Pat
     ]
 
 
-@pytest.mark.usefixtures("small")
-def test_a_broken_plan_or_a_piece_of_another_set(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_parts")
+def test_broken_plans_and_parts_of_other_data_are_refused(tmp_path: Path) -> None:
     parts = tmp_path / "parts"
 
     def read(name: str) -> Annotations:
@@ -94,34 +94,34 @@ def test_a_broken_plan_or_a_piece_of_another_set(tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_ilsvrc(tmp_path / name, val_videos=4, frames=4)
     read("one")
-    piece = (parts / "000000.parquet").read_bytes()
+    part = (parts / "000000.parquet").read_bytes()
     read("two")
-    (parts / "000000.parquet").write_bytes(piece)
-    with pytest.raises(InputError, match=r"000000.parquet: expected a piece of .*two; remove .*parts to"):
+    (parts / "000000.parquet").write_bytes(part)
+    with pytest.raises(InputError, match=r"000000.parquet: expected a part of .*two; remove .*parts to"):
         read("two")
     (parts / "000000.parquet").write_bytes((parts / "000001.parquet").read_bytes())
-    with pytest.raises(InputError, match=r"000000.parquet: expected a piece of .*two"):
+    with pytest.raises(InputError, match=r"000000.parquet: expected a part of .*two"):
         read("two")
     (parts / "plan.json").write_text('{"index": "2"}')
     with pytest.raises(InputError, match=r"plan.json: index: .*, got '2'; .*; remove .*parts to begin"):
         read("two")
 
 
-@pytest.mark.usefixtures("small")
-def test_mutated_plans_and_pieces_end_in_a_table_or_an_error(tmp_path: Path) -> None:
+@pytest.mark.usefixtures("small_parts")
+def test_mutated_plans_and_parts_give_a_table_or_an_error(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=4, frames=4)
     parts = tmp_path / "parts"
     read = partial(read_ilsvrc, tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
     expected = read()
-    plan, piece = (parts / "plan.json").read_bytes(), (parts / "000000.parquet").read_bytes()
+    plan, part = (parts / "plan.json").read_bytes(), (parts / "000000.parquet").read_bytes()
     for random in mutators(60):
         (parts / "plan.json").write_bytes(mutated_json(json.loads(plan), random))
         if ends_well(read):
             assert_same(read(), expected)
         (parts / "plan.json").write_bytes(plan)
-        (parts / "000000.parquet").write_bytes(mutated_bytes(piece, random))
+        (parts / "000000.parquet").write_bytes(mutated_bytes(part, random))
         ends_well(read)
-        (parts / "000000.parquet").write_bytes(piece)
+        (parts / "000000.parquet").write_bytes(part)
 
 
 def test_a_killed_run_leaves_no_processes(tmp_path: Path) -> None:
@@ -129,38 +129,38 @@ def test_a_killed_run_leaves_no_processes(tmp_path: Path) -> None:
     script = f"""
 import pathlib, time
 from megavid.datasets.table.problems import Problems
-from megavid.datasets.formats.ilsvrc import build as index
+from megavid.datasets.formats.ilsvrc import read_ilsvrc as module
 
 def wait(done, total):
     print("started", flush=True)
     time.sleep(60)
 
-index._FILES_AT_ONCE = 2
+module._FILES_PER_PART = 2
 root = pathlib.Path({str(tmp_path)!r})
-index.read_ilsvrc(root, "vid_val", problems=Problems(), workers=2, progress=wait)
+module.read_ilsvrc(root, "vid_val", problems=Problems(), workers=2, progress=wait)
 """
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.kill()
-        # Its processes write to the same pipe, which is at its end when the last of them is.
+        # The workers hold the pipe open, so this waits until the last of them has ended.
         process.communicate(timeout=20)
 
 
-def test_a_folder_for_the_pieces_that_cannot_be(tmp_path: Path) -> None:
+def test_a_parts_folder_that_cannot_be_made(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=1)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/parts: cannot be written to: Not a directory"):
         read_ilsvrc(tmp_path, "vid_val", problems=Problems(), parts=tmp_path / "file" / "parts")
 
 
-def test_nothing_to_read(tmp_path: Path) -> None:
+def test_an_empty_subset(tmp_path: Path) -> None:
     (tmp_path / "Annotations" / "VID" / "val").mkdir(parents=True)
     table = read_ilsvrc(tmp_path, "vid_val", problems=Problems())
     assert (len(table), table.videos, len(table.classes)) == (0, (), 30)
 
 
-def test_classes_of_ones_own(tmp_path: Path) -> None:
+def test_custom_classes(tmp_path: Path) -> None:
     write_frame(tmp_path, "VID", "val/v/000000", xml([("cat", 0, (1, 1, 2, 2))]))
     table = read_ilsvrc(
         tmp_path, "vid_val", classes=["dog", "cat"], problems=Problems(), parts=tmp_path / "p"

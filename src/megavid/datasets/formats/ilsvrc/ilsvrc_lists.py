@@ -1,7 +1,7 @@
-"""The lists of ImageNet VID and DET that say which frames a subset consists of.
+"""Read the lists of ImageNet VID and DET that name the frames of a subset.
 
-They are published with the original releases; where one is absent, `ilsvrc` makes the same choice of the
-files that are there.
+The lists were published with the original releases of the methods. `ilsvrc_layout.list_videos` chooses frames
+by the same rules if a list is missing.
 """
 
 from __future__ import annotations
@@ -23,36 +23,37 @@ LISTS = {
 }
 
 KEY_FRAMES = 15
-"""Frames of a video to train on, evenly spread."""
+"""Number of frames of a video that are listed for training, evenly spread."""
+
+CLASSES_FILE = "ImageSets/classes.txt"
+"""File in which a custom data set may name its classes, one per line."""
 
 
 @dataclass(frozen=True)
 class VideoEntry:
-    """A video, or a still, of a subset.
+    """A video or a still image of a subset.
 
     Attributes:
-        folder: Under `Annotations/VID`; of a still, its path under `Annotations/DET` without suffix.
-        numbers: Of its frames; none for a still.
-        listed: Those to train on; all if None.
-        named: Whether a list names it; a still that none does needs an object of a known class to be taken.
+        folder: The video's folder in `Annotations/VID`, or the still's path in `Annotations/DET` without
+            suffix.
+        numbers: Numbers of the video's frames; empty for a still.
+        listed: Numbers of the frames to train on; None for all.
+        in_list: Whether a list names the entry. Other stills are read only if they have an object of a known
+            class.
     """
 
     folder: str
     numbers: Sequence[int]
     listed: frozenset[int] | None = None
-    named: bool = True
+    in_list: bool = True
 
     def __len__(self) -> int:
-        """The number of its XML files."""
+        """Return the number of XML files."""
         return len(self.numbers) or 1
 
 
-CLASSES_FILE = "ImageSets/classes.txt"
-"""Where a data set of one's own may name its classes, a line each."""
-
-
 def read_classes(root: Path) -> tuple[str, ...] | None:
-    """The classes that a data set names itself; None where it does not.
+    """Read the class names of a custom data set; None if it has no `CLASSES_FILE`.
 
     Raises:
         InputError: The file is empty, cannot be read or names a class twice.
@@ -67,12 +68,12 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
 
 
 def key_frames(length: int) -> list[int]:
-    """Which frames of a video are listed for training: `KEY_FRAMES` evenly spread, fewer of a shorter one."""
+    """Choose `KEY_FRAMES` evenly spread frames of a video to list for training, fewer if it is shorter."""
     return sorted({(2 * i + 1) * length // (2 * KEY_FRAMES) for i in range(KEY_FRAMES)})
 
 
 def read_train_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
-    """`VID_train_15frames.txt`: a line `folder 1 frame length` for each key frame.
+    """Read `VID_train_15frames.txt`, which has a line `folder 1 frame length` for each key frame.
 
     Raises:
         InputError: The list cannot be read; or see `problems`.
@@ -89,7 +90,7 @@ def read_train_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
                 Kind.BAD_ROW, where, f"expected a frame of {folder}'s {known}, got {frame} of {length}"
             )
         elif frame in frames:
-            problems.add(Kind.BAD_ROW, where, f"{folder}, frame {frame}: stands there before")
+            problems.add(Kind.BAD_ROW, where, f"{folder}, frame {frame}: is in the list twice")
         else:
             frames.add(frame)
     return [
@@ -98,7 +99,7 @@ def read_train_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 
 
 def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
-    """`VID_val_videos.txt`: a line `folder start 0 length` for each video.
+    """Read `VID_val_videos.txt`, which has a line `folder start 0 length` for each video.
 
     Raises:
         InputError: The list cannot be read; or see `problems`.
@@ -106,7 +107,7 @@ def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
     videos: dict[str, int] = {}
     for where, folder, (_, _, length) in _lines(path, numbers=3, problems=problems):
         if folder in videos:
-            problems.add(Kind.BAD_ROW, where, f"{folder}: stands there before")
+            problems.add(Kind.BAD_ROW, where, f"{folder}: is in the list twice")
         elif not 0 < length <= LONGEST_VIDEO:
             message = f"{folder}: expected a length from 1 to {LONGEST_VIDEO}, got {length}"
             problems.add(Kind.BAD_ROW, where, message)
@@ -116,7 +117,9 @@ def read_val_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 
 
 def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
-    """`DET_train_30classes.txt`: a line `path 1` for each still; 401 stills of the published one have two.
+    """Read `DET_train_30classes.txt`, which has a line `path 1` for each still image.
+
+    The published list names 401 images twice; each is returned once.
 
     Raises:
         InputError: The list cannot be read; or see `problems`.
@@ -126,7 +129,7 @@ def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 
 
 def _lines(path: Path, *, numbers: int, problems: Problems) -> Iterator[tuple[str, str, list[int]]]:
-    """Where a line is, its name and its numbers."""
+    """Yield the place, the name and the numbers of each line."""
     pattern = re.compile(r"(\S.*?)" + r"\s+([0-9]+)" * numbers)
     for number, line in enumerate(read_text(path).splitlines(), 1):
         match = pattern.fullmatch(line.strip())

@@ -1,0 +1,96 @@
+"""The formats of annotations. A new format is a folder beside this file and an entry in `FORMATS`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from megavid.datasets.formats.coco.read_coco import is_coco, read_coco
+from megavid.datasets.formats.cvat.read_cvat import is_cvat, read_cvat
+from megavid.datasets.formats.ilsvrc.ilsvrc_layout import find_root, is_ilsvrc, subsets
+from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
+from megavid.datasets.formats.mot.read_mot import is_mot, read_mot
+from megavid.datasets.formats.yolo.read_yolo import is_yolo, read_yolo, yolo_subsets
+from megavid.datasets.table.annotations import Annotations, load_annotations
+from megavid.datasets.table.problems import Problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Format:
+    """A format of annotations.
+
+    Attributes:
+        title: Name of the format in sentences.
+        example: What a path of this format is, for the message about an unknown path.
+        matches: Whether a path looks like this format, without reading all of it.
+        read: Reads a path; called with it, `problems`, and each of `options` that the user gave.
+        options: Names of the optional arguments of `read`: some of "subset", "classes" and "images".
+        subsets: Lists the parts of a data set that can be given as "subset".
+    """
+
+    title: str
+    example: str
+    matches: Callable[[Path], bool]
+    read: Callable[..., Annotations]
+    options: frozenset[str] = frozenset()
+    subsets: Callable[[Path], Sequence[str]] = lambda path: ()
+
+
+def _is_index(path: Path) -> bool:
+    return path.suffix == ".parquet"
+
+
+def _read_index(path: Path, *, problems: Problems) -> Annotations:
+    return load_annotations(path)  # a broken index is always an error
+
+
+def _read_ilsvrc(
+    path: Path, *, subset: str = "vid_val", classes: Sequence[str] | None = None, problems: Problems
+) -> Annotations:
+    return read_ilsvrc(find_root(path), subset, classes=classes, problems=problems)
+
+
+FORMATS: dict[str, Format] = {
+    "index": Format(
+        title="an index of megavid's", example="an index (.parquet)", matches=_is_index, read=_read_index
+    ),
+    "ilsvrc": Format(
+        title="the layout of ImageNet VID",
+        example="a folder with Annotations/VID or Annotations/DET (ILSVRC)",
+        matches=is_ilsvrc,
+        read=_read_ilsvrc,
+        options=frozenset({"subset", "classes"}),
+        subsets=lambda path: subsets(find_root(path)),
+    ),
+    "coco": Format(
+        title="CocoVID or COCO",
+        example="CocoVID or COCO (.json)",
+        matches=is_coco,
+        read=read_coco,
+        options=frozenset({"classes", "images"}),
+    ),
+    "mot": Format(
+        title="MOT",
+        example="gt/gt.txt (MOT)",
+        matches=is_mot,
+        read=read_mot,
+        options=frozenset({"classes"}),
+    ),
+    "cvat": Format(
+        title="CVAT for video",
+        example="CVAT for video (.xml, .zip)",
+        matches=is_cvat,
+        read=read_cvat,
+        options=frozenset({"classes", "images"}),
+    ),
+    "yolo": Format(
+        title="YOLO",
+        example="a folder with labels or data.yaml (YOLO)",
+        matches=is_yolo,
+        read=read_yolo,
+        options=frozenset({"subset", "classes", "images"}),
+        subsets=yolo_subsets,
+    ),
+}
+"""All formats by name, in the order in which a path is compared with them; "coco" includes CocoVID."""
