@@ -1,1 +1,1 @@
-"""Whole jobs over whole videos."""
+"""Whole jobs, which commands call: detect, evaluate, score, post-process, run the demo, measure speed."""

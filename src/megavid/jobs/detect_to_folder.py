@@ -1,10 +1,9 @@
-"""Detecting in a video and writing what was found: reading, computing and writing overlap."""
+"""Detect in a video and write the results to a folder; reading, computing and writing overlap."""
 
 from __future__ import annotations
 
 import itertools
 import logging
-import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -22,26 +21,22 @@ from megavid.core.files.locks import locked_folder
 from megavid.core.frames import Frame
 from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
 from megavid.jobs.detection_outputs import DetectionOutputs
-from megavid.jobs.output_folder import (
-    FRAMES,
-    VIDEO,
-    make_output_folder,
-    partial_name,
-)
+from megavid.jobs.image_names import image_files, image_stems
+from megavid.jobs.output_folder import check_input_is_kept, make_output_folder
 from megavid.jobs.progress import progress
-from megavid.jobs.stop_requests import stop_request, uninterrupted
+from megavid.jobs.stop_requests import StoppedError, stop_request, uninterrupted
 from megavid.jobs.threads.background import InBackground, prefetch, queue_length
 from megavid.linking.tracking import Tracker
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
-from megavid.video.reader import ImageFolder, LiveStream, Video, VideoFile
+from megavid.video.reader import LiveStream, Video, VideoFile
 from megavid.video.stride import EveryNth, every_nth
 
 logger = logging.getLogger(__name__)
 
 _LARGEST_STRIDE = 2**31 - 1
-"""Frames from one that is looked at to the next: more than a year of video."""
+"""Largest distance from one detected frame to the next: more than a year of video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +44,14 @@ class DetectOptions:
     """How to detect in a video and what to write.
 
     Attributes:
-        score_threshold: Lowest score, exclusive, of detections drawn and saved; None for the configured.
-        classes: Names of the classes to draw and save; none for all.
-        every: Detect in every n-th frame only.
-        save_frames: Write annotated frames as images instead of a video.
-        batch_size: Frames that go through the network together.
-        causal, seed: See `VideoSession`.
-        track: Give objects ids from frame to frame, and each of them one class.
+        score_threshold: Lowest score, exclusive, of detections drawn and saved; None for the configured one.
+        classes: Names of the classes to draw and save; empty for all classes.
+        every: Distance from one detected frame to the next: 1 for every frame.
+        save_frames: Whether to write annotated frames as images instead of a video.
+        batch_size: Number of frames that go through the network together.
+        causal: See `VideoSession`.
+        seed: See `VideoSession`.
+        track: Whether to track objects, and to give each track one class.
     """
 
     score_threshold: float | None = None
@@ -79,11 +75,11 @@ class DetectSummary:
     """What a detection run did.
 
     Attributes:
-        paths: The outputs.
-        frames: Frames detected in.
-        detections: Boxes found.
-        tracks: Tracks found; None where none were asked for.
-        complete: Whether the video was done to its end.
+        paths: Files and folders that were written.
+        frames: Number of frames that went through the detector.
+        detections: Number of detections.
+        tracks: Number of tracks; None if objects were not tracked.
+        complete: Whether the video was processed to its end.
     """
 
     paths: list[Path]
@@ -103,21 +99,22 @@ def detect_to_folder(
 ) -> DetectSummary:
     """Detect in a video; write annotated pictures and predictions.
 
-    Ctrl-C and SIGTERM end a live stream in good order. They, and errors, break off a video: what was done
-    by then is kept under names with "partial" in them.
+    Ctrl-C and SIGTERM are the regular end of a live stream. They, and errors, interrupt a video: its results
+    up to then are kept under names with "partial" in them.
 
     Args:
-        detector: What `load_detector` gives.
-        video: What `open_input` gives.
-        folder: Where `annotated.mp4` (or `frames/`), `predictions.parquet` and, with `track`,
-            `tracks.parquet` are put.
-        metadata: More for the predictions file to say of the run, as JSON values.
+        detector: A detector from `load_detector`.
+        video: A video from `open_input`.
+        folder: Output folder for `annotated.mp4` (or `frames/`), `predictions.parquet` and, with `track`,
+            `tracks.parquet`.
+        options: How to detect and what to write.
+        metadata: Additional metadata of the predictions file, as JSON values.
 
     Raises:
-        InputError: An option doesn't fit, the video turns out to be broken, or outputs cannot be written.
+        InputError: An option does not fit, the video is broken, or an output cannot be written.
     """
-    wanted = _labels(options.classes, detector.class_names)
-    _spare_input(video, folder, save_frames=options.save_frames)
+    labels = _labels_of(options.classes, detector.class_names)
+    check_input_is_kept(video, folder, save_frames=options.save_frames)
     whole = None if isinstance(video, LiveStream) else EveryNth(video, options.every)
     session = VideoSession(
         detector,
@@ -126,28 +123,14 @@ def detect_to_folder(
         seed=options.seed,
         score_threshold=options.score_threshold,
     )
-    about = {**detector.description(), **metadata}
     tracker = Tracker(float(video.rate / options.every)) if options.track else None
-    files = _image_files(video)
-    images = _image_names(files)
-
-    def write(frame: Frame, result: FrameResult) -> None:
-        index = result.index * options.every
-        name, file = (images[index], files[index]) if files else (f"{index:06d}", None)
-        result = _only(replace(result, index=index), wanted)
-        if tracker is not None:
-            result = replace(result, detections=tracker.update(result.detections.cpu()))
-        outputs.write(frame.image, result, name=name, file=file)
-
     make_output_folder(folder)
     with locked_folder(folder), stop_request() as stop:
-        outputs = _open_outputs(folder, video, options, about)
-        frames = _until(stop, every_nth(video, options.every))
-        total = None if whole is None else len(whole)
+        outputs = _open_outputs(folder, video, options, {**detector.description(), **metadata})
+        sink = _Sink(outputs, image_files(video), labels, tracker, every=options.every)
+        job = _Job(session, video, options, total=None if whole is None else len(whole))
         try:
-            complete = _detect_all(
-                session, frames, write, stop, video=video, total=total, batch=options.batch_size
-            )
+            complete = job.run(sink.write, stop)
         except BaseException:
             _keep_partial(outputs)
             raise
@@ -158,11 +141,75 @@ def detect_to_folder(
     return DetectSummary(paths, outputs.frames, outputs.detections, outputs.tracks, complete)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Detection in a video.
+
+    Attributes:
+        session: A new session of the video.
+        video: The video.
+        options: How to detect.
+        total: Number of frames to detect in; None for a live stream, whose regular end is a stop request.
+    """
+
+    session: VideoSession[Any, Any]
+    video: Video
+    options: DetectOptions
+    total: int | None
+
+    def run(self, write: Callable[[Frame, FrameResult], None], stop: threading.Event) -> bool:
+        """Pass each frame and its result to `write` on another thread; return whether all were done."""
+        frames = _until(stop, every_nth(self.video, self.options.every))
+        waiting: deque[Frame] = deque()
+        queue = queue_length(self.video.width, self.video.height)
+
+        def read() -> Iterator[Frame]:
+            with closing(prefetch(frames, ahead=queue)) as ahead:
+                for frame in _until(stop, ahead):
+                    waiting.append(frame)
+                    yield frame
+            if stop.is_set() and self.total is not None:
+                raise StoppedError
+
+        with InBackground(behind=queue) as background, progress(self.video.name, total=self.total) as meter:
+            try:
+                for result in run_session(self.session, read(), batch_size=self.options.batch_size):
+                    background.submit(write, waiting.popleft(), result)
+                    meter.advance()
+            except StoppedError:
+                return False
+        return True
+
+
+class _Sink:
+    """Selects the classes of a frame's detections, tracks them and writes them to the outputs."""
+
+    def __init__(
+        self,
+        outputs: DetectionOutputs,
+        files: Sequence[str],
+        labels: Tensor | None,
+        tracker: Tracker | None,
+        *,
+        every: int,
+    ) -> None:
+        self._outputs, self._labels, self._tracker, self._every = outputs, labels, tracker, every
+        self._files, self._stems = files, image_stems(files)
+
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        index = result.index * self._every
+        found = result.detections
+        if self._labels is not None:
+            found = found[torch.isin(found.labels, self._labels.to(found.labels.device))]
+        if self._tracker is not None:
+            found = self._tracker.update(found.cpu())
+        stem, file = (self._stems[index], self._files[index]) if self._files else (f"{index:06d}", None)
+        numbered = replace(result, index=index, detections=found)
+        self._outputs.write(frame.image, numbered, name=stem, file=file)
+
+
 def _open_outputs(
-    folder: Path,
-    video: Video,
-    options: DetectOptions,
-    metadata: Mapping[str, Any],
+    folder: Path, video: Video, options: DetectOptions, metadata: Mapping[str, Any]
 ) -> DetectionOutputs:
     return DetectionOutputs(
         folder,
@@ -177,101 +224,25 @@ def _open_outputs(
     )
 
 
-class _StoppedError(Exception):
-    """The user asked to stop."""
-
-
 def _until(stop: threading.Event, frames: Iterable[Frame]) -> Iterator[Frame]:
     return itertools.takewhile(lambda _: not stop.is_set(), frames)
 
 
-def _detect_all(
-    session: VideoSession[Any, Any],
-    frames: Iterable[Frame],
-    write: Callable[[Frame, FrameResult], None],
-    stop: threading.Event,
-    *,
-    video: Video,
-    total: int | None,
-    batch: int,
-) -> bool:
-    """Every frame through the session and, with its result, to `write`; whether that was all of them.
-
-    A live stream has no `total`: being stopped is how it ends.
-    """
-    waiting: deque[Frame] = deque()
-    queue = queue_length(video.width, video.height)
-
-    def read() -> Iterator[Frame]:
-        with closing(prefetch(frames, ahead=queue)) as ahead:
-            for frame in _until(stop, ahead):
-                waiting.append(frame)
-                yield frame
-        if stop.is_set() and total is not None:
-            raise _StoppedError
-
-    with InBackground(behind=queue) as background, progress(video.name, total=total) as meter:
-        try:
-            for result in run_session(session, read(), batch_size=batch):
-                background.submit(write, waiting.popleft(), result)
-                meter.advance()
-        except _StoppedError:
-            return False
-    return True
-
-
 def _keep_partial(outputs: DetectionOutputs) -> None:
+    """Keep the results of an interrupted run; log errors, so that they don't hide the interruption."""
     try:
         with uninterrupted():
             kept = outputs.finish(complete=False)
-    except InputError as error:  # of less interest than what went wrong before
+    except InputError as error:
         logger.warning("not all that was done could be kept: %s", error)
     else:
         if kept:
             logger.warning("%d frames done so far are kept: %s", outputs.frames, ", ".join(map(str, kept)))
 
 
-def _spare_input(video: Video, folder: Path, *, save_frames: bool) -> None:
-    """That no output takes the place of what is read."""
-    read: set[Path] = set()
-    if isinstance(video, ImageFolder):
-        read = {path.parent for path in video.paths}
-    elif not isinstance(video, LiveStream):
-        read = {video.path}
-    name = FRAMES if save_frames else VIDEO
-    for target in (folder / name, folder / partial_name(name)):
-        for path in read:
-            real = Path(os.path.realpath(path))  # also of links that go round
-            if Path(os.path.realpath(target)) in (real, *real.parents):
-                raise InputError(f"{target}: holds what is to be detected in; choose another output folder")
-
-
-def _image_files(video: Video) -> list[str]:
-    """The image files of a folder, as seen from the folder that holds them all; none for a video."""
-    if not isinstance(video, ImageFolder):
-        return []
-    parent = os.path.commonpath([path.parent for path in video.paths])
-    return [os.path.relpath(path, parent) for path in video.paths]
-
-
-def _image_names(files: Sequence[str]) -> list[str]:
-    """A name for each annotated image: the original's, with its number where that is not enough."""
-    stems = [Path(file).stem for file in files]
-    if len(set(stems)) == len(stems):
-        return stems
-    return [f"{index:06d}_{stem}" for index, stem in enumerate(stems)]
-
-
-def _labels(classes: Sequence[str], class_names: tuple[str, ...]) -> Tensor | None:
-    """The labels of class names; None for all classes."""
+def _labels_of(classes: Sequence[str], class_names: tuple[str, ...]) -> Tensor | None:
+    """Return the labels of class names; None for no names, which select all classes."""
     for name in classes:
         if name not in class_names:
             raise InputError(f"classes: {name!r} is not one of the detector's: {', '.join(class_names)}")
     return torch.tensor([class_names.index(name) for name in classes]) if classes else None
-
-
-def _only(result: FrameResult, labels: Tensor | None) -> FrameResult:
-    if labels is None:
-        return result
-    found = result.detections
-    return FrameResult(result.index, result.time, found[torch.isin(found.labels, labels)])

@@ -1,4 +1,4 @@
-"""The outputs of detection in one video: they appear whole, or marked as partial."""
+"""Outputs of detection in one video, which appear whole or under names that say partial."""
 
 from __future__ import annotations
 
@@ -30,20 +30,21 @@ logger = logging.getLogger(__name__)
 
 
 class DetectionOutputs:
-    """Annotated pictures and predictions of one video, written aside until `finish`.
+    """Annotated pictures and predictions of one video, written to a hidden folder until `finish`.
 
     Args:
-        folder: The output folder, which this run holds (`core.files.locks`).
+        folder: Output folder, locked by this run (`core.files.locks`).
         video: Name of the video, for the predictions.
-        rate: Frames a second of the annotated video.
-        width, height: Size of the frames, pixels.
-        pixel_aspect: Width of a pixel by its height.
-        save_frames: Write annotated frames as JPEG files instead of a video.
-        track: Give each track one class, and write a table of tracks.
-        metadata: What the predictions file says of the run, as JSON values.
+        rate: Frames per second of the annotated video.
+        width: Width of the frames, pixels.
+        height: Height of the frames, pixels.
+        pixel_aspect: Width of a pixel divided by its height.
+        save_frames: Whether to write annotated frames as JPEG files instead of a video.
+        track: Whether to give each track one class and write a table of tracks.
+        metadata: Metadata of the predictions file, as JSON values.
 
     Raises:
-        InputError: The folder cannot be written to, or something is in the way in it.
+        InputError: The folder cannot be written to, or something in it blocks an output.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class DetectionOutputs:
         self._video = video
         self._pictures = FRAMES if save_frames else VIDEO
         self._broken: set[str] = set()
-        self._check_ways()
+        self._check_targets()
         self._aside = make_aside(folder)
         self._writer: VideoWriter | None = None
         with ExitStack() as cleaning, self._making(self._pictures):
@@ -80,29 +81,29 @@ class DetectionOutputs:
 
     @property
     def frames(self) -> int:
-        """Frames written."""
+        """Number of frames written."""
         return self._predictions.frames
 
     @property
     def detections(self) -> int:
-        """Detections written."""
+        """Number of detections written."""
         return self._predictions.detections
 
     @property
     def tracks(self) -> int | None:
-        """Tracks written; None where none are asked for."""
+        """Number of tracks written; None if objects are not tracked."""
         return None if self._tracks is None else len(self._tracks)
 
     def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
-        """Draw a frame's detections and append them to all outputs.
+        """Draw the detections of a frame and append them to all outputs.
 
-        A track is drawn with the class that it has by the votes so far; in the files it gets that of all.
+        A track is drawn with its class by the votes so far; the files get its class by all votes.
 
         Args:
-            image: The frame, RGB uint8 (H, W, 3).
-            result: What was detected in it.
-            name: What to call it as an image, without a suffix.
-            file: The image file that it came from, if it came from one.
+            image: RGB uint8 (H, W, 3).
+            result: Detections of the frame.
+            name: Name of the frame's annotated image, without a suffix.
+            file: Name of the image file that the frame was read from; None for other videos.
         """
         shown = result.detections if self._tracks is None else self._tracks.add(result)
         picture = draw_detections(image, shown)
@@ -115,16 +116,17 @@ class DetectionOutputs:
             self._predictions.write(self._video, result, file=file)
 
     def finish(self, *, complete: bool) -> list[Path]:
-        """Close all outputs and put them into the folder.
+        """Close all outputs and move them to the output folder.
 
         Args:
-            complete: Whether the whole video was done. If not, the names say so: `annotated.partial.mp4`.
+            complete: Whether the whole video was processed. If not, the outputs are named
+                `annotated.partial.mp4` and so on.
 
         Returns:
-            The outputs; none where not a frame was done.
+            Paths of the outputs; none if no frame was processed.
 
         Raises:
-            InputError: One of them cannot be written; the other is there as partial.
+            InputError: An output cannot be written; the others are kept as partial.
         """
         failures = []
         for name in self._names():
@@ -147,7 +149,7 @@ class DetectionOutputs:
         return published
 
     def _names(self) -> tuple[str, ...]:
-        """The outputs in closing order: predictions come last, since they record whether all are complete."""
+        """Return the outputs in closing order: predictions last, as they record whether all are complete."""
         return (self._pictures, *((TRACKS,) if self._tracks is not None else ()), PREDICTIONS)
 
     def _close(self, name: str, *, complete: bool) -> None:
@@ -163,13 +165,13 @@ class DetectionOutputs:
             self._writer.close()
 
     def _remove_earlier(self, *, complete: bool) -> None:
-        """Remove an earlier run's outputs, predictions first, so that a kill leaves no mix."""
+        """Remove an earlier run's outputs, predictions first, so that a kill leaves no mix of two runs."""
         names = [PREDICTIONS, TRACKS, self._pictures]
         targets = [self._folder / partial_name(name) for name in names]
         if complete:
             targets = [self._folder / name for name in names] + targets
-        self._check_ways()
-        if self._tracks is None:  # then a table of tracks may well be somebody else's
+        self._check_targets()
+        if self._tracks is None:  # Then `_check_targets` has not checked whose the table of tracks is.
             targets = [path for path in targets if not path.name.startswith("tracks.") or _is_ours(path)]
         for target in targets:
             try:
@@ -183,7 +185,7 @@ class DetectionOutputs:
                 ) from error
 
     def _warn_of_other_pictures(self, *, complete: bool) -> None:
-        """Say so if pictures of another kind, which an earlier run wrote, stand beside these predictions."""
+        """Warn if an earlier run left a video beside these frames, or frames beside this video."""
         name = VIDEO if self._pictures == FRAMES else FRAMES
         other = self._folder / (name if complete else partial_name(name))
         if other.exists():
@@ -198,7 +200,7 @@ class DetectionOutputs:
             raise InputError(f"{target}: cannot be written: {error.strerror}; see {done}") from error
         return target
 
-    def _check_ways(self) -> None:
+    def _check_targets(self) -> None:
         """Fail if an existing file would block an output."""
         for name in self._names():
             for target in (self._folder / name, self._folder / partial_name(name)):
@@ -208,31 +210,31 @@ class DetectionOutputs:
                     check_target(target)
                 elif target.is_symlink():
                     raise InputError(f"{target}: expected a folder to write, this is a link")
-                elif target.is_dir() and not _may_go(target):
+                elif target.is_dir() and not _may_be_replaced(target):
                     raise InputError(f"{target}: is there already; remove it or choose another output folder")
 
     @contextmanager
     def _making(self, name: str) -> Iterator[None]:
-        """While an output is made: if that fails it is not kept, and the error names it as the user will."""
+        """Note a failure to make an output, and name the output's final path in the error."""
         try:
             yield
         except InputError as error:
-            if name != FRAMES:  # of which those that are done are good
+            if name != FRAMES:  # The frames written so far are whole files.
                 self._broken.add(name)
             message = str(error).replace(str(self._aside), str(self._folder))
             raise InputError(message) from error
 
 
 def _is_ours(path: Path) -> bool:
-    """Whether it is a file that megavid wrote."""
+    """Return whether megavid wrote a file."""
     return path.is_file() and not path.is_symlink() and bool(written_by_megavid(path))
 
 
-def _may_go(folder: Path) -> bool:
-    """Whether a folder of pictures is empty, or what a run that was broken off has left."""
+def _may_be_replaced(folder: Path) -> bool:
+    """Return whether a folder of frames is empty, or, if its name says partial, has frames of ours alone."""
     if folder.name == FRAMES:
         return not any(folder.iterdir())
-    return all(not p.is_symlink() and p.is_file() and written_by_megavid(p) for p in folder.iterdir())
+    return all(_is_ours(path) for path in folder.iterdir())
 
 
 def _save(picture: Image, path: Path) -> None:

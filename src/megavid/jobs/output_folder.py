@@ -1,13 +1,15 @@
-"""Output folders: the names of the files in them, and making them."""
+"""Output folders: the names of the files in them, and checks before they are written to."""
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
 from megavid.core.errors import InputError
 from megavid.core.files.ownership import MARKS
 from megavid.core.files.paths import is_file, is_folder
+from megavid.video.reader import ImageFolder, LiveStream, Video
 
 PREDICTIONS = "predictions.parquet"
 TRACKS = "tracks.parquet"
@@ -17,10 +19,10 @@ SCORE_FILES = ("scores.json", "pr_curves.png", "confusion.png", "report.html")
 
 
 def make_output_folder(folder: Path) -> None:
-    """Make the folder if it is missing, and see that files can be made in it.
+    """Make the folder if it is missing, and check that files can be written to it.
 
     Raises:
-        InputError: They cannot, or the name is that of a file.
+        InputError: Files cannot be written to it, or its name is that of a file.
     """
     if is_file(folder):
         raise InputError(f"{folder}: cannot be written to: expected a folder, this is a file")
@@ -34,6 +36,30 @@ def make_output_folder(folder: Path) -> None:
         raise InputError(f"{folder}: cannot be written to: {error.strerror}") from error
 
 
+def check_input_is_kept(video: Video, folder: Path, *, save_frames: bool) -> None:
+    """Check that the outputs of a run do not replace its input.
+
+    Args:
+        video: The input.
+        folder: Output folder.
+        save_frames: Whether the run writes annotated frames as images instead of a video.
+
+    Raises:
+        InputError: The path of an output is that of the input, or of a folder that holds it.
+    """
+    read: set[Path] = set()
+    if isinstance(video, ImageFolder):
+        read = {path.parent for path in video.paths}
+    elif not isinstance(video, LiveStream):
+        read = {video.path}
+    name = FRAMES if save_frames else VIDEO
+    for target in (folder / name, folder / partial_name(name)):
+        for path in read:
+            real = Path(os.path.realpath(path))  # unlike Path.resolve, takes links that form a loop
+            if Path(os.path.realpath(target)) in (real, *real.parents):
+                raise InputError(f"{target}: holds what is to be detected in; choose another output folder")
+
+
 def partial_name(name: str) -> str:
-    """What an output is called when the video was not done to its end."""
+    """Return the name of an output of a run that did not process the video to its end."""
     return f"{Path(name).stem}.partial{Path(name).suffix}"

@@ -1,4 +1,4 @@
-"""Stopping long work at a place where what was done can be kept."""
+"""Stop long work at a point where the finished part can be kept."""
 
 from __future__ import annotations
 
@@ -9,13 +9,18 @@ from contextlib import contextmanager
 from types import FrameType
 
 
+class StoppedError(Exception):
+    """The user asked a job to stop."""
+
+
 @contextmanager
 def stop_request() -> Iterator[threading.Event]:
-    """An event that Ctrl-C or SIGTERM sets instead of raising; a second Ctrl-C raises KeyboardInterrupt.
+    """Yield an event that Ctrl-C and SIGTERM set instead of ending the program.
 
-    A second SIGTERM does not: clusters send it to every process, and torchrun passes it on besides.
+    A second Ctrl-C raises `KeyboardInterrupt`. A second SIGTERM does not: clusters send it to every process,
+    and torchrun passes on its own as well.
 
-    Outside the main thread, where signals cannot be caught, nothing sets it.
+    Outside the main thread, which alone receives signals, nothing sets the event.
     """
     stop = threading.Event()
 
@@ -30,13 +35,13 @@ def stop_request() -> Iterator[threading.Event]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ctrl-C and SIGTERM are ignored: for the seconds in which files are brought to their end."""
+    """Ignore Ctrl-C and SIGTERM, for the seconds in which files are finished."""
     with _handling(signal.SIG_IGN):
         yield
 
 
 def ignore_stop_requests() -> None:
-    """For processes that help another one, which ends them itself once it has done what it is asked to."""
+    """Ignore Ctrl-C and SIGTERM in a worker process, which the process that started it will end."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 
