@@ -1,4 +1,4 @@
-"""Detecting in all videos of a data set, in one process or several; what was done is never done again."""
+"""Detect in all videos of a data set, in one process or several; an interrupted run can be continued."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from megavid.jobs.executors.ranks import Ranks, share_out
 from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.progress import progress
-from megavid.jobs.stop_requests import stop_request
+from megavid.jobs.stop_requests import StoppedError, stop_request
 from megavid.jobs.threads.background import prefetch, queue_length
 from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.detector import VideoDetector
@@ -38,12 +38,14 @@ from megavid.video.stride import EveryNth
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """How to detect in a data set; together with the detector and the data it decides the predictions.
+    """How to detect in a data set. Detector, data set and options determine the predictions.
 
     Attributes:
-        score_threshold: Lowest score, exclusive, of detections kept; None for the configured.
-        batch_size: Frames that go through the network together.
-        causal, seed, official_quirks: See `VideoSession`.
+        score_threshold: Lowest score, exclusive, of detections to keep; None for the configured one.
+        batch_size: Number of frames that go through the network together.
+        causal: See `VideoSession`.
+        seed: See `VideoSession`.
+        official_quirks: See `VideoSession`.
     """
 
     score_threshold: float | None = None
@@ -70,25 +72,27 @@ def detect_in_data_set(
 ) -> bool:
     """Write `predictions.parquet` with the detections in every annotated frame.
 
-    Whole videos are shared out to the processes. Each finished video is a file in `folder/parts`, so a run
-    that was broken off goes on at the first video that is not done. In the end all are put together in the
-    data set's order: the result is the same whatever the number of processes and of runs, but for rounding on
-    a CPU, where it depends on the number of threads of a process.
+    The processes share the videos. Each finished video becomes a file in `folder/parts`, so that a run that
+    was interrupted continues with the first video that is missing. At the end the parts are merged in the
+    data set's order. The result does not depend on the number of processes and interruptions, except for
+    rounding on a CPU, which depends on the number of threads of a process.
 
     Args:
-        detector: What `load_detector` gives.
+        detector: A detector from `load_detector`.
         annotations: The data set.
-        folder: Where it is put; made if missing.
+        folder: Output folder; made if missing.
         options: How to detect.
-        ranks: This process among all.
-        metadata: More for the predictions file to say of the run, as JSON values; the same in a rerun.
-        problems: Where frames that cannot be read go.
+        ranks: The rank of this process.
+        metadata: Additional metadata of the predictions file, as JSON values; they must be the same when the
+            run is continued.
+        problems: Collects frames that cannot be read.
 
     Returns:
-        Whether all is done; False if the user asked to stop.
+        Whether all videos are done; False if the user asked to stop.
 
     Raises:
-        InputError: A frame cannot be read, or `folder` holds parts of a run with other settings.
+        InputError: The data set is empty, its classes do not fit, a frame cannot be read, or `folder` holds
+            parts of a run with other settings.
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
@@ -99,45 +103,22 @@ def detect_in_data_set(
         "data": {"frames": len(annotations), "sha256": _fingerprint(annotations)},
         **metadata,
     }
+    job = _Job(detector, annotations, options, problems)
     with ExitStack() as stack:
         if ranks.first:
             make_output_folder(folder)
             stack.enter_context(locked_folder(folder, launch=launch_id()))
             prepare_parts(folder, run, threads=recorded_threads(detector.device.type))
-        return _detect_in_parts(_Job(detector, annotations, options, problems), folder, run, ranks)
-
-
-def _detect_in_parts(job: _Job, folder: Path, run: Mapping[str, Any], ranks: Ranks) -> bool:
-    """Detect in this process's share of what is missing, and put all together; whether all is done."""
-    annotations = job.annotations
-    done = ranks.agree(ranks.first and (folder / PREDICTIONS).exists())
-    if done:
-        return True
-    lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
-    videos = [v for v in range(len(lengths)) if lengths[v] and not part_path(folder, v).exists()]
-    videos = share_out(ranks.agree(videos), lengths, world_size=ranks.world_size)[ranks.rank]
-    frames = int(lengths[videos].sum())
-    with stop_request() as stop, progress("detecting", total=frames, shown=ranks.first) as meter:
-
-        def tick() -> None:
-            meter.advance()
-            if stop.is_set():
-                raise _StoppedError
-
-        try:
-            for video in videos:
-                _detect_video(job, video, part_path(folder, video), tick)
-        except _StoppedError:
+        if ranks.agree(ranks.first and (folder / PREDICTIONS).exists()):
+            return True
+        lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
+        if not _detect_missing(job, folder, lengths, ranks):
             return False
-    ranks.wait()
-    if ranks.first:
-        merge_parts(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
-    ranks.wait()
+        ranks.wait()
+        if ranks.first:
+            merge_parts(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
+        ranks.wait()
     return True
-
-
-class _StoppedError(Exception):
-    """The user asked to stop."""
 
 
 @dataclass(frozen=True)
@@ -150,8 +131,28 @@ class _Job:
     problems: Problems
 
 
+def _detect_missing(job: _Job, folder: Path, lengths: np.ndarray[Any, Any], ranks: Ranks) -> bool:
+    """Write this process's share of the missing parts; return whether all of them are written."""
+    missing = [v for v in range(len(lengths)) if lengths[v] and not part_path(folder, v).exists()]
+    videos = share_out(ranks.agree(missing), lengths, world_size=ranks.world_size)[ranks.rank]
+    frames = int(lengths[videos].sum())
+    with stop_request() as stop, progress("detecting", total=frames, shown=ranks.first) as meter:
+
+        def tick() -> None:
+            meter.advance()
+            if stop.is_set():
+                raise StoppedError
+
+        try:
+            for video in videos:
+                _detect_video(job, video, part_path(folder, video), tick)
+        except StoppedError:
+            return False
+    return True
+
+
 def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -> None:
-    """Write a video's part, which says in its metadata how many frames could not be read."""
+    """Write the part of a video; its metadata says how many frames could not be read."""
     annotations, problems = job.annotations, job.problems
     name = annotations.videos[video]
     span = annotations.frames_of(video)
@@ -160,22 +161,22 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
         writer = PredictionWriter(aside, metadata={})
         for result, row in _results(job, opened):
             left.remove(row)
-            numbered = FrameResult(int(annotations.number[row]), result.time, result.detections)
+            numbered = replace(result, index=int(annotations.number[row]))
             writer.write(name, numbered, file=annotations.files[row].as_py())
             tick()
-        for row in left & set(opened.rows):  # damaged beyond decoding, in a video file
+        for row in left & set(opened.rows):  # damaged frames of a video file
             problems.add(Kind.BAD_IMAGE, annotations.describe(row), "cannot be decoded")
         writer.close(left_out=len(left))
 
 
 def _results(job: _Job, video: AnnotatedVideo) -> Iterator[tuple[FrameResult, int]]:
-    """The detections of a video's annotated frames, with their rows in the annotations."""
+    """Detect in a video; iterate over the results of its annotated frames and their rows in the data set."""
     frames, options = video.frames, job.options
     if frames is None:
         return
     session = VideoSession(
         job.detector,
-        # A damaged frame as a global one is an error like any other, unless errors are passed over.
+        # If problems are skipped, the nearest frame replaces a damaged global frame.
         source=EveryNth(frames, 1) if job.problems.skip else frames,
         causal=options.causal,
         seed=options.seed,
@@ -190,7 +191,7 @@ def _results(job: _Job, video: AnnotatedVideo) -> Iterator[tuple[FrameResult, in
 
 
 def _fingerprint(annotations: Annotations) -> str:
-    """Of the frames, not of what is annotated in them, which may be mended without detecting again."""
+    """Hash the frames, but not the objects in them, which may be corrected without detecting again."""
     digest = hashlib.sha256(json.dumps([annotations.videos, annotations.sources]).encode())
     digest.update(annotations.video.tobytes() + annotations.number.tobytes())
     digest.update(json.dumps(annotations.files.to_pylist()).encode())
