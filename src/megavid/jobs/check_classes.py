@@ -1,4 +1,4 @@
-"""Classes of a detector and of a data set."""
+"""Compare the classes of a detector with those of a data set."""
 
 from __future__ import annotations
 
@@ -13,11 +13,16 @@ from megavid.models.base.detector import VideoDetector
 
 
 def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems) -> None:
-    """Check that detector and data set have the same classes, in any order.
+    """Check that a detector and a data set have the same classes, in any order.
+
+    Args:
+        detector: The detector.
+        annotations: The data set.
+        problems: Collects classes that one side has and the other lacks. If it skips, detections of a class
+            that the data set lacks are not scored, and objects of a class that the detector lacks are missed.
 
     Raises:
-        InputError: They have none in common; or one has a class that the other lacks, unless problems are
-            skipped: its detections are left out of the scores then, or its objects are never found.
+        InputError: No class is common to both; or see `problems`.
     """
     ours, theirs = set(detector.class_names), set(annotations.classes)
     if not ours & theirs:

@@ -1,4 +1,4 @@
-"""The parts of an evaluation: a predictions file for each video, and a record of the run that makes them."""
+"""Parts of an evaluation: a predictions file for each video, and a record of the run that writes them."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) 
     """Make the folder of the parts and record the run in it.
 
     Args:
-        folder: The output folder.
-        run: The settings that decide the predictions, as JSON values.
-        threads: The number of threads that the run computes on, for `threads_before`.
+        folder: Output folder.
+        run: Settings that determine the predictions, as JSON values.
+        threads: Number of threads that the run computes on, for `threads_before`; None if it has no effect.
 
     Raises:
-        InputError: The folder holds what a run with other settings has done, or cannot be written to.
+        InputError: The folder holds parts of a run with other settings, or cannot be written to.
     """
     parts = folder / _PARTS
     make_output_folder(parts)
@@ -57,7 +57,7 @@ def threads_before(folder: Path, ranks: Ranks) -> int | None:
     """Return the number of threads of the run whose parts a folder holds; None if none was recorded.
 
     Raises:
-        InputError: What the folder says of its run cannot be read.
+        InputError: The record of the run cannot be read.
     """
     path = folder / _PARTS / _RUN
     threads = _read_run(path).get(_THREADS) if ranks.first and path.exists() else None
@@ -67,20 +67,20 @@ def threads_before(folder: Path, ranks: Ranks) -> int | None:
 
 
 def part_path(folder: Path, video: int) -> Path:
-    """Return the file of a video's predictions within an output folder."""
+    """Return the path of a video's part."""
     return folder / _PARTS / f"{video:06d}.parquet"
 
 
 def merge_parts(
     folder: Path, lengths: Mapping[int, int], annotations: Annotations, run: Mapping[str, Any]
 ) -> None:
-    """Put the parts together, once it is sure that each frame is in them exactly once.
+    """Check that each frame is in exactly one part, then merge the parts and remove them.
 
     Args:
-        folder: The output folder.
-        lengths: The number of frames of each video that has some.
+        folder: Output folder.
+        lengths: Number of frames of each video with frames, by the number of the video.
         annotations: The data set.
-        run: What the predictions file says of the run, as JSON values.
+        run: Metadata of the predictions file, as JSON values.
 
     Raises:
         InputError: A part lacks frames or has others, or the predictions cannot be written.
@@ -89,11 +89,11 @@ def merge_parts(
     for video, path in paths.items():
         about = read_metadata(path)
         expected = {annotations.videos[video]: lengths[video] - about.get("left_out", 0)}
-        # A part is written frame by frame, none of them twice.
+        # The number of frames is enough to know, since a part is written frame by frame.
         if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
             raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
     metadata = {**run, "root": str(annotations.root)}
-    for name in SCORE_FILES:  # of predictions that were there before
+    for name in SCORE_FILES:  # scores of earlier predictions
         check_target(folder / name)
         (folder / name).unlink(missing_ok=True)
     merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)
@@ -104,7 +104,7 @@ def merge_parts(
 
 
 def _read_run(path: Path) -> dict[str, Any]:
-    """The settings of the run that made a folder's parts."""
+    """Read the record of a run."""
     try:
         run = read_json(path)
     except InputError as error:

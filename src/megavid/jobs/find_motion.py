@@ -1,4 +1,4 @@
-"""The motion of the objects of a data set, by which they are scored."""
+"""Find the motion of a data set's objects, by which scores are grouped."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from megavid.datasets.table.annotations import NO_TRACK, Annotations
 
 
 def find_motion(annotations: Annotations, motion: str) -> NDArray[np.float64] | None:
-    """The motion IoU of all objects, (M,).
+    """Return the motion IoU of all objects.
 
     Args:
-        annotations: The data set.
-        motion: "auto" computes it where the data set has track ids; "none"; "tracks"; or the path of
-            ImageNet VID's official file (`.mat`).
+        annotations: The data set, M objects.
+        motion: Source of the motion: "tracks" computes it from track ids, "auto" does so if the data set has
+            track ids, "none" does without, and the path of a `.mat` file reads ImageNet VID's official one.
 
     Returns:
-        None where there is none.
+        (M,), or None without motion.
 
     Raises:
-        InputError: There are no track ids, or the file is none or of another data set.
+        InputError: Track ids are needed and missing, or the file is no motion file of this data set.
     """
     if motion == "none":
         return None

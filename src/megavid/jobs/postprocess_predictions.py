@@ -1,4 +1,4 @@
-"""Post-processing of saved predictions: no model is run."""
+"""Post-process saved predictions, without running a model."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from megavid.linking.seq_nms import Rescoring, seq_nms
 
 @dataclass(frozen=True)
 class PostprocessSummary:
-    """What was done.
+    """What post-processing did.
 
     Attributes:
-        boxes: That were read.
-        kept: That were written.
+        boxes: Number of boxes read.
+        kept: Number of boxes written.
     """
 
     boxes: int
@@ -27,15 +27,15 @@ class PostprocessSummary:
 
 
 def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring) -> PostprocessSummary:
-    """Write predictions as Seq-NMS leaves them (`linking.seq_nms`).
+    """Apply Seq-NMS (`linking.seq_nms`) to a predictions file.
 
     Args:
-        source: Predictions that megavid wrote (.parquet).
+        source: The predictions file (.parquet).
         target: The file to write (.parquet); it appears whole or not at all.
-        rescoring: The score of a sequence's boxes.
+        rescoring: Which score the boxes of a sequence get.
 
     Raises:
-        InputError: `source` is missing, broken or something else, was post-processed before, or `target`
+        InputError: `source` is missing, broken, no predictions file or already post-processed; or `target`
             cannot be written.
     """
     for path in (source, target):
@@ -44,7 +44,7 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
                 f"{path}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA "
                 "--save-as FILE.parquet converts other formats"
             )
-    with suppress(OSError):  # where one of them is not there
+    with suppress(OSError):  # one of the files does not exist
         if target.samefile(source):
             raise InputError(f"{target}: is what is to be post-processed; choose another name for the output")
     predictions = read_parquet(source, problems=Problems())

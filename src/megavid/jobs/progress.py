@@ -1,4 +1,4 @@
-"""Progress of long work with an ETA: a bar on a terminal, elsewhere a line now and then."""
+"""Show the progress of long work: a bar on a terminal, elsewhere a line now and then."""
 
 from __future__ import annotations
 
@@ -15,27 +15,28 @@ from rich.progress import BarColumn, Progress, TextColumn
 from megavid.core.text import printable
 
 _FIRST, _EVERY = 5.0, 30.0
-"""Seconds until the first line and from one to the next, where there is no terminal."""
+"""Seconds until the first line, and from one line to the next."""
 
 _WINDOW = 120.0
-"""Seconds over which speed is averaged."""
+"""Seconds over which the speed is averaged."""
 
 
 class Meter:
     """The progress of a piece of work.
 
     Args:
-        unit: What is counted, in the plural.
-        total: How much there is; None where that is not known (yet).
-        done: How much was done before.
-        show: Called with the meter whenever it has changed.
-        bar: What shows it on a terminal.
-        clock: Tells the time, seconds.
+        unit: Plural name of what is counted.
+        total: Amount of the work; None if it is unknown.
+        done: Amount that was done before.
+        show: Called with the meter after each change.
+        bar: The bar that shows the meter on a terminal, which `paused` hides.
+        clock: Returns the time in seconds.
 
     Attributes:
-        done, total: See above.
-        note: What else to say of the work, such as its last loss.
-        later: Seconds of other work, which come on top of what is counted.
+        done: Amount done.
+        total: Amount of the work; None if it is unknown.
+        note: More about the work, such as its last loss.
+        later: Seconds of other work to come, which the remaining time includes.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class Meter:
         self._paused = 0.0
 
     def update(self, done: int, total: int | None = None, *, note: str | None = None) -> None:
-        """Set how much is done in all, and what else is known now."""
+        """Set the amount done; also set the total and the note if they are given."""
         self.done, self.total = done, self.total if total is None else total
         self.note = self.note if note is None else note
         now = self._clock() - self._paused
@@ -65,12 +66,12 @@ class Meter:
         self._show(self)
 
     def advance(self, count: int = 1) -> None:
-        """Add to how much is done."""
+        """Add to the amount done."""
         self.update(self.done + count)
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude the time of a block, in which other work is done and shown, from the speed."""
+        """Exclude a block of other work from the speed, and hide the bar during it."""
         began = self._clock()
         if self._bar is not None:
             self._bar.stop()
@@ -82,7 +83,7 @@ class Meter:
                 self._bar.start()
 
     def __str__(self) -> str:
-        """Amount done, speed and time left, as far as they are known."""
+        """Format the amount done, the speed and the remaining time, as far as they are known."""
         if self.total is None and self.done == 0:
             return self.note
         of_all = "" if self.total is None else f"/{self.total}"
@@ -96,9 +97,69 @@ class Meter:
         return ", ".join([*words, self.note] if self.note else words)
 
     def _speed(self) -> float:
-        """Units a second; 0 where not enough was done to tell."""
+        """Return the speed in units per second; 0 during the first second."""
         (began, before), (now, done) = self._samples[0], self._samples[-1]
         return (done - before) / (now - began) if now - began >= 1 else 0.0
+
+
+@contextmanager
+def progress(
+    description: str,
+    *,
+    total: int | None = None,
+    done: int = 0,
+    unit: str = "frames",
+    shown: bool = True,
+) -> Iterator[Meter]:
+    """Show the progress of a piece of work on standard error while the context lasts.
+
+    A terminal shows a bar. Elsewhere the first line comes after some seconds, then one every half a minute.
+
+    Args:
+        description: Name of the work; may come from data.
+        total: Amount of the work; None if it is unknown.
+        done: Amount that was done before.
+        unit: Plural name of what is counted.
+        shown: Whether to show anything.
+
+    Examples:
+        >>> with progress("detecting", total=len(video)) as meter:
+        ...     for frame in video:
+        ...         detect(frame)
+        ...         meter.advance()
+    """
+    if not shown:
+        yield Meter(unit=unit, total=total, done=done)
+    elif sys.stderr.isatty():
+        with _bar(printable(description), total, done, unit) as meter:
+            yield meter
+    else:
+        lines = _Lines(printable(description))
+        meter = Meter(unit=unit, total=total, done=done, show=lines.show)
+        yield meter
+        lines.finish(meter)
+
+
+def say(text: str) -> None:
+    """Print a line on standard error, above the bar if there is one."""
+    sys.stderr.write(f"megavid: {printable(text, limit=2000)}\n")
+    sys.stderr.flush()
+
+
+@contextmanager
+def _bar(description: str, total: int | None, done: int, unit: str) -> Iterator[Meter]:
+    with Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TextColumn("{task.fields[text]}", markup=False),
+        console=Console(stderr=True),
+    ) as bar:
+        task = bar.add_task(description, total=total, completed=done, text="")
+
+        def show(meter: Meter) -> None:
+            bar.update(task, completed=meter.done, total=meter.total, text=str(meter))
+
+        yield Meter(unit=unit, total=total, done=done, show=show, bar=bar)
 
 
 class _Lines:
@@ -114,7 +175,7 @@ class _Lines:
             self._print(meter)
 
     def finish(self, meter: Meter) -> None:
-        """Print the last line, unless there was none before since the work was short, or it is there."""
+        """Print the last line, unless the work was too short for any line or the line is already printed."""
         if self._last not in {"", str(meter)}:
             self._print(meter)
 
@@ -122,57 +183,3 @@ class _Lines:
         self._next = self._clock() + _EVERY
         self._last = str(meter)
         say(f"{self._description}: {self._last}")
-
-
-def say(text: str) -> None:
-    """Print a line on standard error, above the bar where there is one."""
-    sys.stderr.write(f"megavid: {printable(text, limit=2000)}\n")
-    sys.stderr.flush()
-
-
-@contextmanager
-def progress(
-    description: str,
-    *,
-    total: int | None = None,
-    done: int = 0,
-    unit: str = "frames",
-    shown: bool = True,
-) -> Iterator[Meter]:
-    """Show on standard error how far a piece of work is.
-
-    On a terminal that is a bar; elsewhere a line after some seconds, one every half a minute, and a last one.
-
-    Args:
-        description: What is done; may come from data.
-        total: How much there is; None where that is not known yet, or for a live stream never is.
-        done: How much was done before.
-        unit: What is counted, in the plural.
-        shown: Whether to show anything.
-
-    Examples:
-        >>> with progress("detecting", total=len(video)) as meter:
-        ...     for frame in video:
-        ...         detect(frame)
-        ...         meter.advance()
-    """
-    if not shown:
-        yield Meter(unit=unit, total=total, done=done)
-    elif sys.stderr.isatty():
-        with Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.fields[text]}", markup=False),
-            console=Console(stderr=True),
-        ) as bar:
-            task = bar.add_task(printable(description), total=total, completed=done, text="")
-
-            def show(meter: Meter) -> None:
-                bar.update(task, completed=meter.done, total=meter.total, text=str(meter))
-
-            yield Meter(unit=unit, total=total, done=done, show=show, bar=bar)
-    else:
-        lines = _Lines(printable(description))
-        meter = Meter(unit=unit, total=total, done=done, show=lines.show)
-        yield meter
-        lines.finish(meter)

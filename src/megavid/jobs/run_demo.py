@@ -1,4 +1,4 @@
-"""The main job on what the package ships: two trained detectors on videos that neither has seen."""
+"""Run the demo: the two detectors that the package ships, on generated videos that neither has seen."""
 
 from __future__ import annotations
 
@@ -30,24 +30,25 @@ from megavid.models.base.detector import VideoDetector
 from megavid.reports.side_by_side import SideBySide
 
 WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}
-"""The detectors by the names of their methods."""
+"""Name of the shipped weights of each method."""
 
-SEES = {"single_frame": "sees this frame alone", "mega": "sees the other frames, too"}
-"""What each of them looks at, for the reader of the video."""
+CAPTIONS = {"single_frame": "sees this frame alone", "mega": "sees the other frames, too"}
+"""Which frames each method uses, for the viewer of the video."""
 
 TRAINED_ON = 0
-"""Seed of the videos that their weights were trained on."""
+"""Seed of the generated videos that the weights were trained on."""
 
 _RATE = Fraction(12)
+"""Frames per second of the video."""
 
 
 @dataclass(frozen=True, eq=False)
 class DemoResult:
-    """What came out.
+    """The result of the demo.
 
     Attributes:
-        scores: Of each method.
-        paths: What to look at.
+        scores: Scores of each method.
+        paths: Files to look at.
     """
 
     scores: Mapping[str, Scores]
@@ -55,19 +56,19 @@ class DemoResult:
 
 
 def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult | None:
-    """Generate videos, detect in them with both detectors, score and draw.
+    """Generate videos, detect in them with both detectors, score the results and draw them side by side.
 
     Args:
-        folder: Where all is put; must be empty or missing.
-        seed: Of the videos.
-        videos: How many.
+        folder: Output folder; must be empty or missing.
+        seed: Seed of the videos.
+        videos: Number of videos.
         device: See `load_detector`.
 
     Returns:
-        None if the user asked to stop.
+        The result, or None if the user asked to stop.
 
     Raises:
-        InputError: The folder is not empty or cannot be written to, or a number is wrong.
+        InputError: The folder is not empty or cannot be written to, or a number is out of range.
     """
     if seed == TRAINED_ON:
         raise InputError(f"seed: expected any but {TRAINED_ON}, on whose videos the detectors were trained")
@@ -84,7 +85,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
 def _compare(
     folder: Path, config: GeneratedSet, detectors: Mapping[str, VideoDetector[Any, Any]]
 ) -> DemoResult | None:
-    """Do the demo's work in a folder that this run has locked; None if the user asked to stop."""
+    """Compare the detectors in a folder that this run has locked; return None if the user asked to stop."""
     annotations = _generate(folder / "videos", config)
     scores: dict[str, Scores] = {}
     for method, detector in detectors.items():
@@ -95,7 +96,7 @@ def _compare(
     (one, its), (other, theirs) = scores.items()
     about = {"data": f"{config.videos} generated videos of seed {config.seed}"}
     _, comparison = write_comparison(folder, (its, theirs), (one, other), about)
-    shown = SideBySide(annotations, {f"{name}: {SEES[name]}": run for name, run in scores.items()})
+    shown = SideBySide(annotations, {f"{name}: {CAPTIONS[name]}": run for name, run in scores.items()})
     video, picture = folder / "side_by_side.mp4", folder / "side_by_side.png"
     shown.write_video(video, rate=_RATE)
     shown.write_picture(picture)
@@ -111,7 +112,7 @@ def _generate(folder: Path, config: GeneratedSet) -> Annotations:
 def _detect(
     detector: VideoDetector[Any, Any], annotations: Annotations, folder: Path, about: Mapping[str, str]
 ) -> Scores | None:
-    """Detect in the videos and score, in `folder`; None if the user asked to stop."""
+    """Detect in the videos and score the results; return None if the user asked to stop."""
     problems = Problems()
     complete = detect_in_data_set(
         detector, annotations, folder, EvaluateOptions(), ranks=Ranks(), metadata=about, problems=problems

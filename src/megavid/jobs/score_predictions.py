@@ -1,4 +1,4 @@
-"""Scoring saved predictions against a data set: no model is run."""
+"""Score saved predictions against a data set."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ def score_predictions(
     coco: bool = False,
     problems: Problems,
 ) -> Scores:
-    """Score predictions, and find out what explains the scores.
+    """Score predictions, and analyze their errors.
 
     Args:
-        predictions: What was detected.
-        annotations: The data set.
-        motion: Of each object, (M,), from `find_motion`.
-        coco: COCO's metrics, too.
-        problems: Where rows and frames go that the other side lacks.
+        predictions: Predictions of the data set's videos.
+        annotations: The data set, M objects.
+        motion: (M,), motion IoU of each object from `find_motion`; None scores objects of any motion alone.
+        coco: Whether to compute COCO's metrics, too.
+        problems: Collects videos, frames and classes that one side has and the other lacks.
 
     Raises:
-        InputError: The data set is empty, or see `problems`.
+        InputError: The data set is empty; or see `problems`.
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
@@ -54,11 +54,10 @@ def score_predictions(
         located.frame, predictions.boxes[located.rows], located.label, predictions.scores[located.rows]
     )
     truth = Boxes(annotations.box_frames, annotations.boxes, annotations.labels)
-    size: dict[str, Any] = {"num_frames": len(annotations), "num_classes": len(annotations.classes)}
-    ignored = annotations.difficult
-    results, samples, outcomes = _by_motion(found, truth, annotations, motion)
-    errors = find_errors(found, truth, num_frames=len(annotations), ignored=ignored)
-    areas = annotations.object_areas
+    frames, ignored, areas = len(annotations), annotations.difficult, annotations.object_areas
+    size: dict[str, Any] = {"num_frames": frames, "num_classes": len(annotations.classes)}
+    results, samples, outcomes = _score_by_motion(found, truth, annotations, motion)
+    errors = find_errors(found, truth, num_frames=frames, ignored=ignored)
     metrics = {"crowds": annotations.crowds, "areas": areas, "ignored": ignored, **size}
     video_ap = ap_by_video(outcomes, annotations.video, num_videos=len(annotations.videos))
     return Scores(
@@ -70,33 +69,46 @@ def score_predictions(
         best=best_f1(outcomes),
         class_best=tuple(best_f1([one]) for one in outcomes),
         errors=errors,
-        confusion=confusion_matrix(
-            found, truth, errors, classes=annotations.classes, num_frames=len(annotations)
-        ),
+        confusion=confusion_matrix(found, truth, errors, classes=annotations.classes, num_frames=frames),
         found=found,
         truth=truth,
-        frames=len(annotations),
+        frames=frames,
         coco=coco_metrics(found, truth, **metrics) if coco else {},
     )
 
 
-_Drawn = tuple[NDArray[np.float64], NDArray[np.bool_]]
-"""AP50 in resamples, (R,), and which videos have objects, (V,)."""
+def describe_predictions(predictions: PredictionTable) -> dict[str, str]:
+    """Describe the model and weights that a predictions file records, for the head of a report."""
+    metadata = predictions.metadata
+    about = {"predictions": str(predictions.origin)}
+    if "config" in metadata:
+        method, backbone = (metadata["config"].get(part, {}) for part in ("method", "backbone"))
+        trunk = backbone.get("timm") or f"ResNet-{backbone.get('depth', '?')}"
+        about["model"] = f"{method.get('name', '?')}, {trunk}"
+    for key in ("weights", "weights_sha256"):
+        if metadata.get(key) is not None:
+            about[key] = metadata[key]
+    about["scored"] = f"{date.today()}, megavid {version('megavid')}"
+    return about
 
 
-def _by_motion(
+_Resampled = tuple[NDArray[np.float64], NDArray[np.bool_]]
+"""AP50 of a class in each resample, (R,), and which videos have objects of the class, (V,)."""
+
+
+def _score_by_motion(
     found: Boxes, truth: Boxes, annotations: Annotations, motion: NDArray[np.float64] | None
 ) -> tuple[dict[str, AveragePrecision], dict[str, ResampledAP], list[Outcomes]]:
-    """AP50 by motion, the same in resamples of the videos, and the outcomes of each class overall."""
+    """Compute AP50 by motion, its resamples, and the outcomes of each class for objects of any motion."""
     frames = len(annotations)
     selections = select_by_motion(truth, num_frames=frames, motion_iou=motion, ignored=annotations.difficult)
     resamples = draw_videos(annotations.video)
 
-    def reduce(outcomes: list[Outcomes]) -> tuple[list[Curve], list[_Drawn], Outcomes]:
-        drawn: list[_Drawn] = []
+    def reduce(outcomes: list[Outcomes]) -> tuple[list[Curve], list[_Resampled], Outcomes]:
+        resampled: list[_Resampled] = []
         if resamples is not None:
-            drawn = [(resample_ap(one, resamples), resamples.objects(one) > 0) for one in outcomes]
-        return [Curve.of(one) for one in outcomes], drawn, outcomes[list(selections).index("all")]
+            resampled = [(resample_ap(one, resamples), resamples.objects(one) > 0) for one in outcomes]
+        return [Curve.of(one) for one in outcomes], resampled, outcomes[list(selections).index("all")]
 
     parts = outcomes_by_class(
         found,
@@ -110,21 +122,6 @@ def _by_motion(
     for i, name in enumerate(selections):
         results[name] = AveragePrecision(tuple(curves[i] for curves, _, _ in parts))
         if parts and resamples is not None:
-            ap, has_objects = zip(*(drawn[i] for _, drawn, _ in parts), strict=True)
+            ap, has_objects = zip(*(resampled[i] for _, resampled, _ in parts), strict=True)
             samples[name] = ResampledAP(np.stack(ap, axis=1), np.stack(has_objects))
     return results, samples, [outcomes for _, _, outcomes in parts]
-
-
-def describe_predictions(predictions: PredictionTable) -> dict[str, str]:
-    """What made predictions, as far as their file says, and what scores them, for the reader of a report."""
-    told = predictions.metadata
-    about = {"predictions": str(predictions.origin)}
-    if "config" in told:
-        method, backbone = (told["config"].get(part, {}) for part in ("method", "backbone"))
-        trunk = backbone.get("timm") or f"ResNet-{backbone.get('depth', '?')}"
-        about["model"] = f"{method.get('name', '?')}, {trunk}"
-    for key in ("weights", "weights_sha256"):
-        if told.get(key) is not None:
-            about[key] = told[key]
-    about["scored"] = f"{date.today()}, megavid {version('megavid')}"
-    return about

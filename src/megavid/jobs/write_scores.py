@@ -1,4 +1,4 @@
-"""Write scores as files: JSON, plots and HTML pages."""
+"""Write scores to a folder: JSON, plots and HTML pages."""
 
 from __future__ import annotations
 
@@ -25,13 +25,16 @@ _COMPARISON_FILES = ("comparison.json", "comparison.html")
 def write_scores(
     folder: Path | None, scores: Scores, annotations: Annotations, about: Mapping[str, str]
 ) -> list[Path]:
-    """Write `scores.json`, `pr_curves.png`, `confusion.png` and `report.html`; nothing without a folder.
+    """Write `scores.json`, `pr_curves.png`, `confusion.png` and `report.html`.
 
     Args:
-        folder: Where; made if missing.
-        scores: What to write.
+        folder: Output folder, made if missing; None to write nothing.
+        scores: Scores of the predictions.
         annotations: The data set, for pictures of its frames.
-        about: What was scored, for the reader.
+        about: Names and texts for the head of the report.
+
+    Returns:
+        Paths of the files.
 
     Raises:
         InputError: The folder cannot be written to.
@@ -51,7 +54,16 @@ def write_scores(
 def write_comparison(
     folder: Path | None, scores: tuple[Scores, Scores], names: tuple[str, str], about: Mapping[str, str]
 ) -> list[Path]:
-    """Write `comparison.json` and `comparison.html`; nothing without a folder.
+    """Write `comparison.json` and `comparison.html`.
+
+    Args:
+        folder: Output folder, made if missing; None to write nothing.
+        scores: Scores of two runs on the same data set.
+        names: Names of the two runs.
+        about: Names and texts for the head of the page.
+
+    Returns:
+        Paths of the files.
 
     Raises:
         InputError: The folder cannot be written to.

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind on other threads."""
+"""Do the work before and after a loop on other threads: read ahead, and write behind."""
 
 from __future__ import annotations
 
@@ -17,18 +17,19 @@ _QUEUE_BYTES = 256 << 20
 
 
 def queue_length(width: int, height: int) -> int:
-    """Choose how many frames may wait in a queue: 8, or fewer where they are so large that memory matters.
+    """Return how many frames may wait in a queue: 8, or fewer if they would take more than 256 MiB.
 
     Args:
-        width, height: Size of the RGB frames, pixels.
+        width: Width of the RGB frames, pixels.
+        height: Height of the RGB frames, pixels.
     """
     return max(1, min(_MOST_FRAMES, _QUEUE_BYTES // (3 * width * height)))
 
 
 def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
-    """The items, taken from their iterator by another thread, up to `ahead` of them early.
+    """Iterate over items that another thread takes from their iterator, up to `ahead` items early.
 
-    What the iterator raises is raised here, after the items before it.
+    An exception of the iterator is raised here, after the items before it.
     """
     iterator = iter(items)
     end: Any = object()
@@ -43,10 +44,10 @@ def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
 
 
 class InBackground:
-    """Calls made in order on another thread, at most `behind` of them waiting.
+    """Makes calls in order on another thread, while at most `behind` of them wait.
 
-    What a call raises is raised by a later `submit` or at the end of the `with` block; the calls after it
-    are not made.
+    An exception of a call is raised by a later `submit` or at the end of the `with` block, and the calls
+    after it are not made.
     """
 
     def __init__(self, *, behind: int) -> None:
@@ -56,7 +57,7 @@ class InBackground:
         self._failed = False
 
     def submit(self, call: Callable[..., None], /, *args: Any) -> None:
-        """Do `call(*args)` after those before it; wait while too many are waiting."""
+        """Make `call(*args)` after the calls before it; block while too many calls wait."""
         self._waiting.append(self._pool.submit(self._make, call, *args))
         while len(self._waiting) > self._behind:
             self._waiting.popleft().result()

@@ -1,4 +1,4 @@
-"""How many threads a network computes on: fewer where other programs use the cores."""
+"""Choose how many threads a network computes on: fewer if other programs use the cores."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _ALONE = Ranks()
 
 _ROUNDS, _PRODUCTS, _SIDE = 4, 6, 192
-"""Measurements of each number of threads, the matrix products in each, and the rows of a product for each
-thread: a tenth of a second in all."""
+"""Number of measurements, of matrix products in each, and of rows of a product for each thread. All together
+take a tenth of a second."""
 
 _CLEARLY = 1.25
-"""By how much fewer threads have to be faster: it is several times where cores are shared, for a thread that
-waits for a core holds up all others at the end of every operation."""
+"""Factor by which fewer threads have to be faster. On shared cores they are several times as fast, because
+all threads wait for the slowest one at the end of every operation."""
 
 
 def choose_threads(
@@ -29,20 +29,20 @@ def choose_threads(
 ) -> str:
     """Set the number of threads that PyTorch computes on in this process.
 
-    The user's choice, or that of `OMP_NUM_THREADS`, comes first. Without one, a run that is resumed on a CPU
-    computes on as many threads as before: only then are its results the same to the last bit. A new run
-    starts from PyTorch's default, which is all cores, but no more than `usable_cores`; on a CPU the number is
-    halved as long as half as many threads are clearly faster in a short measurement, as they are where other
+    The user's choice, or that of `OMP_NUM_THREADS`, comes first. Without one, a run that is continued on a
+    CPU computes on as many threads as before, so that its results stay the same to the last bit. A new run
+    starts from PyTorch's default, which is all cores, but at most `usable_cores`. On a CPU the number is then
+    halved as long as half as many threads are clearly faster in a short measurement, which they are if other
     programs use the same cores.
 
     Args:
-        wanted: The user's choice, if any, at least 1.
-        device: What the network computes on: "cpu", "cuda" or "mps".
-        before: The number of threads of the earlier part of a run, if known (`recorded_threads`).
-        ranks: This process among all; on a CPU they all compute on as many threads as the first one chooses.
+        wanted: The user's choice, at least 1; None without one.
+        device: Type of the device: "cpu", "cuda" or "mps".
+        before: Number of threads of the earlier part of the run (`recorded_threads`); None if unknown.
+        ranks: The rank of this process; on a CPU all processes use the first one's number.
 
     Returns:
-        What was chosen and why, for the user; "" where the user has chosen, and the choice changes nothing.
+        A message about the choice for the user; "" if the user made it and it changes no results.
     """
     users_choice = wanted is not None or any(os.environ.get(name) for name in _VARIABLES)
     threads, why = wanted or torch.get_num_threads(), ""
@@ -50,7 +50,7 @@ def choose_threads(
         threads, why = before, ", as this run did before"
     elif not users_choice:
         threads, why = _measured(device)
-    first = ranks.agree(threads)  # in all cases, so that no process waits for one that does not ask
+    first = ranks.agree(threads)  # always, since all processes have to take part
     if device == "cpu" and not users_choice:
         threads = first
     torch.set_num_threads(threads)
@@ -64,16 +64,16 @@ def choose_threads(
 
 
 def recorded_threads(device: str) -> int | None:
-    """Return the number of threads that a run should record, to go on with as many; None if it has no effect.
+    """Return the number of threads for the record of a run; None on devices whose results it does not change.
 
     Args:
-        device: What the network computes on: "cpu", "cuda" or "mps".
+        device: Type of the device: "cpu", "cuda" or "mps".
     """
     return torch.get_num_threads() if device == "cpu" else None
 
 
 def _measured(device: str) -> tuple[int, str]:
-    """The number of threads for a new run, and why there are fewer than PyTorch would take."""
+    """Return the number of threads for a new run, and why it is lower than PyTorch's default."""
     default = torch.get_num_threads()
     threads = min(default, usable_cores())
     chosen = fewer_if_faster(threads, _seconds) if device == "cpu" else threads
@@ -90,9 +90,9 @@ def fewer_if_faster(threads: int, seconds: Callable[[int, int], float]) -> int:
     """Halve a number of threads as long as half as many are clearly faster.
 
     Args:
-        threads: To begin with.
-        seconds: Measures the time that a piece of work takes on so many threads; the second number says how
-            many the work is large enough for.
+        threads: The first number to try.
+        seconds: Returns the seconds that a piece of work takes on a number of threads; its second argument is
+            the number of threads that the work is large enough for.
     """
     while threads > 1:
         half = threads // 2
