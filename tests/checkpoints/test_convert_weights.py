@@ -83,11 +83,12 @@ def test_failed_conversion_leaves_no_files(official: Path, tmp_path: Path) -> No
 
 
 def test_tensors_that_share_memory_are_converted(tmp_path: Path) -> None:
-    tensors = {name: torch.zeros(tuple(shape)) for name, shape in flownet_shapes().items()}
+    tensors = {name: torch.rand(tuple(shape)) for name, shape in flownet_shapes().items()}
     tensors["conv5.weight"] = tensors["conv4_1.weight"]
     torch.save(tensors, tmp_path / "flownet.ckpt")
     convert_weights(tmp_path / "flownet.ckpt", tmp_path / "out.safetensors")
-    load_flownet(
-        load_detector("dff_r50", device="cpu", overrides={"backbone.depth": 18}),
-        tmp_path / "out.safetensors",
-    )
+    detector = load_detector("dff_r50", device="cpu", overrides={"backbone.depth": 18}, inference=None)
+    load_flownet(detector, tmp_path / "out.safetensors")
+    loaded = detector.state_dict()
+    assert torch.equal(loaded["flow.conv4_1.weight"], tensors["conv4_1.weight"])
+    assert torch.equal(loaded["flow.conv5.weight"], tensors["conv4_1.weight"])

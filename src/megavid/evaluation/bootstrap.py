@@ -151,18 +151,17 @@ def mean_over_classes(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     return mean
 
 
-def percentile_interval(samples: NDArray[np.float64], *, level: float = LEVEL) -> Interval | None:
-    """The middle share of resamples, `level` of them.
+def percentile_interval(samples: NDArray[np.float64]) -> Interval | None:
+    """Return the interval that holds the middle `LEVEL` of resamples.
 
     Args:
         samples: (R,); NaN is left out.
-        level: Their share, below 1.
 
     Returns:
-        None where there are no numbers.
+        The interval, or None if all samples are NaN.
     """
     known = samples[~np.isnan(samples)]
     if len(known) == 0:
         return None
-    low, high = np.quantile(known, ((1 - level) / 2, (1 + level) / 2))
+    low, high = np.quantile(known, ((1 - LEVEL) / 2, (1 + LEVEL) / 2))
     return Interval(float(low), float(high))

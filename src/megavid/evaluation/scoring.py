@@ -154,8 +154,6 @@ def average_precision_by_motion(
     num_frames: int,
     num_classes: int,
     motion_iou: ArrayLike | None,
-    ignored: NDArray[np.bool_] | None = None,
-    count_empty_frames: bool = True,
 ) -> dict[str, AveragePrecision]:
     """AP50 overall and by motion, by the names of `MOTION_RANGES`; overall alone without `motion_iou`.
 
@@ -167,16 +165,8 @@ def average_precision_by_motion(
         num_frames: Frames.
         num_classes: Classes.
         motion_iou: (M,) or None.
-        ignored: bool (M,), objects that do not count whatever their motion: crowds, those too difficult.
-        count_empty_frames: Whether frames without objects count.
     """
-    selections = select_by_motion(
-        truth,
-        num_frames=num_frames,
-        motion_iou=motion_iou,
-        ignored=ignored,
-        count_empty_frames=count_empty_frames,
-    )
+    selections = select_by_motion(truth, num_frames=num_frames, motion_iou=motion_iou)
     parts = outcomes_by_class(
         found,
         truth,
@@ -194,18 +184,22 @@ def select_by_motion(
     num_frames: int,
     motion_iou: ArrayLike | None,
     ignored: NDArray[np.bool_] | None = None,
-    count_empty_frames: bool = True,
 ) -> dict[str, Selection]:
-    """Which objects count overall and by motion; see `average_precision_by_motion`.
+    """Select the objects that count overall and by motion.
+
+    Args:
+        truth: M objects.
+        num_frames: Number of frames in the data set.
+        motion_iou: (M,), motion IoU of each object, or None if it is unknown.
+        ignored: bool (M,), objects that do not count whatever their motion, such as crowds.
 
     Returns:
         By the names of `MOTION_RANGES`; overall alone without `motion_iou`.
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     names = [name for name in MOTION_RANGES if name == "all" or motion is not None]
-    counted = num_frames if count_empty_frames else None
     return {
-        name: _select(truth, None if name == "all" else motion, MOTION_RANGES[name], counted, ignored)
+        name: _select(truth, None if name == "all" else motion, MOTION_RANGES[name], num_frames, ignored)
         for name in names
     }
 

@@ -73,9 +73,11 @@ def test_what_was_saved_is_read_to_the_bit(tmp_path: Path, as_zip: bool, protoco
 
 
 def test_a_state_dict_of_a_network(tmp_path: Path) -> None:
-    network = torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3))
-    torch.save(network.state_dict(), tmp_path / "x.pth")
-    network.load_state_dict(load(tmp_path / "x.pth"))
+    saved, loaded = (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)) for _ in range(2))
+    torch.save(saved.state_dict(), tmp_path / "x.pth")
+    loaded.load_state_dict(load(tmp_path / "x.pth"))
+    for name, tensor in saved.state_dict().items():
+        assert torch.equal(loaded.state_dict()[name], tensor), name
 
 
 PLACE = (

@@ -98,13 +98,13 @@ def load_json(content: str | bytes, *, origin: object) -> Any:
     return value
 
 
-def read_json(path: Path, *, limit: int = LARGEST_TEXT) -> Any:
+def read_json(path: Path) -> Any:
     """Read a JSON file; see `load_json`.
 
     Raises:
         InputError: It cannot be read, or is no such JSON.
     """
-    return load_json(read_bytes(path, limit=limit), origin=path)
+    return load_json(read_bytes(path), origin=path)
 
 
 def load_yaml(text: str, *, origin: object) -> Any:
