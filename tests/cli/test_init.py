@@ -148,6 +148,26 @@ def test_a_backbone_of_timms(made: Path, here: Path) -> None:
     assert init(made / "clips", "--backbone.timm", "convnext_atto") == 0
     assert "backbone.norm" not in recipe()["settings"]
     assert recipe()["settings"]["backbone.timm"] == "convnext_atto"
+    expected = {"name": "adamw", "learning_rate": 1e-4, "weight_decay": 0.05}
+    assert {key: recipe()["optimizer"][key] for key in expected} == expected
+    assert "as Swin and ConvNeXt" in Path("project", "recipe.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), {"name": "sgd", "learning_rate": 0.01, "milestones": [400]}),
+        (
+            ("--backbone.timm", "convnext_atto", "--optimizer.name", "sgd"),
+            {"name": "sgd", "learning_rate": 0.001},
+        ),
+        (("--optimizer.name", "adamw"), {"name": "adamw", "learning_rate": 1e-4}),
+        (("--optimizer.schedule", "cosine"), {"name": "sgd", "schedule": "cosine", "milestones": None}),
+    ],
+)
+def test_optimizers(made: Path, here: Path, options: tuple[str, ...], expected: dict[str, Any]) -> None:
+    assert init(made / "clips", "--run.steps", "500", *options) == 0
+    assert {key: recipe()["optimizer"].get(key) for key in expected} == expected
 
 
 def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:

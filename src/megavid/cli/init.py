@@ -69,7 +69,7 @@ class Init:
         from megavid.core.errors import InputError
         from megavid.training.hardware import find_hardware
         from megavid.training.init.project import check_project_folder, create_project
-        from megavid.training.init.proposal import check_start
+        from megavid.training.init.start import check_start
         from megavid.training.init.train_val import Validation, check_split, describe_format, open_split
 
         if not 0 < self.hours <= 10_000:

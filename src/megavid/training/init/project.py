@@ -1,4 +1,4 @@
-"""A folder to train in, made from annotated videos: `megavid init`."""
+"""Make a folder to train in from annotated videos."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ TRAIN, VAL, RECIPE_FILE = "train.parquet", "val.parquet", "recipe.yaml"
 PICTURE, SHEET = "data.png", "sheet.jpg"
 
 _FEWEST_STEPS = 100
+"""Proposed steps are a multiple of this number."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,9 @@ class Project:
     """A project that was made.
 
     Attributes:
-        recipe: What was proposed.
-        length: Its steps and how long they take, in words.
-        notes: What the user should know before running it, a line each.
+        recipe: The proposed recipe.
+        length: Number of steps and, if steps were timed, their time, in words.
+        notes: Remarks for the user, a line each.
     """
 
     recipe: Recipe
@@ -70,14 +71,12 @@ def create_project(
     """Write a project: the data as indexes, pictures of it, and a recipe with its reasons.
 
     Args:
-        folder: Appears whole or not at all.
+        folder: Folder to make; it appears whole or not at all.
         split: The data.
-        model: See `propose`.
-        hardware: What it is to be trained on.
-        overrides: Other values of the recipe or its model by dotted path, on which what is proposed depends.
-        head: Comments that the recipe begins with.
-        hours: The longest that the training may take on this machine, where steps are timed; None: they are
-            not timed.
+        model, hardware: See `propose`.
+        overrides: Values of the recipe or its model that the user gives, by dotted path.
+        head: Comments at the beginning of the recipe.
+        hours: Longest time that the training may take on this machine; None to time no steps.
 
     Raises:
         InputError: See `check_project_folder`, `propose` and `time_step`; or the folder cannot be made.
@@ -85,24 +84,19 @@ def create_project(
     check_project_folder(folder)
     proposed = partial(_propose, folder, split, model=model, hardware=hardware, overrides=overrides)
     proposal, recipe = proposed(most_steps=None)
-    seconds, wanted = None, recipe.run.steps
+    notes, time = list[str](), ""
     if hours is not None:
         say("timing two steps ...")
-        seconds = time_step(recipe, split.train, hardware)
+        seconds, wanted = time_step(recipe, split.train, hardware), recipe.run.steps
         fitting = max(int(hours * 3600 / seconds) // _FEWEST_STEPS, 1) * _FEWEST_STEPS
         if fitting < wanted:
             proposal, recipe = proposed(most_steps=fitting)
-    time = "" if seconds is None else _time(recipe, split, seconds)
-    if time:
+        if recipe.run.steps < wanted:
+            notes.append(_describe_shortening(wanted, seconds))
+        time = _describe_time(recipe, split, seconds)
         proposal.reasons["run.steps"] += f"; {time}"
     _write(folder, split, as_yaml(proposal, head=head))
-    length = f"{recipe.run.steps} steps of {recipe.run.batch} clips" + (f", {time}" if time else "")
-    notes = []
-    if seconds is not None and recipe.run.steps < wanted:
-        notes.append(
-            f"the data is enough for {wanted} steps, which take {in_words(wanted * seconds)} here: fewer are "
-            "proposed. A GPU, or a smaller --input.min_size and --input.max_size, does more in that time"
-        )
+    length = f"{recipe.run.steps} steps of {recipe.run.batch} clips{time and ', '}{time}"
     return Project(recipe, length, notes)
 
 
@@ -129,8 +123,15 @@ def _propose(
     return replace(proposal, recipe=values), recipe
 
 
-def _time(recipe: Recipe, split: Split, seconds: float) -> str:
-    """Say how long a recipe takes, of so many seconds a step."""
+def _describe_shortening(wanted: int, seconds: float) -> str:
+    return (
+        f"the data is enough for {wanted} steps, which take {in_words(wanted * seconds)} here: fewer are "
+        "proposed. A GPU, or a smaller --input.min_size and --input.max_size, does more in that time"
+    )
+
+
+def _describe_time(recipe: Recipe, split: Split, seconds: float) -> str:
+    """Describe how long a recipe takes at some seconds a step."""
     run = recipe.run
     time = f"{in_words(run.steps * seconds)} here ({seconds:.2g} s a step)"
     if split.val is None:
@@ -140,7 +141,7 @@ def _time(recipe: Recipe, split: Split, seconds: float) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """Give a time in words, such as "about 2.5 hours"."""
+    """Describe a time, such as "about 2.5 hours"."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"about {seconds / size:.2g} {unit}"

@@ -1,0 +1,45 @@
+"""What a proposed recipe starts from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from megavid.checkpoints.load import read_config
+from megavid.checkpoints.weights import find_weights
+from megavid.core.config import validate
+from megavid.core.errors import InputError
+from megavid.models.layers.timm_parts import PRETRAINED
+from megavid.training.recipe import StartConfig
+
+
+def read_start(overrides: Mapping[str, Any]) -> StartConfig:
+    """Read the weights to start from out of the values that the user gives by dotted path.
+
+    Raises:
+        InputError: A key is unknown, or a file of weights for the backbone or the flow network is missing.
+    """
+    given = {path.removeprefix("start."): v for path, v in overrides.items() if path.startswith("start.")}
+    start = validate(StartConfig, given, origin="start")
+    for name in ("backbone", "flow"):
+        path = getattr(start, name)
+        if path is not None and path != PRETRAINED and not path.is_file():
+            raise InputError(f"--start.{name}: {path}: no such file")
+    return start
+
+
+def check_start(model: str | None, overrides: Mapping[str, Any]) -> None:
+    """Check that the model and the weights to start from exist, before reading the data.
+
+    Args:
+        model: A shipped configuration's name or a YAML file; None for the default.
+        overrides: Values that the user gives, by dotted path.
+
+    Raises:
+        InputError: One of them is missing or cannot be read.
+    """
+    if model is not None:
+        read_config(model)
+    start = read_start(overrides)
+    if start.detector is not None:
+        find_weights(start.detector)
