@@ -20,7 +20,7 @@ from megavid import detect_video, load_detector
 from megavid.datasets.synthetic.camera import film
 from megavid.jobs.measure_speed import counted_encodes
 from megavid.models.methods import METHODS
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 SMALL = {
     "backbone.depth": 18,

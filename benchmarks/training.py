@@ -19,7 +19,7 @@ from typing import Any
 
 import yaml
 
-from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
 
 SMALL = ["generated", "--model", "mega_r50", "--run.steps", "120", "--log.every", "60"]
 SMALL += ["--optimizer.milestones", "[]"]

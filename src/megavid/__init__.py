@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from megavid.models.base.inference import Inference
     from megavid.runtime.detect_video import detect_video
     from megavid.runtime.session import VideoSession
-    from megavid.video.reader import open_input
+    from megavid.video.open_input import open_input
 
 __all__ = [
     "Detections",
@@ -45,7 +45,7 @@ _HOMES = {
     "detect_video": "runtime.detect_video",
     "load_detector": "checkpoints.load",
     "load_flownet": "checkpoints.load",
-    "open_input": "video.reader",
+    "open_input": "video.open_input",
     "shipped_configs": "checkpoints.load",
 }
 

@@ -14,7 +14,7 @@ import pytest
 
 from megavid.core.frames import Image
 from megavid.evaluation.formats.parquet_schema import METADATA_KEY
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 
 def write_video(path: Path, frames: list[Image], rate: Fraction = Fraction(30000, 1001)) -> Path:

@@ -13,7 +13,7 @@ import safetensors
 import yaml
 
 from megavid.cli import main
-from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
 from megavid.datasets.table.annotations import load_annotations
 from megavid.training.hardware import Hardware
 from megavid.training.setup import read_recipe

@@ -12,8 +12,8 @@ import pytest
 
 from megavid import open_input
 from megavid.cli import main
-from megavid.video.reader import ImageFolder, VideoFile
-from megavid.video.writer import VideoWriter
+from megavid.video.open_input import ImageFolder, VideoFile
+from megavid.video.video_writer import VideoWriter
 from tests.conftest import SHARED, require_shared
 from tests.official import OFFICIAL_METHODS, official_shapes, write_official
 

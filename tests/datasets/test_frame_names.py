@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.datasets.frame_names import FrameName, match_frames, number_files, parse_name
+from megavid.datasets.frame_names import FrameName, parse_name
+from megavid.datasets.match_frames import match_frames, number_files
 
 HASH = "b320e63fc8616436ecb43f4cdfaff670"
 

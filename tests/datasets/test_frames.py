@@ -15,11 +15,11 @@ import pytest
 from megavid.core.errors import InputError
 from megavid.datasets.check import check_annotations
 from megavid.datasets.formats.yolo.write_yolo import write_yolo
-from megavid.datasets.frames import FrameError, FrameReader, frame_size, read_frame
+from megavid.datasets.frame_reader import FrameError, FrameReader, frame_size, read_frame
 from megavid.datasets.open_video import open_video
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problem, Problems
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 
 def write_video(path: Path, levels: range) -> None:

@@ -14,7 +14,7 @@ from megavid.datasets.motion import motion_iou
 from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.synthetic.camera import VideoFrame, film
 from megavid.datasets.synthetic.scene import CLASSES, make_scene
-from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 

@@ -34,9 +34,9 @@ from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
 from megavid.evaluation.locate import locate
 from megavid.training.recipe import Recipe
-from megavid.video.folder import ImageFolder
-from megavid.video.pages import ImagePages
-from megavid.video.reader import open_input
+from megavid.video.image_folder import ImageFolder
+from megavid.video.image_pages import ImagePages
+from megavid.video.open_input import open_input
 from megavid.video.video_file import VideoFile
 from tests.conftest import build_tiny
 from tests.datasets.formats.cvat_files import write_cvat_export

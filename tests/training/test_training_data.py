@@ -23,7 +23,7 @@ from megavid.datasets.synthetic.scene import CLASSES
 from megavid.datasets.table.annotations import AnnotationBuilder, load_annotations
 from megavid.training.clip_reader import ClipReader
 from megavid.video.images import read_image
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 from tests.conftest import build_tiny
 from tests.datasets.formats.ilsvrc_set import write_ilsvrc
 from tests.training.small_run import numbers, recipe_values, train, write_recipe

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from megavid.core.errors import InputError
+from megavid.video.open_input import open_input
 from megavid.video.probe import VideoInfo, probe_video
-from megavid.video.reader import open_input
 from tests.video.videos import make_video
 
 

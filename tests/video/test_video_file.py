@@ -23,10 +23,10 @@ from PIL import Image as Pillow
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.video import decode as decoding
+from megavid.video.open_input import open_input
 from megavid.video.pixels import RgbConverter
 from megavid.video.probe import probe_video
-from megavid.video.reader import open_input
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 from tests.video.videos import (
     check_consistent,
     damage,

@@ -21,7 +21,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 
 from megavid.core.frames import Image
-from megavid.video.reader import ImageFolder, VideoFile, open_input
+from megavid.video.open_input import ImageFolder, VideoFile, open_input
 
 
 def picture(i: int, width: int = 64, height: int = 48) -> Image:

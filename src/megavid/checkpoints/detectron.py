@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
-from megavid.core.files.kinds import describe_content, read_head
-from megavid.core.files.parsing import GIB, check_regular_file
 from megavid.core.files.pickles import Constructor, ForeignObjectError, PickleError, StandIn, load_pickle
+from megavid.core.files.regular_files import GIB, check_regular_file
+from megavid.core.files.signatures import describe_content, read_head
 
 _LARGEST = GIB // 2
 """Largest size of a file, in bytes; ResNet-101 takes 180 MB."""

@@ -14,7 +14,7 @@ from torch import Tensor
 from megavid.checkpoints.tensors import check_tensors
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
-from megavid.core.files.kinds import describe_content, is_safetensors, read_head
+from megavid.core.files.signatures import describe_content, is_safetensors, read_head
 from megavid.core.files.torch_files import LARGEST_TENSORS
 
 _LARGEST_HEADER = 8 << 20

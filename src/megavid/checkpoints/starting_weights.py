@@ -13,7 +13,7 @@ from megavid.checkpoints.load import load_flownet
 from megavid.checkpoints.safetensors_files import read_safetensors
 from megavid.checkpoints.weights import FlowNetWeights, read_state_dict, read_weights
 from megavid.core.errors import InputError
-from megavid.core.files.kinds import is_safetensors, read_head
+from megavid.core.files.signatures import is_safetensors, read_head
 from megavid.models.base.detector import VideoDetector
 from megavid.models.layers.timm_parts import PRETRAINED, TimmPart, create
 

@@ -19,9 +19,9 @@ from megavid.checkpoints.safetensors_files import read_safetensors, write_safete
 from megavid.checkpoints.tensors import check_tensors
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
-from megavid.core.files.kinds import is_safetensors, read_head
-from megavid.core.files.parsing import load_json
+from megavid.core.files.json_yaml import load_json
 from megavid.core.files.paths import exists
+from megavid.core.files.signatures import is_safetensors, read_head
 from megavid.core.files.torch_files import is_torch_file, load_torch_file
 
 OFFICIAL_LICENCE = (

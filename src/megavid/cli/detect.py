@@ -72,7 +72,7 @@ class Detect:
         from megavid.core.config import parse_overrides
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
         from megavid.models.acceleration.compiling import compiler_watched
-        from megavid.video.reader import open_input
+        from megavid.video.open_input import open_input
 
         self.methods.add()
         options = DetectOptions(

@@ -40,7 +40,7 @@ class Synthesize:
         """Run the command and return its exit code."""
         from megavid.core.ranges import MOST_WORKERS, check_range
         from megavid.datasets.open import Source, open_annotations
-        from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+        from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
         from megavid.datasets.table.problems import Problems
         from megavid.jobs.progress import progress
         from megavid.reports.contact_sheet import write_contact_sheet

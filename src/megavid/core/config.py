@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, TypeVar, get_args
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import load_json, load_yaml, read_yaml
+from megavid.core.files.json_yaml import load_json, load_yaml, read_yaml
 
 
 class Config(BaseModel):

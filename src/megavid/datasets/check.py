@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.core.names import similar_names
+from megavid.core.similar_names import similar_names
 from megavid.datasets.check_media import MediaCheck
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 from megavid.datasets.table.problems import Kind, Problem

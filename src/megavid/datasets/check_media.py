@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.machine.cores import usable_cores
-from megavid.datasets.frames import FrameError, FrameReader, missing_in_video, open_source
+from megavid.datasets.frame_reader import FrameError, FrameReader, missing_in_video, open_source
 from megavid.datasets.sizes import describe_sizes
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problem

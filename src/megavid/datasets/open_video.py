@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from megavid.datasets.frames import FrameError, FrameReader, image_path, missing_in_video, open_source
+from megavid.datasets.frame_reader import FrameError, FrameReader, image_path, missing_in_video, open_source
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.video.decode import DEFAULT_RATE
-from megavid.video.folder import ImageFolder
+from megavid.video.image_folder import ImageFolder
 from megavid.video.video_file import VideoFile
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from megavid.core.machine.cores import usable_cores
-from megavid.datasets.frames import FrameError, frame_size
+from megavid.datasets.frame_reader import FrameError, frame_size
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 

@@ -13,7 +13,7 @@ from pathlib import PurePath
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.core.names import hint_similar
+from megavid.core.similar_names import hint_similar
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.prediction_table import PredictionTable

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from megavid.core.errors import InputError
-from megavid.core.names import hint_similar
+from megavid.core.similar_names import hint_similar
 from megavid.core.text import listed
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems

@@ -33,7 +33,7 @@ from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
-from megavid.video.stride import EveryNth
+from megavid.video.every_nth import EveryNth
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,8 @@ from megavid.linking.tracking import Tracker
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
-from megavid.video.reader import LiveStream, Video, VideoFile
-from megavid.video.stride import EveryNth, every_nth
+from megavid.video.every_nth import EveryNth, every_nth
+from megavid.video.open_input import LiveStream, Video, VideoFile
 
 logger = logging.getLogger(__name__)
 

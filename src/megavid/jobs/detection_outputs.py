@@ -24,7 +24,7 @@ from megavid.evaluation.formats.parquet_writer import PredictionWriter
 from megavid.jobs.output_folder import FRAMES, PREDICTIONS, TRACKS, VIDEO, partial_name
 from megavid.linking.track_votes import TrackTable
 from megavid.video.render import draw_detections
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 logger = logging.getLogger(__name__)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target, remove_leftovers
-from megavid.core.files.parsing import read_json
+from megavid.core.files.json_yaml import read_json
 from megavid.core.ranges import MOST_THREADS
 from megavid.datasets.table.annotations import Annotations
 from megavid.evaluation.formats.parquet_rewriting import merge_predictions

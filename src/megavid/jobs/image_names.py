@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from megavid.video.reader import ImageFolder, Video
+from megavid.video.open_input import ImageFolder, Video
 
 
 def image_files(video: Video) -> list[str]:

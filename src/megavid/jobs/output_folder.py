@@ -9,7 +9,7 @@ from pathlib import Path
 from megavid.core.errors import InputError
 from megavid.core.files.ownership import MARKS
 from megavid.core.files.paths import is_file, is_folder
-from megavid.video.reader import ImageFolder, LiveStream, Video
+from megavid.video.open_input import ImageFolder, LiveStream, Video
 
 PREDICTIONS = "predictions.parquet"
 TRACKS = "tracks.parquet"

@@ -14,7 +14,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.locks import LOCK, locked_folder
 from megavid.core.ranges import check_seed
 from megavid.datasets.open import Source, open_annotations
-from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_table import read_parquet

@@ -14,7 +14,7 @@ from megavid.core.files.ownership import picture_marks
 from megavid.core.files.paths import is_folder
 from megavid.core.frames import Image
 from megavid.core.text import printable
-from megavid.datasets.frames import read_frame
+from megavid.datasets.frame_reader import read_frame
 from megavid.datasets.table.annotations import Annotations
 from megavid.video.render import Mark, draw_marks, label_color
 

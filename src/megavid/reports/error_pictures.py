@@ -10,7 +10,7 @@ import numpy as np
 import PIL.Image
 
 from megavid.core.errors import InputError
-from megavid.datasets.frames import read_frame
+from megavid.datasets.frame_reader import read_frame
 from megavid.datasets.table.annotations import Annotations
 from megavid.evaluation import Boxes
 from megavid.evaluation.error_analysis import HIT, KINDS, OUTCOMES, Errors

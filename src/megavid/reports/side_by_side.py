@@ -14,12 +14,12 @@ from PIL import ImageDraw, ImageFont
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.ownership import picture_marks
 from megavid.core.frames import Image
-from megavid.datasets.frames import read_frame
+from megavid.datasets.frame_reader import read_frame
 from megavid.datasets.table.annotations import Annotations
 from megavid.evaluation.scores import Scores
 from megavid.reports.error_pictures import error_marks
 from megavid.video.render import draw_marks
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 _WIDTH, _STRIP, _GAP = 384, 26, 6
 """Pixels: of a run's frame, of the strip with its name, between two runs."""

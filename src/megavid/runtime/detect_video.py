@@ -16,8 +16,8 @@ from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.models.base.detector import VideoDetector
 from megavid.runtime.session import VideoSession
-from megavid.video.reader import Video, VideoFile, open_input
-from megavid.video.stride import EveryNth
+from megavid.video.every_nth import EveryNth
+from megavid.video.open_input import Video, VideoFile, open_input
 
 
 def detect_video(

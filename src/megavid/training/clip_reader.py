@@ -17,7 +17,7 @@ from megavid.core import box_ops
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.clip_order import LEAST_SIDE, ClipFrames, ClipOrder
-from megavid.datasets.frames import FrameReader
+from megavid.datasets.frame_reader import FrameReader
 from megavid.jobs.stop_requests import ignore_stop_requests
 from megavid.models.base.clip import Clip
 

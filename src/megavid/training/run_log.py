@@ -18,8 +18,9 @@ from pydantic import ConfigDict, Field, model_validator
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
+from megavid.core.files.json_yaml import load_json
 from megavid.core.files.ownership import PNG_METADATA
-from megavid.core.files.parsing import load_json, read_text
+from megavid.core.files.regular_files import read_text
 from megavid.core.frames import Image
 
 LOG = "log.jsonl"

@@ -20,8 +20,8 @@ from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target, remove_leftovers
 from megavid.core.files.locks import locked_folder
 from megavid.core.files.ownership import MADE_BY, anything
-from megavid.core.files.parsing import read_text
 from megavid.core.files.paths import is_file
+from megavid.core.files.regular_files import read_text
 from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import make_output_folder

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from megavid.core.detections import Detections
 from megavid.core.frames import Image
-from megavid.datasets.frames import read_frame
+from megavid.datasets.frame_reader import read_frame
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_table import read_parquet

@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import check_regular_file
+from megavid.core.files.regular_files import check_regular_file
 
 DEFAULT_RATE = Fraction(25)
 """Frames a second where nothing says how many: image folders, raw video."""

@@ -14,7 +14,7 @@ from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import check_regular_file
+from megavid.core.files.regular_files import check_regular_file
 from megavid.core.frames import Image
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")

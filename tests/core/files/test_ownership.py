@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from megavid.checkpoints.weights import write_weights
 from megavid.core.files.ownership import PNG_METADATA, picture_marks, written_by_megavid
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 IMAGE = PIL.Image.fromarray(np.zeros((16, 16, 3), np.uint8))
 

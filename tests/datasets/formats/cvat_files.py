@@ -7,7 +7,7 @@ from pathlib import Path
 
 from megavid.datasets.synthetic.camera import film
 from megavid.datasets.synthetic.scene import CLASSES
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 
 HEIGHT, WIDTH = 144, 192
 

@@ -14,7 +14,7 @@ from megavid.checkpoints.load import load_detector, read_config
 from megavid.cli import main
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
-from megavid.datasets.synthetic.write import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
 from megavid.models.methods import METHODS
 from megavid.models.methods.outside import add_methods
 from tests.cli.helpers import error_of

@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 
 from megavid.core.errors import InputError
-from megavid.core.files.kinds import HEAD, describe_content
-from megavid.core.files.parsing import read_bytes
+from megavid.core.files.regular_files import read_bytes
+from megavid.core.files.signatures import HEAD, describe_content
 
 _LARGEST = 64 << 20
 """Bytes of a file and of all that it unpacks to. ImageNet VID's motion IoU takes 12 MB."""

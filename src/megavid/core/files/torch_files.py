@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 from megavid.core.errors import InputError
-from megavid.core.files.kinds import describe_content, read_head
-from megavid.core.files.parsing import GIB
 from megavid.core.files.pickles import Constructor, ForeignObjectError, PickleError, load_pickle
+from megavid.core.files.regular_files import GIB
+from megavid.core.files.signatures import describe_content, read_head
 
 MIB = 1 << 20
 

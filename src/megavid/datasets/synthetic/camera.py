@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter
 
-from megavid.datasets.synthetic.drawing import stream
+from megavid.datasets.synthetic.patterns import stream
 from megavid.datasets.synthetic.scene import Scene, make_scene
 
 _STRETCHES, _NOISE = 4, 5  # random streams

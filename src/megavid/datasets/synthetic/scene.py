@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.datasets.synthetic.background import Background, make_background
-from megavid.datasets.synthetic.drawing import Field, Floats, colour, cross, dots, inside, stream
+from megavid.datasets.synthetic.patterns import Field, Floats, colour, cross, dots, inside, stream
+from megavid.datasets.synthetic.scenery import Background, make_background
 
 _BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # random streams
 

@@ -21,7 +21,8 @@ from pydantic import Field, model_validator
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
-from megavid.core.files.parsing import GIB, check_regular_file, load_json
+from megavid.core.files.json_yaml import load_json
+from megavid.core.files.regular_files import GIB, check_regular_file
 
 INDEX_VERSION = 2
 """Version of the format of index files. 1 had no areas and crowds, and frame numbers of 32 bits."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
-from megavid.core.files.parsing import check_regular_file
+from megavid.core.files.regular_files import check_regular_file
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes

@@ -8,7 +8,7 @@ from pydantic import ConfigDict, Field
 
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import load_json
+from megavid.core.files.json_yaml import load_json
 
 _Count = Annotated[int, Field(ge=0)]
 

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import check_regular_file
+from megavid.core.files.regular_files import check_regular_file
 from megavid.evaluation.formats.parquet_metadata import parse_metadata
 
 NAME = pa.dictionary(pa.int32(), pa.string())

@@ -11,7 +11,7 @@ from types import ModuleType
 from typing import Any, get_args
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import read_bytes
+from megavid.core.files.regular_files import read_bytes
 from megavid.models.base.detector import VideoDetector
 from megavid.models.methods import METHODS
 

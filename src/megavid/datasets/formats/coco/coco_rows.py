@@ -9,9 +9,9 @@ from pathlib import PurePath
 from typing import Any
 
 from megavid.core.text import listed
-from megavid.datasets.formats.values import finite_number, flag, shown, whole_number
+from megavid.datasets.formats.json_values import finite_number, flag, shown, whole_number
+from megavid.datasets.formats.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.datasets.frame_names import parse_name
-from megavid.datasets.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.datasets.table.annotations import NO_TRACK
 from megavid.datasets.table.problems import Kind
 

@@ -14,8 +14,9 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import read_json
+from megavid.core.files.json_yaml import read_json
 from megavid.core.files.paths import is_file
+from megavid.datasets.formats.class_names import check_class_count, class_name
 from megavid.datasets.formats.coco.coco_rows import (
     FRAME_KEYS,
     BadRowError,
@@ -28,9 +29,10 @@ from megavid.datasets.formats.coco.coco_rows import (
     read_video,
     shown_id,
 )
+from megavid.datasets.formats.json_values import shown, whole_number
 from megavid.datasets.formats.track_ids import track_id
-from megavid.datasets.formats.values import check_class_count, class_name, shown, whole_number
-from megavid.datasets.frame_names import is_video_frame, number_files, parse_name
+from megavid.datasets.frame_names import is_video_frame, parse_name
+from megavid.datasets.match_frames import number_files
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.video.suffixes import is_video_name

@@ -13,9 +13,9 @@ from typing import IO, NamedTuple
 from xml.etree import ElementTree
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import check_regular_file
+from megavid.core.files.regular_files import check_regular_file
 from megavid.datasets.formats.cvat.cvat_tasks import Task, read_tasks
-from megavid.datasets.limits import LARGEST_COORDINATE
+from megavid.datasets.formats.limits import LARGEST_COORDINATE
 from megavid.datasets.table.problems import Kind, Problems
 
 

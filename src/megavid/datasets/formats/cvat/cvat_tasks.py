@@ -8,7 +8,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from megavid.core.errors import InputError
-from megavid.datasets.limits import LARGEST_SIDE, LONGEST_VIDEO
+from megavid.datasets.formats.limits import LARGEST_SIDE, LONGEST_VIDEO
 from megavid.datasets.table.index_file import LARGEST_NUMBER
 
 

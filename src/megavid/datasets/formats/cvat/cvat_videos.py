@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePath
 
 from megavid.core.errors import InputError
+from megavid.datasets.find_media import Media, base_name, describe_missing, find_media, find_only_video
 from megavid.datasets.formats.cvat.cvat_file import Export
 from megavid.datasets.formats.cvat.cvat_tasks import Task
-from megavid.datasets.media import Media, base_name, describe_missing, find_media, find_only_video
 
 
 @dataclass(frozen=True, kw_only=True)

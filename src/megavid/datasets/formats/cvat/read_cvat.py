@@ -9,13 +9,13 @@ from pathlib import Path
 
 from megavid.core.errors import InputError
 from megavid.core.text import listed
+from megavid.datasets.formats.class_names import check_class_count
 from megavid.datasets.formats.cvat.cvat_file import Export, Shape, Track, is_export, is_unpacked, read_export
 from megavid.datasets.formats.cvat.cvat_tasks import Task
 from megavid.datasets.formats.cvat.cvat_tracks import box_around, check_frames, count_filled, fill_track
 from megavid.datasets.formats.cvat.cvat_videos import CvatVideo, find_videos
-from megavid.datasets.formats.values import check_class_count
-from megavid.datasets.frame_names import match_frames
-from megavid.datasets.limits import LONGEST_VIDEO, MOST_FRAMES
+from megavid.datasets.formats.limits import LONGEST_VIDEO, MOST_FRAMES
+from megavid.datasets.match_frames import match_frames
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import read_text
-from megavid.datasets.limits import LONGEST_VIDEO
+from megavid.core.files.regular_files import read_text
+from megavid.datasets.formats.limits import LONGEST_VIDEO
 from megavid.datasets.table.problems import Kind, Problems
 
 LISTS = {

@@ -15,8 +15,8 @@ from xml.etree import ElementTree
 
 from megavid.datasets.formats.ilsvrc.ilsvrc_layout import SUBSETS
 from megavid.datasets.formats.ilsvrc.ilsvrc_lists import VideoEntry
+from megavid.datasets.formats.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.datasets.formats.track_ids import track_id
-from megavid.datasets.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 

@@ -17,8 +17,8 @@ from pydantic import Field
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
+from megavid.core.files.json_yaml import read_json
 from megavid.core.files.ownership import anything
-from megavid.core.files.parsing import read_json
 from megavid.core.machine.cores import usable_cores
 from megavid.core.machine.processes import end_with_parent
 from megavid.datasets.formats.ilsvrc.ilsvrc_layout import list_videos

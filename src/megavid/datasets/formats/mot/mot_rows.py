@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from megavid.core.files.parsing import read_text
+from megavid.core.files.regular_files import read_text
 from megavid.core.ranges import LARGEST_EXACT
-from megavid.datasets.limits import LARGEST_COORDINATE
+from megavid.datasets.formats.limits import LARGEST_COORDINATE
 from megavid.datasets.table.annotations import NO_TRACK
 from megavid.datasets.table.problems import Kind, Problems
 

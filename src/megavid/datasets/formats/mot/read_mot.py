@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import read_text
+from megavid.core.files.regular_files import read_text
+from megavid.datasets.find_media import Media, find_media, images_in
+from megavid.datasets.formats.class_names import check_class_count, read_class_names
+from megavid.datasets.formats.limits import LARGEST_SIDE, LONGEST_VIDEO, MOST_FRAMES
 from megavid.datasets.formats.mot.mot_rows import Rows, read_rows
-from megavid.datasets.formats.values import check_class_count, read_class_names
-from megavid.datasets.frame_names import match_frames, parse_name
-from megavid.datasets.limits import LARGEST_SIDE, LONGEST_VIDEO, MOST_FRAMES
-from megavid.datasets.media import Media, find_media, images_in
+from megavid.datasets.frame_names import parse_name
+from megavid.datasets.match_frames import match_frames
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 

@@ -12,14 +12,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import read_text
 from megavid.core.files.paths import is_file, is_folder
+from megavid.core.files.regular_files import read_text
 from megavid.core.ranges import LARGEST_EXACT
-from megavid.datasets.formats.values import shown
+from megavid.datasets.formats.json_values import shown
 from megavid.datasets.formats.yolo.yolo_labels import find_labels, report_labels
 from megavid.datasets.formats.yolo.yolo_layout import CLASS_FILES, images_by_folder, read_layout
 from megavid.datasets.formats.yolo.yolo_paths import absolute
-from megavid.datasets.frame_names import is_video_frame, number_files, parse_name
+from megavid.datasets.frame_names import is_video_frame, parse_name
+from megavid.datasets.match_frames import number_files
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.video.images import image_size

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_folder, inside
 from megavid.core.frames import Image
-from megavid.datasets.frames import FrameError, FrameReader, frame_size, image_path
+from megavid.datasets.frame_reader import FrameError, FrameReader, frame_size, image_path
 from megavid.datasets.sizes import describe_sizes
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 from megavid.datasets.table.problems import Kind, Problems

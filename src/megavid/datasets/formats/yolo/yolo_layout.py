@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import read_text, read_yaml
+from megavid.core.files.json_yaml import read_yaml
 from megavid.core.files.paths import is_file, is_folder
-from megavid.datasets.formats.values import check_class_count, class_name, read_class_names, shown
+from megavid.core.files.regular_files import read_text
+from megavid.datasets.formats.class_names import check_class_count, class_name, read_class_names
+from megavid.datasets.formats.json_values import shown
 from megavid.datasets.formats.yolo.yolo_paths import absolute, find_images
 from megavid.video.suffixes import image_files, is_image_name
 

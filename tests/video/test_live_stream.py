@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.video import live
-from megavid.video.reader import LiveStream, open_input
+from megavid.video import live_stream
+from megavid.video.open_input import LiveStream, open_input
 from tests.video.videos import make_video, number, serve
 
 
@@ -31,7 +31,7 @@ def test_live_stream(tmp_path: Path) -> None:
 def test_stream_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
-        monkeypatch.setattr(live, "TIMEOUT", 0.3)
+        monkeypatch.setattr(live_stream, "TIMEOUT", 0.3)
         with pytest.raises(InputError, match=rf"{address}.*no answer in time"):
             open_input(address)
     with pytest.raises(InputError, match=rf"{address}.*refused"):

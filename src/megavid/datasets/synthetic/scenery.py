@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from megavid.datasets.synthetic.drawing import Floats, colour
+from megavid.datasets.synthetic.patterns import Floats, colour
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 from megavid.core.errors import InputError
-from megavid.video.reader import ImageFolder, ImagePages, open_input
+from megavid.video.open_input import ImageFolder, ImagePages, open_input
 from tests.video.videos import number, picture
 
 COUNT = 6

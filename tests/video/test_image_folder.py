@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
-from megavid.video.reader import open_input
+from megavid.video.open_input import open_input
 from tests.video.videos import number, open_folder, picture
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from megavid.core.errors import InputError
-from megavid.core.files.parsing import check_regular_file
+from megavid.core.files.regular_files import check_regular_file
 
 HEAD = 1024
 """The number of bytes that identify a file."""

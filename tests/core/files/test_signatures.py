@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.core.files.kinds import describe_content, read_head
+from megavid.core.files.signatures import describe_content, read_head
 
 
 def _tar() -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from megavid.core.names import hint_similar, similar_name
+from megavid.core.similar_names import hint_similar, similar_name
 
 
 @pytest.mark.parametrize("name", ["Car", " car", "car\t", "CAR"])

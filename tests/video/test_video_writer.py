@@ -14,8 +14,8 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, Image
-from megavid.video.reader import VideoFile
-from megavid.video.writer import VideoWriter
+from megavid.video.open_input import VideoFile
+from megavid.video.video_writer import VideoWriter
 
 
 def grey(i: int, width: int = 64, height: int = 48) -> Image:
@@ -149,7 +149,7 @@ from fractions import Fraction
 from pathlib import Path
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
-from megavid.video.writer import VideoWriter
+from megavid.video.video_writer import VideoWriter
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 noise = np.random.default_rng(0)
 try:

@@ -10,10 +10,10 @@ from pathlib import Path
 from megavid.core.errors import InputError
 from megavid.core.text import listed
 from megavid.video.decode import DEFAULT_RATE
-from megavid.video.folder import ImageFolder
+from megavid.video.image_folder import ImageFolder
+from megavid.video.image_pages import ImagePages
 from megavid.video.images import count_pictures
-from megavid.video.live import LiveStream
-from megavid.video.pages import ImagePages
+from megavid.video.live_stream import LiveStream
 from megavid.video.suffixes import IMAGE_SUFFIXES, image_files, is_image_name, is_video_name
 from megavid.video.video_file import VideoFile
 
