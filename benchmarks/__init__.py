@@ -1,1 +1,1 @@
-"""Measurements of speed; each compares things side by side in one run."""
+"""Measurements of speed and accuracy, run by hand: `python -m benchmarks.NAME`."""

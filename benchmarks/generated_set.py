@@ -1,10 +1,10 @@
-"""All methods on the generated set: AP50 by motion, mean and spread over seeds.
+"""Train all methods on the generated set and print the table of docs/results.md.
 
     python -m benchmarks.generated_set runs --jobs 2
 
-For each seed a single-frame detector is trained from scratch, and all methods, the single-frame one among
-them, go on from it alike. What is done is not done again: a run that was broken off goes on. Each job has one
-thread. Prints the table of docs/results.md.
+For each seed, a single-frame detector is trained from scratch, and then all methods, including the
+single-frame one, are trained from it. Each job has one thread. The same command resumes an interrupted run.
+The table has AP50 by motion: the mean over the seeds and the spread.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from megavid.training.run_log import CURVES, read_log
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 
-GO_ON = ("--run.steps", "1500", "--optimizer.milestones", "[1200]", "--optimizer.learning_rate", "0.01")
-"""How the methods go on from the single-frame detector."""
+FINE_TUNING = ("--run.steps", "1500", "--optimizer.milestones", "[1200]", "--optimizer.learning_rate", "0.01")
+"""Options of the runs that start from the single-frame detector."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,9 @@ class Job:
     """A training run.
 
     Attributes:
-        folder: Where.
-        options: Of the command line.
-        after: The run to wait for.
+        folder: Output folder.
+        options: Options of `megavid train`.
+        after: Run that must be complete first.
     """
 
     folder: Path
@@ -44,10 +44,10 @@ class Job:
     after: Future[None] | None = None
 
     def run(self) -> None:
-        """Train, unless it is done."""
+        """Train, unless the run is complete."""
         if self.after is not None:
             self.after.result()
-        if (self.folder / CURVES).exists():  # the last that a run writes
+        if (self.folder / CURVES).exists():  # a run writes this file last
             return
         self.folder.parent.mkdir(parents=True, exist_ok=True)
         command = [sys.executable, "-m", "megavid", "train", "generated", "-o", str(self.folder), "--resume"]
@@ -77,13 +77,13 @@ def main() -> None:
     with ThreadPoolExecutor(options.jobs) as pool:
         bases, rest = [], []
         for seed in options.seeds:
-            place = options.folder / f"seed_{seed}"
+            folder = options.folder / f"seed_{seed}"
             common = ("--data", str(data), "--run.seed", str(seed), "--run.workers", "0")
-            base = Job(place / "base", (*common, "--model", "single_frame_r50"))
+            base = Job(folder / "base", (*common, "--model", "single_frame_r50"))
             bases.append(pool.submit(base.run))
-            start = ("--start.detector", str(place / "base" / "model.safetensors"))
+            start = ("--start.detector", str(folder / "base" / "model.safetensors"))
             rest += [
-                Job(place / method, (*common, *start, *GO_ON, "--model", f"{method}_r50"), bases[-1])
+                Job(folder / method, (*common, *start, *FINE_TUNING, "--model", f"{method}_r50"), bases[-1])
                 for method in options.methods
             ]
         for run in [pool.submit(job.run) for job in rest]:
@@ -92,7 +92,7 @@ def main() -> None:
 
 
 def table(folder: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
-    """Markdown: mean and spread (largest less smallest) of each number over the seeds, in per cent."""
+    """Return a Markdown table of each method's mean and spread (maximum - minimum) over seeds, in percent."""
     lines = ["| method | " + " | ".join(MOTIONS.values()) + " |", "|---" * (len(MOTIONS) + 1) + "|"]
     for method in methods:
         scores = [last_scores(folder / f"seed_{seed}" / method) for seed in seeds]
@@ -105,7 +105,7 @@ def table(folder: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
 
 
 def last_scores(folder: Path) -> dict[str, float]:
-    """AP50 by motion at the end of a run."""
+    """Return AP50 by motion at the end of a run."""
     scored = [line for line in read_log(folder / "log.jsonl") if "AP50" in line]
     return scored[-1]
 

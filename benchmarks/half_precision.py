@@ -1,9 +1,9 @@
-"""How many detections in float32 have a partner in bfloat16, as it comes and loose, and what AP50 does.
+"""Compare detections in bfloat16 with those in float32, for the shipped weights on new generated videos.
 
     python -m benchmarks.half_precision [--videos 8] [--seed 3]
 
-The weights that ship, on generated videos that they have not seen. A partner is a detection of the same class
-in the same frame whose corners are all within two pixels; asked of the detections with a score above 0.3.
+Prints AP50, and the share of float32 detections with a score above 0.3 that have a partner in bfloat16: a
+detection of the same class in the same frame with all coordinates within two pixels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from megavid.evaluation import Boxes, average_precision
 from megavid.models.base.inference import Inference
 
 PIXELS, SCORE = 2.0, 0.3
-WAYS = {
+SETTINGS = {
     "float32": Inference(),
     "bfloat16": Inference(dtype="bfloat16"),
     "bfloat16, loose": Inference(dtype="bfloat16", loose=True),
@@ -38,40 +38,43 @@ def main() -> None:
     ]
     for name in ("single_frame_generated", "mega_generated"):
         found = {}
-        for way, inference in WAYS.items():
+        for setting, inference in SETTINGS.items():
             detector = load_detector(weights=name, device="cpu", inference=inference)
-            found[way] = [
+            found[setting] = [
                 result.detections
                 for video in videos
                 for result in detect_video(detector, [frame.image for frame in video])
             ]
-        truth = boxes_of([objects(frame) for video in videos for frame in video])
-        for way, detections in found.items():
+        truth = concatenate([true_objects(frame) for video in videos for frame in video])
+        for setting, detections in found.items():
             pairs = zip(found["float32"], detections, strict=True)
-            counts = [partners(a[a.scores > SCORE], b) for a, b in pairs]
-            have, want = (sum(numbers) for numbers in zip(*counts, strict=True))
+            counts = [count_partners(a[a.scores > SCORE], b) for a, b in pairs]
+            matched, total = (sum(numbers) for numbers in zip(*counts, strict=True))
             result = average_precision(
-                boxes_of(detections), truth, num_frames=len(detections), num_classes=len(detector.class_names)
+                concatenate(detections),
+                truth,
+                num_frames=len(detections),
+                num_classes=len(detector.class_names),
             )
-            matched = f"{have} of {want} above {SCORE} matched, {have / want:.2%}"
-            print(f"{name}, {way}: {matched}; AP50 {100 * result.mean:.1f}", flush=True)
+            share = f"{matched} of {total} above {SCORE} matched, {matched / total:.2%}"
+            print(f"{name}, {setting}: {share}; AP50 {100 * result.mean:.1f}", flush=True)
 
 
-def partners(want: Detections, have: Detections) -> tuple[int, int]:
-    """How many of `want` have a partner in `have`, and how many there are."""
-    near = (want.boxes[:, None] - have.boxes[None]).abs().amax(2) <= PIXELS
-    near &= want.labels[:, None] == have.labels[None]
-    return int(near.any(1).sum()), len(want)
+def count_partners(expected: Detections, found: Detections) -> tuple[int, int]:
+    """Return the number of expected detections with a partner among those found, and the number in all."""
+    near = (expected.boxes[:, None] - found.boxes[None]).abs().amax(2) <= PIXELS
+    near &= expected.labels[:, None] == found.labels[None]
+    return int(near.any(1).sum()), len(expected)
 
 
-def objects(frame: VideoFrame) -> Detections:
-    """The true objects of a frame."""
+def true_objects(frame: VideoFrame) -> Detections:
+    """Return the annotated objects of a frame as detections of score 1."""
     labels = torch.from_numpy(frame.labels)
     return Detections(torch.from_numpy(frame.boxes), torch.ones(len(labels)), labels)
 
 
-def boxes_of(frames: list[Detections]) -> Boxes:
-    """Those of all frames in one table."""
+def concatenate(frames: list[Detections]) -> Boxes:
+    """Concatenate the detections of all frames to one table."""
     frame = torch.cat([torch.full((len(f),), i) for i, f in enumerate(frames)])
     xyxy, label, score = (torch.cat([getattr(f, key) for f in frames]) for key in FIELDS)
     return Boxes(frame.numpy(), xyxy.double().numpy(), label.numpy(), score.numpy())

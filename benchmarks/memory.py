@@ -1,9 +1,9 @@
-"""Peak memory of detecting in a short and in a long video, each in a process of its own.
+"""Measure the peak memory of detection in a short and in a long video.
 
     python -m benchmarks.memory [--short 200] [--long 5000] [METHOD ...]
 
-A generated video file of 320x240 goes through `detect_video` with a tiny network, whose own memory is little
-beside what grows, if anything does. Prints peak resident memory and the frames encoded.
+Each run is a process of its own: `detect_video` on a generated 320x240 video with a tiny network, whose own
+memory is small, so that any growth with the length shows. Prints peak resident memory and frames encoded.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ SMALL = {
     "rpn.proposals": 60,
     "method.hidden": 64,
 }
-FILMED = 100  # different frames, again and again
+DISTINCT_FRAMES = 100
+"""Number of frames that are rendered; the video repeats them."""
 
 
 def main() -> None:
@@ -52,17 +53,17 @@ def main() -> None:
             for length in (arguments.short, arguments.long):
                 video = write(Path(folder) / f"{length}.mp4", length)
                 command = [sys.executable, "-m", "benchmarks.memory", method, "--detect", str(video)]
-                said = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
-                peaks.append(float(said[0]))
+                output = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+                peaks.append(float(output[0]))
                 print(
-                    f"{method}: {length} frames, peak {peaks[-1]:.0f} MB, {said[1]} encodes a frame",
+                    f"{method}: {length} frames, peak {peaks[-1]:.0f} MB, {output[1]} encodings per frame",
                     flush=True,
                 )
             print(f"{method}: {peaks[1] - peaks[0]:+.0f} MB")
 
 
 def detect(method: str, video: Path) -> None:
-    """Detect, and print the peak and the encodes a frame."""
+    """Detect, and print peak memory in megabytes and the number of encodings per frame."""
     detector = load_detector(f"{method}_r50", device="cpu", overrides=SMALL)
     with counted_encodes(detector) as counts:
         frames = sum(1 for _ in detect_video(detector, video))
@@ -72,10 +73,11 @@ def detect(method: str, video: Path) -> None:
 
 def write(path: Path, length: int) -> Path:
     if not path.exists():
-        filmed = [frame.image for frame in film(seed=0, video=0, frames=FILMED, height=240, width=320)]
+        video = film(seed=0, video=0, frames=DISTINCT_FRAMES, height=240, width=320)
+        images = [frame.image for frame in video]
         with VideoWriter(path, rate=Fraction(25), width=320, height=240) as writer:
             for i in range(length):
-                writer.write(filmed[i % FILMED], i / 25)
+                writer.write(images[i % DISTINCT_FRAMES], i / 25)
     return path
 
 

@@ -1,10 +1,10 @@
-"""Milliseconds a frame of scoring and of indexing annotations, beside plain loops in the same process.
+"""Measure the speed of scoring, compared with plain loops, and of indexing annotations.
 
     python -m benchmarks.scoring [--frames 176126]
 
-The motion-specific table (all, fast, medium, slow) of made-up detections, 300 a frame as in ImageNet VID's
-validation set, whose size is the default; the loops score a few hundred frames of the same. Then annotations
-of a generated ILSVRC data set of 20,000 XML files are indexed. Prints what it measures.
+Scores random detections, 300 per frame, for all, fast, medium and slow objects; the default number of frames
+is that of ImageNet VID's validation set. The loops score 300 frames. Then a generated ILSVRC data set of
+20,000 XML files is indexed.
 """
 
 from __future__ import annotations
@@ -28,30 +28,30 @@ from megavid.evaluation import MOTION_RANGES, Boxes, average_precision_by_motion
 from tests.datasets.formats.ilsvrc_set import write_ilsvrc
 from tests.evaluation.slow import Thing, slow_outcome
 
-CLASSES, BOXES_A_FRAME, OBJECTS_A_FRAME = 30, 300, 1.55
+CLASSES, BOXES_PER_FRAME, OBJECTS_PER_FRAME = 30, 300, 1.55
 LOOPED_FRAMES = 300
 
 
 def main(frames: int) -> None:
     print(f"{platform.processor() or platform.machine()}, {os.cpu_count()} cores, numpy {np.__version__}")
-    fast = timed(scoring(*made_up(frames), frames=frames)) / frames
-    print(f"scoring: {1000 * fast:.3f} ms a frame of {frames}, peak memory {peak_gb():.1f} GB")
-    slow = timed(looping(*made_up(LOOPED_FRAMES))) / LOOPED_FRAMES
-    print(f"loops: {1000 * slow:.2f} ms a frame of {LOOPED_FRAMES}, {slow / fast:.0f} times as long")
+    fast = measure(scoring(*random_data(frames), frames=frames)) / frames
+    print(f"scoring: {1000 * fast:.3f} ms per frame of {frames}, peak memory {peak_gb():.1f} GB")
+    slow = measure(looping(*random_data(LOOPED_FRAMES))) / LOOPED_FRAMES
+    print(f"loops: {1000 * slow:.2f} ms per frame of {LOOPED_FRAMES}, {slow / fast:.0f} times as long")
     with tempfile.TemporaryDirectory() as folder:
         root = write_ilsvrc(Path(folder) / "set", val_videos=100, frames=200)
         for workers in (1, 2):
-            seconds = timed(lambda w=workers: read_ilsvrc(root, "vid_val", problems=Problems(), workers=w))  # type: ignore[misc]
-            print(f"indexing with {workers} processes: {20_000 / seconds:.0f} XML files a second")
+            seconds = measure(lambda w=workers: read_ilsvrc(root, "vid_val", problems=Problems(), workers=w))  # type: ignore[misc]
+            print(f"indexing with {workers} processes: {20_000 / seconds:.0f} XML files per second")
 
 
-def made_up(frames: int) -> tuple[Boxes, Boxes, NDArray[np.float64]]:
-    """Detections, a tenth of them near objects; objects; their motion IoU."""
+def random_data(frames: int) -> tuple[Boxes, Boxes, NDArray[np.float64]]:
+    """Return random detections, a tenth of them near objects, the objects, and the objects' motion IoU."""
     rng = np.random.default_rng(0)
-    objects = int(frames * OBJECTS_A_FRAME)
+    objects = int(frames * OBJECTS_PER_FRAME)
     truth_frame = np.sort(rng.integers(0, frames, objects)).astype(np.int32)
     truth = Boxes(truth_frame, boxes(rng, objects), rng.integers(0, CLASSES, objects).astype(np.int32))
-    frame = np.repeat(np.arange(frames, dtype=np.int32), BOXES_A_FRAME)
+    frame = np.repeat(np.arange(frames, dtype=np.int32), BOXES_PER_FRAME)
     n = len(frame)
     xyxy, label = boxes(rng, n), rng.integers(0, CLASSES, n).astype(np.int32)
     rows = rng.integers(0, n, n // 10)
@@ -74,7 +74,7 @@ def scoring(found: Boxes, truth: Boxes, motion: NDArray[np.float64], *, frames: 
 
 
 def looping(found: Boxes, truth: Boxes, motion: NDArray[np.float64]) -> Callable[[], object]:
-    """The outcome of every detection, one at a time, for each range of motion; no curve is made of them."""
+    """Return a function that finds the outcome of each detection in plain loops, for each range of motion."""
     assert found.score is not None
     score = found.score
     here = [np.flatnonzero(found.frame == frame) for frame in range(LOOPED_FRAMES)]
@@ -92,7 +92,8 @@ def looping(found: Boxes, truth: Boxes, motion: NDArray[np.float64]) -> Callable
     return run
 
 
-def timed(call: Callable[[], object]) -> float:
+def measure(call: Callable[[], object]) -> float:
+    """Return the seconds that a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

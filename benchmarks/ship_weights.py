@@ -1,8 +1,8 @@
-"""Put trained weights of the generated set into the package, each with a model card.
+"""Copy weights trained on the generated set into the package, each with a model card.
 
     python -m benchmarks.ship_weights runs --seed 0 --commit 6505eba --machine "2 cores of ..."
 
-`runs` is what `benchmarks.generated_set` made.
+`runs` is the output folder of `benchmarks.generated_set`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.generated_set import GO_ON, MOTIONS, last_scores
+from benchmarks.generated_set import FINE_TUNING, MOTIONS, last_scores
 from megavid.checkpoints.weights import Weights, read_weights, write_weights
 from megavid.jobs.run_demo import TRAINED_ON, WEIGHTS
 from megavid.training.run_log import LOG, read_log
@@ -25,8 +25,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--commit", required=True, help="with which they were trained")
-    parser.add_argument("--machine", required=True, help="on which they were trained")
+    parser.add_argument("--commit", required=True, help="commit at which they were trained")
+    parser.add_argument("--machine", required=True, help="machine on which they were trained")
     options = parser.parse_args()
     runs = options.folder / f"seed_{options.seed}"
     command = f"python -m benchmarks.generated_set runs --seeds {options.seed} --methods {' '.join(WEIGHTS)}"
@@ -57,25 +57,25 @@ def _card(runs: Path, method: str, weights: Weights, *, command: str, commit: st
     return f"""# {WEIGHTS[method]}
 
 A small `{method}` detector ({size}: {backbone})
-for the videos that `megavid data synthesize` makes. It is there for the demo, the tests and the tutorials; it
-knows nothing of real videos.
+for the videos that `megavid data synthesize` generates. It serves the demo, the tests and the tutorials, and
+is of no use on real videos.
 
 - **Classes**: {", ".join(config["classes"])}.
-- **Input**: frames are scaled to a short side of {config["input"]["min_size"]} pixels, that of the set.
-- **AP50** on the set's {val} videos for validation, in per cent: {ap}.
-  One run of three seeds: [docs/results.md](../../../docs/results.md) has them all.
-- **Trained** from random weights on {train} videos (`megavid data synthesize data --videos {train + val}`,
+- **Input**: frames scaled to a short side of {config["input"]["min_size"]} pixels, their size in the set.
+- **AP50** on the {val} validation videos of the set, in percent: {ap}.
+  This is one of three seeds; [docs/results.md](../../../docs/results.md) has all.
+- **Training** from random weights on {train} videos (`megavid data synthesize data --videos {train + val}`,
   seed {TRAINED_ON}): a single-frame detector by the recipe `generated`, then this one from it with
-  `{" ".join(GO_ON)}`.
+  `{" ".join(FINE_TUNING)}`.
 - **Command**: `{command}`,
   at commit {commit}, finished {day}.
-- **Time**: {hours["base"]:.2f} hours and {hours[method]:.2f} hours, one thread each of {machine}.
-- **Licence**: Apache-2.0, as the package; trained on nothing but generated videos.
+- **Time**: {hours["base"]:.2f} hours and {hours[method]:.2f} hours, on one thread each of {machine}.
+- **Licence**: Apache-2.0, like the package; trained on generated videos only.
 """
 
 
 def seconds(run: Path) -> float:
-    """How long a run's steps took, by its log."""
+    """Return the time that a run's steps took, from its log."""
     lines = [line for line in read_log(run / LOG) if "loss" in line]
     batch = json.loads((run / "recipe.json").read_text())["run"]["batch"]
     steps = [line["step"] for line in lines]

@@ -1,11 +1,11 @@
-"""What a frame costs, method by method and way by way, in trunk passes; and what each speed-up is good for.
+"""Measure the cost of a frame for each method and inference setting, and the gain of each speed-up.
 
     python -m benchmarks.speed [--device cpu] [--frames 10] [--rows NAME ...] [--plot docs/speed.png]
 
-Every row is `megavid benchmark` in a process of its own, so that peak memory is its own: ResNet-101 on a
-1280x720 video at 600/1000. The unit is one eager float32 pass of the plain trunk, timed between the steps, so
-that machines compare. Writes benchmarks/results/speed.json, prints a table, draws the stages as stacked bars.
-Rows measured before at the same commit on the same machine are kept unless they are named.
+Each row is a process of its own that runs `megavid benchmark`: ResNet-101, a 1280x720 video, input 600/1000.
+Costs are in trunk passes: the time of one eager float32 pass of the plain trunk, measured between the steps,
+which makes machines comparable. Writes benchmarks/results/speed.json, prints a table and draws the parts of
+each frame's time as stacked bars. Earlier rows of the same commit and machine are kept unless named.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from megavid.models.methods import METHODS
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 
-WAYS: dict[str, list[str]] = {
+SETTINGS: dict[str, list[str]] = {
     "plain": ["--plain"],
     "fast": [],
     "compiled": ["--compile"],
@@ -40,12 +40,12 @@ WAYS: dict[str, list[str]] = {
 COMPARED = ("single_frame", "mega")
 
 ROWS: dict[str, list[str]] = {
-    **{f"{method} {way}": [method, *options] for way, options in WAYS.items() for method in COMPARED},
-    **{f"{method} compiled": [method, *WAYS["compiled"]] for method in METHODS},
+    **{f"{method} {name}": [method, *options] for name, options in SETTINGS.items() for method in COMPARED},
+    **{f"{method} compiled": [method, *SETTINGS["compiled"]] for method in METHODS},
     "mega compiled loose bfloat16": ["mega", "--compile", "--loose", "--dtype", "bfloat16"],
     **{f"mega without {name}": ["mega", "--without", name] for name in get_args(KeepsRounding)},
     **{
-        f"mega compiled bfloat16 without {name}": ["mega", *WAYS["compiled bfloat16"], "--without", name]
+        f"mega compiled bfloat16 without {name}": ["mega", *SETTINGS["compiled bfloat16"], "--without", name]
         for name in get_args(MayRound)
     },
 }
@@ -81,34 +81,34 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     arguments = parser.parse_args()
     RESULTS.parent.mkdir(exist_ok=True)
-    results = before(torch.device(arguments.device))
+    results = earlier_rows(torch.device(arguments.device))
     print(f"{COLUMNS[0]:44}" + "".join(f"{name:>10}" for name in COLUMNS[1:]))
     for name in arguments.rows:
         method, *options = ROWS[name]
         options = [*options, "--device", arguments.device, "--frames", str(arguments.frames)]
-        results[name] = measured([f"{method}_r101", *options])
+        results[name] = measure([f"{method}_r101", *options])
         RESULTS.write_text(json.dumps(results, indent=1))
         show(name, results[name])
     if arguments.plot is not None:
         draw({name: results[name] for name in ROWS if name in results}).savefig(arguments.plot, dpi=110)
 
 
-def before(device: torch.device) -> dict[str, Any]:
-    """Rows measured at this commit on this machine."""
+def earlier_rows(device: torch.device) -> dict[str, Any]:
+    """Read the rows that were measured at this commit on this machine."""
     rows: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     here = (commit(), describe_machine(device))
     return {name: row for name, row in rows.items() if (row["commit"], row["machine"]) == here}
 
 
 def commit() -> str:
-    """The project's."""
+    """Return the current commit."""
     return subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
 
 
-def measured(arguments: list[str]) -> dict[str, Any]:
-    """What `megavid benchmark` says, with the commit."""
+def measure(arguments: list[str]) -> dict[str, Any]:
+    """Run `megavid benchmark` and return its report with the commit."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "report.json"
         command = [sys.executable, "-m", "megavid", "benchmark", *arguments, "-o", str(output)]
@@ -131,7 +131,7 @@ def show(name: str, row: dict[str, Any]) -> None:
 
 
 def draw(rows: dict[str, dict[str, Any]]) -> Figure:
-    """A bar a row of stages in trunk passes, with what the profiler's stages leave over."""
+    """Draw a stacked bar for each row, with the parts of a frame's time in trunk passes."""
     figure = Figure(figsize=(11, 1.6 + 0.34 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -142,10 +142,10 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
         if any(lengths):
             axes.barh(names, lengths, left=starts, label=stage, color=COLORS[stage], height=0.72)
             starts = [start + length for start, length in zip(starts, lengths, strict=True)]
-    for place, (name, end) in enumerate(zip(names, starts, strict=True)):
-        axes.text(end + 0.03, place, f"{rows[name]['trunks_per_frame']:.2f}", va="center", fontsize=8)
+    for position, (name, end) in enumerate(zip(names, starts, strict=True)):
+        axes.text(end + 0.03, position, f"{rows[name]['trunks_per_frame']:.2f}", va="center", fontsize=8)
     axes.invert_yaxis()
-    axes.set(xlabel="plain float32 trunk passes a frame", xlim=(0, max(starts) * 1.06))
+    axes.set(xlabel="plain float32 trunk passes per frame", xlim=(0, max(starts) * 1.06))
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
     axes.spines[["top", "right"]].set_visible(False)
     machine = next(iter(rows.values()))["machine"]
@@ -157,7 +157,7 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
 
 
 def in_trunks(row: dict[str, Any], stage: str) -> float:
-    """A stage's share of a frame; the profiler's own time is taken off all alike."""
+    """Return the trunk passes that a stage takes; the profiler's overhead is taken off all stages alike."""
     stages = row["stage_seconds"]
     total = max(sum(stages.values()), row["frame_seconds"])
     seconds = stages.get(stage, 0.0) if stage != "other" else total - sum(stages.values())

@@ -1,10 +1,11 @@
-"""Seconds a step, peak memory and the share of time spent waiting for data, of training MEGA.
+"""Measure training of MEGA: seconds per step, peak memory and the share of time spent waiting for data.
 
     python -m benchmarks.training [ROW ...]
 
-`megavid train` on a generated set, each in a process of its own: the small model of the recipe `generated`,
-and MEGA R-50 at 600/1000 with a batch of one clip (eight frames); in float32, in bfloat16 (autocast) and with
-the backbone's activations computed twice. Shown is the last line of the log: the first steps are left out.
+Each row is a process of its own that runs `megavid train` on a generated set, with the small model of the
+recipe `generated` or with MEGA R-50 at 600/1000 and one clip (eight frames) per step; in float32, in bfloat16
+(autocast) and with activation checkpointing. The numbers are from the last line of the log, which leaves out
+the first steps.
 """
 
 from __future__ import annotations
@@ -24,15 +25,15 @@ from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_genera
 SMALL = ["generated", "--model", "mega_r50", "--run.steps", "120", "--log.every", "60"]
 SMALL += ["--optimizer.milestones", "[]"]
 LARGE = ["large.yaml"]
-WAYS = {
+VARIANTS = {
     "float32": ["--run.dtype", "float32"],
     "bfloat16": ["--run.dtype", "bfloat16"],
     "activation checkpointing": ["--run.dtype", "float32", "--run.activation_checkpointing", "true"],
 }
 ROWS = {
-    f"{name} {way}": [*model, *options]
+    f"{name} {variant}": [*model, *options]
     for name, model in (("small", SMALL), ("mega_r50", LARGE))
-    for way, options in WAYS.items()
+    for variant, options in VARIANTS.items()
 }
 
 RECIPE: dict[str, Any] = {
@@ -50,8 +51,8 @@ def main() -> None:
     parser.add_argument("rows", nargs="*", metavar="ROW")
     rows = parser.parse_args().rows or list(ROWS)
     if unknown := [row for row in rows if row not in ROWS]:
-        parser.error(f"expected rows out of {', '.join(ROWS)}, got {unknown[0]!r}")
-    print("{:22}{:>10}{:>10}{:>12}".format("row", "s a step", "peak MB", "data wait"))
+        parser.error(f"expected some of {', '.join(ROWS)}, got {unknown[0]!r}")
+    print("{:34}{:>10}{:>10}{:>12}".format("row", "s/step", "peak MB", "data wait"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_generated_set(folder / "generated", GeneratedSet(videos=10))
@@ -60,11 +61,11 @@ def main() -> None:
         for row in rows:
             line = train(folder, ROWS[row], folder / row.replace(" ", "_"))
             numbers = f"{line['seconds']:10.2f}{line['memory_mb']:10.0f}{line['data_wait']:12.1%}"
-            print(f"{row:22}{numbers}", flush=True)
+            print(f"{row:34}{numbers}", flush=True)
 
 
 def train(folder: Path, arguments: list[str], output: Path) -> dict[str, Any]:
-    """The last line of a run's log, with seconds a step."""
+    """Train, and return the last line of the log that has a loss, with seconds per step."""
     fixed = ["--run.workers", "2", "--data.val", "null", "--device", "cpu", "-o", str(output)]
     command = [sys.executable, "-m", "megavid", "train", *arguments, *fixed]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)

@@ -1,4 +1,4 @@
-"""Makes docs/side_by_side.gif of the video that the demo wrote.
+"""Make docs/side_by_side.gif from the video that the demo wrote.
 
 megavid demo -o demo_output
 python docs/moving_picture.py demo_output/side_by_side.mp4

@@ -1,4 +1,4 @@
-"""Draws docs/frames.png: the frames MEGA looks at to detect one.
+"""Draw docs/frames.png: the frames that MEGA uses to detect in one frame.
 
 python docs/picture.py
 """
@@ -10,63 +10,72 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from megavid.datasets.synthetic.camera import film
+from megavid.core.frames import Image as Frame
+from megavid.datasets.synthetic.camera import VideoFrame, film
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.video.render import Mark, draw_marks, label_color
 
 SEED, VIDEO = 1, 8
 KEY = 40
 GLOBAL = (3, 66, 84, 95)
-SMALL = (160, 120)
+MEMORY = (4, 9, 14, 19, 23, 27)
+WINDOW = (28, 32, 36, 44, 48, 52)
 WIDTH, HEIGHT = 1160, 508
-BLUE, GREEN, ORANGE, GREY = (38, 102, 178), (36, 130, 76), (196, 106, 20), (110, 110, 110)
+BLUE, GREEN, ORANGE, GRAY = (38, 102, 178), (36, 130, 76), (196, 106, 20), (110, 110, 110)
+CAPTION = (
+    "Each frame is encoded once: trunk, proposals, features.",
+    "Proposals of the key frame attend to those of all the",
+    "other frames, by what they look like and where they are.",
+)
+
+Color = tuple[int, int, int]
 
 
 def main() -> None:
     video = list(film(seed=SEED, video=VIDEO, frames=96, height=240, width=320))
     canvas = Image.new("RGB", (WIDTH, HEIGHT), "white")
     draw = ImageDraw.Draw(canvas)
-
-    def paste(frame: int, at: tuple[int, int], size: tuple[int, int], color: tuple[int, int, int]) -> None:
-        picture = Image.fromarray(video[frame].image).resize(size)
-        canvas.paste(picture, at)
-        draw.rectangle(
-            (at[0] - 2, at[1] - 2, at[0] + size[0] + 1, at[1] + size[1] + 1), outline=color, width=3
-        )
-        draw.text((at[0], at[1] + size[1] + 5), f"frame {frame}", fill=color, font=font(14))
-
-    def title(text: str, at: tuple[int, int], color: tuple[int, int, int]) -> None:
-        draw.text(at, text, fill=color, font=font(18))
-
-    title("global frames: 10 from anywhere in the video", (20, 14), ORANGE)
-    for i, frame in enumerate(GLOBAL):
-        paste(frame, (20 + i * 180, 44), SMALL, ORANGE)
-    title("memory: 25 frames that left the window", (20, 214), GREY)
-    for i, frame in enumerate((4, 9, 14, 19, 23, 27)):
-        paste(frame, (20 + i * 120, 244), (112, 84), GREY)
-    title("local window: 12 frames before and 12 after", (20, 364), BLUE)
-    for i, frame in enumerate((28, 32, 36, 44, 48, 52)):
-        paste(frame, (20 + i * 120, 394), (112, 84), BLUE)
-    title(f"key frame {KEY}: what is detected", (780, 14), GREEN)
-    key = video[KEY]
-    marks = [
-        Mark(box * 360 / 320, CLASSES[label], label_color(label))
-        for box, label in zip(key.boxes, key.labels.tolist(), strict=True)
-    ]
-    large = draw_marks(np.asarray(Image.fromarray(key.image).resize((360, 270))), marks)
-    canvas.paste(Image.fromarray(large), (780, 44))
+    rows = (
+        ("global frames: 10 from anywhere in the video", GLOBAL, 14, (160, 120), ORANGE),
+        ("memory: 25 frames that left the window", MEMORY, 214, (112, 84), GRAY),
+        ("local window: 12 frames before and 12 after", WINDOW, 364, (112, 84), BLUE),
+    )
+    for title, numbers, y, size, color in rows:
+        draw.text((20, y), title, fill=color, font=font(18))
+        images = [(number, video[number].image) for number in numbers]
+        draw_row(canvas, images, y + 30, size, color)
+    draw.text((780, 14), f"key frame {KEY}: what is detected", fill=GREEN, font=font(18))
+    canvas.paste(draw_key_frame(video[KEY]), (780, 44))
     draw.rectangle((778, 42, 1141, 315), outline=GREEN, width=3)
-    for y, color in ((100, ORANGE), (276, GREY), (434, BLUE)):
+    for y, color in ((100, ORANGE), (276, GRAY), (434, BLUE)):
         draw.line((742, y, 770, y + (180 - y) // 3), fill=color, width=4)
-    for i, line in enumerate(
-        (
-            "Each frame is encoded once: trunk, proposals, features.",
-            "Proposals of the key frame attend to those of all the",
-            "other frames, by what they look like and where they are.",
-        )
-    ):
+    for i, line in enumerate(CAPTION):
         draw.text((780, 340 + 24 * i), line, fill=(40, 40, 40), font=font(14))
     canvas.quantize(160).save(Path(__file__).with_name("frames.png"), optimize=True)
+
+
+def draw_row(
+    canvas: Image.Image, images: list[tuple[int, Frame]], y: int, size: tuple[int, int], color: Color
+) -> None:
+    """Draw frames side by side, each with its number below."""
+    draw = ImageDraw.Draw(canvas)
+    width, height = size
+    step = 180 if width == 160 else 120
+    for i, (number, image) in enumerate(images):
+        x = 20 + i * step
+        canvas.paste(Image.fromarray(image).resize(size), (x, y))
+        draw.rectangle((x - 2, y - 2, x + width + 1, y + height + 1), outline=color, width=3)
+        draw.text((x, y + height + 5), f"frame {number}", fill=color, font=font(14))
+
+
+def draw_key_frame(frame: VideoFrame) -> Image.Image:
+    """Return the key frame, enlarged, with its objects."""
+    marks = [
+        Mark(box * 360 / 320, CLASSES[label], label_color(label))
+        for box, label in zip(frame.boxes, frame.labels.tolist(), strict=True)
+    ]
+    large = np.asarray(Image.fromarray(frame.image).resize((360, 270)))
+    return Image.fromarray(draw_marks(large, marks))
 
 
 def font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
