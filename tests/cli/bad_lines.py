@@ -1,4 +1,4 @@
-"""Command lines that make no sense, made from the commands' own options: for a test, or by themselves.
+"""Generate command lines with invalid option values, for a test or to run by hand.
 
 `python -m tests.cli.bad_lines 1000 [SEED]` runs a thousand, each in a process of its own.
 """
@@ -115,21 +115,21 @@ LINES = {
     "demo": "demo --videos 0 --device cpu",
     "benchmark": "benchmark --weights weights.safetensors --height 48 --width 48 --frames 1 --device cpu",
 }
-"""A line of each command that works, or fails at once where it would take long."""
+"""For each command a line that works, or that fails at once if it would take long."""
 
 SLOW = {("demo", "videos", "7")}
-"""Command, option and value of lines that are right and take minutes."""
+"""Command, option and value of valid lines that would take minutes."""
 
 
 def commands() -> dict[str, Any]:
-    """The class of each line's options."""
+    """Return the class of options of each command in `LINES`."""
     union = typing.get_args(typing.get_type_hints(Data)["command"])
     parts = {part.__name__.lower(): part for part in union}
     return {name: parts.get(name) or COMMANDS[name] for name in LINES}
 
 
 def options(command: Any) -> Iterator[tuple[str, Any, bool]]:
-    """Name, type and whether it is positional of each option of a command."""
+    """Yield each option of a command: its name, its type and whether it is positional."""
     hints = typing.get_type_hints(command, include_extras=True)
     for field in dataclasses.fields(command):
         hint = hints[field.name]
@@ -137,12 +137,12 @@ def options(command: Any) -> Iterator[tuple[str, Any, bool]]:
         kind = typing.get_args(hint)[0] if marks else hint
         if dataclasses.is_dataclass(kind):
             yield from options(kind)
-        elif field.name != "compile":  # which takes a minute
+        elif field.name != "compile":  # compiling takes a minute
             yield field.name.replace("_", "-"), kind, tyro.conf.Positional in marks
 
 
 def values(kind: Any) -> tuple[str, ...]:
-    """What to give to an option of a type."""
+    """Return the values to try for an option of a type."""
     if typing.get_origin(kind) is Literal:
         return (*map(str, typing.get_args(kind)), *random.sample(TEXTS, 3))
     kinds = typing.get_args(kind) or (kind,)
@@ -156,7 +156,7 @@ def values(kind: Any) -> tuple[str, ...]:
 
 
 def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> Iterator[list[str]]:
-    """Lines of some commands in which one to three options have odd values; the same for a seed."""
+    """Yield lines in which one to three options have odd values, the same ones for the same seed."""
     rng = random.Random(seed)
     random.seed(seed)
     known = {name: list(options(command)) for name, command in commands().items()}
@@ -167,11 +167,11 @@ def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> 
             known[name], min(rng.choice((1, 1, 2, 3)), len(known[name]))
         ):
             value = rng.choice([v for v in values(kind) if (name, option, v) not in SLOW])
-            place = 2 if line[0] == "data" else 1
+            position = 2 if line[0] == "data" else 1
             if kind is bool:
                 line.append(f"--{option}")
-            elif positional and place < len(line) and not line[place].startswith("-"):
-                line[place] = value
+            elif positional and position < len(line) and not line[position].startswith("-"):
+                line[position] = value
             elif option == "compare":
                 line += ["--compare", value, rng.choice(TEXTS)]
             elif option == "output" and "-o" in line:
@@ -181,8 +181,8 @@ def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> 
         yield line
 
 
-def make_place(folder: Path) -> None:
-    """Write what the lines name into a folder."""
+def write_inputs(folder: Path) -> None:
+    """Write the files that the lines name to a folder."""
     (folder / "frames").mkdir()
     for n in range(3):
         image = np.full((64, 96, 3), 40 * n, np.uint8)
@@ -216,20 +216,20 @@ def make_place(folder: Path) -> None:
         "data index data.json -o .",
         "detect frames --weights weights.safetensors -o made --score-threshold 0 --device cpu --threads 1",
     ):
-        code, text = run_apart(line.split(), folder, seconds=60)
+        code, text = run_in_fork(line.split(), folder, seconds=60)
         assert code == 0, text
     (folder / "made" / "predictions.parquet").rename(folder / "predictions.parquet")
     (folder / "home").mkdir()
 
 
-def copy_place(source: Path, folder: Path) -> None:
-    """Copy what `make_place` made, with what cannot be copied."""
+def copy_inputs(source: Path, folder: Path) -> None:
+    """Copy the files of `write_inputs`, and add a pipe, which cannot be copied."""
     shutil.copytree(source, folder, symlinks=True)
     os.mkfifo(folder / "pipe")
 
 
 def run(line: Sequence[str]) -> tuple[int | None, str]:
-    """Run a line in this process: its exit code, None for a traceback, and what it printed."""
+    """Run a line in this process; return its exit code (None for a traceback) and its output."""
     text = io.StringIO()
     try:
         with redirect_stdout(text), redirect_stderr(text):
@@ -241,8 +241,8 @@ def run(line: Sequence[str]) -> tuple[int | None, str]:
     return code, text.getvalue()
 
 
-def run_apart(line: Sequence[str], folder: Path, *, seconds: int) -> tuple[int | None, str]:
-    """Run a line in a fork of this process, in a folder; None for a traceback, a crash or a hang."""
+def run_in_fork(line: Sequence[str], folder: Path, *, seconds: int) -> tuple[int | None, str]:
+    """Run a line in a forked process in a folder; like `run`, with None for a crash or a hang, too."""
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     pid = os.fork()
@@ -268,11 +268,11 @@ def run_apart(line: Sequence[str], folder: Path, *, seconds: int) -> tuple[int |
 if __name__ == "__main__":
     wanted, start = (int(argument) for argument in (*sys.argv[1:], "0")[:2])
     with tempfile.TemporaryDirectory() as template:
-        make_place(Path(template))
+        write_inputs(Path(template))
         for number, bad in enumerate(bad_lines(wanted, seed=start)):
             with tempfile.TemporaryDirectory() as top:
-                copy_place(Path(template), Path(top) / "place")
-                result, printed = run_apart(bad, Path(top) / "place", seconds=20)
+                copy_inputs(Path(template), Path(top) / "place")
+                result, printed = run_in_fork(bad, Path(top) / "place", seconds=20)
             if result not in {0, 1, 2}:
                 say(f"{number}: {bad}: {result}: {printed[-1500:]}")
             elif result == 0:

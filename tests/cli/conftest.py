@@ -1,4 +1,4 @@
-"""Tiny weights, a folder of frames, and `megavid detect` on them."""
+"""Fixtures: tiny weights, a folder of frames, and `megavid detect` on them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Run = Callable[..., int]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Weights of a tiny detector of each method."""
+    """Write the weights of a tiny detector of each method."""
     folder = tmp_path_factory.mktemp("weights")
     for method in METHODS:
         detector = build_tiny(method)
@@ -32,7 +32,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def run(weights: dict[str, Path], tmp_path: Path) -> Run:
-    """`run(INPUT, ...)`: `megavid detect` into tmp_path/out with the tiny MEGA; the exit code."""
+    """Return a function that runs `megavid detect INPUT -o tmp_path/out` and returns the exit code."""
 
     def detect(video: object, *arguments: str, method: str = "mega") -> int:
         fixed = ["--weights", str(weights[method]), "-o", str(tmp_path / "out"), "--device", "cpu"]
@@ -43,7 +43,7 @@ def run(weights: dict[str, Path], tmp_path: Path) -> Run:
 
 @pytest.fixture
 def folder(tmp_path: Path, make_frames: MakeFrames) -> Path:
-    """Nine 96x64 images whose numbers start at 7 and have a gap."""
+    """Write nine 96x64 images whose numbers start at 7 and have gaps."""
     path = tmp_path / "frames"
     path.mkdir()
     for number, image in zip([7, 8, 9, 10, 11, 20, 21, 100, 101], make_frames(9), strict=True):

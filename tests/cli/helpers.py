@@ -1,4 +1,4 @@
-"""What is done with videos and outputs in tests of the command line."""
+"""Helpers for tests of the command line: write and read videos, predictions and messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def write_video(path: Path, frames: list[Image], rate: Fraction = Fraction(30000
 
 
 def read_video(path: Path) -> tuple[Fraction | None, list[tuple[int, int]]]:
-    """Average rate, and (height, width) of every frame."""
+    """Return the average frame rate, and (height, width) of each frame."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
@@ -34,13 +34,14 @@ def read_video(path: Path) -> tuple[Fraction | None, list[tuple[int, int]]]:
         return stream.average_rate, [(f.height, f.width) for f in container.decode(stream)]
 
 
-def predictions(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def read_predictions(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """Return the rows and the metadata of a predictions file."""
     metadata = pq.read_metadata(path).metadata
     return pq.read_table(path).to_pylist(), json.loads(metadata[METADATA_KEY.encode()])
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> str:
-    """The one line that a mistake gets, after the progress bar of a run that had begun."""
+    """Return the single line of an error message; a progress bar may come before it."""
     *progress, error = capsys.readouterr().err.strip().split("\n")
     assert error.startswith("megavid: error: ")
     assert all("frames/s" in line for line in progress)
@@ -48,6 +49,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def subprocess_arguments(video: object, out: Path, weights: Path) -> list[str]:
+    """Return the arguments that run `megavid detect` in a process of its own."""
     code = "import sys; from megavid.cli import main; sys.exit(main())"
     return [
         sys.executable,

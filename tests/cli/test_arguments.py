@@ -1,4 +1,4 @@
-"""What becomes of arguments before a command sees them."""
+"""Preparation and checks of command-line arguments."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megavid.datasets.table.annotations import AnnotationBuilder
 from tests.training.small_run import write_videos
 
 
-def test_a_home_is_expanded_wherever_a_path_may_stand(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_expanded_in_paths_and_option_values(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/me")
     given = [
         "detect",
@@ -34,12 +34,12 @@ def test_a_home_is_expanded_wherever_a_path_may_stand(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize("arguments", [["-o", ""], ["--output="], [""], ["--classes", "", "x"]])
-def test_an_empty_value_is_refused(arguments: list[str]) -> None:
+def test_empty_values_are_refused(arguments: list[str]) -> None:
     with pytest.raises(InputError, match="expected a value, got an empty one"):
         prepare_arguments(["detect", *arguments])
 
 
-def test_a_setting_may_be_empty() -> None:
+def test_configuration_values_may_be_empty() -> None:
     assert prepare_arguments(["--data.val=", "--a.b", "x"]) == ["--data.val=", "--a.b", "x"]
 
 
@@ -53,7 +53,7 @@ def test_names_are_split_at_commas() -> None:
         split_names("--classes", "fox,owl,fox")
 
 
-def test_an_output_is_not_what_is_read(tmp_path: Path) -> None:
+def test_output_must_not_be_an_input(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text("mine")
     (tmp_path / "b.json").symlink_to(tmp_path / "a.json")
     check_output_is_no_input(tmp_path / "c.json", tmp_path / "a.json", None)
@@ -61,7 +61,7 @@ def test_an_output_is_not_what_is_read(tmp_path: Path) -> None:
         check_output_is_no_input(tmp_path / "b.json", None, tmp_path / "a.json")
 
 
-def test_an_output_at_home_is_there_and_nowhere_else(
+def test_output_in_the_home_folder_is_written_there_only(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data, home, place = write_videos(tmp_path / "data"), tmp_path / "home", tmp_path / "place"
@@ -69,14 +69,14 @@ def test_an_output_at_home_is_there_and_nowhere_else(
     place.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(place)
-    for _ in range(2):  # and over its own output again
+    for _ in range(2):  # the second time it replaces its own output
         assert main(["data", "export", str(data), "--to", "cocovid", "--output=~/x.json"]) == 0
         assert main(["data", "index", str(home / "x.json"), "--images", str(data.parent), "-o=~"]) == 0
     assert sorted(p.name for p in home.iterdir()) == ["x.json", "x.parquet"]
     assert list(place.iterdir()) == []
 
 
-def test_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = ("[/]", "\x1b[31mred", "[bold]b[/bold]", "\u202eevil", "a\nb")
     builder = AnnotationBuilder(names, root=tmp_path)
     builder.video("v")
@@ -91,7 +91,7 @@ def test_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "\x1b" not in printed
 
 
-def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+def test_closed_output_is_no_error(tmp_path: Path) -> None:
     data = write_videos(tmp_path)
     code = "import sys; from megavid.cli import console; console()"
     process = subprocess.Popen(

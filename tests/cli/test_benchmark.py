@@ -1,4 +1,4 @@
-"""`megavid benchmark`: what it says, and what it writes."""
+"""`megavid benchmark`: its measurements and its report."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SMALL = ["--device", "cpu", "--height", "64", "--width", "96", "--frames", "4"]
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_what_is_measured(method: str) -> None:
+def test_measurements_are_consistent(method: str) -> None:
     detector = build_tiny(method)
     encode = detector.encode
     options = BenchmarkOptions(height=64, width=96, frames=6)
@@ -37,12 +37,14 @@ def test_what_is_measured(method: str) -> None:
     assert result.peak_megabytes > 100
 
 
-def test_batches_are_counted_by_frame() -> None:
+def test_batched_frames_are_counted_one_by_one() -> None:
     result = benchmark(build_tiny("mega"), BenchmarkOptions(height=64, width=96, frames=9, batch_size=3))
     assert result.encodes_per_frame == 1
 
 
-def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_report_is_printed_and_written(
+    weights: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     output = tmp_path / "report.json"
     given = ["--weights", str(weights["mega"]), "--without", "reuse", "fold_norms", "--dtype", "bfloat16"]
     assert main(["benchmark", *given, *SMALL, "-o", str(output)]) == 0
@@ -63,11 +65,11 @@ def test_the_report(weights: dict[str, Path], tmp_path: Path, capsys: pytest.Cap
     assert (report["model"], report["backbone"]) == ("mega", "ResNet-18")
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
-    ways = "channels_last, sum_cells, winograd, split_heads"
-    assert f"mega, ResNet-18, input 96x64, bfloat16, {ways}" in shown
+    enabled = "channels_last, sum_cells, winograd, split_heads"
+    assert f"mega, ResNet-18, input 96x64, bfloat16, {enabled}" in shown
 
 
-def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in [
         (["mega_r5"], "mega_r5: no such configuration"),
         ([], "expected a configuration"),
@@ -78,7 +80,7 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         assert message in error_of(capsys)
 
 
-def test_no_compiler(weights: dict[str, Path], tmp_path: Path, folder: Path) -> None:
+def test_missing_compiler_is_explained(weights: dict[str, Path], tmp_path: Path, folder: Path) -> None:
     command = subprocess_arguments(folder, tmp_path / "out", weights["single_frame"])
     nowhere = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     process = subprocess.run(

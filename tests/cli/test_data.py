@@ -1,4 +1,4 @@
-"""`megavid data`."""
+"""`megavid data`: its subcommands."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def data(*arguments: object) -> int:
     return main(["data", *map(str, arguments)])
 
 
-def test_index_of_all_subsets(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_index_writes_all_subsets(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("index", tmp_path, "-o", tmp_path / "index", "--workers", 1) == 0
     out = capsys.readouterr().out
     assert "vid_train.parquet: 2 videos, 10 frames, 10 boxes" in out
@@ -44,7 +44,7 @@ def test_index_of_all_subsets(root: Path, tmp_path: Path, capsys: pytest.Capture
     assert Path(table.describe(0)).exists()
 
 
-def test_index_of_one_subset_and_another_format(root: Path, tmp_path: Path) -> None:
+def test_index_of_one_subset_and_of_another_format(root: Path, tmp_path: Path) -> None:
     assert data("index", root, "-o", tmp_path / "i", "--subset", "vid_val", "--workers", 1) == 0
     assert data("export", tmp_path / "i" / "vid_val.parquet", "--to", "cocovid", "-o", root / "val.json") == 0
     assert data("index", root / "val.json", "-o", tmp_path / "i") == 0
@@ -54,7 +54,7 @@ def test_index_of_one_subset_and_another_format(root: Path, tmp_path: Path) -> N
     assert one.files.to_pylist() == two.files.to_pylist()
 
 
-def test_an_index_goes_on_where_it_was_interrupted(
+def test_interrupted_index_is_resumed(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def interrupt(table: Annotations, path: Path) -> None:
@@ -71,12 +71,12 @@ def test_an_index_goes_on_where_it_was_interrupted(
     assert (tmp_path / "i" / "vid_train.parquet").exists()
     assert not (tmp_path / "i" / "vid_val.parquet").exists()
     for path in (root / "Annotations").rglob("*.xml"):
-        path.write_text("<x")  # what was read is not read again
+        path.write_text("<x")  # files that were read already are not read again
     assert data(*arguments, "--subset", "vid_train") == 0
     assert "10 frames, 10 boxes" in capsys.readouterr().out
 
 
-def test_mended_data_are_read_again(root: Path, tmp_path: Path) -> None:
+def test_repaired_files_are_read_again(root: Path, tmp_path: Path) -> None:
     stem = "val/ILSVRC2015_val_00000001/000003"
     path = root / "Annotations/VID" / f"{stem}.xml"
     good = path.read_text()
@@ -88,7 +88,9 @@ def test_mended_data_are_read_again(root: Path, tmp_path: Path) -> None:
     assert len(load_annotations(tmp_path / "i" / "vid_val.parquet").boxes) == 15
 
 
-def test_bad_data_stop_or_are_counted(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_invalid_data_are_refused_or_skipped(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     bad = "val/ILSVRC2015_val_00000001/000003"
     write_frame(root, "VID", bad, xml([("n0", 0, (1, 1, 2, 2))]))
     fixed = ("index", root, "-o", tmp_path / "i", "--subset", "vid_val", "--workers", 1)
@@ -103,7 +105,7 @@ def test_bad_data_stop_or_are_counted(root: Path, tmp_path: Path, capsys: pytest
     assert "skipped: 1 x unknown class (such as " in captured.err
 
 
-def test_check(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_prints_all_problems(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("check", root) == 0
     assert "no problems found" in capsys.readouterr().out
     (root / "Data/VID/val/ILSVRC2015_val_00000001/000003.JPEG").unlink()
@@ -122,7 +124,7 @@ def test_check(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
         assert line in out
 
 
-def test_videos_without_images(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_videos_without_images_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(7):
         (tmp_path / f"{number}.xml").write_text(
             "<annotations><meta><task><size>3</size></task></meta></annotations>"
@@ -156,7 +158,9 @@ def test_check_writes_a_sheet(root: Path, tmp_path: Path, capsys: pytest.Capture
         assert picture.size == (8, 8)
 
 
-def test_stats(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_are_printed_and_written(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert data("stats", root, "-o", tmp_path / "s") == 0
     out = capsys.readouterr().out
     assert "3 videos of 5 to 5 frames" in out
@@ -168,13 +172,13 @@ def test_stats(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "fast" in capsys.readouterr().out
 
 
-def test_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_class_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     PIL.Image.new("RGB", (64, 48)).save(tmp_path / "0.png")
     name = "[red]fox[/] \x1b[31m"
     path = tmp_path / "a.json"
     write_coco(path, name)
     assert data("stats", path, "-o", tmp_path / "s") == 0
-    assert data("check", path) == 1  # the second class is alike
+    assert data("check", path) == 1  # the check reports that both classes look alike
     out = capsys.readouterr().out
     assert r"[red]fox[/] \x1b[31m" in out
     assert "\x1b" not in out
@@ -182,7 +186,7 @@ def test_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def write_coco(path: Path, *names: str) -> None:
-    """One image, 0.png, and an object of each class, whose names stand in upper case beside them."""
+    """Write one image, 0.png, with an object of each class; supercategories are the names in upper case."""
     both = [text for name in names for text in (name, name.upper())]
     content = {
         "images": [{"id": 1, "file_name": "0.png", "width": 64, "height": 48}],
@@ -194,7 +198,7 @@ def write_coco(path: Path, *names: str) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_stats_of_very_many_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_print_the_largest_of_many_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     names = [f"class {i}" for i in range(20_000)]
     categories = [{"id": i, "name": name} for i, name in enumerate(names)]
     images = [{"id": 1, "file_name": "0.png"}]
@@ -207,10 +211,10 @@ def test_stats_of_very_many_classes(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "19800 more classes" in out
 
 
-def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_export_to_cocovid_and_yolo(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("export", root, "--to", "yolo", "-o", tmp_path / "y", "--tracks") == 0
     label = tmp_path / "y/labels/val/ILSVRC2015_val_00000001/000002.txt"
-    # The set's fourth video, of the fourth class.
+    # This is the fourth video of the set, which has the fourth class.
     assert label.read_text().split()[0] == "3"
     assert label.read_text().split()[5] == "0"
     assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json", "--tracks") == 2
@@ -244,7 +248,7 @@ def test_export(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         ),
     ],
 )
-def test_mistakes(
+def test_mistakes_are_explained(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
 ) -> None:
     (tmp_path / "file").touch()
@@ -255,7 +259,9 @@ def test_mistakes(
     assert re.search(message, error_of(capsys))
 
 
-def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_synthesize_writes_a_set_and_a_contact_sheet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "set"
     size = ["--width", "96", "--height", "72", "--frames", "9"]
     assert main(["data", "synthesize", str(out), "--videos", "3", *size]) == 0
@@ -270,8 +276,8 @@ def test_synthesize(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "videos: expected at least 1, got 0" in capsys.readouterr().err
 
 
-def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    # Sets have another order in each process.
+def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
+    # The order of Python sets differs between processes.
     lines = [
         ["data", "synthesize", "set", "--videos", "2", "--frames", "2", "--workers", "1"],
         ["data", "index", "set", "-o", "index", "--workers", "1"],

@@ -1,4 +1,4 @@
-"""`megavid demo`: shipped detectors on videos that they have not seen."""
+"""`megavid demo`: the shipped detectors on new generated videos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megavid.cli import main
 from megavid.video.video_file import VideoFile
 
 
-def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_demo_writes_scores_video_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "demo"
     assert main(["demo", "-o", str(folder), "--videos", "3"]) == 0
     output = capsys.readouterr().out
@@ -41,7 +41,7 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         (["--method.window", "3"], "--method.window: megavid demo has no such option"),
     ],
 )
-def test_mistakes(
+def test_mistakes_are_explained(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert main(["demo", "-o", str(tmp_path / "demo"), *arguments]) == 2

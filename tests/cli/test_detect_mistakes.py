@@ -1,4 +1,4 @@
-"""`megavid detect`: what is said, and kept, when something is wrong."""
+"""`megavid detect`: messages for mistakes, and the results that are kept after failures."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 
 from megavid.cli import main
 from megavid.core.frames import Image
-from tests.cli.helpers import error_of, predictions, read_video, subprocess_arguments, write_video
+from tests.cli.helpers import error_of, read_predictions, read_video, subprocess_arguments, write_video
 
 MakeFrames = Callable[[int], list[Image]]
 Run = Callable[..., int]
@@ -32,7 +32,7 @@ Run = Callable[..., int]
         ["--fps", "0"],
     ],
 )
-def test_impossible_values_are_named(
+def test_invalid_values_are_named(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str]
 ) -> None:
     assert run(folder, *arguments) == 2
@@ -40,7 +40,7 @@ def test_impossible_values_are_named(
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").iterdir())
 
 
-def test_inputs_that_are_none(
+def test_invalid_inputs_are_explained(
     run: Run, tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "empty").mkdir()
@@ -62,7 +62,7 @@ def test_inputs_that_are_none(
         assert not (tmp_path / "out").exists()
 
 
-def test_wrong_weights(
+def test_wrong_weights_are_explained(
     folder: Path, tmp_path: Path, weights: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
     base = ["detect", str(folder), "-o", str(tmp_path / "out"), "--device", "cpu"]
@@ -73,26 +73,26 @@ def test_wrong_weights(
     assert not (tmp_path / "out").exists()
 
 
-def test_a_corrupt_image_in_the_middle_keeps_what_was_done(
+def test_results_before_a_corrupt_image_are_kept(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     damaged = folder / "img100.png"
     damaged.write_bytes(damaged.read_bytes()[:3000])
-    # Without look-ahead and global frames, seven frames are done when the eighth turns out to be damaged.
+    # The single-frame method needs no other frames, so the seven before the damaged one are done.
     assert run(folder, method="single_frame") == 2
     assert "img100.png" in error_of(capsys)
     out = tmp_path / "out"
     assert sorted(p.name for p in out.iterdir()) == ["annotated.partial.mp4", "predictions.partial.parquet"]
-    _, metadata = predictions(out / "predictions.partial.parquet")
+    _, metadata = read_predictions(out / "predictions.partial.parquet")
     assert (metadata["frames"], metadata["complete"]) == (7, False)
     assert len(read_video(out / "annotated.partial.mp4")[1]) == 7
-    # Once it is mended, a complete run leaves nothing partial behind.
+    # After the image is repaired, a complete run removes the partial files.
     shutil.copy(folder / "img101.png", damaged)
     assert run(folder, method="single_frame") == 0
     assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
 
 
-def test_a_truncated_video_is_done_as_far_as_it_goes(
+def test_truncated_video_is_processed_up_to_its_end(
     run: Run, tmp_path: Path, make_frames: MakeFrames, caplog: pytest.LogCaptureFixture
 ) -> None:
     noise = np.random.default_rng(0).integers(0, 40, (30, 64, 96, 3))
@@ -100,13 +100,13 @@ def test_a_truncated_video_is_done_as_far_as_it_goes(
     video = write_video(tmp_path / "clip.mp4", frames)
     video.write_bytes(video.read_bytes()[: int(video.stat().st_size * 0.7)])
     assert run(video) == 0
-    _, metadata = predictions(tmp_path / "out" / "predictions.parquet")
+    _, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
     done = metadata["frames"]
     assert 5 < done < 30
     assert f"clip.mp4: {30 - done} frames are lost" in caplog.text
 
 
-def test_an_output_place_that_cannot_be_written_to(
+def test_unwritable_output_is_explained(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").write_text("a file is in the way")
@@ -114,7 +114,7 @@ def test_an_output_place_that_cannot_be_written_to(
     assert "out: cannot be written to" in error_of(capsys)
 
 
-def test_a_full_disk(weights: dict[str, Path], folder: Path, tmp_path: Path) -> None:
+def test_full_disk_is_explained(weights: dict[str, Path], folder: Path, tmp_path: Path) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2500, 2500))
 
@@ -130,7 +130,7 @@ def test_a_full_disk(weights: dict[str, Path], folder: Path, tmp_path: Path) -> 
     assert not (tmp_path / "out" / "annotated.mp4").exists()
 
 
-def test_the_input_is_not_overwritten(
+def test_input_is_not_overwritten(
     run: Run, tmp_path: Path, make_frames: MakeFrames, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -144,7 +144,7 @@ def test_the_input_is_not_overwritten(
 @pytest.mark.parametrize(
     "name", ["annotated.mp4", "predictions.parquet", "annotated.partial.mp4", "predictions.partial.parquet"]
 )
-def test_a_folder_in_the_way_is_found_before_the_work(
+def test_folder_in_place_of_an_output_is_refused_before_the_work(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / "out" / name).mkdir(parents=True)
@@ -154,7 +154,7 @@ def test_a_folder_in_the_way_is_found_before_the_work(
     assert [p.name for p in (tmp_path / "out").rglob("*")] == [name, "precious"]
 
 
-def test_a_frame_too_large_for_the_encoder(
+def test_frame_too_large_for_the_encoder_is_explained(
     run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = tmp_path / "wide.png"
@@ -173,7 +173,7 @@ def test_a_frame_too_large_for_the_encoder(
         (["--method.hidden", "30"], "should be a multiple of heads"),
     ],
 )
-def test_odd_values_get_one_line(
+def test_odd_values_are_refused_in_one_line(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert run(folder, *arguments) == 2
@@ -182,7 +182,7 @@ def test_odd_values_get_one_line(
     assert len(error) < 600
 
 
-def test_a_file_in_the_way_of_the_frames(
+def test_file_in_place_of_the_frames_folder_is_refused(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").mkdir()
@@ -202,7 +202,9 @@ def test_input_frames_are_not_overwritten(
     assert len(list(given.glob("*.png"))) == 9
 
 
-def test_a_full_disk_keeps_whole_images_only(weights: dict[str, Path], folder: Path, tmp_path: Path) -> None:
+def test_full_disk_leaves_complete_images_only(
+    weights: dict[str, Path], folder: Path, tmp_path: Path
+) -> None:
     def limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (1500, 1500))
 

@@ -1,4 +1,4 @@
-"""`megavid detect`: streams, and being stopped."""
+"""`megavid detect`: live streams and interruption."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from collections.abc import Callable
 from pathlib import Path
 
 from megavid.core.frames import Image
-from tests.cli.helpers import predictions, read_video, subprocess_arguments, write_video
+from tests.cli.helpers import read_predictions, read_video, subprocess_arguments, write_video
 from tests.video.videos import make_video, serve
 
 MakeFrames = Callable[[int], list[Image]]
 Run = Callable[..., int]
 
 
-def test_a_live_stream(run: Run, tmp_path: Path) -> None:
+def test_live_stream_is_processed_to_its_end(run: Run, tmp_path: Path) -> None:
     data = io.BytesIO()
     make_video(data, 12, format="mpegts")
     with serve(data.getvalue()) as address:
         assert run(address) == 0
-    _, metadata = predictions(tmp_path / "out" / "predictions.parquet")
+    _, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
     assert metadata["frames"] == 12
     assert metadata["complete"] is True
 
 
-def test_ctrl_c_keeps_what_was_done(
+def test_ctrl_c_keeps_partial_results(
     weights: dict[str, Path], tmp_path: Path, make_frames: MakeFrames
 ) -> None:
     video = write_video(tmp_path / "clip.mp4", make_frames(30) * 100)
@@ -45,13 +45,13 @@ def test_ctrl_c_keeps_what_was_done(
     assert "Traceback" not in errors
     assert "interrupted" in errors
     assert sorted(p.name for p in out.iterdir()) == ["annotated.partial.mp4", "predictions.partial.parquet"]
-    _, metadata = predictions(out / "predictions.partial.parquet")
+    _, metadata = read_predictions(out / "predictions.partial.parquet")
     assert 0 < metadata["frames"] < 3000
     assert metadata["complete"] is False
     assert len(read_video(out / "annotated.partial.mp4")[1]) == metadata["frames"]
 
 
-def test_ctrl_c_ends_a_live_stream_in_good_order(weights: dict[str, Path], tmp_path: Path) -> None:
+def test_ctrl_c_completes_a_live_stream(weights: dict[str, Path], tmp_path: Path) -> None:
     data = io.BytesIO()
     make_video(data, 2000, format="mpegts")
     out = tmp_path / "out"
@@ -69,6 +69,6 @@ def test_ctrl_c_ends_a_live_stream_in_good_order(weights: dict[str, Path], tmp_p
         _, errors = process.communicate(timeout=30)
     assert process.returncode == 0, errors
     assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
-    _, metadata = predictions(out / "predictions.parquet")
+    _, metadata = read_predictions(out / "predictions.parquet")
     assert 0 < metadata["frames"] < 40
     assert metadata["complete"] is True

@@ -1,4 +1,4 @@
-"""`megavid evaluate` and `megavid score`."""
+"""`megavid evaluate` and `megavid score`: outputs, resuming and mistakes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Evaluate = Callable[..., int]
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An index of five rendered clips."""
+    """Write an index of five generated clips."""
     folder = tmp_path_factory.mktemp("data")
     write_data_set(folder / "set", videos=5, height=64, width=96).save(folder / "index.parquet")
     return folder / "index.parquet"
@@ -52,7 +52,7 @@ def arguments(data: Path, weights: Path, out: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def whole(data: Path, weights: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of one process that was not disturbed."""
+    """Evaluate in one process without interruption, and return the output folder."""
     out = tmp_path_factory.mktemp("whole") / "out"
     assert main(arguments(data, weights, out)) == 0
     return out
@@ -67,7 +67,9 @@ def scores(folder: Path) -> dict[str, Any]:
     return loaded
 
 
-def test_what_comes_out(whole: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluate_writes_scores_and_reports(
+    whole: Path, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = ["confusion.png", "parts", "pr_curves.png", "predictions.parquet", "report.html", "scores.json"]
     assert sorted(p.name for p in whole.iterdir()) == names
     about = scores(whole)
@@ -80,7 +82,7 @@ def test_what_comes_out(whole: Path, data: Path, capsys: pytest.CaptureFixture[s
     assert "mega, ResNet-18" in (whole / "report.html").read_text()
 
 
-def test_scored_again_without_a_model(
+def test_score_gives_the_same_without_a_model(
     whole: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = whole / "predictions.parquet"
@@ -94,7 +96,7 @@ def test_scored_again_without_a_model(
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".txt", ".json", ".parquet"])
-def test_in_other_formats_the_score_is_the_same(whole: Path, data: Path, tmp_path: Path, suffix: str) -> None:
+def test_score_is_the_same_in_all_formats(whole: Path, data: Path, tmp_path: Path, suffix: str) -> None:
     copy = tmp_path / f"copy{suffix}"
     fixed = ["--data", str(data)]
     assert main(["score", str(whole / "predictions.parquet"), *fixed, "--save-as", str(copy)]) == 0
@@ -107,7 +109,7 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **more}
 
 
-def test_two_processes_give_what_one_gives(whole: Path, data: Path, weights: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_as_one(whole: Path, data: Path, weights: Path, tmp_path: Path) -> None:
     code = "import sys; from megavid.cli import main; sys.exit(main())"
     script = tmp_path / "run.py"
     script.write_text(code)
@@ -125,7 +127,7 @@ def test_two_processes_give_what_one_gives(whole: Path, data: Path, weights: Pat
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM])
-def test_killed_and_started_again(weights: Path, tmp_path: Path, how: signal.Signals) -> None:
+def test_killed_run_is_resumed(weights: Path, tmp_path: Path, how: signal.Signals) -> None:
     data, out = tmp_path / "index.parquet", tmp_path / "out"
     write_data_set(tmp_path / "set", videos=8, frames=40, height=64, width=96).save(data)
     code = "import sys; from megavid.cli import main; sys.exit(main())"
@@ -147,14 +149,14 @@ def test_killed_and_started_again(weights: Path, tmp_path: Path, how: signal.Sig
 
 @pytest.fixture
 def two(data: Path, tmp_path: Path) -> list[str]:
-    """Two predictions files."""
+    """Write two files of predictions."""
     table = load_annotations(data)
     for seed in (1, 2):
         write_parquet(noisy_predictions(table, seed=seed), tmp_path / f"{seed}.parquet")
     return [str(tmp_path / f"{seed}.parquet") for seed in (1, 2)]
 
 
-def test_two_runs_side_by_side(
+def test_two_runs_are_compared(
     two: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["score", "--compare", *two, "--data", str(data), "-o", str(tmp_path / "out")]) == 0
@@ -166,7 +168,7 @@ def test_two_runs_side_by_side(
         assert text in (tmp_path / "out" / "comparison.html").read_text()
 
 
-def test_coco_metrics(two: list[str], data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_coco_metrics_are_printed(two: list[str], data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["score", two[0], "--data", str(data), "--coco", "--motion", "none"]) == 0
     out = capsys.readouterr().out
     assert "AR 100" in out
@@ -180,7 +182,7 @@ def without_tracks(data: Path, tmp_path: Path) -> Path:
     return tmp_path / "tracks.parquet"
 
 
-def test_no_tracks_no_motion(
+def test_motion_needs_track_ids(
     two: list[str], without_tracks: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["score", two[0], "--data", str(without_tracks)]) == 0
@@ -200,14 +202,14 @@ def test_no_tracks_no_motion(
         (["--classes", "cat"], "classes: .* has no use for it"),
     ],
 )
-def test_mistakes_in_scoring(
+def test_mistakes_in_scoring_are_explained(
     two: list[str], data: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     assert main(["score", two[0], "--data", str(data), *options]) == 2
     assert re.search(message, error_of(capsys))
 
 
-def test_predictions_of_other_videos(
+def test_predictions_of_other_videos_are_refused_or_skipped(
     whole: Path, two: list[str], data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_data_set(tmp_path / "set", videos=6, frames=7, height=64, width=96).save(tmp_path / "i.parquet")
@@ -217,7 +219,7 @@ def test_predictions_of_other_videos(
     assert "skipped: 6 x " in capsys.readouterr().err
 
 
-def test_mistakes_in_evaluating(
+def test_mistakes_in_evaluating_are_explained(
     data: Path, weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fixed = arguments(data, weights, tmp_path / "out")

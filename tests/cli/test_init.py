@@ -1,4 +1,4 @@
-"""`megavid init`: from annotations to a recipe that trains."""
+"""`megavid init`: projects, splits and proposed recipes."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NAMES = ("pond", "river", "lake", "sea", "fen")
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An export from CVAT, and the same videos in other forms."""
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write an export from CVAT, and the same videos in other formats."""
     folder = tmp_path_factory.mktemp("data")
     write_cvat_export(folder / "clips", names=NAMES, frames=6)
     write_generated_set(folder / "balls", GeneratedSet(videos=5, frames=4, height=144, width=192))
@@ -52,22 +52,24 @@ def recipe(project: str = "project") -> dict[str, Any]:
     return values
 
 
-def test_a_project_that_trains(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_proposed_project_trains(exported: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start = ["--start.detector", "single_frame_generated", "--model", "mega_r50"]
-    assert init(made / "clips", *start, timed=True) == 0
-    said = capsys.readouterr().out
-    assert "CVAT for video" in said
+    assert init(exported / "clips", *start, timed=True) == 0
+    output = capsys.readouterr().out
+    assert "CVAT for video" in output
     assert re.search(
-        r"mega_r50, 1500 steps of 4 clips, about .* here \(.* s a step\) and 3 evaluations of 6", said
+        r"mega_r50, 1500 steps of 4 clips, about .* here \(.* s a step\) and 3 evaluations of 6", output
     )
     names = sorted(path.name for path in Path("project").iterdir())
     assert names == ["data.png", "recipe.yaml", "sheet.jpg", "train.parquet", "val.parquet"]
     train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
     assert (len(train), len(val)) == (24, 6)
     assert {*train.video.tolist()}.isdisjoint(val.video.tolist())
-    assert f"validation videos: {val.videos[val.video[0]]}\n" in said
-    assert "--check" in said
-    commands = [line.split("#")[0].split()[1:] for line in said.splitlines() if line.startswith("  megavid ")]
+    assert f"validation videos: {val.videos[val.video[0]]}\n" in output
+    assert "--check" in output
+    commands = [
+        line.split("#")[0].split()[1:] for line in output.splitlines() if line.startswith("  megavid ")
+    ]
     assert [command[0] for command in commands] == ["train", "train", "detect"]
     assert main([*commands[0], "--device", "cpu"]) == 0
     settings = recipe()["settings"]
@@ -85,67 +87,73 @@ def _shipped(name: str) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "told"), [("balls", "ImageNet VID"), ("balls.json", "CocoVID"), ("yolo", "YOLO")]
+    ("name", "description"), [("balls", "ImageNet VID"), ("balls.json", "CocoVID"), ("yolo", "YOLO")]
 )
-def test_formats(made: Path, here: Path, capsys: pytest.CaptureFixture[str], name: str, told: str) -> None:
-    if name == "yolo":  # its images belong beside its labels
-        shutil.copytree(made / "yolo", here / "yolo")
-        shutil.copytree(made / "balls" / "Data", here / "yolo" / "images" / "Data")
-    images = ["--images", str(made / "balls")] if name == "balls.json" else []
-    assert init((here if name == "yolo" else made) / name, *images) == 0
-    assert told in capsys.readouterr().out
+def test_formats_are_recognized(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str], name: str, description: str
+) -> None:
+    if name == "yolo":  # YOLO expects its images beside its labels
+        shutil.copytree(exported / "yolo", here / "yolo")
+        shutil.copytree(exported / "balls" / "Data", here / "yolo" / "images" / "Data")
+    images = ["--images", str(exported / "balls")] if name == "balls.json" else []
+    assert init((here if name == "yolo" else exported) / name, *images) == 0
+    assert description in capsys.readouterr().out
     read_recipe("project/recipe.yaml")
-    # From nothing on a CPU: a small network that learns without batch norm's statistics.
+    # Training from scratch on a CPU needs a small network with group norm.
     assert recipe()["settings"]["backbone.norm"] == "group"
     assert recipe()["run"]["frozen_stages"] == 0
 
 
-def test_a_data_set_that_says_what_to_validate_on(made: Path, here: Path) -> None:
-    assert init(made / "balls") == 0
+def test_split_of_the_data_set_is_used(exported: Path, here: Path) -> None:
+    assert init(exported / "balls") == 0
     train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
     assert all("train" in file for file in train.files.to_pylist())
     assert all("val" in file for file in val.files.to_pylist())
-    assert init(made / "balls", "--val", str(made / "clips"), project="other") == 0
+    assert init(exported / "balls", "--val", str(exported / "clips"), project="other") == 0
     assert len(load_annotations(Path("other", "val.parquet"))) == 30
     train = load_annotations(Path("other", "train.parquet"))
     assert all("train" in file for file in train.files.to_pylist())
 
 
-def test_frames_on_both_sides(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert init(made / "clips", "--val", str(made / "clips" / "fen.xml")) == 2
+def test_frames_in_both_parts_are_refused(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(exported / "clips", "--val", str(exported / "clips" / "fen.xml")) == 2
     assert "fen.mp4: is to train on and to validate on, as 6 frames in all are" in error_of(capsys)
     other = write_cvat_export(here / "other", names=("pond",), frames=2)
     file = other / "pond.xml"
     file.write_text(
         re.sub(r"<name>(\w+)<", r"<name>my_\1<", file.read_text()).replace('label="', 'label="my_')
     )
-    assert init(made / "clips", "--val", str(other)) == 2
+    assert init(exported / "clips", "--val", str(other)) == 2
     assert "has none of the classes to train on" in error_of(capsys)
 
 
-def test_sizes_that_annotations_do_not_say(made: Path, here: Path) -> None:
-    shutil.copytree(made / "clips", "clips")
-    for name in NAMES:  # of MOT there may be a video and gt.txt, and nothing more
+def test_missing_sizes_are_read_from_the_videos(exported: Path, here: Path) -> None:
+    shutil.copytree(exported / "clips", "clips")
+    for name in NAMES:  # a MOT data set may have just a video and gt.txt
         Path("mot", name, "gt").mkdir(parents=True)
         rows = "".join(f"{frame},1,10,10,40,40,1,1,1\n" for frame in range(1, 7))
         Path("mot", name, "gt", "gt.txt").write_text(rows)
         shutil.move(Path("clips", f"{name}.mp4"), Path("mot", f"{name}.mp4"))
     assert init(Path("mot"), "--classes", "ball") == 0
     assert load_annotations(Path("project", "train.parquet")).width.tolist() == [192] * 24
-    # 40 pixels of 144; the network's input is as large.
+    # An object has 40 of 144 pixels; the network's input has the same size.
     assert recipe()["settings"]["rpn.anchor_sizes"][0] == 40
 
 
-def test_more_annotations_than_frames(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(made / "clips", "clips")
+def test_annotations_beyond_the_video_are_noted(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(exported / "clips", "clips")
     short = write_cvat_export(here / "short", names=("pond",), frames=3)
     shutil.copy(short / "pond.mp4", Path("clips", "pond.mp4"))
     assert init(Path("clips")) == 2
     assert "the video has 3 frames" in error_of(capsys)
 
 
-def test_a_backbone_of_timms(made: Path, here: Path) -> None:
-    assert init(made / "clips", "--backbone.timm", "convnext_atto") == 0
+def test_timm_backbone(exported: Path, here: Path) -> None:
+    assert init(exported / "clips", "--backbone.timm", "convnext_atto") == 0
     assert "backbone.norm" not in recipe()["settings"]
     assert recipe()["settings"]["backbone.timm"] == "convnext_atto"
     expected = {"name": "adamw", "learning_rate": 1e-4, "weight_decay": 0.05}
@@ -170,8 +178,8 @@ def test_optimizers(made: Path, here: Path, options: tuple[str, ...], expected: 
     assert {key: recipe()["optimizer"].get(key) for key in expected} == expected
 
 
-def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
-    assert init(made / "clips", "--input.max_size", "500") == 0
+def test_anchors_and_input_size_fit_the_data(exported: Path, here: Path) -> None:
+    assert init(exported / "clips", "--input.max_size", "500") == 0
     settings = recipe()["settings"]
     assert settings["input.min_size"] == 144
     assert settings["input.max_size"] == 500
@@ -191,17 +199,17 @@ def test_anchors_and_sizes_fit_the_data(made: Path, here: Path) -> None:
         ),
     ],
 )
-def test_other_hardware(
-    made: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
+def test_recipe_depends_on_the_hardware(
+    exported: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("megavid.training.hardware.find_hardware", lambda device: hardware)
     Path("resnet50.pth").touch()
-    assert init(made / "clips", "--start.backbone", "resnet50.pth") == 0
+    assert init(exported / "clips", "--start.backbone", "resnet50.pth") == 0
     values = recipe()
     assert values["model"] == "mega_r50"
     assert values["start"] == {"backbone": "resnet50.pth"}
     assert {name: values["run"][name] for name in expected} == expected
-    # Published batch norm, its first stages frozen, and the published size.
+    # Published weights keep frozen batch norm, frozen first stages and the published size.
     assert "backbone.norm" not in values["settings"]
     assert values["run"]["frozen_stages"] == 2
     assert values["settings"]["input.min_size"] == 600
@@ -209,48 +217,50 @@ def test_other_hardware(
     assert ("activation_checkpointing" in values["run"]) == ("activation_checkpointing" in expected)
 
 
-def test_how_long_it_trains(made: Path, here: Path) -> None:
-    assert init(made / "clips", "--run.steps", "50") == 0
+def test_steps_depend_on_the_data(exported: Path, here: Path) -> None:
+    assert init(exported / "clips", "--run.steps", "50") == 0
     assert recipe()["run"]["steps"] == 50
     assert recipe()["optimizer"]["milestones"] == [40]
     assert recipe()["optimizer"]["warmup"] == 5
 
 
-def test_training_that_would_take_too_long(
-    made: Path, here: Path, capsys: pytest.CaptureFixture[str]
+def test_steps_are_reduced_to_the_time_limit(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small = ["--start.detector", "single_frame_generated"]
-    assert init(made / "clips", *small, "--hours", "0.0001", timed=True) == 0
-    assert recipe()["run"]["steps"] == 100  # of 1,500
+    assert init(exported / "clips", *small, "--hours", "0.0001", timed=True) == 0
+    assert recipe()["run"]["steps"] == 100  # instead of 1,500
     assert recipe()["optimizer"] == {**recipe()["optimizer"], "warmup": 10, "milestones": [80]}
     assert "note: the data is enough for 1500 steps, which take about" in capsys.readouterr().out
     assert "1500 would be better" in Path("project", "recipe.yaml").read_text()
-    # What the user has chosen stays.
+    # Values set by the user are kept.
     more = ["--run.steps", "50", "--hours", "0.0001"]
-    assert init(made / "clips", *small, *more, project="other", timed=True) == 0
+    assert init(exported / "clips", *small, *more, project="other", timed=True) == 0
     assert recipe("other")["run"]["steps"] == 50
 
 
-def test_named_videos_to_validate_on(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert init(made / "clips", "--val-videos", "sea, pond") == 0
+def test_validation_videos_can_be_named(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert init(exported / "clips", "--val-videos", "sea, pond") == 0
     val = load_annotations(Path("project", "val.parquet"))
     assert sorted(val.videos[video] for video in set(val.video.tolist())) == ["pond", "sea"]
     assert len(load_annotations(Path("project", "train.parquet"))) == 18
     assert "2 videos, 12 frames" in capsys.readouterr().out
-    for names, told in (
+    for names, message in (
         ("sea,ocean", "'ocean': expected the name of one video, such as"),
         (",".join(NAMES), "--val-videos: has all videos"),
         (",", "--val-videos: expected names separated by commas"),
     ):
-        assert init(made / "clips", "--val-videos", names, project="other") == 2
-        assert told in error_of(capsys)
+        assert init(exported / "clips", "--val-videos", names, project="other") == 2
+        assert message in error_of(capsys)
 
 
-def test_a_single_video_is_split_in_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_single_video_is_split_in_time(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cvat_export(here / "one", names=("pond",), frames=20)
     assert init(data) == 0
-    said = capsys.readouterr().out
-    assert "the end of each video; the 2 frames before it are left out" in said
+    output = capsys.readouterr().out
+    assert "the end of each video; the 2 frames before it are left out" in output
     train, val = (load_annotations(Path("project", name)) for name in ("train.parquet", "val.parquet"))
     assert train.number.tolist() == list(range(14))
     assert val.number.tolist() == list(range(16, 20))
@@ -258,41 +268,43 @@ def test_a_single_video_is_split_in_time(here: Path, capsys: pytest.CaptureFixtu
     assert main(["train", "project/recipe.yaml", "--check", "--device", "cpu", "--run.batch", "1"]) == 0
 
 
-def test_splits_on_wish(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_split_can_be_selected(exported: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cvat_export(here / "long", names=("pond", "river"), frames=10)
     assert init(data, "--split", "time", "--val-share", "0.3") == 0
     val = load_annotations(Path("project", "val.parquet"))
     assert val.video.tolist() == [0, 0, 0, 1, 1, 1]
     assert val.number.tolist() == [7, 8, 9] * 2
-    assert init(made / "balls", "--split", "videos", project="other") == 0  # of its part to train on
+    assert init(exported / "balls", "--split", "videos", project="other") == 0  # splits its training part
     files = load_annotations(Path("other", "val.parquet")).files.to_pylist()
     assert all("train" in file for file in files)
-    for arguments, told in (
+    for arguments, message in (
         (["--split", "time"], "--split time: expected a video of 10 frames or more"),
         (["--split", "time", "--val-videos", "sea"], "--split: does not go with --val-videos"),
         (["--val", "x", "--val-videos", "sea"], "--val-videos: does not go with --val"),
     ):
-        assert init(made / "clips", *arguments, project="third") == 2
-        assert told in error_of(capsys)
+        assert init(exported / "clips", *arguments, project="third") == 2
+        assert message in error_of(capsys)
     one = write_cvat_export(here / "one", names=("pond",), frames=20)
     assert init(one, "--split", "videos", project="third") == 2
     assert "--split videos: expected two videos or more" in error_of(capsys)
 
 
-def test_classes_of_one_part_alone(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(made / "clips", "clips")
+def test_classes_missing_in_one_part_are_noted(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(exported / "clips", "clips")
     for name in NAMES:
         path = Path("clips", f"{name}.xml")
         text = path.read_text()
         other = "fox" if name == "pond" else "ball"
         path.write_text(re.sub(r'<track id="(\d+)" label="\w+"', rf'<track id="\1" label="{other}"', text))
     assert init(Path("clips"), "--val-videos", "pond", "--classes", "ball,fox,owl") == 0
-    said = capsys.readouterr().out
-    assert "note: no validation boxes of ball: their AP will be unknown" in said
-    assert "note: no training boxes of fox, owl: they will not be detected" in said
+    output = capsys.readouterr().out
+    assert "note: no validation boxes of ball: their AP will be unknown" in output
+    assert "note: no training boxes of fox, owl: they will not be detected" in output
 
 
-def test_a_video_too_short_to_share(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_video_too_short_to_split(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cvat_export(here / "one", names=("pond",), frames=3)
     assert init(data) == 0
     assert "nothing: the only video has fewer than 10 frames" in capsys.readouterr().out
@@ -301,9 +313,9 @@ def test_a_video_too_short_to_share(here: Path, capsys: pytest.CaptureFixture[st
     assert not Path("project", "val.parquet").exists()
 
 
-def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    clips = made / "clips"
-    for arguments, told in (
+def test_mistakes_are_explained(exported: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    clips = exported / "clips"
+    for arguments, message in (
         (["--val-share", "1.5"], "--val-share: expected a number between 0 and 1"),
         (["--val-share", "nan"], "--val-share: expected a number between 0 and 1"),
         (["--seed", "-1"], "--seed: expected at least 0, got -1"),
@@ -316,14 +328,14 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
         (["--start.backbone", "none.pth"], "none.pth: no such file"),
         (["--run.stepz", "5"], "run.stepz: unknown key"),
         (["--run.steps", "abc"], "--run.steps: expected a whole number"),
-        # Nothing was read before these two were found out: the data would be refused.
+        # These two are refused before the data are read, which would be refused, too.
         (["--model", "mega_r18", "--val-videos", "nobody"], "mega_r18: no such configuration"),
         (["--start.detector", "none.pth", "--val-videos", "nobody"], "none.pth: no such weight file"),
         (["--method.nonsense", "5"], "method.nonsense: unknown key"),
         (["--val", "nowhere"], "nowhere: no such file or folder"),
     ):
         assert init(clips, *arguments) == 2
-        assert told in error_of(capsys)
+        assert message in error_of(capsys)
         assert not Path("project").exists()
         assert list(here.iterdir()) == []
     for name in ("x" * 300, str(clips / "pond.xml" / "x"), "/dev/null/x"):
@@ -337,20 +349,20 @@ def test_mistakes(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "project: expected a new or empty folder" in error_of(capsys)
 
 
-def test_weights_to_start_from_that_are_none(
-    made: Path, here: Path, capsys: pytest.CaptureFixture[str]
+def test_invalid_starting_weights_are_explained(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("page.pth").write_text("<!DOCTYPE html>")
     arguments = ["--model", "single_frame_r50", "--start.backbone", "page.pth"]
-    assert init(made / "clips", *arguments, timed=True) == 2
+    assert init(exported / "clips", *arguments, timed=True) == 2
     assert (
         "page.pth: expected a PyTorch checkpoint of tensors only, got a web page" in capsys.readouterr().err
     )
     assert not Path("project").exists()
 
 
-def test_what_cannot_be_trained_on(made: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(made / "clips", "clips")
+def test_unusable_data_are_explained(exported: Path, here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(exported / "clips", "clips")
     Path("clips", "river.mp4").write_bytes(b"no video")
     assert init(Path("clips")) == 2
     assert "river.mp4" in error_of(capsys)

@@ -1,4 +1,4 @@
-"""The command line as a whole."""
+"""The command line as a whole, and `megavid convert`."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_options_with_a_dot_are_overrides() -> None:
     assert overrides == {"method.window": "6", "rpn.nms_threshold": "0.6", "a.b": ""}
 
 
-def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_writes_a_safetensors_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_official(tmp_path / "base.pth", official_shapes("single_frame", 50))
     target = tmp_path / "base.safetensors"
     assert main(["convert", str(source), str(target)]) == 0
@@ -67,7 +67,7 @@ def test_convert(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--method.window: megavid convert has no such option" in capsys.readouterr().err
 
 
-def test_convert_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_convert_accepts_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = write_official(tmp_path / "flownet.ckpt", flownet_shapes(), buffers=False)
     target = str(tmp_path / "flownet.safetensors")
     assert main(["convert", str(source), target]) == 0
@@ -90,21 +90,21 @@ def test_convert_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
         ("data check nowhere", "2>&-", 2, ""),
     ],
 )
-def test_standard_streams_that_are_closed_or_full(
-    arguments: str, redirected: str, code: int, message: str
-) -> None:
+def test_closed_and_full_standard_streams(arguments: str, redirected: str, code: int, message: str) -> None:
     command = f"{sys.executable} -m megavid {arguments} {redirected}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr.strip()) == (code, "", message)
 
 
-def test_too_little_memory(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_too_little_memory_is_explained(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr("megavid.cli.convert.Convert.run", lambda *_: len(bytearray(1 << 62)))
     assert main(["convert", "a.pth", "b.safetensors"]) == 2
     assert capsys.readouterr().err == "megavid: error: not enough memory\n"
 
 
-def test_the_environment_does_not_change_what_is_drawn() -> None:
+def test_matplotlib_backend_of_the_environment_is_ignored() -> None:
     code = (
         "import sys\nfrom megavid.cli import COMMANDS, console\n"
         "COMMANDS['data'].run = lambda *_: bool(__import__('matplotlib.figure'))\n"
@@ -115,7 +115,7 @@ def test_the_environment_does_not_change_what_is_drawn() -> None:
     assert (done.returncode, done.stderr) == (1, b"")
 
 
-def test_large_pictures_give_no_warning(tmp_path: Path) -> None:
+def test_large_images_give_no_warning(tmp_path: Path) -> None:
     (tmp_path / "large.pbm").write_bytes(b"P4 10000 10000\n")
     code = (
         "from pathlib import Path\nfrom megavid.cli.output import prepare_output\n"
@@ -126,7 +126,7 @@ def test_large_pictures_give_no_warning(tmp_path: Path) -> None:
     assert (done.stdout, done.stderr) == ("(10000, 10000)\n", "")
 
 
-def test_letters_that_the_font_lacks_give_no_warning() -> None:
+def test_letters_missing_in_the_font_give_no_warning() -> None:
     code = (
         "import warnings\nfrom megavid.cli.output import prepare_output\nprepare_output()\n"
         "from matplotlib.backends.backend_agg import FigureCanvasAgg\nfrom matplotlib.figure import Figure\n"
@@ -136,7 +136,7 @@ def test_letters_that_the_font_lacks_give_no_warning() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_help_in_a_terminal_of_no_width() -> None:
+def test_help_in_a_very_narrow_terminal() -> None:
     command, environment = [sys.executable, "-m", "megavid", "--help"], {**os.environ, "COLUMNS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0

@@ -1,4 +1,4 @@
-"""`megavid postprocess`."""
+"""`megavid postprocess`: Seq-NMS on saved predictions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CLASSES = ("cat", "dog")
 
 
 def write(path: Path, *, every: int = 1) -> Path:
-    """Two frames of a video: a box in both, and one in the second that overlaps it."""
+    """Write predictions of two frames: a box in both, and another in the second that overlaps it."""
     writer = PredictionWriter(path, metadata={"weights": "x", "every": every})
     for i, rows in enumerate(([(0, 0, 0.9)], [(0, 0, 0.5), (4, 1, 0.4), (4, 0, 0.4)])):
         boxes = torch.tensor([[x, 0.0, x + 10, 10] for x, _, _ in rows])
@@ -30,7 +30,7 @@ def write(path: Path, *, every: int = 1) -> Path:
 
 
 @pytest.mark.parametrize("every", [1, 5])
-def test_rows_are_rescored_and_all_else_stays(tmp_path: Path, every: int) -> None:
+def test_boxes_are_rescored_and_other_columns_kept(tmp_path: Path, every: int) -> None:
     source, target = write(tmp_path / "in.parquet", every=every), tmp_path / "out.parquet"
     assert main(["postprocess", str(source), "--seq-nms", "-o", str(target)]) == 0
     before, after = pq.read_table(source).to_pylist(), pq.read_table(target).to_pylist()
@@ -40,7 +40,7 @@ def test_rows_are_rescored_and_all_else_stays(tmp_path: Path, every: int) -> Non
     assert read_metadata(target) == told
 
 
-def test_best_score(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_rescoring_with_the_maximum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = write(tmp_path / "in.parquet"), tmp_path / "out.parquet"
     assert main(["postprocess", str(source), "--seq-nms", "--rescore", "max", "-o", str(target)]) == 0
     assert pq.read_table(target)["score"].to_pylist() == pytest.approx([0.9, 0.9, 0.4])
@@ -62,7 +62,7 @@ def test_predictions_without_boxes(tmp_path: Path) -> None:
     assert pq.read_table(target).num_rows == 0
 
 
-def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = write(tmp_path / "in.parquet"), tmp_path / "out.parquet"
 
     def error(*arguments: object) -> str:

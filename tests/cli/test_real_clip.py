@@ -1,4 +1,4 @@
-"""A real clip of 144 frames, where it is at hand; it is no part of the project."""
+"""Detection in a real clip of 144 frames, which is not part of the project; skipped without it."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def clip() -> Path:
 @pytest.mark.parametrize(
     ("method", "form"), [("single_frame", "video"), *((method, "folder") for method in OFFICIAL_METHODS)]
 )
-def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, method: str, form: str) -> None:
+def test_official_checkpoints_run_on_the_clip(clip: Path, tmp_path: Path, method: str, form: str) -> None:
     weights = write_official(tmp_path / "official.pth", official_shapes(method, 50))
     given = clip
     if form == "video":
@@ -48,7 +48,7 @@ def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, method
         "--batch-size",
         "8",
     ]
-    every = 1 if method == "single_frame" else 6  # the others take longer
+    every = 1 if method == "single_frame" else 6  # the other methods take longer
     small += ["--every", str(every)]
     assert main(["detect", str(given), "--weights", str(weights), "-o", str(out), *small]) == 0
     with VideoFile(out / "annotated.mp4") as annotated:
@@ -59,7 +59,7 @@ def test_the_clip_with_an_official_checkpoint(clip: Path, tmp_path: Path, method
         assert container.streams.video[0].codec_context.name == "h264"
 
 
-def test_frames_are_read_as_pillow_reads_them(clip: Path) -> None:
+def test_frames_equal_those_that_pillow_reads(clip: Path) -> None:
     with open_input(clip) as frames, PIL.Image.open(clip / "000143.JPEG") as last:
         assert isinstance(frames, ImageFolder)
         assert np.array_equal(frames[143], np.asarray(last))

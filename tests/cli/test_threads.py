@@ -1,4 +1,4 @@
-"""The option --threads, of all commands that run a network."""
+"""The option --threads of commands that run a network."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _as_before() -> Iterator[None]:
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate", "train", "benchmark", "demo", "init"])
-def test_it_is_checked_before_any_work(
+def test_number_is_checked_before_any_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     index = write_videos(tmp_path / "videos", videos=2, frames=4)
@@ -42,7 +42,7 @@ def test_it_is_checked_before_any_work(
     assert not (tmp_path / "out").exists()
 
 
-def test_training_and_evaluation_go_on_with_as_many_as_before(
+def test_resumed_runs_keep_their_number_of_threads(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -61,7 +61,7 @@ def test_training_and_evaluation_go_on_with_as_many_as_before(
         assert "computes on 3 threads, as this run did before" in capsys.readouterr().err
 
 
-def test_it_is_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_number_is_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     index = write_videos(tmp_path / "videos", videos=2, frames=4)
     project = str(tmp_path / "project")
     start = ["--start.detector", "single_frame_generated"]

@@ -1,4 +1,4 @@
-"""Runs that meet in one folder, and what runs that were killed leave there."""
+"""Several runs in one output folder, and the files that killed runs leave there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def test_each_command_that_writes_for_long_holds_its_folder(
+def test_long_commands_lock_their_output_folder(
     weights: dict[str, Path], folder: Path, out: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     data = str(write_videos(tmp_path / "data", videos=1, frames=2))
@@ -45,7 +45,7 @@ def test_each_command_that_writes_for_long_holds_its_folder(
             assert [p.name for p in out.iterdir()] == [LOCK], line
 
 
-def test_a_run_over_an_earlier_one_takes_its_place(run: Run, folder: Path, out: Path) -> None:
+def test_new_run_replaces_an_earlier_one(run: Run, folder: Path, out: Path) -> None:
     for _ in range(2):
         assert run(folder) == 0
         assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
@@ -65,7 +65,7 @@ main(sys.argv[1:])
 """
 
 
-def test_a_kill_between_two_files_leaves_no_mix(
+def test_kill_between_two_files_leaves_no_mixture(
     weights: dict[str, Path], run: Run, folder: Path, out: Path, make_frames: MakeFrames
 ) -> None:
     assert run(folder) == 0
@@ -74,13 +74,13 @@ def test_a_kill_between_two_files_leaves_no_mix(
     line = ["detect", str(video), "--weights", str(weights["mega"]), "-o", str(out), "--device", "cpu"]
     subprocess.run([sys.executable, "-c", KILLED, *line], check=False, capture_output=True)
     assert (out / "annotated.mp4").read_bytes() != before
-    assert not (out / "predictions.parquet").exists()  # those of the run before
+    assert not (out / "predictions.parquet").exists()  # the file of the earlier run
     assert len(list(out.glob(".unfinished-*"))) == 1
     assert run(folder) == 0
     assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
 
 
-def test_pictures_of_an_earlier_run_are_pointed_out(
+def test_images_of_an_earlier_run_are_refused(
     run: Run, folder: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run(folder) == 0
@@ -90,7 +90,7 @@ def test_pictures_of_an_earlier_run_are_pointed_out(
 
 
 @pytest.mark.parametrize("name", ["annotated.mp4", "predictions.parquet", "annotated.partial.mp4"])
-def test_a_file_of_the_users_stays(
+def test_user_files_are_kept(
     run: Run, folder: Path, out: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (out / name).write_text("mine")
@@ -100,9 +100,7 @@ def test_a_file_of_the_users_stays(
     assert [p.name for p in out.iterdir()] == [name]
 
 
-def test_frames_of_the_users_stay(
-    run: Run, folder: Path, out: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_user_frames_are_kept(run: Run, folder: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (out / "frames.partial").mkdir()
     (out / "frames.partial" / "000000.jpg").write_bytes(b"mine")
     assert run(folder, "--save-frames") == 2
@@ -110,8 +108,8 @@ def test_frames_of_the_users_stay(
     assert (out / "frames.partial" / "000000.jpg").read_bytes() == b"mine"
 
 
-def test_another_runs_folder_stays(run: Run, folder: Path, out: Path) -> None:
-    other = make_aside(out)  # of this process, which is alive
+def test_temporary_folder_of_a_living_run_is_kept(run: Run, folder: Path, out: Path) -> None:
+    other = make_aside(out)  # belongs to this process, which is alive
     assert run(folder) == 0
     assert other.is_dir()
 
@@ -128,7 +126,7 @@ def is_running(pid: int) -> bool:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="looks into /proc")
-def test_workers_of_a_killed_run_end_and_the_next_one_begins_again(tmp_path: Path, out: Path) -> None:
+def test_workers_of_a_killed_run_end_and_a_new_run_starts_over(tmp_path: Path, out: Path) -> None:
     code = "import sys; from megavid.cli import main; sys.exit(main())"
     line = ["data", "synthesize", str(out), "--videos", "50", "--workers", "2"]
     process = subprocess.Popen([sys.executable, "-c", code, *line], stderr=subprocess.DEVNULL)
@@ -145,7 +143,7 @@ def test_workers_of_a_killed_run_end_and_the_next_one_begins_again(tmp_path: Pat
     assert not any(map(is_running, workers))
     (out / "Data" / "VID" / "notes.txt").write_text("mine")
     again = ["data", "synthesize", str(out), "--videos", "1", "--frames", "1", "--workers", "1"]
-    assert main(again) == 2  # the user's file stays, what the killed run wrote is gone
+    assert main(again) == 2  # the user's file stays, those of the killed run are gone
     assert [p.name for p in out.rglob("*") if p.is_file()] == [".unfinished", "notes.txt"]
     (out / "Data" / "VID" / "notes.txt").unlink()
     assert main(again) == 0

@@ -1,4 +1,4 @@
-"""Code blocks of Markdown pages, and commands made small enough to run in a test."""
+"""Find the code blocks of Markdown pages, and reduce their commands so that a test can run them."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ class Block:
     """A code block of a page.
 
     Attributes:
-        kind: "sh", "python", "yaml", or "" for none.
-        title: The file that it is to be saved as; "" for none.
-        text: What is in it.
-        runs: Whether it can be run here; the page says why not.
+        kind: Language: "sh", "python", "yaml", or "" for none.
+        title: Name of the file to save it as; "" for none.
+        text: Text of the block.
+        runs: Whether a test can run it; otherwise the page gives the reason in a comment.
     """
 
     kind: str
@@ -36,7 +36,7 @@ class Block:
 
 
 def blocks(page: str) -> list[Block]:
-    """The code blocks of a page, in order."""
+    """Return the code blocks of a page, in order."""
     lines, found = (ROOT / page).read_text().splitlines(), []
     start: int | None = None
     for number, line in enumerate(lines):
@@ -56,7 +56,7 @@ def blocks(page: str) -> list[Block]:
 
 
 def commands(block: Block) -> Iterator[list[str]]:
-    """The command lines of a shell block, without comments; `torchrun` is taken off."""
+    """Yield the command lines of a shell block, without comments and without `torchrun`."""
     for line in block.text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
         if words and words[0] == "torchrun":
@@ -66,7 +66,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def tiny_network(arguments: list[str]) -> list[str]:
-    """Options that make a published network, which a recipe for ImageNet VID trains, a tiny one."""
+    """Return options that replace the published network of a recipe for ImageNet VID by a tiny one."""
     default = "rdn_r101" if arguments[1] == "vid_rdn" else "mega_r101"
     model = arguments[arguments.index("--model") + 1] if "--model" in arguments else default
     settings = tiny_overrides(model.rsplit("_", 1)[0]) | {"backbone.norm": "group", "run.frozen_stages": 0}
@@ -74,16 +74,16 @@ def tiny_network(arguments: list[str]) -> list[str]:
     return [word for path, value in settings.items() for word in (f"--{path}", json.dumps(value))]
 
 
-def made_small(arguments: list[str]) -> list[str]:
-    """A command of megavid's that does the same with fewer steps, frames and pixels.
+def shrink(arguments: list[str]) -> list[str]:
+    """Return a command that does the same with fewer steps, frames and pixels.
 
-    Compiling is left out (it has tests of its own), and so are weights that are no part of the package.
+    Options for compiling, which has its own tests, and for weights outside the package are dropped.
     """
-    left_out = {"--start.backbone", "--start.flow", "--motion"}
+    dropped = {"--start.backbone", "--start.flow", "--motion"}
     kept: list[str] = []
     words = iter(arguments)
     for word in words:
-        if word in left_out:
+        if word in dropped:
             next(words)
         elif word == "--videos":
             kept += [word, str(min(int(next(words)), 10))]

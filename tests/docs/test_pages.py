@@ -1,4 +1,4 @@
-"""Every command and snippet of the README and the documentation runs, in the order of its page."""
+"""All commands and snippets of the README and the documentation run, in the order of their page."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from megavid.training.setup import SECTIONS, read_recipe
 from tests.cli.helpers import write_video
 from tests.datasets.formats.cvat_files import write_cvat_export
 from tests.datasets.formats.ilsvrc_set import write_ilsvrc
-from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, made_small
+from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, shrink
 from tests.official import official_shapes, write_official
 
 OTHERS = {"pip", "make"}
-"""Commands that the gate runs."""
+"""Commands that are not run here, but by the gate."""
 
 
 @pytest.fixture(scope="module")
-def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What the pages speak of as if it were there: a video, images, data, published weights."""
-    folder = tmp_path_factory.mktemp("stand_ins")
+def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write the files that the pages use: a video, images, data sets, published weights."""
+    folder = tmp_path_factory.mktemp("example_files")
     images = [frame.image for frame in film(seed=0, video=3, frames=4, height=72, width=96)]
     write_video(folder / "clip.mp4", images)
     (folder / "frames").mkdir()
@@ -51,9 +51,9 @@ def stand_ins(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def here(stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with links to all of them."""
-    for path in stand_ins.iterdir():
+def here(example_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Change to a working directory with links to the example files."""
+    for path in example_files.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -65,7 +65,7 @@ def here(stand_ins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
-def test_a_page_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_runs_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     names: dict[str, object] = {"frames": [], **score_example()}
     for block in blocks(page):
         if block.title:
@@ -82,24 +82,24 @@ def test_a_page_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest.Mo
 
 
 def load_small(model: str | None = None, **options: Any) -> VideoDetector[Any, Any]:
-    """`load_detector` of what the weights are, with a small input, and not compiled."""
+    """Load the detector of the weights, with a small input and without compiling; the model is ignored."""
     options.setdefault("device", "cpu")
     options["inference"] = options.get("inference", FAST).model_copy(update={"compile": False})
     return load_detector(None, overrides={"input.min_size": 64, "input.max_size": 96}, **options)
 
 
 def run(words: list[str], *, runs: bool) -> None:
-    """A command, or no more than whether there is such a command with such options."""
+    """Run a command made small, or only check that it and its options exist."""
     if words[0] in OTHERS:
         return
     assert words[0] == "megavid", words
     if words[1] == "score" and "--compare" in words and not Path("base").exists():
-        shutil.copytree("eval", "base")  # two runs to compare, where a page has made one
+        shutil.copytree("eval", "base")  # the page has a single run: compare it with a copy
     if words[1:3] == ["train", "generated"]:
         arguments, overrides = split_overrides(words[3:])
-        read_recipe(words[2], overrides=parse_overrides(overrides))  # as it stands, before it is made small
-    if runs and words[1] != "demo":  # which the gate runs, too
-        assert main([*made_small(words[1:])]) == 0, words
+        read_recipe(words[2], overrides=parse_overrides(overrides))  # as written, before it is made small
+    if runs and words[1] != "demo":  # the gate runs the demo
+        assert main([*shrink(words[1:])]) == 0, words
         return
     arguments, overrides = split_overrides(words[1:])
     tyro.extras.subcommand_cli_from_dict(
@@ -120,7 +120,7 @@ def check_yaml(block: Block) -> None:
 
 
 def score_example() -> dict[str, object]:
-    """Two frames with an object each, both of them found."""
+    """Return the variables of the example of scoring: two frames with an object each, both detected."""
     boxes = torch.tensor([[1.0, 2, 30, 40], [5.0, 6, 50, 60]]).numpy()
     return {
         **{"frame": [0, 1], "xyxy": boxes, "label": [0, 0]},
@@ -128,7 +128,7 @@ def score_example() -> dict[str, object]:
     }
 
 
-def test_links_lead_somewhere() -> None:
+def test_links_to_files_work() -> None:
     for page in PAGES:
         text = (ROOT / page).read_text()
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
@@ -136,7 +136,7 @@ def test_links_lead_somewhere() -> None:
                 assert ((ROOT / page).parent / target).exists(), f"{page}: {target}"
 
 
-def test_commands_in_running_text_are_commands() -> None:
+def test_commands_in_running_text_exist() -> None:
     for page in PAGES:
         for text in re.findall(r"`((?:torchrun [^`]*)?megavid [a-z][^`]*)`", (ROOT / page).read_text()):
             [words] = commands(Block("sh", "", text.replace("\n", " "), runs=False))

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from random import Random
 
-from tests.cli.bad_lines import bad_lines, make_place, run
+from tests.cli.bad_lines import bad_lines, run, write_inputs
 from tests.fuzz.worker import Target
 
 
@@ -24,5 +24,5 @@ def _run(folder: Path, random: Random) -> None:
     assert not (folder / "~").exists(), f"{line}: made a folder called ~"
 
 
-TARGETS = [Target("commands", make_place, _run)]
+TARGETS = [Target("commands", write_inputs, _run)]
 """The command line."""

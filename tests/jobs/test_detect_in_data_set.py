@@ -24,7 +24,7 @@ from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
 from megavid.jobs.executors.ranks import Ranks, share_out
 from megavid.models.base.detector import VideoDetector
 from megavid.models.methods import METHODS
-from tests.cli.helpers import predictions, write_video
+from tests.cli.helpers import read_predictions, write_video
 from tests.conftest import build_tiny
 from tests.video.videos import damage, make_video
 
@@ -72,14 +72,14 @@ def detect(detector: VideoDetector[Any, Any], data: Annotations, tmp_path: Path)
 
 
 def rows_of(folder: Path) -> list[dict[str, Any]]:
-    return predictions(folder / "predictions.parquet")[0]
+    return read_predictions(folder / "predictions.parquet")[0]
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_the_same_as_video_by_video(detect: Detect, data: Annotations, tmp_path: Path, method: str) -> None:
     detector = build_tiny(method)
     assert detect(detector=detector, score_threshold=0.1, batch_size=2)
-    rows, about = predictions(tmp_path / "out" / "predictions.parquet")
+    rows, about = read_predictions(tmp_path / "out" / "predictions.parquet")
     expected = []
     for name in LENGTHS:
         for result in detect_video(detector, tmp_path / "data" / name, score_threshold=0.1, batch_size=2):
@@ -176,7 +176,7 @@ def test_a_missing_image(detect: Detect, data: Annotations, tmp_path: Path) -> N
     assert detect(problems=problems)
     assert [p.kind for p in problems.found] == [Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.MIXED_SIZES]
     assert "50x40" in str(problems.found[2])
-    _, about = predictions(tmp_path / "out" / "predictions.parquet")
+    _, about = read_predictions(tmp_path / "out" / "predictions.parquet")
     assert about["videos"] == {"b/eins": 4, "a zwei": 1, "drei": 3}
     assert {r["frame"] for r in rows_of(tmp_path / "out") if r["video"] == "drei"} == {3, 5, 8}
 
