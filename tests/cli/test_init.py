@@ -16,7 +16,7 @@ from megavid.cli import main
 from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
 from megavid.datasets.table.annotations import load_annotations
 from megavid.training.hardware import Hardware
-from megavid.training.setup import read_recipe
+from megavid.training.read_recipe import read_recipe
 from tests.cli.helpers import error_of
 from tests.datasets.formats.cvat_files import write_cvat_export
 
@@ -173,8 +173,8 @@ def test_timm_backbone(exported: Path, here: Path) -> None:
         (("--optimizer.schedule", "cosine"), {"name": "sgd", "schedule": "cosine", "milestones": None}),
     ],
 )
-def test_optimizers(made: Path, here: Path, options: tuple[str, ...], expected: dict[str, Any]) -> None:
-    assert init(made / "clips", "--run.steps", "500", *options) == 0
+def test_optimizers(exported: Path, here: Path, options: tuple[str, ...], expected: dict[str, Any]) -> None:
+    assert init(exported / "clips", "--run.steps", "500", *options) == 0
     assert {key: recipe()["optimizer"].get(key) for key in expected} == expected
 
 

@@ -23,8 +23,8 @@ from megavid.datasets.synthetic.camera import film
 from megavid.models.base.detector import DetectorConfig, VideoDetector
 from megavid.models.base.inference import FAST
 from megavid.models.methods import METHODS, detector_config
+from megavid.training.read_recipe import SECTIONS, read_recipe
 from megavid.training.recipe import Recipe
-from megavid.training.setup import SECTIONS, read_recipe
 from tests.cli.helpers import write_video
 from tests.datasets.formats.cvat_files import write_cvat_export
 from tests.datasets.formats.ilsvrc_set import write_ilsvrc

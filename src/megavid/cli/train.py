@@ -61,7 +61,7 @@ class Train:
         from megavid.core.config import parse_overrides
         from megavid.core.errors import InputError
         from megavid.jobs.executors.torchrun import joined_ranks
-        from megavid.training.setup import for_check, read_recipe
+        from megavid.training.read_recipe import read_recipe, shorten_for_check
 
         self.methods.add()
         recipe = read_recipe(
@@ -74,7 +74,7 @@ class Train:
                 assert self.output is not None
                 return self._train(recipe, self.output, ranks)
             folder = self._temporary_folder(recipe, ranks, stack)
-            return self._train(for_check(recipe), folder, ranks)
+            return self._train(shorten_for_check(recipe), folder, ranks)
 
     def _temporary_folder(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
         """Make a folder for --check inside the output folder, which shows whether that can be written to.
@@ -87,7 +87,8 @@ class Train:
         from megavid.core.errors import InputError
         from megavid.jobs.executors.ranks import Ranks
         from megavid.jobs.executors.torchrun import read_launch_variable
-        from megavid.training.setup import check_folder, newest_checkpoint
+        from megavid.training.resume import load_checkpoint_to_resume
+        from megavid.training.run_folder import check_run_folder
 
         if self.output is None and ranks.world_size > read_launch_variable(
             "LOCAL_WORLD_SIZE", default=1, least=1
@@ -96,22 +97,22 @@ class Train:
         place = ""
         if ranks.first:
             if self.output is not None:
-                check_folder(self.output, resume=self.resume)
-                newest_checkpoint(self.output, recipe, Ranks())
+                check_run_folder(self.output, resume=self.resume)
+                load_checkpoint_to_resume(self.output, recipe, Ranks())
             place = stack.enter_context(tempfile.TemporaryDirectory(prefix=".check-", dir=self.output))
         return Path(ranks.agree(place))
 
     def _train(self, recipe: Recipe, folder: Path, ranks: Ranks) -> int:
-        from megavid.training.setup import forget_launch, held_folder, prepare_run
+        from megavid.training.run_folder import hold_run_folder, prepare_run_folder, remove_launch_marker
 
         device = self._find_device(ranks)
         self.threads.check()
-        with held_folder(folder, ranks):
-            prepare_run(folder, ranks, resume=self.resume)
+        with hold_run_folder(folder, ranks):
+            prepare_run_folder(folder, ranks, resume=self.resume)
             training = self._prepare(recipe, folder, ranks, device)
             complete = training.run()
             if ranks.first:
-                forget_launch(folder)
+                remove_launch_marker(folder)
         if not ranks.first:
             return 0 if complete else 130
         if not complete:
@@ -136,10 +137,12 @@ class Train:
     def _prepare(self, recipe: Recipe, folder: Path, ranks: Ranks, device: torch.device) -> Training:
         """Read the newest checkpoint and the data, build the training and print its start."""
         from megavid.training.loop import Training
-        from megavid.training.setup import make_detector, newest_checkpoint, write_recipe
+        from megavid.training.resume import load_checkpoint_to_resume
+        from megavid.training.run_folder import write_recipe
+        from megavid.training.setup import make_detector
         from megavid.training.training_data import open_training_data
 
-        checkpoint = newest_checkpoint(folder, recipe, ranks)
+        checkpoint = load_checkpoint_to_resume(folder, recipe, ranks)
         before = None if checkpoint is None else checkpoint.threads
         self.threads.choose(str(device), ranks=ranks, before=before)
         data = open_training_data(recipe, few=self.check)
@@ -164,7 +167,7 @@ class Train:
         self, recipe: Recipe, data: TrainingData, loaded: list[Loaded], checkpoint: Checkpoint | None
     ) -> None:
         from megavid.datasets.clip_order import has_objects
-        from megavid.training.setup import changes
+        from megavid.training.resume import changed_keys
 
         frames = sum(int((part.listed & has_objects(part)).sum()) for part in data.train)
         say(f"megavid: {recipe.model}, {len(data.train[0].classes)} classes, {frames} frames to train on")
@@ -172,7 +175,7 @@ class Train:
             say(f"megavid: starts from {part}")
         if checkpoint is not None:
             say(f"megavid: resumes from step {checkpoint.step}")
-            for path in changes(checkpoint, recipe):
+            for path in changed_keys(checkpoint, recipe):
                 say(f"megavid: {path} differs from the interrupted run")
 
     def _print_results(self, folder: Path, recipe: Recipe) -> None:

@@ -38,9 +38,10 @@ from megavid.training.ema import make_ema
 from megavid.training.failures import check_finite, device_watched, fail
 from megavid.training.optimizer import make_optimizer
 from megavid.training.recipe import Recipe
+from megavid.training.resume import changed_keys, differing_keys
+from megavid.training.run_folder import CHECKPOINTS
 from megavid.training.run_log import LOSSES, TrainingLog
 from megavid.training.schedule import learning_rate, set_learning_rate
-from megavid.training.setup import CHECKPOINTS, changes, different
 from megavid.training.summary import BEST, MODEL, describe_evaluation
 from megavid.training.training_data import TrainingData
 from megavid.training.validation import evaluate_while_training
@@ -303,7 +304,7 @@ class Training:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         config = self.detector.config.model_dump(mode="json")
-        for path in different(rename_keys(type(self.detector.config), checkpoint.config), config):
+        for path in differing_keys(rename_keys(type(self.detector.config), checkpoint.config), config):
             raise InputError(
                 f"{self.folder}: the run in it was begun with another {path}; choose another folder"
             )
@@ -314,7 +315,7 @@ class Training:
             load_state(self._ema, checkpoint.ema, origin=origin, target="the average of the weights")
         self._licence = checkpoint.licence
         self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
-        if not any(path.split(".")[:2] == ["data", "val"] for path in changes(checkpoint, self.recipe)):
+        if not any(path.split(".")[:2] == ["data", "val"] for path in changed_keys(checkpoint, self.recipe)):
             self._best = checkpoint.best  # else it was the best on other data
 
     def _write_model(self, path: Path) -> None:

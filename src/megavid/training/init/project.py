@@ -21,8 +21,8 @@ from megavid.training.hardware import Hardware
 from megavid.training.init.proposal import Proposal, propose
 from megavid.training.init.recipe_yaml import as_yaml
 from megavid.training.init.train_val import Split
+from megavid.training.read_recipe import override_recipe
 from megavid.training.recipe import Recipe
-from megavid.training.setup import override_recipe
 from megavid.training.step_time import time_step
 
 TRAIN, VAL, RECIPE_FILE = "train.parquet", "val.parquet", "recipe.yaml"

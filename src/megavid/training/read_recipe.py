@@ -1,0 +1,108 @@
+"""Read recipes: shipped ones and YAML files, with values that the user gives."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from megavid.core.config import read_mapping, validate, with_overrides
+from megavid.core.errors import InputError
+from megavid.core.files.paths import is_file
+from megavid.training.recipe import Recipe
+
+_RECIPES = resources.files("megavid") / "recipes"
+
+SECTIONS = ("data", "start", "optimizer", "run", "log")
+"""Sections of a recipe; other dotted paths belong to the configuration of its model."""
+
+
+def shipped_recipes() -> list[str]:
+    """List the names of the recipes that come with the package."""
+    names = (Path(entry.name) for entry in _RECIPES.iterdir())
+    return sorted(name.stem for name in names if name.suffix == ".yaml")
+
+
+def read_recipe(
+    name: str,
+    *,
+    model: str | None = None,
+    data: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+) -> Recipe:
+    """Read a recipe and replace some of its values.
+
+    Args:
+        name: A shipped recipe's name or a YAML file.
+        model: Model that replaces the recipe's.
+        data: Path that replaces those of all data sets.
+        overrides: Other values by dotted path: those of the recipe, such as "run.steps", and those of the
+            model's configuration, such as "method.window".
+
+    Raises:
+        InputError: The recipe is missing, or a key or value is wrong.
+    """
+    values = _read_values(name)
+    if model is not None:
+        values["model"] = model
+    if data is not None:
+        _set_data_path(values, data)
+    return override_recipe(values, overrides or {}, origin=name)[1]
+
+
+def override_recipe(
+    values: Mapping[str, Any], overrides: Mapping[str, Any], *, origin: str
+) -> tuple[dict[str, Any], Recipe]:
+    """Replace values of a recipe by dotted path.
+
+    Args:
+        values: Nested values of the recipe.
+        overrides: As in `read_recipe`.
+        origin: Where the values came from, for messages.
+
+    Returns:
+        The nested values after replacement, and the recipe that they describe.
+
+    Raises:
+        InputError: A key or value is wrong.
+    """
+    sections = {*SECTIONS, *Recipe.renamed_keys}
+    own = {path: value for path, value in overrides.items() if path.split(".")[0] in sections}
+    values = with_overrides(values, own)
+    settings = {path: value for path, value in overrides.items() if path not in own}
+    if settings:
+        validate(Recipe, values, origin=origin)  # `settings` has to be a mapping to be extended
+        values["settings"] = {**values.get("settings", {}), **settings}
+    return values, validate(Recipe, values, origin=origin)
+
+
+def shorten_for_check(recipe: Recipe) -> Recipe:
+    """Return the recipe with two steps and one evaluation."""
+    run = recipe.run.model_copy(update={"steps": 2})
+    log = recipe.log.model_copy(update={"every": 1, "evaluate_every": None})
+    optimizer = recipe.optimizer.model_copy(update={"milestones": ()})
+    return recipe.model_copy(update={"run": run, "log": log, "optimizer": optimizer})
+
+
+def _read_values(name: str) -> dict[str, Any]:
+    if name in shipped_recipes():
+        with resources.as_file(_RECIPES / f"{name}.yaml") as path:
+            return read_mapping(path)
+    if is_file(Path(name)):
+        return read_mapping(Path(name))
+    wanted = f"expected a YAML file or one of {', '.join(shipped_recipes())}"
+    inside = Path(name) / "recipe.yaml"
+    if is_file(inside):
+        wanted = f"this is a folder; did you mean {inside}?"
+    raise InputError(f"{name}: no such recipe; {wanted}")
+
+
+def _set_data_path(values: dict[str, Any], path: Path) -> None:
+    """Set the path of every data set of a recipe, in place."""
+    sets = values.get("data")
+    if isinstance(sets, dict):
+        train, val = sets.get("train"), sets.get("val")
+        for data_set in [*(train if isinstance(train, list) else []), val]:
+            if isinstance(data_set, dict):
+                data_set["path"] = str(path)

@@ -1,0 +1,79 @@
+"""Resume a run: its newest checkpoint, and the recipe's values that may differ from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from megavid.core.config import rename_keys, rename_path, validate
+from megavid.core.errors import InputError
+from megavid.jobs.executors.ranks import Ranks
+from megavid.models.methods import config_type
+from megavid.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, load_newest
+from megavid.training.optimizer import OptimizerConfig
+from megavid.training.recipe import Recipe
+from megavid.training.run_folder import CHECKPOINTS
+
+_MAY_CHANGE = (
+    *("log", "data.val", "data.skip_bad"),
+    *(f"optimizer.{key}" for key in OptimizerConfig.model_fields if key != "name"),
+    *("run.steps", "run.workers", "run.compile", "run.dtype"),
+    *("run.activation_checkpointing", "run.micro_batch"),
+)
+"""Sections and keys that may change when a run is resumed: remedies for failures, and time and memory."""
+
+
+def load_checkpoint_to_resume(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint | None:
+    """Load the newest checkpoint of a run, the same in all processes.
+
+    Args:
+        folder: Folder of the run.
+        recipe: The recipe to go on with.
+        ranks: This process among all.
+
+    Returns:
+        The checkpoint; None if there is none and the run begins.
+
+    Raises:
+        InputError: No checkpoint can be read, or the recipe differs in a value that may not change.
+    """
+    checkpoint = load_newest(folder / CHECKPOINTS) if ranks.first else None
+    path = ranks.agree(None if checkpoint is None else checkpoint_path(folder / CHECKPOINTS, checkpoint.step))
+    if path is not None and not ranks.first:
+        checkpoint = load_checkpoint(path)
+    for changed in changed_keys(checkpoint, recipe):
+        if not any(changed == may or changed.startswith(f"{may}.") for may in _MAY_CHANGE):
+            raise InputError(
+                f"{folder}: the run in it was begun with another {changed}; choose another folder"
+            )
+    return checkpoint
+
+
+def changed_keys(checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
+    """List the dotted paths of a recipe's values that differ from a checkpoint's."""
+    if checkpoint is None:
+        return []
+    return list(differing_keys(_present_recipe(checkpoint), recipe.model_dump(mode="json")))
+
+
+def differing_keys(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the dotted paths at which nested values differ."""
+    for key in sorted(one.keys() | other.keys()):
+        a, b = one.get(key), other.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            yield from differing_keys(a, b, f"{prefix}{key}.")
+        elif a != b:
+            yield f"{prefix}{key}"
+
+
+def _present_recipe(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Return a checkpoint's recipe as this version would have saved it."""
+    saved = rename_keys(Recipe, checkpoint.recipe)
+    try:
+        model_type = config_type(checkpoint.config, origin="")
+        for key in ("settings", "settings_if_any"):
+            saved[key] = {rename_path(model_type, path): value for path, value in saved[key].items()}
+        return validate(Recipe, saved, origin="").model_dump(mode="json")
+    except (AttributeError, InputError, KeyError):  # a damaged recipe differs, which is then reported
+        return saved
