@@ -1,9 +1,8 @@
-"""Half-open boxes: x1 y1 x2 y2 where x2 and y2 are one past the last pixel.
+"""Operations on half-open boxes: x1 y1 x2 y2, where x2 and y2 are one past the last pixel.
 
-The original release counts the last pixel in ("inclusive" boxes). Its boxes are ours less one in x2 and
-y2, its widths x2 - x1 + 1 are our widths, and so its IoU, NMS and box coder are the plain formulas here.
-Three places need inclusive coordinates, and go through `to_inclusive` / `to_half_open`: RoIAlign,
-clipping to an image and rescaling to another frame size.
+The original release uses inclusive boxes, whose x2 and y2 are the last pixel. Their width x2 - x1 + 1 equals
+the width of the half-open box, so the original's IoU, NMS and box coder become the usual formulas. Three
+operations need inclusive coordinates: RoIAlign, clipping to an image, and rescaling to another frame size.
 """
 
 from __future__ import annotations
@@ -15,25 +14,25 @@ from torch import Tensor
 from torchvision.ops import nms
 
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
-"""Largest log growth of a side that a decoded box may have (Faster R-CNN's clamp)."""
+"""Clamp of dw and dh in Faster R-CNN: the logarithm of the largest growth of a side."""
 
 _LAST_PIXEL = (0.0, 0.0, 1.0, 1.0)
 
 
 def to_inclusive(boxes: Tensor) -> Tensor:
-    """Boxes (..., 4) half-open -> (..., 4) with the last pixel at x2, y2."""
+    """Convert half-open boxes (..., 4) to boxes whose x2 and y2 are the last pixel."""
     return boxes - boxes.new_tensor(_LAST_PIXEL)
 
 
 def to_half_open(boxes: Tensor) -> Tensor:
-    """Boxes (..., 4) with the last pixel at x2, y2 -> (..., 4) half-open."""
+    """Convert boxes (..., 4) whose x2 and y2 are the last pixel to half-open boxes."""
     return boxes + boxes.new_tensor(_LAST_PIXEL)
 
 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Boxes (..., 4) moved inside an image; each keeps at least its one last pixel.
+    """Clip boxes (..., 4) to an image; each keeps at least one pixel.
 
-    Inclusive coordinates are clamped to [0, width - 1] x [0, height - 1], as the original does.
+    Inclusive coordinates are clamped to [0, width - 1] x [0, height - 1], as in the original.
     """
     low = boxes.new_tensor((0.0, 0.0, 1.0, 1.0))
     high = boxes.new_tensor((width - 1.0, height - 1.0, float(width), float(height)))
@@ -41,21 +40,21 @@ def clip(boxes: Tensor, height: int, width: int) -> Tensor:
 
 
 def rescale(boxes: Tensor, *, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
-    """Boxes (..., 4) of an image of one (height, width) on the same image at another size.
+    """Scale boxes (..., 4) from one image size (height, width) to another.
 
-    All four inclusive coordinates are multiplied by the ratio of widths or heights, as the original does.
+    All four inclusive coordinates are multiplied by the ratio of widths or heights, as in the original.
     """
     x, y = to_size[1] / from_size[1], to_size[0] / from_size[0]
     return to_half_open(to_inclusive(boxes) * boxes.new_tensor((x, y, x, y)))
 
 
 def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """Boxes moved by regression deltas (Fast R-CNN, Girshick 2015, section 2.3).
+    """Apply regression deltas to boxes (Fast R-CNN, Girshick 2015, section 2.3).
 
     Args:
-        deltas: (N, 4 * K), dx dy dw dh for each of K boxes a row.
-        boxes: (N, 4) what they are relative to.
-        weights: What each delta was multiplied by in training.
+        deltas: (N, 4 * K), dx dy dw dh of K boxes per row.
+        boxes: (N, 4), the boxes that the deltas are relative to.
+        weights: Factors by which training multiplies dx, dy, dw and dh.
 
     Returns:
         (N, K, 4) boxes in float32, not clipped.
@@ -63,53 +62,55 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
     deltas = deltas.float().unflatten(1, (-1, 4)) / deltas.new_tensor(weights, dtype=torch.float32)
     boxes = boxes.float()[:, None]
     size = boxes[..., 2:] - boxes[..., :2]
-    centre = boxes[..., :2] + 0.5 * size
-    new_centre = deltas[..., :2] * size + centre
+    center = boxes[..., :2] + 0.5 * size
+    new_center = deltas[..., :2] * size + center
     new_size = deltas[..., 2:].clamp(max=MAX_LOG_SCALE).exp() * size
-    return torch.cat((new_centre - 0.5 * new_size, new_centre + 0.5 * new_size), dim=2)
+    return torch.cat((new_center - 0.5 * new_size, new_center + 0.5 * new_size), dim=2)
 
 
 def encode(objects: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
-    """The deltas (N, 4) that `decode` moves each of `boxes` (N, 4) to its object (N, 4) by."""
+    """Compute the deltas (N, 4) with which `decode` turns `boxes` (N, 4) into `objects` (N, 4)."""
     size, new_size = (b[:, 2:] - b[:, :2] for b in (boxes, objects))
-    centre, new_centre = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, objects))
-    deltas = torch.cat(((new_centre - centre) / size, (new_size / size).log()), dim=1)
+    center, new_center = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, objects))
+    deltas = torch.cat(((new_center - center) / size, (new_size / size).log()), dim=1)
     return deltas * deltas.new_tensor(weights)
 
 
 def nms_best(boxes: Tensor, scores: Tensor, threshold: float, *, limit: int) -> Tensor:
-    """The first `limit` boxes that non-maximum suppression keeps.
+    """Return the first `limit` boxes that non-maximum suppression keeps.
 
-    What goes depends on better boxes alone, so as a rule a part of the list will do.
+    Only boxes with higher scores can suppress a box, so usually the first few boxes are enough to process.
 
     Args:
-        boxes: (N, 4); scores: (N,), the highest first.
-        threshold: A box that overlaps a better one by more than this IoU goes.
-        limit: Most boxes to keep.
+        boxes: (N, 4), by descending score.
+        scores: (N,), descending.
+        threshold: IoU with a better box above which a box is removed.
+        limit: Maximum number of boxes to keep.
 
     Returns:
-        Indexes of the boxes kept, highest score first.
+        Indexes of the boxes kept, by descending score.
     """
-    looked_at = 4 * limit
+    considered = 4 * limit
     while True:
-        kept: Tensor = nms(boxes[:looked_at], scores[:looked_at], threshold)
-        if len(kept) >= limit or looked_at >= len(boxes):
+        kept: Tensor = nms(boxes[:considered], scores[:considered], threshold)
+        if len(kept) >= limit or considered >= len(boxes):
             return kept[:limit]
-        looked_at *= 2
+        considered *= 2
 
 
 def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float) -> Tensor:
-    """Non-maximum suppression inside each class.
+    """Apply non-maximum suppression to each class separately.
 
     Args:
-        boxes: (N, 4); scores: (N,); labels: (N,) int64.
-        threshold: A box that overlaps a better one of its class by more than this IoU goes.
+        boxes: (N, 4).
+        scores: (N,).
+        labels: (N,) int64.
+        threshold: IoU with a better box of the same class above which a box is removed.
 
     Returns:
-        Indexes of the boxes kept, highest score first.
+        Indexes of the boxes kept, by descending score.
     """
-    # Shifting each class to a place of its own would round the coordinates (float32 has 24 bits), so
-    # that borderline overlaps fall on the other side: classes are taken one by one instead.
+    # One NMS over boxes shifted by class would round the coordinates and change borderline overlaps.
     kept = [
         rows[nms(boxes[rows], scores[rows], threshold)]
         for label in labels.unique()

@@ -1,25 +1,24 @@
-"""The one error that a user's mistake raises."""
+"""The error that every mistake of a user raises."""
 
 from __future__ import annotations
 
 from megavid.core.text import printable
 
 LONGEST_MESSAGE = 400
-"""Characters of an error's message: a name from a broken file must not fill the screen."""
+"""Most characters of an error message, so that a name from a broken file does not fill the screen."""
 
 _END = 100
-"""Characters at the end of a long message that are kept."""
+"""Characters at the end of a long message that are kept, since the reason is there."""
 
 
 class InputError(ValueError):
-    """A mistake in what the user gave: a file, a key or a value.
+    """An invalid file, key or value that the user gave.
 
-    The message names the thing and what was expected, on one line. The command line prints it
-    without a traceback and exits with code 2.
+    The message is one line that names the place, what was expected and what was found. The command line
+    prints it without a traceback and exits with code 2.
 
     Args:
-        message: The message. Characters that cannot be printed are escaped; of a long one the beginning and
-            the end are kept, where the place and the reason are.
+        message: The message. Characters that cannot be printed are escaped; a long message loses its middle.
     """
 
     def __init__(self, message: str) -> None:
@@ -29,5 +28,5 @@ class InputError(ValueError):
         super().__init__(printable(message, limit=LONGEST_MESSAGE))
 
     def without(self, place: object) -> str:
-        """Return the message without the place that it begins with, for use beside that place."""
+        """Return the message without the place that it begins with."""
         return str(self).removeprefix(f"{place}: ")

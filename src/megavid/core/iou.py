@@ -1,4 +1,4 @@
-"""Overlap of boxes in NumPy arrays, for data and scores, which need no PyTorch."""
+"""IoU of boxes in NumPy arrays, for data and scores, which do not need PyTorch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,15 @@ from numpy.typing import NDArray
 
 
 def paired_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """IoU of each half-open box (N, 4) with the one in its row, (N,); 0 for empty boxes."""
+    """Compute the IoU of half-open boxes row by row.
+
+    Args:
+        first: (N, 4).
+        second: (N, 4).
+
+    Returns:
+        (N,), 0 for empty boxes.
+    """
     first, second = first.astype(np.float64), second.astype(np.float64)
     sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
     overlap = sides.clip(min=0).prod(axis=1)

@@ -5,22 +5,22 @@ from __future__ import annotations
 from megavid.core.errors import InputError
 
 INT64 = range(-(1 << 63), 1 << 63)
-"""Whole numbers of 64 bits, as tables keep them."""
+"""Integers that tables can store."""
 
 LARGEST_EXACT = 2**53
-"""The largest whole number up to which floating-point numbers have all of them."""
+"""Largest integer below which float64 represents every integer exactly."""
 
 MOST_CLASSES = 100_000
-"""The most classes of a data set or a detector. The largest public sets for detection have 22,000."""
+"""Most classes of a data set or a detector. The largest public detection data sets have 22,000."""
 
 MOST_SEED = 2**63 - 1
-"""The largest seed: 64 bits, one of them for the sign, as generators take it."""
+"""Largest seed that random generators accept: 64 bits with a sign."""
 
 MOST_WORKERS = 256
-"""The most processes of a kind: each takes a hundred megabytes and more."""
+"""Most worker processes, each of which takes at least a hundred megabytes."""
 
 MOST_THREADS = 1024
-"""As many as any machine has cores; where too many cannot be started, PyTorch ends the process."""
+"""Most threads. PyTorch ends the process if it cannot start as many as requested."""
 
 MOST_STEPS = 10**8
 """The most training steps: at a hundred a second they take twelve days."""
@@ -29,19 +29,20 @@ MOST_TRAINING_BATCH = 2**16
 """The most clips a training step: the numbers of all of them are listed."""
 
 MOST_BATCH = 1024
-"""The most frames that go through a network together: more are not faster, and all of them are in memory."""
+"""Most frames in a batch. Larger batches are not faster, and all of their frames are in memory."""
 
 
 def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
-    """Check a whole number that was given.
+    """Check that an integer is in a range.
 
     Args:
-        name: How the user gives it, such as "--seed".
-        value: The number; None was not given.
-        least, most: The least and the greatest that make sense.
+        name: What the user calls the number, such as "--seed".
+        value: The number; None is accepted.
+        least: Smallest allowed value.
+        most: Largest allowed value.
 
     Raises:
-        InputError: It is less or more.
+        InputError: The number is out of range.
     """
     if value is not None and value < least:
         raise InputError(f"{name}: expected at least {least}, got {value}")
@@ -50,16 +51,16 @@ def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
 
 
 def check_share(name: str, value: float | None) -> None:
-    """Check a number between 0 and 1, such as a score.
+    """Check that a number, such as a score, is between 0 and 1.
 
     Args:
-        name: How the user gives it.
-        value: The number; None was not given.
+        name: What the user calls the number.
+        value: The number; None is accepted.
 
     Raises:
-        InputError: It is less or more, or no number.
+        InputError: The number is out of range or NaN.
     """
-    if value is not None and not 0 <= value <= 1:  # NaN neither
+    if value is not None and not 0 <= value <= 1:  # true for NaN, too
         raise InputError(f"{name}: expected a number between 0 and 1, got {value:g}")
 
 
@@ -67,6 +68,6 @@ def check_seed(value: int) -> None:
     """Check the option `--seed`.
 
     Raises:
-        InputError: It is negative or takes more than 64 bits.
+        InputError: The seed is negative or larger than `MOST_SEED`.
     """
     check_range("--seed", value, least=0, most=MOST_SEED)

@@ -1,4 +1,4 @@
-"""Find names that are probably meant to be the same."""
+"""Find names that differ only in case, spaces, hyphens or underscores, probably by mistake."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ _GAPS = re.compile(r"[\s_-]+")
 
 
 def similar_name(name: str, names: Iterable[str]) -> str | None:
-    """Find the name that differs from another by case, blanks, hyphens or underscores only.
-
-    Returns:
-        The first such name; None if there is none.
+    """Find the first of `names` that is similar to `name`, but not the same; None if there is none.
 
     Examples:
         >>> similar_name("Traffic light ", ["car", "traffic_light"])
@@ -23,17 +20,17 @@ def similar_name(name: str, names: Iterable[str]) -> str | None:
 
 
 def similar_names(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Find the names that differ from an earlier one by case, blanks, hyphens or underscores only.
+    """Find the names that are similar to an earlier one, but not the same.
 
     Returns:
-        Each such name with the first one that it is like.
+        Each such name, and the first name that it is similar to.
     """
     first: dict[str, str] = {}
     return [(name, other) for name in names if (other := first.setdefault(_plain(name), name)) != name]
 
 
 def hint_similar(name: str, names: Iterable[str]) -> str:
-    """Point out a name that is perhaps meant, as the end of a message; empty if there is none."""
+    """Suggest a similar name, as the end of a message; empty if there is none."""
     other = similar_name(name, names)
     return "" if other is None else f"; {other!r} differs by case or blanks only: names must be the same"
 

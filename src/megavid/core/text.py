@@ -1,4 +1,4 @@
-"""Text from files and users, made safe to print."""
+"""Make text from files and users safe to print."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 
 def printable(text: str, *, limit: int = 120) -> str:
-    r"""Return text on one line, without anything that a terminal would act on.
+    r"""Put text on one line, without characters that a terminal interprets.
 
     Line breaks and tabs become spaces. Other characters that cannot be printed (control characters, escape
     codes, marks that change the direction of writing, lone surrogates) become escapes such as `\x1b`.
 
     Args:
         text: Any text, such as the name of a class.
-        limit: Most characters of the result; a longer text is cut and ends in "...".
+        limit: Maximum length of the result; longer text is cut and ends in "...".
 
     Examples:
         >>> printable("fox\x1b[31m\nred")
@@ -25,7 +25,7 @@ def printable(text: str, *, limit: int = 120) -> str:
 
 
 def listed(names: Sequence[str], *, most: int = 20) -> str:
-    """Return names separated by commas, for a message; only the first of many.
+    """Join names by commas for a message, and count those after the first `most`.
 
     Examples:
         >>> listed(["fox", "badger", "boar"], most=2)

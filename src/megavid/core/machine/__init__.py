@@ -1,1 +1,1 @@
-"""What the machine offers to this process: cores, memory, worker processes."""
+"""Cores and memory that this process may use, and worker processes."""

@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use: by its affinity and by its control group's quota.
+    """Count the cores that this process may use, by its CPU affinity and its control group's quota.
 
-    A quota of 1.5 cores counts as one: a second thread would be stopped for half of the time, and the first
-    would wait for it.
+    Fractions are rounded down: with a quota of 1.5 cores, a second thread would be stopped half of the time
+    while the first one waits for it.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
@@ -20,23 +20,24 @@ def usable_cores() -> int:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Read the cores that the control groups of this process leave to it; None where none limits them.
+    """Read the number of cores that the control groups of this process allow; None for no limit.
 
     Args:
-        root: The folder that holds `proc` and `sys`.
+        root: Folder that contains `proc` and `sys`.
     """
     limits = [limit for folder in control_groups(root, "cpu") if (limit := _limit_of(folder)) is not None]
     return min(limits, default=None)
 
 
 def control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control group and of those above it, of both versions.
+    """Yield the folders of this process's control group and of its parents, for versions 1 and 2.
 
-    In a container the path may be that of the host and not exist: the folders above it count then.
+    In a container, the group's path may be that of the host and not exist; its parents are yielded all the
+    same.
 
     Args:
-        root: The folder that holds `proc` and `sys`.
-        controller: What they control, "cpu" or "memory".
+        root: Folder that contains `proc` and `sys`.
+        controller: "cpu" or "memory".
     """
     lines: list[str] = []
     with suppress(OSError, UnicodeDecodeError):
@@ -53,7 +54,7 @@ def control_groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _limit_of(folder: Path) -> float | None:
-    """Read the quota of one control group: version 2's `cpu.max`, or version 1's two files."""
+    """Read the quota of one control group, from `cpu.max` (version 2) or from two files (version 1)."""
     with suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

@@ -1,4 +1,4 @@
-"""Find how much memory this process may use."""
+"""Find out how much memory this process may use."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from megavid.core.machine.cores import control_groups
 
 
 def usable_memory(root: Path = Path("/")) -> int:
-    """Return the bytes of memory that this process may use at most: the machine's, or what it is limited to.
+    """Return the memory of the machine, or the lowest limit of this process, in bytes.
 
     Args:
-        root: The folder that holds `proc` and `sys`.
+        root: Folder that contains `proc` and `sys`.
     """
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min((machine, *_limits(root)))
@@ -25,6 +25,6 @@ def _limits(root: Path) -> Iterator[int]:
     own = resource.getrlimit(resource.RLIMIT_AS)[0]
     yield from () if own == resource.RLIM_INFINITY else (own,)
     for folder in control_groups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):  # of version 2 and of version 1
-            with suppress(OSError, ValueError):  # "max" is no limit
+        for name in ("memory.max", "memory.limit_in_bytes"):  # versions 2 and 1
+            with suppress(OSError, ValueError):  # "max" means no limit
                 yield int((folder / name).read_text())

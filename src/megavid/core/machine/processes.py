@@ -8,14 +8,14 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process, one of a pool, as soon as the one that started it is gone.
+    """End this worker process when its parent process ends.
 
-    A process of a pool whose parent was killed would wait for work for ever.
+    Otherwise a worker whose parent was killed would wait for work forever.
     """
-    threading.Thread(target=_wait, daemon=True).start()
+    threading.Thread(target=_exit_after_parent, daemon=True).start()
 
 
-def _wait() -> None:
+def _exit_after_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
