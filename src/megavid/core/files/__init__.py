@@ -1,1 +1,1 @@
-"""Read files that may be broken or hostile, and write files whole or not at all."""
+"""Read files that may be broken or hostile, and write files completely or not at all."""

@@ -19,35 +19,34 @@ from megavid.core.errors import InputError
 from megavid.core.files.ownership import written_by_megavid
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Errors that say that the place written to takes no more."""
+"""Error numbers of a full or read-only file system."""
 
 _LONGEST_NAME = 255
-"""Bytes of a file's name, on nearly all file systems."""
+"""Longest file name that nearly all file systems accept, in bytes."""
 
 _TEMPORARY = re.compile(
     r"\.(unfinished-|.*\.)(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}(\.partial(\..*)?)?"
 )
-"""Names that `atomic_path` and `make_aside` make."""
+"""Names of the temporary files and folders that `atomic_path` and `make_aside` make."""
 
 Ours = Callable[[Path], bool | None]
-"""Tells whether an existing file is an output of megavid's; None where nothing in the file can say so."""
+"""Function that returns whether megavid wrote an existing file; None if the file cannot tell."""
 
 
 @contextmanager
 def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path]:
-    """Yield a path to write to instead of `path`, whose file takes the place of `path` once all is well.
+    """Yield a temporary path to write to, and rename the file to `path` if the block succeeds.
 
-    The temporary file lies in the same folder, hidden, and has the same suffix. If the block raises, it is
-    removed and what was at `path` before stays. Links are not followed. A file that is there already is
-    replaced only if it is an output of megavid's, or has the very same bytes.
+    The temporary file is hidden and has the same folder and suffix as `path`. If the block raises an error,
+    the temporary file is removed and `path` is left unchanged. Links are not followed. An existing file is
+    replaced only if megavid wrote it, or if it has the same bytes.
 
     Args:
         path: The file to write.
-        ours: How to tell whether a file at `path` may be replaced.
+        ours: Function that tells whether megavid wrote an existing file.
 
     Raises:
-        InputError: The file cannot be made there: no such folder, no permission, no space, something else
-            is there already.
+        InputError: The file cannot be written, or `path` exists and must not be replaced.
 
     Examples:
         >>> with atomic_path(Path("results.parquet")) as temporary:
@@ -55,16 +54,16 @@ def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path
     """
     check_target(path, ours=ours)
     name = f".{_short(path.stem)}.{_owner()}.partial{path.suffix}"
-    # Absolute: libraries such as Arrow read a leading ~ as somebody's home.
+    # The path is absolute since libraries such as Arrow expand a leading ~ to a home folder.
     temporary = path.absolute().with_name(name)
     with _named(temporary, path):
-        # Fails now, not after hours of work. Exclusive: nobody can have put a link there.
+        # Creating the file now avoids an error after hours of work; O_EXCL refuses links.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         with _named(temporary, path, kinds=_FULL):
             yield temporary
         check_target(path, ours=ours)
-        _refuse_other_bytes(temporary, path, ours)
+        _check_same_bytes(temporary, path, ours)
         with _named(temporary, path):
             temporary.replace(path)
     finally:
@@ -73,17 +72,17 @@ def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path
 
 @contextmanager
 def atomic_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
-    """Yield a folder for several files that take their places in `folder` together once all is well.
+    """Yield a temporary folder for several files, and move them to `folder` if the block succeeds.
 
-    Earlier files of these names are removed before the first one takes its place: a process that is killed
-    meanwhile leaves fewer files, but never files of two runs side by side.
+    Existing files of these names are removed before the first file is moved. If the process is killed in
+    between, files are missing, but files of two runs are never mixed.
 
     Args:
-        folder: Where the files belong; it exists.
-        names: Their names. Those that the block does not write are removed all the same.
+        folder: The folder of the files, which exists.
+        names: Names of the files. Files that the block does not write are removed from `folder`, too.
 
     Raises:
-        InputError: As `atomic_path`.
+        InputError: See `atomic_path`.
     """
     targets = [folder / name for name in names]
     for target in targets:
@@ -107,13 +106,13 @@ def atomic_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
-    """Yield a folder to write to, which becomes `folder` once all is well.
+    """Yield a temporary folder to write to, and rename it to `folder` if the block succeeds.
 
     Args:
-        folder: The folder to make, in which there must be nothing yet.
+        folder: The folder to make. An existing folder must be empty.
 
     Raises:
-        InputError: Something is there already, or the folder cannot be made.
+        InputError: The folder cannot be made, or is not empty.
     """
     check_new_folder(folder)
     place = folder.absolute()
@@ -125,7 +124,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
             yield aside
         check_new_folder(folder)
         with _named(aside, folder):
-            if place.exists():  # and stays, since somebody may be in it
+            if place.exists():  # it may be the working directory of a process, so it is not replaced
                 for path in sorted(aside.iterdir()):
                     path.replace(place / path.name)
             else:
@@ -136,14 +135,14 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 
 def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
-    """Check that a file may be written at a path: nothing is there, or an output of megavid's.
+    """Check that a path does not exist, or is a file that megavid wrote.
 
     Raises:
-        InputError: There is a link, a folder, a device or a file of somebody else's, or it cannot be seen.
+        InputError: The path is a link, folder, device or another program's file, or cannot be examined.
     """
     try:
         mode = path.lstat().st_mode
-        kind = next((word for is_one, word in _NO_FILES if is_one(mode)), None)
+        kind = next((word for is_one, word in _NOT_FILES if is_one(mode)), None)
         foreign = kind is None and ours(path) is False
     except FileNotFoundError:
         return
@@ -173,14 +172,14 @@ def check_new_folder(folder: Path) -> None:
 
 
 def make_aside(folder: Path) -> Path:
-    """Make a hidden folder in `folder`, in which outputs are made before they take their places.
+    """Make a hidden folder in `folder` for outputs that are not complete yet.
 
     Raises:
-        InputError: It cannot be made.
+        InputError: The folder cannot be made.
     """
     aside = folder.absolute() / f".unfinished-{_owner()}"
     with _named(aside, folder):
-        aside.mkdir()  # exclusive, as above
+        aside.mkdir()
     return aside
 
 
@@ -205,14 +204,14 @@ def remove_leftovers(folder: Path, *, held: bool = False) -> None:
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """Return the path of a file within a folder whose name comes from data.
+    """Join a folder and a relative path that comes from data.
 
     Args:
         folder: The folder.
-        relative: The file's name, with folders separated by `/`.
+        relative: The relative path, with folders separated by `/`.
 
     Raises:
-        InputError: The name leads out of the folder, or is none that a file can have.
+        InputError: The path leads out of the folder, or cannot be the name of a file.
     """
     parts = PurePosixPath(relative).parts
     try:
@@ -227,25 +226,25 @@ def inside(folder: Path, relative: str) -> Path:
 
 
 def is_alive(pid: int) -> bool:
-    """Return whether a process of this host is running."""
+    """Return whether a process is running on this host."""
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # somebody else's process
+    except (OSError, OverflowError):  # a process of another user
         return True
     return True
 
 
-_NO_FILES = (
+_NOT_FILES = (
     (stat.S_ISLNK, "link"),
     (stat.S_ISDIR, "folder"),
     (lambda mode: not stat.S_ISREG(mode), "pipe, a socket or a device"),
 )
 
 
-def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:
-    """If a file's format cannot carry a mark, allow replacing it by identical bytes only."""
+def _check_same_bytes(temporary: Path, path: Path, ours: Ours) -> None:
+    """Refuse to replace a file without a mark unless the new file has the same bytes."""
     if path.exists() and ours(path) is None and not filecmp.cmp(temporary, path, shallow=False):
         raise InputError(
             f"{path}: is there already, with other contents, and nothing in it says that megavid wrote it; "
@@ -255,7 +254,7 @@ def _refuse_other_bytes(temporary: Path, path: Path, ours: Ours) -> None:
 
 @contextmanager
 def _named(temporary: Path, path: Path, *, kinds: Sequence[int] | None = None) -> Iterator[None]:
-    """Convert file system errors, or those of some kinds, into `InputError`s that name `path`."""
+    """Convert file system errors to `InputError`s that name `path`; only errors of `kinds`, if given."""
     try:
         yield
     except InputError as error:
@@ -281,5 +280,5 @@ def _host() -> str:
 
 
 def _short(stem: str) -> str:
-    """Shorten a name so that the temporary name does not become too long."""
+    """Shorten a name, so that the name of the temporary file is not too long."""
     return os.fsencode(stem)[:40].decode(errors="ignore")

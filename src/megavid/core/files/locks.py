@@ -1,4 +1,4 @@
-"""Locks of folders: one run at a time writes to an output folder."""
+"""Lock output folders, so that only one run at a time writes to each."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ from megavid.core.errors import InputError
 logger = logging.getLogger(__name__)
 
 LOCK = ".megavid.lock"
-"""Name of the file in a folder that says who writes there; it is removed in the end."""
+"""Name of the lock file in a folder; it is removed in the end."""
 
-_LONGEST = 4096  # bytes
+_LARGEST_LOCK = 4096  # bytes
 
 _held: set[tuple[int, int]] = set()
 _guard = threading.Lock()
@@ -30,20 +30,19 @@ _guard = threading.Lock()
 
 @contextmanager
 def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
-    """Hold a folder, so that no other run can write to it at the same time.
+    """Lock a folder while the block runs.
 
-    The file `LOCK` in it names the run's host and process. The operating system holds the lock itself, and
-    gives it up when the process ends, however that ends: what a killed run of this host left is taken over.
-    A file that another host left is not, since whether its process runs cannot be known for every kind of
-    shared disk.
+    The file `LOCK` in the folder names the host and process. The operating system releases the lock when the
+    process ends for any reason, so a lock file that a killed run of this host left is taken over. One that a
+    run on another host left is not, since not every shared disk can tell whether that process still runs.
 
     Args:
-        folder: The output folder; it exists.
-        launch: What all processes have in common that start one another again, such as those of one
-            `torchrun`; they take over from each other on any host.
+        folder: The output folder, which exists.
+        launch: Id that is common to processes which restart each other, such as those of one `torchrun`. They
+            take over each other's lock files on any host.
 
     Raises:
-        InputError: Another run holds the folder, or did on another host when it was killed.
+        InputError: Another run holds the lock, or a run on another host left its lock file.
     """
     path = folder.absolute() / LOCK
     key = _identity(folder)
@@ -63,7 +62,7 @@ def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
 
 
 def _take(path: Path, folder: Path, launch: str | None) -> int:
-    """Open and lock the lock file, and return its handle."""
+    """Open and lock the lock file, and return its file descriptor."""
     try:
         while True:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
@@ -71,7 +70,7 @@ def _take(path: Path, folder: Path, launch: str | None) -> int:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise InputError(f"{path}: expected a file, this is none; remove it")
                 _lock(handle, path, folder)
-                if not _is_at(handle, path):  # its owner has just removed it
+                if not _is_at(handle, path):  # its owner removed it in between
                     os.close(handle)
                     continue
                 _refuse_other_host(handle, path, folder, launch)
@@ -92,7 +91,7 @@ def _lock(handle: int, path: Path, folder: Path) -> None:
         raise InputError(
             f"{folder}: another run writes to it{_describe(owner)}; wait for it, or choose another folder"
         ) from error
-    except OSError as error:  # a file system without locks
+    except OSError as error:  # the file system has no locks
         logger.warning("%s: cannot be locked (%s); see that no other run writes there", path, error.strerror)
 
 
@@ -114,9 +113,9 @@ def _write_owner(handle: int, launch: str | None) -> None:
 
 
 def _read_owner(handle: int) -> dict[str, Any]:
-    """Read the owner from the file; empty if the file is incomplete."""
+    """Read the owner from the lock file; empty if the file is incomplete."""
     try:
-        owner = json.loads(os.pread(handle, _LONGEST, 0))
+        owner = json.loads(os.pread(handle, _LARGEST_LOCK, 0))
     except (ValueError, RecursionError):
         return {}
     return owner if isinstance(owner, dict) else {}
@@ -137,9 +136,9 @@ def _identity(folder: Path) -> tuple[int, int]:
 
 
 def _is_at(handle: int, path: Path) -> bool:
-    """Whether the file that is open is the one at a path."""
+    """Return whether an open file is the file at a path."""
     try:
-        there, here = path.lstat(), os.fstat(handle)
+        at_path, opened = path.lstat(), os.fstat(handle)
     except OSError:
         return False
-    return (there.st_dev, there.st_ino) == (here.st_dev, here.st_ino)
+    return (at_path.st_dev, at_path.st_ino) == (opened.st_dev, opened.st_ino)

@@ -1,10 +1,11 @@
-"""Read numbers in cells from MATLAB's files (version 5 to 7), and nothing else that such a file may hold.
+"""Read cells of numbers from MATLAB files of version 5 to 7.
 
-MathWorks' "MAT-File Format" describes them. A general reader has to trust lengths and types all over a file;
-little of the format is needed here, so it is read directly.
+MathWorks' "MAT-File Format" describes the format. A reader of the whole format would have to trust the
+lengths and types in a file; this one reads only what is needed and checks all of it.
 
-A file is a header and elements: a tag (type, bytes) and data, padded to 8 bytes. A matrix is an element of
-elements: flags, dimensions, name and content. Positions below are in bytes from the beginning of the data.
+A file consists of a header and elements. An element is a tag (type and number of bytes) and data, padded to 8
+bytes. A matrix is an element that contains elements: flags, dimensions, name and content. Positions are in
+bytes from the start of the data.
 """
 
 from __future__ import annotations
@@ -23,15 +24,15 @@ from megavid.core.files.regular_files import read_bytes
 from megavid.core.files.signatures import HEAD, describe_content
 
 _LARGEST = 64 << 20
-"""Bytes of a file and of all that it unpacks to. ImageNet VID's motion IoU takes 12 MB."""
+"""Most bytes of a file, and of its unpacked content. ImageNet VID's motion IoU has 12 MB."""
 
 _MOST_VARIABLES = 1000
 
 _MOST_DIMENSIONS = 32
-"""Of a matrix; their product is computed."""
+"""Most dimensions of a matrix, whose product is computed."""
 
 _MOST_CELLS = 1_000_000
-"""ImageNet VID's validation videos have 176,126 frames."""
+"""Most cells. ImageNet VID's validation videos have 176,126 frames, and a cell for each."""
 
 _HEADER = 128
 _HDF5 = b"MATLAB 7.3"
@@ -39,7 +40,7 @@ _MATRIX, _COMPRESSED = 14, 15
 """Types of elements."""
 
 _CELLS, _NUMBERS = 1, range(6, 16)
-"""Classes of matrices: cells; doubles, singles and whole numbers."""
+"""Classes of matrices: cells, and all numbers (doubles, singles and integers)."""
 
 _STORED = {
     1: "<i1",
@@ -53,28 +54,28 @@ _STORED = {
     12: "<i8",
     13: "<u8",
 }
-"""Types of elements that are numbers; they may be smaller than their matrix's class."""
+"""NumPy types of elements that are numbers, which may be smaller than the class of the matrix."""
 
 _SCALAR = struct.pack("<14I", _MATRIX, 56, 6, 8, 6, 0, 5, 8, 1, 1, 1, 0, 9, 8)
-"""What stands before the number of a matrix of one double, as nearly all are here."""
+"""All bytes before the number in a matrix of one double, which nearly all matrices in these files are."""
 
 
 def read_cells(path: Path, name: str) -> list[list[float]]:
-    """Read a variable that is cells of numbers, or of cells that hold a number each.
+    """Read a variable whose cells contain numbers, or cells of one number each.
 
     Args:
         path: The file.
-        name: The variable's.
+        name: Name of the variable.
 
     Returns:
-        The numbers of each cell.
+        The numbers in each cell.
 
     Raises:
-        InputError: The file is missing or something else, or has no such variable.
+        InputError: The file is missing, is not a MATLAB file, or has no such variable.
     """
     data = read_bytes(path, limit=_LARGEST)
     expected = f"{path}: expected a MATLAB file with {name}, cells of numbers"
-    # Bytes are in the order of all today's machines.
+    # "IM" marks little-endian byte order.
     if not data.startswith(b"MATLAB") or data.startswith(_HDF5) or data[126:128] != b"IM":
         raise InputError(f"{expected}, got {_describe(data)}")
     try:
@@ -95,7 +96,7 @@ def _describe(data: bytes) -> str:
 
 
 class _Element(NamedTuple):
-    """A type, where the data begins and ends, and where the next element begins."""
+    """The type of an element, the start and end of its data, and the start of the next element."""
 
     kind: int
     start: int
@@ -104,7 +105,7 @@ class _Element(NamedTuple):
 
 
 class _Matrix(NamedTuple):
-    """A class, the number of entries, the name of a variable, and where the content begins and ends."""
+    """The class, number of entries and name of a matrix, and the start and end of its content."""
 
     kind: int
     entries: int
@@ -114,7 +115,7 @@ class _Matrix(NamedTuple):
 
 
 def _variables(data: bytes) -> Iterator[tuple[bytes, _Matrix]]:
-    """The file's matrices, each with what its positions are in."""
+    """Yield the matrices of a file, each with the data that its positions refer to."""
     at, space = _HEADER, _LARGEST
     for _ in range(_MOST_VARIABLES):
         if at >= len(data):
@@ -127,7 +128,7 @@ def _variables(data: bytes) -> Iterator[tuple[bytes, _Matrix]]:
                 raise ValueError("a part of it does not unpack to its end")
             space -= len(content)
             yield content, _matrix(content, _element(content, 0, len(content)))
-            at = element.stop  # without padding
+            at = element.stop  # compressed elements are not padded
         else:
             if element.kind == _MATRIX:
                 yield data, _matrix(data, element)
@@ -138,7 +139,7 @@ def _variables(data: bytes) -> Iterator[tuple[bytes, _Matrix]]:
 def _element(data: bytes, at: int, end: int) -> _Element:
     kind, size = struct.unpack_from("<2I", data, at)
     start = at + 8
-    if kind >> 16:  # so small that its data is in the tag
+    if kind >> 16:  # the tag itself contains the data
         kind, size, start = kind & 0xFFFF, kind >> 16, at + 4
     stop = start + size
     following = max(at + 8, stop + (at - stop) % 8)
@@ -178,7 +179,7 @@ def _cells(data: bytes, matrix: _Matrix) -> list[list[float]]:
 
 
 def _values(data: bytes, at: int, end: int, *, nested: bool = True) -> tuple[list[float], int]:
-    """The numbers of the matrix or the cells that begin somewhere, and where the next begins."""
+    """Read the numbers of the matrix or cells at a position, and the position after it."""
     following = at + len(_SCALAR) + 8
     if data.startswith(_SCALAR, at) and following <= end:
         return [struct.unpack_from("<d", data, following - 8)[0]], following

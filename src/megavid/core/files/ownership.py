@@ -1,7 +1,7 @@
-"""Recognize the files that megavid wrote, the only ones that it replaces.
+"""Recognize files that megavid wrote, which are the only ones that it replaces.
 
-Whatever megavid writes says so, where its format has a place for it (`MARKS`). An existing file is replaced
-only if it has that mark. COCO results (a list), ILSVRC's text and PyTorch files have no such place.
+Every output contains a mark if its format has a place for one (`MARKS`). COCO results (a list), ILSVRC's text
+format and PyTorch files have none.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MADE_BY = {"made_by": "megavid"}
-"""The mark of a JSON file: an entry of its object, or of its `info`, at the beginning."""
+"""Mark of a JSON file: the first entry of its object or of its `info`."""
 
 PNG_METADATA = {"Software": "megavid"}
-"""The mark of a PNG file, as matplotlib takes it."""
+"""Mark of a PNG file, as matplotlib accepts it."""
 
 MOVIE_COMMENT = "made by megavid"
-"""The mark of an MP4 file, as its comment."""
+"""Mark of an MP4 file: its comment."""
 
 _BEGINNING = 4096  # bytes
-_LONGEST = 64 << 20  # bytes of a header or footer that are looked at
+_LARGEST_HEADER = 64 << 20  # bytes
 
 
 def written_by_megavid(path: Path, *, kind: str | None = None) -> bool | None:
-    """Return whether a file is an output, by its mark; None where its kind has none.
+    """Return whether a file has megavid's mark; None if files of its kind have no marks.
 
-    An empty file counts as one: there is nothing in it to lose.
+    Empty files count as marked, since replacing them loses nothing.
 
     Args:
         path: An ordinary file.
-        kind: A suffix that says what kind of file it should be, such as ".json"; by default its own.
+        kind: Suffix of files of its kind, such as ".json"; by default the file's own suffix.
 
     Raises:
         OSError: The file cannot be read.
@@ -47,17 +47,17 @@ def written_by_megavid(path: Path, *, kind: str | None = None) -> bool | None:
 
 
 def json_by_megavid(path: Path) -> bool | None:
-    """Return whether a file is a JSON output, whatever its name."""
+    """Return whether a JSON file of any name has megavid's mark."""
     return written_by_megavid(path, kind=".json")
 
 
 def anything(path: Path) -> bool:
-    """Take any file for an output: for folders and names that are megavid's own."""
+    """Accept any file, for paths that only megavid uses."""
     return True
 
 
 def picture_marks() -> dict[str, Any]:
-    """The marks of PNG and JPEG files as arguments of Pillow's `save`, which uses the one that fits."""
+    """Return arguments of Pillow's `save` that mark PNG and JPEG files; it ignores those of other formats."""
     from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - tables are written without Pillow
 
     info = PngInfo()
@@ -76,7 +76,7 @@ def _comment(file: BinaryIO) -> bytes:
 
 
 def _safetensors_header(file: BinaryIO) -> bytes:
-    return file.read(min(int.from_bytes(file.read(8), "little"), _LONGEST))
+    return file.read(min(int.from_bytes(file.read(8), "little"), _LARGEST_HEADER))
 
 
 def _parquet_footer(file: BinaryIO) -> bytes:
@@ -85,18 +85,18 @@ def _parquet_footer(file: BinaryIO) -> bytes:
         return b""
     file.seek(-8, 2)
     length, magic = int.from_bytes(file.read(4), "little"), file.read(4)
-    if magic != b"PAR1" or length > min(size - 12, _LONGEST):
+    if magic != b"PAR1" or length > min(size - 12, _LARGEST_HEADER):
         return b""
     file.seek(size - 8 - length)
     return file.read(length)
 
 
 def _movie_header(file: BinaryIO) -> bytes:
-    """The `moov` box of an MP4 file whose header comes before the pictures."""
+    """Read the `moov` box of an MP4 file, which has to come before the frames."""
     for _ in range(4):
         length, name = int.from_bytes(file.read(4), "big"), file.read(4)
         if name == b"moov":
-            return file.read(min(length, _LONGEST))
+            return file.read(min(length, _LARGEST_HEADER))
         if length < 8:
             return b""
         file.seek(length - 8, 1)
@@ -112,7 +112,7 @@ MARKS: dict[str, tuple[Callable[[BinaryIO], bytes], bytes]] = {
     ".jpg": (_beginning, rb"\xff\xfe\x00\x09megavid"),
     ".mp4": (_movie_header, MOVIE_COMMENT.encode()),
     ".safetensors": (_safetensors_header, b'"format":"megavid"'),
-    # The key "megavid" in Thrift's compact protocol, and a JSON object as its value.
+    # Parquet encodes the key "megavid" and its value, a JSON object, in Thrift's compact protocol.
     ".parquet": (_parquet_footer, rb"\x18\x07megavid\x18[\x80-\xff]{0,4}[\x00-\x7f]\{\""),
 }
-"""For each suffix, the part of the file that contains the mark, and a pattern of the mark."""
+"""For each suffix, a function that reads the part of a file with the mark, and a pattern of the mark."""

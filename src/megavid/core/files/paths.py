@@ -1,7 +1,6 @@
-"""Look at paths whose names come from users or data.
+"""Test whether paths exist that come from users or data.
 
-Such a name may be too long for any file system, hold zero bytes, or lead where nobody may look: then there is
-nothing to be seen, and no error.
+A path that is too long, contains zero bytes, or may not be accessed does not exist; it is not an error.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from pathlib import Path
 
 
 def exists(path: Path) -> bool:
-    """Whether anything is there that can be seen."""
+    """Return whether a path exists."""
     try:
         return path.exists()
     except (OSError, ValueError):
@@ -18,7 +17,7 @@ def exists(path: Path) -> bool:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a file is there that can be seen."""
+    """Return whether a path is an existing file."""
     try:
         return path.is_file()
     except (OSError, ValueError):
@@ -26,7 +25,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Whether a folder is there that can be seen."""
+    """Return whether a path is an existing folder."""
     try:
         return path.is_dir()
     except (OSError, ValueError):

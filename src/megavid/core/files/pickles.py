@@ -1,8 +1,8 @@
-"""Read pickles as data: nothing in them is imported, called or trusted.
+"""Read pickles as data, without importing or calling anything that they name.
 
-Python's own unpickler gives a file the power to call what it names, to set the state of what it makes and to
-ask for any amount of memory. This one knows numbers, text, bytes, lists, tuples, sets and dictionaries; what
-else a file may hold, its reader names with a stand-in for each.
+Python's unpickler lets a file call any function, set the state of objects and request any amount of memory.
+This one reads numbers, strings, bytes, lists, tuples, sets and dictionaries. For anything else that a file
+may contain, the caller provides a stand-in.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, NoReturn
 
 _KEYS = (str, int, float, bytes, type(None))
-"""Types of a dictionary's keys; the hash of a tuple that nests deep enough ends the process."""
+"""Accepted types of dictionary keys. Tuples are not, since hashing a deeply nested one ends the process."""
 
 _LEFT_OUT = (
-    pickle.BYTEARRAY8,  # allocates what the file claims
+    pickle.BYTEARRAY8,  # allocates as many bytes as the file claims
     pickle.NEXT_BUFFER,
     pickle.READONLY_BUFFER,
-    pickle.EXT1,  # a registry of the process
+    pickle.EXT1,  # refers to a registry of the process
     pickle.EXT2,
     pickle.EXT4,
     pickle.NEWOBJ_EX,
@@ -27,25 +27,24 @@ _LEFT_OUT = (
     pickle.OBJ,
     pickle.PERSID,
 )
-"""Opcodes that the files read here do not need."""
+"""Opcodes that are not needed and therefore refused."""
 
-
-_BYTES_AN_ITEM = 100
-"""Memory of a container's item."""
+_BYTES_PER_ITEM = 100
+"""Memory of an item of a container."""
 
 _FEW_ITEMS = 16
-"""A container of at most this many items is no larger than the opcodes that ask for it."""
+"""Number of items up to which copying a container needs no more memory than the opcodes that request it."""
 
 
 class PickleError(ValueError):
-    """A pickle that is broken, too large, or holds what it should not."""
+    """A pickle is broken, too large, or has unexpected content."""
 
 
 class ForeignObjectError(PickleError):
-    """A pickle refers to something that its reader does not know.
+    """A pickle names a function or class that its reader does not accept.
 
     Attributes:
-        name: Its module and name.
+        name: Module and name of the function or class.
     """
 
     def __init__(self, name: str) -> None:
@@ -55,19 +54,19 @@ class ForeignObjectError(PickleError):
 
 @dataclass(frozen=True)
 class Constructor:
-    """Our own function that stands in for one that a pickle may call by name."""
+    """A function that replaces one that a pickle may call by name."""
 
     function: Callable[..., Any]
 
 
 class StandIn:
-    """Base of objects whose state comes after them in a pickle."""
+    """Base class of objects that replace those of a pickle, and receive their state."""
 
     def build(self, state: object) -> None:
-        """Take the state.
+        """Take over the state.
 
         Raises:
-            ValueError: It is not what it should be.
+            ValueError: The state has unexpected content.
         """
         raise NotImplementedError
 
@@ -80,22 +79,22 @@ def load_pickle(
     operations: int,
     persistent: Callable[[object], object] | None = None,
 ) -> Any:
-    """Read one pickle, of any protocol; text of Python 2 is taken as Latin-1.
+    """Read one pickle of any protocol; strings of Python 2 are decoded as Latin-1.
 
-    A container may hold itself, and may nest as deep as the file is long: look at what comes back without
-    recursion.
+    Containers in the result may contain themselves and may be nested as deep as the file is long, so that
+    callers must not recurse into them.
 
     Args:
-        file: Stands where the pickle begins, and afterwards where it ended.
-        allowed: By module and name: a `Constructor`, or a value to put in its place. Names of containers
-            (`collections.OrderedDict` and such) are known.
-        limit: Most bytes that may be read, and copied in what is made of it.
-        operations: Most steps that it may take; each takes some 100 bytes of memory and a microsecond.
-        persistent: Gives the object of a persistent id.
+        file: File whose position is the start of the pickle; afterwards it is the end.
+        allowed: A `Constructor` or a value for each module and name that a pickle may refer to. Containers
+            such as `collections.OrderedDict` are always allowed.
+        limit: Maximum number of bytes to read and to copy.
+        operations: Maximum number of steps, each of which takes about 100 bytes of memory and a microsecond.
+        persistent: Function that returns the object of a persistent id.
 
     Raises:
-        ForeignObjectError: It refers to what is not allowed.
-        PickleError: It is broken or too large.
+        ForeignObjectError: The pickle refers to a name that is not allowed.
+        PickleError: The pickle is broken or too large.
     """
     source: Any = _Source(file, limit=limit, reads=2 * operations)
     unpickler = _Unpickler(source, encoding="latin1", fix_imports=False)
@@ -108,12 +107,12 @@ def load_pickle(
         raise
     except EOFError as error:
         raise PickleError("it ends too early") from error
-    except Exception as error:  # broken opcodes fail in any of a dozen ways
+    except Exception as error:  # broken opcodes raise many kinds of errors
         raise PickleError(f"it is no whole pickle ({error or type(error).__name__})") from error
 
 
 def pairs_to_dict(items: object = ()) -> dict[Any, Any]:
-    """Make a dictionary of pairs, as Python 2 pickles ordered dictionaries, or of another dictionary."""
+    """Make a dictionary from another one, or from pairs, as Python 2 pickles ordered dictionaries."""
     made: dict[Any, Any] = {}
     for pair in items.items() if isinstance(items, dict) else _sequence(items):
         key, value = _sequence(pair)
@@ -126,7 +125,7 @@ def _set(items: object = ()) -> set[Any]:
 
 
 def _encode(text: object, encoding: object = "latin1") -> bytes:
-    """Bytes as Python 3 writes them for Python 2."""
+    """Make bytes, which Python 3 pickles as encoded text for Python 2."""
     if not isinstance(text, str) or encoding not in {"latin1", "latin-1"}:
         raise PickleError("it encodes something else than bytes")
     return text.encode("latin1")
@@ -148,7 +147,7 @@ _CONTAINERS: dict[str, object] = {
 
 
 class _Source:
-    """A file with limits on the bytes read from it and on the number of reads."""
+    """A file with a limited number of bytes and of reads."""
 
     def __init__(self, file: BinaryIO, *, limit: int, reads: int) -> None:
         self._file_read, self._file_readline = file.read, file.readline
@@ -167,7 +166,7 @@ class _Source:
         return line
 
     def take(self, size: int) -> None:
-        """Count bytes that were read or are copied."""
+        """Count one read or copy of `size` bytes."""
         self._left -= size
         self._reads -= 1
         if self._left < 0 or self._reads < 0:
@@ -175,13 +174,13 @@ class _Source:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Python's unpickler in Python, without the opcodes and lookups that could execute anything."""
+    """Python's unpickler, without the opcodes and lookups that could execute anything."""
 
     allowed: Mapping[str, object]
     persistent: Callable[[object], object] | None
     take: Callable[[int], None]
 
-    # Of the base class, which has no types.
+    # Attributes of the base class, which declares no types for them.
     read: Callable[[int], bytes]
     stack: list[Any]
     append: Callable[[Any], None]
@@ -203,7 +202,7 @@ class _Unpickler(pickle._Unpickler):
         return self.persistent(pid)
 
     def _skip_frame(self) -> None:
-        self.read(8)  # its length, of use to those who read ahead
+        self.read(8)  # the frame's length, which only matters for reading ahead
 
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
@@ -217,16 +216,16 @@ class _Unpickler(pickle._Unpickler):
         if isinstance(made, StandIn):
             self._take_copies(state)
             made.build(state)
-        elif type(made) is not dict:  # whose attributes are of no use here
+        elif type(made) is not dict:  # attributes of an ordered dictionary are ignored
             raise PickleError(f"it sets the state of a {type(made).__name__}")
 
     def _take_copies(self, arguments: object) -> None:
-        """Count bytes that may be copied: a few bytes could ask for many copies of a large text."""
+        """Count the bytes of arguments, since a few opcodes could request many copies of a large string."""
         for argument in arguments if isinstance(arguments, tuple) else ():
             if isinstance(argument, str | bytes):
                 self.take(len(argument))
             elif isinstance(argument, list | tuple | dict):
-                self.take(_BYTES_AN_ITEM * max(len(argument) - _FEW_ITEMS, 0))
+                self.take(_BYTES_PER_ITEM * max(len(argument) - _FEW_ITEMS, 0))
 
     def _append(self) -> None:
         item = self.stack.pop()
@@ -245,7 +244,7 @@ class _Unpickler(pickle._Unpickler):
         self._last(dict).update(_to_dict(items))
 
     def _make_dict(self) -> None:
-        items = self.pop_mark()  # what `append` adds to is another list from here on
+        items = self.pop_mark()  # this replaces `self.append`, so it has to come first
         self.append(_to_dict(items))
 
     def _add_items(self) -> None:

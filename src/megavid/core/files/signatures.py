@@ -1,4 +1,4 @@
-"""Identify a file that is not what was expected, from its first bytes."""
+"""Identify the content of a file from its first bytes, for messages about unexpected files."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.regular_files import check_regular_file
 
 HEAD = 1024
-"""The number of bytes that identify a file."""
+"""Number of bytes that identify a file."""
 
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip archive",
@@ -49,7 +49,7 @@ def read_head(path: Path) -> bytes:
     """Read the first `HEAD` bytes of an ordinary file.
 
     Raises:
-        InputError: It is missing, no ordinary file, or cannot be read.
+        InputError: The file is missing, not an ordinary file, or cannot be read.
     """
     check_regular_file(path)
     try:
@@ -60,16 +60,16 @@ def read_head(path: Path) -> bytes:
 
 
 def describe_content(head: bytes) -> str:
-    """Describe a file by its first bytes, as a noun phrase for messages.
+    """Describe the content of a file by a noun phrase.
 
     Args:
-        head: Its first `HEAD` bytes, or all of it if it is shorter.
+        head: The first `HEAD` bytes, or the whole file if it is shorter.
     """
     return next(kind for holds, kind in _kinds(head) if holds)
 
 
 def _kinds(head: bytes) -> Iterator[tuple[bool, str]]:
-    """Yield tests and the descriptions that apply if they hold, the most reliable first."""
+    """Yield conditions and the descriptions that they imply, the most reliable first."""
     yield not head, "an empty file"
     yield head.startswith(_GIT_LFS), "a Git LFS pointer, a text whose file `git lfs pull` fetches"
     page = _WEB_PAGE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
@@ -88,13 +88,13 @@ def _kinds(head: bytes) -> Iterator[tuple[bool, str]]:
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Whether a file that begins so is a safetensors file: the length of its header, and JSON."""
+    """Return whether a file starts like a safetensors file: with the length of its header, and JSON."""
     return len(head) > 9 and head[5:8] == b"\x00\x00\x00" and head[8:9] == b"{"
 
 
 def _text(head: bytes) -> str:
-    """The text that a file begins with; empty if it is none."""
-    try:  # the last character may be cut in two
+    """Decode the text at the start of a file; empty if it is not text."""
+    try:  # `head` may end in the middle of a character
         text = head.decode("utf-8", errors="strict" if len(head) < HEAD else "ignore")
     except UnicodeDecodeError:
         return ""

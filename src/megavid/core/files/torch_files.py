@@ -1,7 +1,7 @@
-"""Read PyTorch's files without PyTorch's unpickler: tensors, numbers, text and containers, and nothing else.
+"""Read tensors, numbers, strings and containers from PyTorch files of unknown origin.
 
-A file may come from anywhere. None of it is executed, no more memory is used than the file is long, and what
-is broken in it ends in one line.
+Nothing in a file is executed, no more memory is used than the file's size, and a broken file is one error of
+one line. PyTorch's own unpickler is not used.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import math
 import re
 import struct
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,16 +27,16 @@ from megavid.core.files.signatures import describe_content, read_head
 MIB = 1 << 20
 
 LARGEST_STRUCTURE = 4 * MIB
-"""Bytes that say what tensors there are. A checkpoint of a large network has some 300 KB of them."""
+"""Most bytes of the pickle that lists the tensors. That of a large network has some 300 KB."""
 
 LARGEST_TENSORS = 4 * GIB
-"""Bytes of all tensors. Those of the published networks take less than 1 GiB."""
+"""Most bytes of all tensors. Those of published networks have less than 1 GiB."""
 
 _MOST_DIMENSIONS = 16
 
 _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
-"""What the files begin with that PyTorch wrote before version 1.6."""
+"""The first two values in files that PyTorch wrote before version 1.6."""
 
 _OLD_HEAD = re.compile(
     rb"\x80[\x02-\x05].{0,9}?\x8a\x0a" + re.escape(_MAGIC.to_bytes(10, "little")), re.DOTALL
@@ -58,7 +59,7 @@ _DTYPES = {
 
 
 class BrokenFileError(InputError):
-    """A file is incomplete, or is not what it should be."""
+    """A file is incomplete or has unexpected content."""
 
 
 def load_torch_file(
@@ -70,31 +71,43 @@ def load_torch_file(
     largest_structure: int = LARGEST_STRUCTURE,
     largest_tensors: int = LARGEST_TENSORS,
 ) -> Any:
-    """Read what `torch.save` wrote, in its present form (a zip archive) or its old one, on the CPU.
+    """Read a file that `torch.save` wrote, in the present (zip) or the old format; tensors are on the CPU.
 
-    A container may hold itself, and may nest deep: look at what comes back without recursion.
+    Containers in the result may contain themselves and may be nested deeply, so that callers must not recurse
+    into them.
 
     Args:
         path: The file.
-        expected: What it should be, for messages: "a PyTorch checkpoint of tensors only".
-        way_out: What to do with a file that holds other objects, for messages.
-        allowed: What else it may hold by module and name (`pickles.load_pickle`).
-        largest_structure: Most bytes that may say what tensors there are.
-        largest_tensors: Most bytes that all tensors may have.
+        expected: The expected content, for messages, such as "a PyTorch checkpoint of tensors only".
+        way_out: Advice for files that contain other objects, for messages.
+        allowed: Other objects that the file may contain; see `pickles.load_pickle`.
+        largest_structure: Maximum size of the pickle that lists the tensors, in bytes.
+        largest_tensors: Maximum size of all tensors, in bytes.
 
     Raises:
-        BrokenFileError: It is something else, broken, or holds other objects.
-        InputError: It is missing or cannot be read.
+        BrokenFileError: The file is broken, of another kind, or contains other objects.
+        InputError: The file is missing or cannot be read.
     """
     expected = f"{path}: expected {expected}"
     head = read_head(path)
     if not is_torch_file(head):
         raise BrokenFileError(f"{expected}, got {describe_content(head)}")
+    with _converted_errors(path, expected, way_out), _LimitedFile(path) as file:
+        file.limit = largest_structure
+        reader = _Reader(file, allowed or {}, limit=largest_structure, largest_tensors=largest_tensors)
+        return reader.read()
+
+
+def is_torch_file(head: bytes) -> bool:
+    """Return whether a file with these first bytes (see `read_head`) may come from `torch.save`."""
+    return head.startswith(_ZIP_HEAD) or _OLD_HEAD.match(head) is not None
+
+
+@contextmanager
+def _converted_errors(path: Path, expected: str, way_out: str) -> Iterator[None]:
+    """Convert the errors of broken files to `InputError`s."""
     try:
-        with _LimitedFile(path) as file:
-            file.limit = largest_structure
-            reader = _Reader(file, allowed or {}, limit=largest_structure, largest_tensors=largest_tensors)
-            return reader.read()
+        yield
     except ForeignObjectError as error:
         raise BrokenFileError(f"{expected}: {_describe_object(error.name)}{way_out}") from error
     except PickleError as error:
@@ -103,20 +116,15 @@ def load_torch_file(
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from error
     except MemoryError as error:
         raise InputError(f"{path}: cannot be read: there is not enough memory") from error
-    except Exception as error:  # a zip archive fails in any of a dozen ways
+    except Exception as error:  # broken zip archives raise many kinds of errors
         raise BrokenFileError(f"{expected}: it is broken or not whole: {error}") from error
 
 
-def is_torch_file(head: bytes) -> bool:
-    """Whether a file with these first bytes (`file_kinds.read_head`) may be one that `torch.save` wrote."""
-    return head.startswith(_ZIP_HEAD) or _OLD_HEAD.match(head) is not None
-
-
 class _LimitedFile(io.FileIO):
-    """A file with a limit on each read, so that a length stored in it cannot exhaust the memory.
+    """A file that limits the size of each read, so that a length stored in it cannot exhaust the memory.
 
     Attributes:
-        limit: Most bytes at once.
+        limit: Maximum number of bytes per read.
     """
 
     limit: int
@@ -130,7 +138,7 @@ class _LimitedFile(io.FileIO):
 
 
 class _Storage:
-    """Numbers of one type in a row, which tensors are views of."""
+    """A contiguous array of numbers, of which tensors are views."""
 
     def __init__(self, dtype: torch.dtype, count: int) -> None:
         self.dtype, self.count = dtype, count
@@ -138,7 +146,7 @@ class _Storage:
         self.flat = torch.frombuffer(self.data, dtype=dtype) if count else torch.empty(0, dtype=dtype)
 
     def view(self, offset: object, size: object, stride: object, *_: object) -> Tensor:
-        """Make a tensor that views the numbers; further arguments (whether it had a gradient) are ignored."""
+        """Make a tensor that is a view of the numbers, ignoring further arguments such as `requires_grad`."""
         numbers = (offset, *_numbers(size), *_numbers(stride))
         if not all(type(number) is int and number >= 0 for number in numbers):
             raise PickleError("a tensor's place in memory is given by something else than numbers")
@@ -155,13 +163,13 @@ class _Storage:
 
 
 class _Reader:
-    """One file that is being read.
+    """Reads one file.
 
     Args:
-        file: Stands at its beginning.
+        file: The file, at its start.
         allowed: See `load_torch_file`.
-        limit: Most bytes that say what tensors there are.
-        largest_tensors: Most bytes that all tensors may have.
+        limit: Maximum size of the pickle that lists the tensors, in bytes.
+        largest_tensors: Maximum size of all tensors, in bytes.
     """
 
     def __init__(
@@ -223,7 +231,7 @@ class _Reader:
         return value
 
     def _load(self, source: BinaryIO, fill: Callable[[str, _Storage], None] | None = None) -> Any:
-        """Read one pickle; `fill` fills each storage when it is first referred to."""
+        """Read one pickle; `fill` reads the numbers of each storage at its first use."""
 
         def storage(pid: object) -> object:
             if not isinstance(pid, tuple) or len(pid) not in {5, 6} or pid[0] != "storage" or fill is None:
@@ -247,14 +255,14 @@ class _Reader:
         )
 
     def _take(self, size: int, *, limit: int) -> None:
-        """Count memory that is asked for: all of it together is no more than the file has."""
+        """Count requested memory, which must not exceed the size of the file in total."""
         self._left -= size
         if size > limit or self._left < 0:
             raise PickleError("it asks for more memory than it can need")
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: memoryview) -> None:
-    """Read a whole entry, which has to be stored uncompressed, as PyTorch does."""
+    """Read an entry, which PyTorch stores without compression."""
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise PickleError(f"{entry.filename!r} is compressed, which PyTorch's files are not")
     with archive.open(entry) as stream:
@@ -264,11 +272,11 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: memory
                 raise EOFError(f"{entry.filename!r} ends too early")
             target[: len(data)] = data
             target = target[len(data) :]
-        stream.read(1)  # compares the checksum
+        stream.read(1)  # makes zipfile verify the checksum
 
 
 def _read_start(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: int) -> bytes:
-    """The beginning of a small entry, whatever it unpacks to."""
+    """Read the start of an entry, without unpacking the rest."""
     with archive.open(entry) as stream:
         return stream.read(size)
 
@@ -307,7 +315,7 @@ _TORCH: dict[str, object] = {
 
 
 def _describe_object(name: str) -> str:
-    """Describe an object that the reader does not accept."""
+    """Describe an object that is not accepted."""
     if name.startswith(("torch._utils._rebuild", "torch._tensor.")) or name.endswith("Storage"):
         return f"it holds {name}, which is no plain tensor of real numbers"
     if name.endswith("multiarray.scalar"):
