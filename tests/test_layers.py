@@ -1,93 +1,102 @@
-"""Imports only go down: the layers of the design hold."""
+"""The layers of the package hold: imports only go down."""
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections import Counter
+from functools import cache
+from itertools import chain
 from pathlib import Path
 
 import pytest
 
 PACKAGE = Path(__file__).parents[1] / "src" / "megavid"
 
-LAYERS = [
-    {"core"},
-    {"video"},
-    {"datasets"},
-    {"evaluation"},
-    {"models"},
-    {"linking"},
-    {"runtime"},
-    {"checkpoints", "reports"},
-    {"jobs"},
-    {"training"},
-    {"cli"},
-]
-"""From the bottom; parts of one layer don't import each other."""
+LAYERS = (
+    ("core",),
+    ("video",),
+    ("datasets",),
+    ("evaluation",),
+    ("models",),
+    ("linking",),
+    ("runtime",),
+    ("checkpoints", "reports"),
+    ("jobs",),
+    ("training",),
+    ("cli",),
+)
+"""Folders and modules from the lowest layer to the highest; those of one layer do not import each other."""
 
 MODEL_FREE = {"datasets": {"core", "video"}, "evaluation": {"core", "datasets"}}
-"""Parts that no model may come into, not through others either, and what they may import."""
+"""Folders that import no model, directly or through others, and the folders that they may import."""
 
-MODELS = {"models", "runtime", "checkpoints"}
-
-
-def parts() -> list[str]:
-    return sorted(p.name for p in PACKAGE.iterdir() if p.is_dir() and (p / "__init__.py").exists())
+NEEDS_MODELS = {"models", "runtime", "checkpoints"}
 
 
-def imports(part: str) -> Iterator[tuple[Path, str]]:
-    """All parts of megavid that the files of a part import, at any depth of a file."""
-    for path in sorted((PACKAGE / part).rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = []
-            if isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom):
-                assert node.level == 0, f"{path}: relative import"
-                names = [f"{node.module}.{alias.name}" for alias in node.names]
-            for name in names:
-                if name.startswith("megavid."):
-                    yield path, name.split(".")[1]
+def name_of(path: Path) -> str:
+    """Return the dotted name of a module within the package, such as "core.frames"."""
+    parts = path.relative_to(PACKAGE).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def level(part: str) -> int:
-    return next(i for i, layer in enumerate(LAYERS) if part in layer)
+MODULES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+"""The syntax trees of all modules by their dotted names; the package itself is ""."""
+
+ENTRY_POINTS = {"", "__main__"}
+"""Modules above all layers."""
 
 
-def test_every_part_has_a_layer() -> None:
-    assert set(parts()) == set().union(*LAYERS)
-
-
-@pytest.mark.parametrize("part", parts())
-def test_imports_only_go_down(part: str) -> None:
-    for path, imported in imports(part):
-        assert imported == part or level(imported) < level(part), f"{path} imports {imported}"
-
-
-def modules(path: Path) -> Iterator[Path]:
-    """The modules of megavid that a file imports."""
-    for node in ast.walk(ast.parse(path.read_text())):
+@cache
+def imports(module: str) -> set[str]:
+    """Return the modules of the package that a module imports, anywhere in its file."""
+    found = set()
+    for node in ast.walk(MODULES[module]):
         names = []
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module}: relative import"
             names = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
         for name in names:
-            file = PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
-            if name.startswith("megavid.") and file.exists():
-                yield file
+            imported = name.removeprefix("megavid.")
+            if imported != name and imported in MODULES:
+                found.add(imported)
+    return found
 
 
-@pytest.mark.parametrize("part", sorted(MODEL_FREE))
-def test_no_model_comes_into_data_sets_and_evaluation(part: str) -> None:
-    for path, imported in imports(part):
-        assert imported in {part, *MODEL_FREE[part]}, f"{path} imports {imported}"
-    waiting = sorted((PACKAGE / part).rglob("*.py"))
+def layer_of(module: str) -> tuple[int, str]:
+    """Return the number of a module's layer, and the entry of `LAYERS` that it is in."""
+    for number, layer in enumerate(LAYERS):
+        for entry in layer:
+            if f"{module}.".startswith(f"{entry}."):
+                return number, entry
+    raise AssertionError(f"{module}: in no layer")
+
+
+@pytest.mark.parametrize("module", sorted(MODULES.keys() - ENTRY_POINTS))
+def test_imports_only_go_down(module: str) -> None:
+    number, entry = layer_of(module)
+    for imported in imports(module):
+        lower, other = layer_of(imported)
+        assert other == entry or lower < number, f"{module} imports {imported}"
+
+
+@pytest.mark.parametrize("folder", MODEL_FREE)
+def test_data_sets_and_evaluation_import_no_models(folder: str) -> None:
+    waiting = [module for module in MODULES if f"{module}.".startswith(f"{folder}.")]
+    for imported in chain.from_iterable(map(imports, waiting)):
+        assert imported.split(".")[0] in {folder, *MODEL_FREE[folder]}
     seen = set(waiting)
     while waiting:
-        path = waiting.pop()
-        for module in modules(path):
-            assert module.parts[len(PACKAGE.parts)] not in MODELS, f"{path} imports {module}"
-            if module not in seen:
-                seen.add(module)
-                waiting.append(module)
+        module = waiting.pop()
+        for imported in imports(module):
+            assert imported.split(".")[0] not in NEEDS_MODELS, f"{module} imports {imported}"
+            if imported not in seen:
+                seen.add(imported)
+                waiting.append(imported)
+
+
+def test_file_names_are_unique() -> None:
+    paths = (path for path in PACKAGE.rglob("*.py") if PACKAGE / "cli" not in path.parents)
+    names = Counter(path.name for path in paths)
+    assert {name for name, count in names.items() if count > 1} == {"__init__.py"}
