@@ -21,7 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from megavid.models.methods import METHODS
-from megavid.training.run_log import CURVES, read_log
+from megavid.training.curves import CURVES
+from megavid.training.run_log import read_log
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 

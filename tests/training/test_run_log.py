@@ -9,11 +9,15 @@ from typing import Any
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.training.run_log import LOSSES, TrainingLog, read_log, write_curves
+from megavid.training.curves import write_curves
+from megavid.training.run_log import TrainingLog, read_log
 from tests.mutations import ends_well, mutated_bytes, mutated_json, mutators
 
 LINES: list[dict[str, Any]] = [
-    *({"step": step, "loss": 4.0, **dict.fromkeys(LOSSES, 1.0), "learning_rate": 0.1} for step in (1, 2, 3)),
+    *(
+        {"step": step, "loss": 3.0, "classes": 1.0, "boxes": 2.0, "learning_rate": 0.1, "memory_mb": 9.0}
+        for step in (1, 2, 3)
+    ),
     {"step": 3, "AP50": 0.5, "fast": None, "slow": 0.25},
 ]
 
@@ -41,7 +45,8 @@ def test_a_log_is_read_as_it_was_written_and_its_cut_end_left_out(tmp_path: Path
         (b'{"step": true}', "line 2: step: should be a valid integer, got True"),
         (b'{"step": -1}', "line 2: step: should be greater than or equal to 0"),
         (b'{"step": 1, "AP50": "0.5"}', "line 2: AP50: should be a valid number, got '0.5'"),
-        (b'{"step": 1, "loss": 1.0}', "line 2: .*expected numbers for objectness, .*, learning_rate"),
+        (b'{"step": 1, "loss": 1.0}', "line 2: .*expected numbers for learning_rate"),
+        (b'{"step": 1, "loss": 1.0, "learning_rate": 1, "boxes": null}', "line 2: .*numbers for boxes"),
         (b'{"step": ' + b"9" * 400 + b"}", "line 2: expected JSON: .* 400 digits"),
         (b'{"a": ' + b"[" * 100_000, "line 2: expected JSON"),
     ],
@@ -62,4 +67,4 @@ def test_mutated_logs_end_in_a_picture_or_an_error(tmp_path: Path) -> None:
         if (
             ends_well(lambda: TrainingLog(tmp_path, step=3)) and random.random() < 0.2
         ):  # drawing takes a while
-            write_curves(tmp_path)
+            write_curves(tmp_path / "curves.png", read_log(tmp_path / "log.jsonl"))

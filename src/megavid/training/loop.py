@@ -240,7 +240,6 @@ class Training:
 
     def _evaluate(self, meter: Meter) -> bool:
         """Score the detector, and keep it if it is the best so far; False if the user asked to stop."""
-        assert self.data.val is not None
         if self._ranks.first and self.step == self.recipe.run.steps:
             self._write_model(self.folder / MODEL)  # whatever becomes of the evaluation
         self._ranks.wait()
@@ -250,13 +249,7 @@ class Training:
         try:
             with meter.paused():
                 scores = evaluate_while_training(
-                    evaluated,
-                    self.data.val,
-                    self.folder,
-                    step=self.step,
-                    motion=self.data.motion,
-                    ranks=self._ranks,
-                    problems=self.data.problems,
+                    evaluated, self.data, self.folder, step=self.step, ranks=self._ranks
                 )
         finally:
             evaluated.train()
@@ -270,7 +263,7 @@ class Training:
                 self._write_model(self.folder / BEST)
                 self._save()  # which knows the best, now
             for name, picture in scores.pictures.items():
-                self._log.picture(self.step, name, picture)
+                self._log.add_picture(self.step, name, picture)
             self._log.write(self.step, scores.values)  # the last: it says that all is done
             say(describe_evaluation(ap50, step=self.step, best=self._best))
         return True

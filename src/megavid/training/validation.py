@@ -1,4 +1,4 @@
-"""Evaluating a detector while it is trained."""
+"""Evaluate a detector while it is trained."""
 
 from __future__ import annotations
 
@@ -10,13 +10,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from megavid.core.detections import Detections
 from megavid.core.frames import Image
 from megavid.datasets.frame_reader import read_frame
 from megavid.datasets.table.annotations import Annotations
-from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_table import read_parquet
 from megavid.evaluation.scores import Scores
 from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
@@ -25,6 +23,7 @@ from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_scores
 from megavid.models.base.detector import VideoDetector
+from megavid.training.training_data import TrainingData
 from megavid.video.render import draw_detections
 
 EVALUATIONS = "evaluations"
@@ -33,11 +32,11 @@ _PICTURES, _SHOWN_SCORE = 4, 0.5
 
 @dataclass(frozen=True, eq=False)
 class TrainingScores:
-    """How good the detector is at a step.
+    """Scores of the detector at a step.
 
     Attributes:
-        values: AP50 by motion, in 0 .. 1; None where there is none.
-        pictures: Detections in some frames, by name.
+        values: AP50 by motion, in 0 .. 1; None where nothing is annotated.
+        pictures: Frames with the detections drawn, by file name.
     """
 
     values: Mapping[str, Any]
@@ -46,55 +45,55 @@ class TrainingScores:
 
 def evaluate_while_training(
     detector: VideoDetector[Any, Any],
-    annotations: Annotations,
+    data: TrainingData,
     folder: Path,
     *,
     step: int,
-    motion: NDArray[np.float64] | None,
     ranks: Ranks,
-    problems: Problems,
 ) -> TrainingScores | None:
-    """Detect in a data set and score, in `evaluations/step_NNNNNNNN` of a run's folder.
+    """Detect in the validation data and score, in `evaluations/step_NNNNNNNN` of a run's folder.
 
     Args:
-        detector: In evaluation mode.
-        annotations: The data set.
-        folder: Of the run.
-        step: How far it is.
-        motion: Of its objects, from `find_motion`.
+        detector: Detector in evaluation mode.
+        data: Data of the run, with a validation set.
+        folder: Folder of the run.
+        step: Steps done.
         ranks: This process among all.
-        problems: Where what is wrong with the data goes.
 
     Returns:
-        The scores, in the first process; empty ones in the others. None if the user asked to stop.
+        The scores in the first process, empty ones in the others; None if the user asked to stop.
     """
+    assert data.val is not None
     place = folder / EVALUATIONS / f"step_{step:08d}"
     if ranks.first:
         make_output_folder(folder / EVALUATIONS)
-        shutil.rmtree(place, ignore_errors=True)  # what a run that was cut off had begun
+        shutil.rmtree(place, ignore_errors=True)  # a run that was killed may have left a part
     ranks.wait()
     complete = detect_in_data_set(
         detector,
-        annotations,
+        data.val,
         place,
         EvaluateOptions(),
         ranks=ranks,
         metadata={"step": step},
-        problems=problems,
+        problems=data.problems,
     )
     if not complete:
         return None
-    if not ranks.first:
-        return TrainingScores({}, {})
-    predictions = read_parquet(place / PREDICTIONS, problems=problems)
-    scores = score_predictions(predictions, annotations, motion=motion, problems=problems)
+    return _score(data.val, data, place, step=step) if ranks.first else TrainingScores({}, {})
+
+
+def _score(annotations: Annotations, data: TrainingData, place: Path, *, step: int) -> TrainingScores:
+    """Score the predictions in a folder, and write the scores there."""
+    predictions = read_parquet(place / PREDICTIONS, problems=data.problems)
+    scores = score_predictions(predictions, annotations, motion=data.motion, problems=data.problems)
     write_scores(place, scores, annotations, {"step": str(step), **describe_predictions(predictions)})
     values = {("AP50" if name == "all" else name): v for name, v in scores.as_dict()["AP50"].items()}
     return TrainingScores(values, _pictures(scores, annotations))
 
 
 def _pictures(scores: Scores, annotations: Annotations) -> dict[str, Image]:
-    """Detections in a few annotated frames, evenly spread over the data set; of images only."""
+    """Draw the detections in a few annotated frames, evenly spread over the data set."""
     frames = np.unique(scores.truth.frame)
     chosen = frames[np.linspace(0, len(frames) - 1, min(_PICTURES, len(frames))).astype(int)]
     pictures = {}
