@@ -1,6 +1,6 @@
 """Seq-NMS on tracks made by hand.
 
-Boxes are 10x10; one moved by 3 has an IoU of 7/13, by 4 of 6/14, by 6 of 4/16.
+Boxes are 10x10. Two boxes at a distance of 3 have an IoU of 7/13, at 4 of 6/14, at 6 of 4/16.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from megavid.evaluation.prediction_table import PredictionTable
 from megavid.linking.seq_nms import seq_nms, sequences
 
 Row = tuple[int, float, float]
-"""Frame, left edge, score."""
+"""Frame, left edge of the box, score."""
 
 
 def columns(rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -31,7 +31,7 @@ def columns(rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any], NDArray[An
 
 
 def predictions(rows: Sequence[tuple[str, int, int, float, float]]) -> PredictionTable:
-    """Of rows of video, label, frame, left edge, score."""
+    """Make a table from rows of video, label, frame, left edge, score."""
     videos = tuple(dict.fromkeys(row[0] for row in rows))
     frame, boxes, scores = columns([row[2:] for row in rows])
     return PredictionTable(
@@ -47,12 +47,12 @@ def predictions(rows: Sequence[tuple[str, int, int, float, float]]) -> Predictio
     )
 
 
-def test_boxes_of_a_track_share_a_score_and_what_overlaps_them_goes() -> None:
+def test_boxes_of_a_track_share_a_score_and_boxes_beside_it_are_suppressed() -> None:
     rows = [
         ("a", 0, 0, 0, 0.9),
         ("a", 0, 1, 3, 0.3),
-        ("a", 0, 1, 7, 0.2),  # 4 beside the track
-        ("a", 0, 1, 60, 0.8),  # alone
+        ("a", 0, 1, 7, 0.2),  # overlaps the track
+        ("a", 0, 1, 60, 0.8),  # a track of its own
         ("a", 0, 2, 6, 0.6),
     ]
     scores, kept = seq_nms(predictions(rows))
@@ -62,18 +62,23 @@ def test_boxes_of_a_track_share_a_score_and_what_overlaps_them_goes() -> None:
     assert scores[kept] == pytest.approx([0.9, 0.9, 0.8, 0.9])
 
 
-def test_the_sum_of_a_sequence_decides_and_not_its_next_box() -> None:
-    rows = [(0, 10, 0.5), (1, 7, 0.45), (1, 13, 0.4), (2, 16, 0.9)]  # the last is linked to the third alone
+def test_the_sequence_with_the_largest_sum_wins_even_if_its_next_box_is_worse() -> None:
+    rows = [
+        (0, 10, 0.5),
+        (1, 7, 0.45),
+        (1, 13, 0.4),
+        (2, 16, 0.9),
+    ]  # the last box is linked to the third only
     assert sequences(*columns(rows)) == [[0, 2, 3], [1]]
 
 
-def test_what_is_left_of_a_sequence_is_looked_at_again() -> None:
-    # 0-1-2-3 wins and takes 4 with it; of 4-5-6 what stays is 5-6, and 7 alone.
+def test_the_rest_of_a_broken_sequence_forms_a_new_one() -> None:
+    # Rows 0, 1 and 3 win and suppress row 2, the start of the sequence of rows 2, 4 and 5.
     rows = [(0, 0, 0.9), (1, 0, 0.9), (1, 4, 0.5), (2, 0, 0.9), (2, 6, 0.4), (3, 6, 0.4), (3, 40, 0.1)]
     assert sequences(*columns(rows)) == [[0, 1, 3], [4, 5], [6]]
 
 
-def test_links_join_neighbouring_detected_frames_of_one_class_and_video() -> None:
+def test_links_are_between_neighboring_detected_frames_of_one_class_and_video() -> None:
     rows = [("a", 0, 0, 0, 0.2), ("a", 0, 2, 0, 0.8), ("a", 1, 1, 0, 0.4), ("b", 0, 1, 0, 0.6)]
     scores, kept = seq_nms(predictions(rows))
     assert kept.all()
@@ -82,7 +87,7 @@ def test_links_join_neighbouring_detected_frames_of_one_class_and_video() -> Non
     assert scores == pytest.approx([0.5, 0.5, 0.4, 0.6])
 
 
-def test_overlaps_at_the_limits_count_for_nothing() -> None:
+def test_boxes_exactly_at_an_iou_limit_are_neither_linked_nor_suppressed() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 5, 10]], np.float32)  # an IoU of 0.5
     assert sequences(np.array([0, 1]), boxes, np.array([0.9, 0.8])) == [[0], [1]]
     boxes = np.array([[0, 0, 10, 10], [0, 0, 3, 10]], np.float32)  # an IoU of 0.3
@@ -96,12 +101,12 @@ def test_no_boxes_and_scores_of_zero() -> None:
 
 
 def recomputed(frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any]) -> list[list[int]]:
-    """The same from the paper's words: all sums anew after every sequence."""
+    """Select sequences as the paper describes it: compute all sums again after every sequence."""
 
     def iou(a: int, b: int) -> float:
         return float(paired_iou(boxes[[a]], boxes[[b]])[0])
 
-    free, taken = list(range(len(frame))), []
+    free, selected = list(range(len(frame))), []
     while free:
         sums: dict[int, float] = {}
         paths: dict[int, list[int]] = {}
@@ -111,10 +116,10 @@ def recomputed(frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any]) -
             sums[row] = float(scores[row]) + (sums[best] if best is not None else 0.0)
             paths[row] = [*(paths[best] if best is not None else []), row]
         path = paths[max(free, key=lambda r: sums[r])]
-        taken.append(path)
-        gone = {r for p in path for r in free if frame[r] == frame[p] and iou(r, p) > 0.3} | {*path}
-        free = [row for row in free if row not in gone]
-    return taken
+        selected.append(path)
+        removed = {r for p in path for r in free if frame[r] == frame[p] and iou(r, p) > 0.3} | {*path}
+        free = [row for row in free if row not in removed]
+    return selected
 
 
 rows_of_boxes = st.lists(
@@ -123,7 +128,7 @@ rows_of_boxes = st.lists(
 
 
 @given(rows_of_boxes)
-def test_the_same_as_all_sums_anew(rows: list[tuple[int, int, int]]) -> None:
+def test_sequences_equal_those_of_the_simple_method(rows: list[tuple[int, int, int]]) -> None:
     by_frame = sorted((frame, float(left), score / 1024) for frame, left, score in rows)
     frame, boxes, scores = columns(by_frame)
     boxes = boxes.reshape(-1, 4)

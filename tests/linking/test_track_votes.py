@@ -1,4 +1,4 @@
-"""One class for each track, and the table of tracks."""
+"""Votes on the classes of tracks, and the table of tracks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("cat", "dog", "cow")
 
 
 def result(index: int, *rows: tuple[int, int, float, list[float]]) -> FrameResult:
-    """Rows are track, label, score, box."""
+    """Make the result of a frame from rows of track, label, score, box."""
     tracks, labels, scores, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
     detections = Detections(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
@@ -33,7 +33,7 @@ def result(index: int, *rows: tuple[int, int, float, list[float]]) -> FrameResul
     return FrameResult(index, index / 10, detections)
 
 
-# Track 4 is once a dog for sure and twice a cat, less so; track 2 is always a cow; one box has no track.
+# Track 4 is a dog with a high score, then twice a cat. Track 2 is a cow, and one box has no track.
 RESULTS = [
     result(3, (4, 1, 0.75, [0, 0, 10, 10]), (-1, 0, 0.5, [0, 0, 1, 1])),
     result(4, (4, 0, 0.5, [2, 0, 12, 10]), (2, 2, 0.5, [5, 5, 9, 9])),
@@ -57,21 +57,21 @@ def test_the_table_of_tracks(tmp_path: Path) -> None:
     assert [four[key] for key in ("x1", "y1", "x2", "y2")] == [2, 0, 12, 10]
 
 
-def test_pictures_have_the_votes_so_far() -> None:
+def test_add_returns_classes_by_the_votes_so_far() -> None:
     table = TrackTable()
     shown = [table.add(one).labels.tolist() for one in RESULTS]
-    assert shown == [[1, 0], [1, 2], [], [2, 0]]  # cats have 0.5 to 0.75 of dogs, then 0.875
-    assert RESULTS[1].detections.labels.tolist() == [0, 2]  # as they were
+    assert shown == [[1, 0], [1, 2], [], [2, 0]]  # the cat has 0.5 against the dog's 0.75, then 0.875
+    assert RESULTS[1].detections.labels.tolist() == [0, 2]  # unchanged
 
 
-def test_without_tracks_there_is_no_table(tmp_path: Path) -> None:
+def test_without_tracks_the_table_is_empty(tmp_path: Path) -> None:
     table = TrackTable()
     table.add(result(0))
     table.save(tmp_path / "tracks.parquet", metadata={})
     assert pq.read_table(tmp_path / "tracks.parquet").num_rows == 0
 
 
-def test_rows_of_a_track_get_its_class(tmp_path: Path) -> None:
+def test_relabel_tracks_gives_each_row_the_class_of_its_track(tmp_path: Path) -> None:
     path = tmp_path / "p.parquet"
     writer, table = PredictionWriter(path, metadata={"x": 1}), TrackTable()
     for one in RESULTS:

@@ -1,4 +1,4 @@
-"""Ids of objects from frame to frame."""
+"""Track ids from frame to frame."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ def found(*boxes: tuple[float, float, float, float, int]) -> Detections:
     return Detections(rows, scores, labels, ("cat", "dog"))
 
 
-def test_an_id_stays_with_its_object() -> None:
+def test_an_object_keeps_its_id() -> None:
     tracker = Tracker(rate=25)
     ids = []
     for t in range(8):
         right, left = (10.0 + 2 * t, 10, 50 + 2 * t, 50, 0), (150.0 - 2 * t, 70, 190 - 2 * t, 110, 1)
-        objects = (right, left) if t % 2 else (left, right)  # the order of detections says nothing
+        objects = (right, left) if t % 2 else (left, right)  # the order of detections alternates
         detections = tracker.update(found(*objects))
         assert torch.equal(detections.boxes, found(*objects).boxes)
         assert detections.tracks is not None
@@ -36,21 +36,21 @@ def test_an_id_stays_with_its_object() -> None:
     assert min(ids[-1]) >= 0
 
 
-def test_an_object_comes_back_with_its_id() -> None:
+def test_an_object_that_reappears_gets_its_id_back() -> None:
     tracker = Tracker(rate=25)
     seen = [tracker.update(found((10, 10, 60, 60, 0))).tracks for _ in range(4)]
     for _ in range(5):
         none = tracker.update(found())
         assert none.tracks is not None
         assert len(none.tracks) == 0
-    # Its class is another for a while: that is no matter.
+    # It reappears with another class.
     again = [tracker.update(found((12, 10, 62, 60, 1))).tracks for _ in range(2)]
     assert seen[-1] is not None
     assert again[-1] is not None
     assert again[-1].tolist() == seen[-1].tolist() != [-1]
 
 
-def test_rows_keep_their_tracks() -> None:
+def test_selected_detections_keep_their_tracks() -> None:
     detections = Detections(
         torch.zeros(3, 4),
         torch.ones(3),
@@ -68,7 +68,7 @@ def test_rows_keep_their_tracks() -> None:
         Detections(torch.zeros(3, 4), torch.ones(3), torch.zeros(3), ("cat",), torch.zeros(2))
 
 
-def test_a_track_is_drawn_in_its_colour() -> None:
+def test_a_track_is_drawn_in_its_color() -> None:
     box = torch.tensor([[20.0, 40, 80, 90]])
     plain = Detections(box, torch.ones(1), torch.zeros(1, dtype=torch.int64), ("cat",))
     tracked = Detections(*(plain.boxes, plain.scores, plain.labels, plain.class_names), torch.tensor([5]))
@@ -78,7 +78,7 @@ def test_a_track_is_drawn_in_its_colour() -> None:
     assert (draw_detections(image, untracked) == draw_detections(image, plain)).all()
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_library_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "trackers", None)
     with pytest.raises(InputError, match="pip install trackers"):
         Tracker(rate=25)

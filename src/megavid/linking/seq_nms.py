@@ -1,11 +1,12 @@
-"""Seq-NMS: sequences of boxes over frames speak for each other (Han et al., "Seq-NMS for Video Object
-Detection", 2016, arXiv:1602.08465, section 3.2).
+"""Seq-NMS: rescore sequences of overlapping boxes, and suppress the boxes beside them.
 
-In each video and class, boxes of neighbouring frames that overlap are linked. Again and again the sequence
-of linked boxes with the largest sum of scores is taken: its boxes get a common score, and boxes that overlap
-one of them in its frame are dropped.
+Source: Han et al., "Seq-NMS for Video Object Detection", 2016, arXiv:1602.08465, section 3.2.
 
-Shapes: N boxes of one class of one video.
+In each video and class, overlapping boxes of neighboring frames are linked. The sequence of linked boxes with
+the largest sum of scores is selected, its boxes get a common score, and boxes that overlap one of them in its
+frame are suppressed. This repeats until no box is left.
+
+Shapes: N boxes.
 """
 
 from __future__ import annotations
@@ -20,28 +21,27 @@ from megavid.core.iou import paired_iou
 from megavid.evaluation.prediction_table import PredictionTable
 
 Rescoring = Literal["average", "max"]
-"""The score that the boxes of a sequence get: their mean, or their best."""
-
-Rescored = tuple[NDArray[np.float32], NDArray[np.bool_]]
-"""The score of each box, and whether it stays, (N,) each."""
+"""Common score of the boxes of a sequence: the mean or the maximum of their scores."""
 
 LINK_IOU = 0.5
-"""Boxes of neighbouring frames that overlap more are linked (section 3.2.1)."""
+"""Boxes of neighboring frames with a higher IoU are linked (section 3.2.1)."""
 
 SUPPRESSION_IOU = 0.3
-"""Boxes that overlap one of a taken sequence more are dropped, as in the frame-wise suppression before it."""
+"""Boxes with a higher IoU to a box of a selected sequence are suppressed, as in the NMS of single frames."""
 
 
-def seq_nms(predictions: PredictionTable, *, rescoring: Rescoring = "average", step: int = 1) -> Rescored:
-    """Scores by sequence, and which boxes stay.
+def seq_nms(
+    predictions: PredictionTable, *, rescoring: Rescoring = "average", step: int = 1
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Apply Seq-NMS to each class of each video.
 
     Args:
-        predictions: What was detected, any number of boxes.
-        rescoring: How the boxes of a sequence are scored.
-        step: Frames from a detected frame to the next: n where every n-th was detected in.
+        predictions: Any number of videos, N boxes in all.
+        rescoring: Which score the boxes of a sequence get.
+        step: Distance from one detected frame to the next: 1 if every frame was detected in.
 
     Returns:
-        For each box of all classes and videos its score, and whether it stays.
+        New score of each box, (N,); and whether the box is kept, (N,).
     """
     p = predictions
     scores, kept = p.scores.astype(np.float64), np.zeros(len(p), np.bool_)
@@ -58,34 +58,35 @@ def seq_nms(predictions: PredictionTable, *, rescoring: Rescoring = "average", s
 def sequences(
     frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], *, step: int = 1
 ) -> list[list[int]]:
-    """The sequences that are taken of one class of a video, the largest sum of scores first.
+    """Select the sequences of one class of one video, the largest sum of scores first.
 
     Args:
         frame: (N,), rising.
         boxes: (N, 4), half-open.
         scores: (N,), at least 0.
-        step: Frames from a detected frame to the next.
+        step: Distance from one detected frame to the next.
 
     Returns:
-        Rows of each sequence, by frame. Rows in none of them are suppressed.
+        Rows of each sequence, in the order of frames. Rows in no sequence are suppressed.
     """
     beside = _overlapping(frame, boxes, after=0, iou=SUPPRESSION_IOU)
     best = _BestSums(_overlapping(frame, boxes, after=step, iou=LINK_IOU), scores.tolist())
-    taken = []
-    while path := best.path():
-        taken.append(path)
-        best.remove({*path, *(other for row in path for other in beside[row])})
-    return taken
+    selected = []
+    while sequence := best.sequence():
+        selected.append(sequence)
+        best.remove({*sequence, *(other for row in sequence for other in beside[row])})
+    return selected
 
 
 class _BestSums:
-    """For each free box the largest sum of scores of a sequence that ends there; boxes can be removed.
+    """The largest sum of scores of a sequence that ends at each free box; boxes can be removed.
 
-    What is removed only makes sums smaller, so only sequences through it have to be looked at again.
+    The method is dynamic programming. Since removing boxes can only decrease sums, just the sequences through
+    removed boxes are computed again.
 
     Args:
-        ahead: For each box those it is linked to, all of them later rows.
-        scores: Of each box.
+        ahead: Rows of the boxes in the next frame that each box is linked to.
+        scores: Score of each box.
     """
 
     def __init__(self, ahead: list[list[int]], scores: list[float]) -> None:
@@ -97,16 +98,19 @@ class _BestSums:
                 self._behind[other].append(row)
         self._free = [True] * len(scores)
         self._before: list[int | None] = [None] * len(scores)
-        self._sums = [-1.0] * len(scores)  # smaller than any
+        self._sums = [-1.0] * len(scores)  # below every possible sum
         self._heap: list[tuple[float, int]] = []
         for row in range(len(scores)):
             self._find(row)
 
-    def path(self) -> list[int]:
-        """The best sequence of free boxes, of equal ones the one that ends first; empty when none is left."""
+    def sequence(self) -> list[int]:
+        """Return the best sequence of free boxes; of equally good ones, the one whose last row is first.
+
+        The sequence is empty if no box is free.
+        """
         while self._heap:
             negative, end = self._heap[0]
-            if not self._free[end] or -negative != self._sums[end]:  # has changed since
+            if not self._free[end] or -negative != self._sums[end]:  # an outdated entry
                 heapq.heappop(self._heap)
                 continue
             rows, row = [], cast("int | None", end)
@@ -117,7 +121,7 @@ class _BestSums:
         return []
 
     def remove(self, rows: set[int]) -> None:
-        """These boxes are free no longer."""
+        """Remove boxes, which are free no longer."""
         rows = {row for row in rows if self._free[row]}
         for row in rows:
             self._free[row] = False
@@ -129,11 +133,11 @@ class _BestSums:
                     heapq.heappush(waiting, after)
 
     def _after(self, row: int) -> list[int]:
-        """Free boxes whose best sequence goes through this one."""
+        """Return the free boxes of the next frame whose best sequence goes through this box."""
         return [other for other in self._ahead[row] if self._free[other] and self._before[other] == row]
 
     def _find(self, row: int) -> bool:
-        """Find the best sequence that ends at a box; whether its sum is another than before."""
+        """Find the best sequence that ends at a box; return whether its sum has changed."""
         behind = [other for other in self._behind[row] if self._free[other]]
         before = max(behind, key=self._sums.__getitem__, default=None)
         total = self._scores[row] + (0.0 if before is None else self._sums[before])
@@ -146,7 +150,7 @@ class _BestSums:
 
 
 def _overlapping(frame: NDArray[Any], boxes: NDArray[Any], *, after: int, iou: float) -> list[list[int]]:
-    """For each box the others `after` frames later whose IoU with it is above a limit, by row."""
+    """Return, for each box, the rows of other boxes `after` frames later with an IoU above `iou`."""
     first = np.searchsorted(frame, frame + after, side="left")
     counts = np.searchsorted(frame, frame + after, side="right") - first
     rows = np.repeat(np.arange(len(frame)), counts)

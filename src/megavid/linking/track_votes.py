@@ -1,9 +1,17 @@
-"""One class for each track, by vote, and the table of tracks.
+"""Vote on one class for each track, and write the table of tracks.
 
-Columns of the table, a row a track: `track`, `label`, `class_name` (the class with the largest sum of
-scores), `vote` (its part of the sum of all scores), `first_frame`, `last_frame`, `first_time`, `last_time`
-(seconds), `boxes` (how many), `mean_score`, and `x1`, `y1`, `x2`, `y2` (the mean box, half-open, pixels of
-the frame).
+The table has a row for each track:
+
+| column | content |
+|---|---|
+| `track` | id of the track |
+| `label`, `class_name` | the class with the largest sum of scores |
+| `vote` | share of that class in the sum of all scores |
+| `first_frame`, `last_frame` | numbers of the frames |
+| `first_time`, `last_time` | their times, seconds |
+| `boxes` | number of boxes |
+| `mean_score` | mean score of the boxes |
+| `x1`, `y1`, `x2`, `y2` | the mean box, half-open, in pixels of the frame |
 """
 
 from __future__ import annotations
@@ -53,26 +61,26 @@ class _Track:
 
     @property
     def label(self) -> int:
-        """The class with the largest sum of scores; of equal ones, the first that was seen."""
+        """Class with the largest sum of scores; of equal classes, the one that was detected first."""
         return max(self.votes, key=self.votes.__getitem__)
 
 
 class TrackTable:
-    """The tracks of one video, collected frame by frame; a few hundred bytes each."""
+    """The tracks of one video, collected frame by frame; each takes a few hundred bytes."""
 
     def __init__(self) -> None:
         self._tracks: dict[int, _Track] = {}
         self._classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
-        """The number of tracks."""
+        """Return the number of tracks."""
         return len(self._tracks)
 
     def add(self, result: FrameResult) -> Detections:
-        """Count the next frame's detections.
+        """Add the detections of the next frame.
 
         Returns:
-            The same detections with the classes that their tracks have by now, for a picture of the frame.
+            The same detections, each with the class of its track by the votes so far.
         """
         found = result.detections
         self._classes = found.class_names or self._classes
@@ -94,15 +102,15 @@ class TrackTable:
 
     @property
     def labels(self) -> dict[int, int]:
-        """The class that each track has by the votes so far."""
+        """Class of each track by the votes so far."""
         return {number: track.label for number, track in self._tracks.items()}
 
     def save(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
-        """Write the table as a Parquet file, by rising track.
+        """Write the table as a Parquet file, in the order of ids.
 
         Args:
             path: The file to write; it appears whole or not at all.
-            metadata: What holds for all rows, as JSON values.
+            metadata: Metadata of the file, as JSON values.
 
         Raises:
             InputError: The file cannot be written.

@@ -1,4 +1,4 @@
-"""Ids for objects from frame to frame, by a library's tracker."""
+"""Track objects from frame to frame, with the tracker of the library trackers."""
 
 from __future__ import annotations
 
@@ -12,19 +12,20 @@ from megavid.core.detections import Detections
 from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import NO_TRACK
 
-_SURE = 0.5
-"""The lowest score that is drawn if nothing else is said."""
+_CONFIDENT = 0.5
+"""Score from which a detection can start a track; `megavid detect` shows the same detections by default."""
 
 
 class Tracker:
-    """ByteTrack (Zhang et al., ECCV 2022): boxes are linked by overlap, the sure ones first, then the others.
+    """ByteTrack (Zhang et al., ECCV 2022): links boxes by overlap, first confident ones, then the others.
 
-    Classes play no part, so an object that is taken for something else in one frame keeps its id. A track
-    begins with a score of 0.5, and has its id from its second frame on; less sure boxes may go on with one.
+    Classes play no part, so an object that gets a wrong class in one frame keeps its id. A track starts with
+    a detection of score 0.5 or more, and gets its id in its second frame; detections with lower
+    scores can continue it.
 
     Args:
-        rate: Frames a second of what is tracked: an object that is out of sight for a second is forgotten. Of
-            a live stream the camera's, so that where frames are left out it is a longer time.
+        rate: Frames per second: a track ends if its object is not detected for a second. For a live stream it
+            is the rate of the camera, so that tracks last longer if frames are dropped.
 
     Raises:
         InputError: The library is not installed.
@@ -37,13 +38,13 @@ class Tracker:
             raise InputError("track: needs the library trackers: pip install trackers") from error
         self._tracker: Any = ByteTrackTracker(
             frame_rate=rate,
-            lost_track_buffer=30,  # at 30 frames a second
-            track_activation_threshold=_SURE,
-            high_conf_det_threshold=_SURE,
+            lost_track_buffer=30,  # frames of a video with 30 frames per second
+            track_activation_threshold=_CONFIDENT,
+            high_conf_det_threshold=_CONFIDENT,
         )
 
     def update(self, detections: Detections) -> Detections:
-        """The next frame's detections with their tracks, in the same order."""
+        """Return the detections of the next frame with their tracks, in the same order."""
         found = detections.to_supervision()
         found.data["row"] = np.arange(len(detections))
         tracked = self._tracker.update(found)
