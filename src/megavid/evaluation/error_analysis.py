@@ -1,6 +1,6 @@
-"""What goes wrong: errors of detections by kind, and objects that were missed.
+"""Classify the errors of detections, and find missed objects.
 
-After TIDE (Bolya et al., ECCV 2020, section 2.2), for detections above a score.
+Source: TIDE (Bolya et al., ECCV 2020, section 2.2), here for detections above a score.
 
 Shapes: K detections above the score, M objects, F frames.
 """
@@ -18,35 +18,35 @@ from megavid.evaluation.matching import IOU_THRESHOLD, find_overlaps, match, pai
 HIT = "hit"
 KINDS = {
     "class": "on an object of another class",
-    "location": "on an object of its class, but the box is too far off",
-    "duplicate": "on an object of its class that a better detection found",
-    "background": "on nothing that is annotated",
+    "location": "on an object of its class, but with an inaccurate box",
+    "duplicate": "on an object of its class that a better detection has found",
+    "background": "on no annotated object",
     "missed": "objects that no detection found",
 }
-"""Kinds of errors and what they mean; all but the last are of detections, which are `HIT` or one of these."""
+"""Kinds of errors and their meaning. All but the last are errors of detections."""
 
 OUTCOMES = (HIT, *(kind for kind in KINDS if kind != "missed"))
-"""What a detection may be; `Errors.outcome` are indexes into it."""
+"""Outcomes of a detection, which `Errors.outcome` are indexes into."""
 
-_NEAR = 0.1
-"""IoU from which a detection is meant for an object."""
+_NEAR_IOU = 0.1
+"""IoU from which a detection of an object's class is an inaccurate detection of it."""
 
-_AT_ONCE = 1 << 20
-"""Detections that are compared with all objects of their frames together, to keep memory small."""
+_DETECTIONS_AT_ONCE = 1 << 20
+"""Number of detections that are compared with objects at a time, which limits memory."""
 
 
 @dataclass(frozen=True, eq=False)
 class Errors:
-    """The errors of a data set.
+    """The errors in a data set.
 
     Attributes:
-        rows: int64 (K,), of the detections above the score, best first.
+        rows: int64 (K,), rows of the detections above the score, best first.
         outcome: int8 (K,), indexes into `OUTCOMES`.
-        matched: int64 (K,), the row of the object that each of these detections found, -1 for none.
+        matched: int64 (K,), row of the object that each of these detections found, -1 for none.
         missed: bool (M,), objects that no detection found.
         ignored: bool (M,), objects that need not be found.
-        per_frame: int64 (F, 5), errors of each of `KINDS`.
-        score_threshold: Lowest score, exclusive, of detections that count.
+        per_frame: int64 (F, 5), number of errors of each of `KINDS`.
+        score_threshold: Lowest score, exclusive, of these detections.
     """
 
     rows: NDArray[np.int64]
@@ -59,7 +59,7 @@ class Errors:
 
     @property
     def totals(self) -> dict[str, int]:
-        """How many errors there are of each of `KINDS`."""
+        """Number of errors of each of `KINDS`."""
         return dict(zip(KINDS, self.per_frame.sum(axis=0).tolist(), strict=True))
 
 
@@ -71,33 +71,26 @@ def find_errors(
     ignored: NDArray[np.bool_] | None = None,
     score_threshold: float = 0.5,
 ) -> Errors:
-    """Tell hits from errors, and errors by kind.
+    """Separate hits from errors, and classify the errors.
 
-    A detection is a hit by the rules of `average_precision`. Else it is, in this order: a duplicate or of
-    another class, by an IoU of at least 0.5 with an object; wrong in location, by one of at least 0.1 with an
-    object of its class; or on the background.
+    A detection is a hit by the rules of `average_precision`. Otherwise it is, in this order: a duplicate, or
+    of another class, if it has an IoU of at least 0.5 with an object; an error of location, if it has one of
+    at least 0.1 with an object of its class; or on the background.
 
     Args:
         found: All detections.
         truth: M objects.
         num_frames: F.
         ignored: bool (M,), objects that need not be found.
-        score_threshold: Lowest score, exclusive, of detections that count.
+        score_threshold: Lowest score, exclusive, of the detections to classify.
     """
     assert found.score is not None
     rows = np.flatnonzero(found.score > score_threshold)
     rows = rows[np.argsort(-found.score[rows], kind="stable")]
     chosen = found.take(rows)
-    outcome = _outcomes(chosen, truth, num_frames=num_frames)
-    matched = np.full(len(rows), -1, np.int64)
     ignored = np.zeros(len(truth), np.bool_) if ignored is None else ignored
-    for label in np.unique(chosen.label).tolist():
-        ours, theirs = np.flatnonzero(chosen.label == label), np.flatnonzero(truth.label == label)
-        theirs = theirs[np.argsort(truth.frame[theirs], kind="stable")]
-        overlaps = find_overlaps(chosen.take(ours), truth.take(theirs), num_frames=num_frames)
-        places = match(overlaps, np.zeros(len(theirs), np.bool_))
-        hits = places >= 0
-        matched[ours[hits]] = theirs[places[hits]]
+    matched = _match_all(chosen, truth, num_frames=num_frames)
+    outcome = _outcomes_of_misses(chosen, truth, num_frames=num_frames)
     outcome[matched >= 0] = OUTCOMES.index(HIT)
     missed = ~ignored
     missed[matched[matched >= 0]] = False
@@ -108,19 +101,32 @@ def find_errors(
     return Errors(rows, outcome, matched, missed, ignored, per_frame, score_threshold)
 
 
-def _outcomes(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:
-    """What each detection is if it is no hit."""
+def _match_all(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int64]:
+    """Return the row of the object that each detection finds, -1 for none; `found` is sorted by score."""
+    matched = np.full(len(found), -1, np.int64)
+    for label in np.unique(found.label).tolist():
+        ours, theirs = np.flatnonzero(found.label == label), np.flatnonzero(truth.label == label)
+        theirs = theirs[np.argsort(truth.frame[theirs], kind="stable")]
+        overlaps = find_overlaps(found.take(ours), truth.take(theirs), num_frames=num_frames)
+        places = match(overlaps, np.zeros(len(theirs), np.bool_))
+        hits = places >= 0
+        matched[ours[hits]] = theirs[places[hits]]
+    return matched
+
+
+def _outcomes_of_misses(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:
+    """Return the outcome that each detection has if it is no hit."""
     ordered = truth.take(np.argsort(truth.frame, kind="stable"))
-    of_class, of_others = np.zeros(len(found)), np.zeros(len(found))
-    for start in range(0, len(found), _AT_ONCE):
-        part = found.take(np.arange(start, min(start + _AT_ONCE, len(found))))
+    same_class, other_class = np.zeros(len(found)), np.zeros(len(found))  # highest IoUs
+    for start in range(0, len(found), _DETECTIONS_AT_ONCE):
+        part = found.take(np.arange(start, min(start + _DETECTIONS_AT_ONCE, len(found))))
         detection, object_, iou = pair_up(part, ordered, num_frames=num_frames)
-        same = part.label[detection] == ordered.label[object_]
-        for highest, pairs in ((of_class, same), (of_others, ~same)):
+        is_same = part.label[detection] == ordered.label[object_]
+        for highest, pairs in ((same_class, is_same), (other_class, ~is_same)):
             np.maximum.at(highest, start + detection[pairs], iou[pairs])
-    kinds = np.select(
-        [of_class >= IOU_THRESHOLD, of_others >= IOU_THRESHOLD, of_class >= _NEAR],
+    outcomes = np.select(
+        [same_class >= IOU_THRESHOLD, other_class >= IOU_THRESHOLD, same_class >= _NEAR_IOU],
         [OUTCOMES.index(kind) for kind in ("duplicate", "class", "location")],
         OUTCOMES.index("background"),
     )
-    return kinds.astype(np.int8)
+    return outcomes.astype(np.int8)

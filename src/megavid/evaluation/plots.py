@@ -62,7 +62,7 @@ def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[st
             name = f"{motion}: {100 * result.mean:.1f}"
             axes.plot(_RECALLS, np.mean(curves, axis=0), label=name, color=COLORS[motion], linewidth=1.8)
     _unit_square(axes)
-    axes.set(title="mean over classes, AP50 in per cent", xlabel="recall", ylabel="precision")
+    axes.set(title="mean over classes, AP50 in percent", xlabel="recall", ylabel="precision")
     if shown:
         axes.legend()
     for place, label in enumerate(shown):
@@ -92,7 +92,7 @@ def draw_ap_bars(results: Mapping[str, AveragePrecision], classes: Sequence[str]
     axes.set_yticks(places, [_short(classes[i]) for i in shown], fontsize=8)
     axes.invert_yaxis()
     axes.margins(y=0.01)
-    axes.set(xlim=(0, 100), xlabel="AP50, per cent")
+    axes.set(xlim=(0, 100), xlabel="AP50, percent")
     axes.grid(axis="x", alpha=0.3)
     if shown and len(results) > 1:
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, 1 + 0.6 / figure.get_size_inches()[1]), ncols=4)

@@ -1,1 +1,1 @@
-"""HTML pages and pictures made of data sets and evaluations."""
+"""HTML pages and pictures of data sets and evaluations."""

@@ -1,4 +1,4 @@
-"""A contact sheet of a data set: for each class, some frames with their annotated objects."""
+"""A contact sheet of a data set: one picture with some annotated objects of each class."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from megavid.datasets.table.annotations import Annotations
 from megavid.video.render import Mark, draw_marks, label_color
 
 _CLASSES, _TILES, _WIDTH, _HEIGHT = 40, 8, 240, 180
-"""Rows, pictures in a row, and the size of a picture, pixels."""
+"""Largest number of rows, number of tiles in a row, and size of a tile, pixels."""
 
-_AROUND = 4
-"""A picture shows so many times the longer side of an object, or the whole frame."""
+_CONTEXT = 4
+"""Width of the part of a frame that a tile shows, in longer sides of the object."""
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 
@@ -30,10 +30,10 @@ _GRAY, _DARK = 96, (40, 40, 40)
 
 
 def check_picture(path: Path) -> None:
-    """Check the name of a picture to write, and that its folder exists.
+    """Check that a picture can be written to a path.
 
     Raises:
-        InputError: Its suffix is none of a picture's, or there is no such folder.
+        InputError: The suffix is not that of a picture, or the folder does not exist.
     """
     if path.suffix.lower() not in _SUFFIXES:
         raise InputError(f"{path}: expected a name that ends in {', '.join(_SUFFIXES)}")
@@ -42,14 +42,15 @@ def check_picture(path: Path) -> None:
 
 
 def write_contact_sheet(parts: Mapping[str, Annotations], path: Path) -> None:
-    """Write a picture with a class a row: objects of it, spread evenly over the data, and boxes around them.
+    """Write a picture with a row of tiles for each class, up to 40 classes.
 
-    Each picture is a part of a frame around an object, of which it says the place: the part of the data, the
-    video and the frame's number. A frame that cannot be read is left gray.
+    A tile shows an object, its surroundings with all boxes in them, and its place: the part of the data, the
+    video and the number of the frame. The objects are evenly spaced in the data. The tile of a frame that
+    cannot be read is gray.
 
     Args:
-        parts: Data sets by their names, such as "train" and "val"; classes are those of all, up to 40.
-        path: The file, such as a `.jpg`.
+        parts: Data sets by their names, such as "train" and "val".
+        path: The file to write, such as a `.jpg`.
 
     Raises:
         InputError: Nothing is annotated, or the file cannot be written.
@@ -67,7 +68,7 @@ def write_contact_sheet(parts: Mapping[str, Annotations], path: Path) -> None:
 
 
 def _tiles(parts: Mapping[str, Annotations], name: str) -> Iterator[Image]:
-    """The pictures of a class."""
+    """Draw the tiles of a class."""
     boxes = {
         part: np.flatnonzero(a.labels == a.classes.index(name))
         for part, a in parts.items()
@@ -81,7 +82,7 @@ def _tiles(parts: Mapping[str, Annotations], name: str) -> Iterator[Image]:
 
 
 def _tile(a: Annotations, row: int, part: str) -> Image:
-    """A picture of a box and what is around it."""
+    """Draw the tile of an object: row `row` of the boxes."""
     frame = int(np.searchsorted(a.offsets, row, side="right")) - 1
     video = a.videos[a.video[frame]]
     name = a.classes[a.labels[row]]
@@ -104,8 +105,8 @@ def _tile(a: Annotations, row: int, part: str) -> Image:
 
 
 def _window(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, int]:
-    """Left, top, width and height of what is shown of a frame around a box."""
-    wide = min(max(_AROUND * float(max(box[2] - box[0], box[3] - box[1])), _WIDTH), width)
+    """Return left, top, width and height of the part of a frame to show for a box."""
+    wide = min(max(_CONTEXT * float(max(box[2] - box[0], box[3] - box[1])), _WIDTH), width)
     side_x = max(round(wide), 1)
     side_y = max(min(round(wide * _HEIGHT / _WIDTH), height), 1)
     if side_x > 0.8 * width:
@@ -116,6 +117,6 @@ def _window(box: np.ndarray, width: int, height: int) -> tuple[int, int, int, in
 
 
 def _with_text(image: Image, text: str) -> Image:
-    """A picture with a text in its last lines."""
+    """Write a text on the lower edge of a tile."""
     height, width = image.shape[:2]
     return draw_marks(image, [Mark((0, height - 1, width, height), text, _DARK)])

@@ -1,4 +1,4 @@
-"""What several runs found in the same frames, next to each other: right, wrong and missed."""
+"""Show the results of several runs on the same frames side by side: right, wrong and missed."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from megavid.video.render import draw_marks
 from megavid.video.video_writer import VideoWriter
 
 _WIDTH, _STRIP, _GAP = 384, 26, 6
-"""Pixels: of a run's frame, of the strip with its name, between two runs."""
+"""Pixels: width of a frame, height of the strip with a run's name, and gap between two runs."""
 
-_SHOWN = 4
-"""Frames in the picture."""
+_FRAMES = 4
+"""Number of frames in the picture."""
 
 
 class SideBySide:
-    """Runs to be shown next to each other.
+    """Draws the results of several runs side by side.
 
     Args:
-        annotations: The data set, of frames of one size.
-        runs: What was found in it, by names for the reader, from left to right.
+        annotations: The data set; all frames have the same size.
+        runs: Scores of the runs by their captions, from left to right.
     """
 
     def __init__(self, annotations: Annotations, runs: Mapping[str, Scores]) -> None:
@@ -41,7 +41,13 @@ class SideBySide:
         self._errors = {name: run.errors for name, run in runs.items()}
 
     def draw(self, frame: int) -> Image:
-        """A row of the data set, RGB uint8: green is right, red is wrong, yellow was missed.
+        """Draw a frame for each run: hits green, wrong detections red, missed objects yellow.
+
+        Args:
+            frame: Row of the frame in the data set.
+
+        Returns:
+            RGB uint8 (H, W, 3).
 
         Raises:
             InputError: The frame cannot be read.
@@ -62,7 +68,7 @@ class SideBySide:
         """Write all frames as an MP4 file.
 
         Raises:
-            InputError: A frame cannot be read, or the file not be written.
+            InputError: A frame cannot be read, or the file cannot be written.
         """
         height, width = self.draw(0).shape[:2]
         with atomic_path(path) as aside, VideoWriter(aside, rate=rate, width=width, height=height) as writer:
@@ -70,22 +76,22 @@ class SideBySide:
                 writer.write(self.draw(frame), float(frame / rate))
 
     def write_picture(self, path: Path) -> None:
-        """Write the frames, of one video each, in which the last run makes up for most errors of the first.
+        """Write the frames in which the last run has the fewest errors compared with the first, one a video.
 
         Raises:
-            InputError: A frame cannot be read, or the file not be written.
+            InputError: A frame cannot be read, or the file cannot be written.
         """
-        rows = [self.draw(frame) for frame in self._telling_frames()]
+        rows = [self.draw(frame) for frame in self._most_improved_frames()]
         with atomic_path(path) as aside:
             PIL.Image.fromarray(np.concatenate(rows)).save(aside, "PNG", **picture_marks())
 
-    def _telling_frames(self) -> Sequence[int]:
+    def _most_improved_frames(self) -> Sequence[int]:
         errors: list[NDArray[np.int64]] = [e.per_frame.sum(axis=1) for e in self._errors.values()]
         gain = errors[0] - errors[-1]
-        chosen: dict[int, int] = {}  # by video
+        chosen: dict[int, int] = {}  # a frame by its video
         for frame in np.argsort(-gain, kind="stable").tolist():
             chosen.setdefault(int(self._annotations.video[frame]), frame)
-        return list(chosen.values())[:_SHOWN]
+        return list(chosen.values())[:_FRAMES]
 
 
 def _title(text: str) -> Image:

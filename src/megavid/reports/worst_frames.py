@@ -1,4 +1,4 @@
-"""Which frames to look at first."""
+"""Choose the frames with the most errors."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from numpy.typing import NDArray
 from megavid.datasets.table.annotations import Annotations
 
 LEAST_DISTANCE = 10
-"""Frames that two shown ones are apart at least."""
+"""Smallest distance of two chosen frames of a video, frames."""
 
-_SHARE_OF_VIDEO = 10
-"""Shown frames are also apart by at least the video's length divided by this."""
+_PARTS_OF_VIDEO = 10
+"""Two chosen frames are also at least this part of the video's length apart: one tenth."""
 
 
 def worst_frames(annotations: Annotations, errors: NDArray[np.integer], *, count: int) -> list[int]:
-    """Choose frames with many errors, of different videos first, and in a video not neighbors.
+    """Choose frames with many errors, from different videos first, and never neighbors in a video.
 
     Args:
         annotations: The data set, F frames.
-        errors: (F,), how many errors each frame has.
-        count: How many frames to choose at most.
+        errors: (F,), number of errors in each frame.
+        count: Largest number of frames to choose.
 
     Returns:
-        Rows of the data set: first the worst frame of each video, the worst of all first; then each video's
-        second one, and so on.
+        Rows of the frames in the data set: the worst frame of each video, by falling number of errors, then
+        the second frame of each video, and so on.
     """
     rounds: list[list[int]] = []
     by_video: dict[int, list[int]] = {}
@@ -45,5 +45,5 @@ def _is_apart(a: Annotations, frame: int, others: list[int]) -> bool:
     if not others:
         return True
     numbers = a.number[a.frames_of(int(a.video[frame]))]
-    distance = max(LEAST_DISTANCE, (int(numbers[-1]) - int(numbers[0]) + 1) // _SHARE_OF_VIDEO)
+    distance = max(LEAST_DISTANCE, (int(numbers[-1]) - int(numbers[0]) + 1) // _PARTS_OF_VIDEO)
     return all(abs(int(a.number[frame]) - int(a.number[other])) >= distance for other in others)
