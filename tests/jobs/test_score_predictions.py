@@ -133,16 +133,16 @@ def test_a_difference_is_paired() -> None:
             0.004,
             Interval(-0.01, 0.02),
             7,
-            "+0.40 AP50 on 7 videos (95 % interval -1.00 to +2.00). That is within",
+            "+0.40 AP50 on 7 videos (95 % interval -1.00 to +2.00). This is within the noise",
         ),
-        (0.004, Interval(-0.01, 0.02), 7, "With fewer than 10 videos the interval itself is rough"),
+        (0.004, Interval(-0.01, 0.02), 7, "With fewer than 10 videos, the interval is rough"),
         (0.03, Interval(0.01, 0.05), 70, "B is better"),
         (-0.03, Interval(-0.05, -0.01), 70, "A is better"),
-        (0.03, None, 1, "no interval can be given"),
+        (0.03, None, 1, "there is no interval"),
         (np.nan, None, 5, "nothing to compare"),
     ],
 )
-def test_what_a_difference_means(value: float, interval: Interval | None, videos: int, expected: str) -> None:
+def test_verdict_in_words(value: float, interval: Interval | None, videos: int, expected: str) -> None:
     assert expected in verdict(Difference(value, interval), videos=videos)
 
 
@@ -151,7 +151,7 @@ def test_a_comparison_is_written(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content["difference"]["all"]["AP50"] == pytest.approx(7 / 16)
     assert content["difference"]["all"]["interval"] == [0, pytest.approx(3 / 4)]
-    assert "within noise" in content["verdict"]
+    assert "within the noise" in content["verdict"]
     assert content["verdict"] in (tmp_path / "comparison.html").read_text()
 
 

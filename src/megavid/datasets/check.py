@@ -39,7 +39,7 @@ def check_annotations(
 
 
 def _check_frames(a: Annotations) -> Iterator[Problem]:
-    counts = np.bincount(a.video, minlength=len(a.videos))
+    counts = a.frames_per_video
     for video in np.flatnonzero(counts == 0).tolist():
         yield Problem(Kind.EMPTY_VIDEO, f"video {a.videos[video]!r}", "has no frames")
     same_video = a.video[1:] == a.video[:-1]

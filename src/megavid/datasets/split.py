@@ -92,7 +92,7 @@ def find_videos(annotations: Annotations, names: Sequence[str]) -> NDArray[np.bo
         InputError: A name is that of none or of several videos.
     """
     a = annotations
-    there = np.bincount(a.video, minlength=len(a.videos)) > 0
+    there = a.frames_per_video > 0
     chosen = np.zeros(len(a.videos), np.bool_)
     for name in names:
         found = [v for v, video in enumerate(a.videos) if there[v] and video == name]

@@ -126,7 +126,7 @@ def compute_stats(annotations: Annotations) -> DataStats:
         tracks=_distinct(
             a.labels[tracked], np.stack((a.video[frames], a.tracks), axis=1)[tracked], classes=classes
         ),
-        lengths=np.bincount(a.video, minlength=len(a.videos)),
+        lengths=a.frames_per_video,
         empty_frames=int((np.diff(a.offsets) == 0).sum()),
         sizes=np.sqrt(sides.prod(axis=1)),
         motion=motion_iou(a),

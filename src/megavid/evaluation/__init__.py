@@ -1,4 +1,4 @@
-"""Scores of predictions, and predictions on disk. Imports no model."""
+"""Score predictions, and read and write them as files."""
 
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.scoring import (

@@ -1,4 +1,4 @@
-"""The score threshold at which precision and recall are best together."""
+"""Find the score threshold with the highest F1."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ from megavid.evaluation.outcomes import Outcomes
 
 @dataclass(frozen=True)
 class BestF1:
-    """The highest F1 and where it is.
+    """The highest F1 and its score threshold.
 
     Attributes:
-        score_threshold: Half-way between the lowest score that is kept and the highest that is not.
-        f1, precision, recall: Of the detections above it.
+        score_threshold: The threshold, half-way between the lowest score above it and the highest below it.
+        f1: F1 of the detections above the threshold.
+        precision: Their precision.
+        recall: Their recall.
     """
 
     score_threshold: float
@@ -26,15 +28,15 @@ class BestF1:
 
 
 def best_f1(outcomes: Sequence[Outcomes]) -> BestF1 | None:
-    """Find the best threshold for one class, or one for several together.
+    """Find the best threshold for one class, or one threshold for several classes together.
 
-    F1 is 2 TP / (2 TP + FP + FN). Where two thresholds are equally good, the higher one is taken.
+    F1 is 2 TP / (2 TP + FP + FN). Of two equally good thresholds the higher one is chosen.
 
     Args:
-        outcomes: Of the classes, from `outcomes_by_class`.
+        outcomes: Outcomes of the classes, from `outcomes_by_class`.
 
     Returns:
-        None where there are no objects, or none is found.
+        The best threshold; None if no object is found.
     """
     objects = sum(len(one.object_frame) for one in outcomes)
     if not any(one.hit.any() for one in outcomes):
@@ -44,7 +46,7 @@ def best_f1(outcomes: Sequence[Outcomes]) -> BestF1 | None:
     score = score[order]
     true = np.concatenate([one.hit for one in outcomes])[order].cumsum()
     false = np.concatenate([one.false for one in outcomes])[order].cumsum()
-    ends = np.flatnonzero(np.diff(score, append=-1.0))  # the last of each run of equal scores
+    ends = np.flatnonzero(np.diff(score, append=-1.0))  # the last row of each score
     f1 = 2 * true[ends] / (true[ends] + false[ends] + objects)
     best = int(f1.argmax())
     kept = ends[best]

@@ -1,10 +1,10 @@
-"""Bootstrap over videos: how much scores depend on which videos happen to be in a data set.
+"""Bootstrap over videos: estimate how much scores depend on the choice of a data set's videos.
 
-Frames of a video are alike, so whole videos are drawn, as many as there are and with replacement (Efron and
-Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.3 and 13.3). What was found in a video stays
-matched as it was: a video that is drawn twice counts twice.
+Frames of a video are similar, so whole videos are drawn, with replacement and as many as the data set has
+(Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.3 and 13.3). Detections are
+matched to objects once, and a video that is drawn twice counts twice.
 
-Shapes: R resamples, V videos, F frames, C classes; of a class alone, n detections and h hits.
+Shapes: R resamples, V videos, F frames, C classes.
 """
 
 from __future__ import annotations
@@ -20,18 +20,19 @@ from megavid.evaluation.outcomes import Outcomes
 
 RESAMPLES = 1000
 LEVEL = 0.95
-"""The share of resamples that an interval holds."""
+"""Share of the resamples that an interval contains."""
 
-_AT_ONCE = 64
-"""Resamples that are computed together, to keep memory small."""
+_RESAMPLES_AT_ONCE = 64
+"""Number of resamples that are computed together, which limits memory."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """The values that a score takes in all but the extreme resamples.
+    """The range of a score in all but the most extreme resamples.
 
     Attributes:
-        low, high: Its ends.
+        low: The lower end.
+        high: The upper end.
     """
 
     low: float
@@ -43,10 +44,12 @@ class Interval:
 
 @dataclass(frozen=True, eq=False)
 class Resamples:
-    """Draws of the videos of a data set. The same data set gives the same draws, so that runs are paired.
+    """Resamples of the videos of a data set.
+
+    Two runs on the same data set get the same resamples, so that their difference can be resampled, too.
 
     Attributes:
-        frame_video: int (F,), the video of each frame, from 0 to V - 1.
+        frame_video: int (F,), video of each frame, from 0 to V - 1.
         counts: uint8 (R, V), how often each video is drawn.
     """
 
@@ -55,11 +58,11 @@ class Resamples:
 
     @property
     def videos(self) -> int:
-        """V."""
+        """Number of videos, V."""
         return int(self.counts.shape[1])
 
     def objects(self, outcomes: Outcomes) -> NDArray[np.int64]:
-        """How many objects of a class count in each video, (V,)."""
+        """Return the number of counted objects of a class in each video, (V,)."""
         return np.bincount(self.frame_video[outcomes.object_frame], minlength=self.videos)
 
 
@@ -68,18 +71,21 @@ class ResampledAP:
     """AP50 in resamples of the videos.
 
     Attributes:
-        by_class: (R, C), NaN where no drawn video has objects of the class.
-        has_objects: bool (C, V), which videos have objects of each class.
+        by_class: (R, C), NaN if no drawn video has objects of the class.
+        has_objects: bool (C, V), whether a video has objects of a class.
     """
 
     by_class: NDArray[np.float64]
     has_objects: NDArray[np.bool_]
 
     def of(self, label: int | None) -> NDArray[np.float64] | None:
-        """AP50 of a class, or with None the mean over the classes that a resample has objects of.
+        """Return the AP50 of a class, or the mean over the classes with objects in a resample.
+
+        Args:
+            label: The class; None for the mean.
 
         Returns:
-            (R,); None where the objects are all in one video, which says nothing of others.
+            (R,); None if all objects are in one video, from which nothing follows for others.
         """
         videos = self.has_objects.any(axis=0) if label is None else self.has_objects[label]
         if videos.sum() < 2:
@@ -90,75 +96,80 @@ class ResampledAP:
 def draw_videos(
     frame_video: NDArray[np.integer], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resamples | None:
-    """Draw as many videos as there are, with replacement.
+    """Draw as many videos as the data set has, with replacement.
 
     Args:
-        frame_video: (F,), the video of each frame; only videos with frames are drawn.
+        frame_video: (F,), video of each frame; only videos with frames are drawn.
         resamples: R.
-        seed: Seed of the draws.
+        seed: Seed of the random numbers.
 
     Returns:
-        None for a single video, which says nothing of others.
+        The resamples; None for a single video, from which nothing follows for others.
     """
     names, numbers = np.unique(frame_video, return_inverse=True)
     n = len(names)
     if n < 2:
         return None
     rng = np.random.default_rng(seed)
-    counts = np.empty((resamples, n), np.uint8)  # no video is drawn 256 times of so many
+    counts = np.empty((resamples, n), np.uint8)  # 256 draws of one video are practically impossible
     for row in counts:
         row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
     return Resamples(numbers.astype(np.int64), counts)
 
 
 def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]:
-    """AP50 of a class in each resample.
+    """Compute the AP50 of a class in each resample.
 
-    What false positives weigh in frames without the class, a share of all objects, is left as it is.
+    The weights of false positives in frames without the class, which are a share of all objects, stay those
+    of the whole data set.
+
+    Args:
+        outcomes: Outcomes of the class, h of them hits.
+        resamples: Resamples of the videos.
 
     Returns:
-        (R,), NaN where no drawn video has objects of the class.
+        (R,), NaN if no drawn video has objects of the class.
     """
     video, counts = resamples.frame_video, resamples.counts
     hits = np.flatnonzero(outcomes.hit)
     hit_video = video[outcomes.frame[hits]]
-    # Between two hits, the weights of a video's false positives are one sum. Those after the last hit change
-    # nothing.
+    # The false positives of a video between two hits are added up: a matrix (h, V). Those after the last hit
+    # change no precision that counts.
     after = outcomes.hit.cumsum()
     rows = np.flatnonzero((outcomes.false > 0) & (after < len(hits)))
     cells = (after[rows], video[outcomes.frame[rows]])
     false_before = csr_matrix((outcomes.false[rows], cells), shape=(len(hits), resamples.videos))
     objects = counts @ resamples.objects(outcomes)
     ap = np.empty(len(counts))
-    for start in range(0, len(counts), _AT_ONCE):
-        weights = counts[start : start + _AT_ONCE].T.astype(np.float64)  # (V, resamples)
+    for start in range(0, len(counts), _RESAMPLES_AT_ONCE):
+        weights = counts[start : start + _RESAMPLES_AT_ONCE].T.astype(np.float64)  # (V, resamples)
         hit = weights[hit_video]
         true = hit.cumsum(axis=0)
         false = (false_before @ weights).cumsum(axis=0)
         precision = np.divide(true, true + false, out=np.zeros_like(true), where=true > 0)
         envelope = np.maximum.accumulate(precision[::-1])[::-1]
-        ap[start : start + _AT_ONCE] = (hit * envelope).sum(axis=0)
+        ap[start : start + _RESAMPLES_AT_ONCE] = (hit * envelope).sum(axis=0)
     ap[objects == 0] = np.nan
     ap[objects > 0] /= objects[objects > 0]
     return ap
 
 
 def mean_over_classes(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The mean AP50 of each resample, (R,), over the classes that it has objects of; `samples` are (R, C)."""
+    """Return the mean of (R, C) samples over the classes with objects in each resample, (R,)."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any objects
+        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without objects
         mean: NDArray[np.float64] = np.nanmean(samples, axis=1) if samples.shape[1] else samples.sum(axis=1)
     return mean
 
 
 def percentile_interval(samples: NDArray[np.float64]) -> Interval | None:
-    """Return the interval that holds the middle `LEVEL` of resamples.
+    """Return the interval that contains the middle `LEVEL` of the resamples.
 
     Args:
-        samples: (R,); NaN is left out.
+        samples: (R,), a score in each resample; NaN is left out.
 
     Returns:
-        The interval, or None if all samples are NaN.
+        The interval; None if no resample has a score.
     """
     known = samples[~np.isnan(samples)]
     if len(known) == 0:

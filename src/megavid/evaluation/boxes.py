@@ -1,4 +1,4 @@
-"""The boxes of a data set as arrays."""
+"""Boxes in the frames of a data set, as arrays."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from megavid.core.errors import InputError
 
 @dataclass(frozen=True, eq=False)
 class Boxes:
-    """Boxes of all frames of a data set: annotated objects, or with `score` what was detected.
+    """Boxes in all frames of a data set: annotated objects, or detections, which have scores.
 
     Attributes:
-        frame: int (N,), the number of the frame in the data set, from 0.
-        xyxy: float (N, 4), half-open x1 y1 x2 y2 in pixels.
-        label: int (N,), the class, from 0.
-        score: float (N,), or None for annotated objects.
+        frame: int (N,), row of the frame in the data set.
+        xyxy: float (N, 4), half-open x1 y1 x2 y2, in pixels.
+        label: int (N,), class, from 0.
+        score: float (N,); None for annotated objects.
 
     Raises:
-        InputError: Shapes don't fit, or a number is not finite.
+        InputError: Shapes do not fit, or a number is not finite.
 
     Examples:
         >>> truth = Boxes([0, 0], [[0, 0, 10, 10], [20, 0, 30, 10]], [0, 1])
@@ -51,15 +51,20 @@ class Boxes:
         return len(self.frame)
 
     def take(self, rows: NDArray[Any]) -> Boxes:
-        """Some rows, by number or mask."""
+        """Return some of the boxes, chosen by row or by a mask."""
         score = None if self.score is None else self.score[rows]
         return Boxes(self.frame[rows], self.xyxy[rows], self.label[rows], score)
 
     def check(self, *, name: str, num_frames: int, num_classes: int) -> None:
-        """That frames and labels are numbers of the data set's; `name` is for the message.
+        """Check that frames and labels are those of a data set.
+
+        Args:
+            name: Name of the boxes, for messages.
+            num_frames: Number of frames in the data set.
+            num_classes: Number of classes in the data set.
 
         Raises:
-            InputError: One is not.
+            InputError: A frame or label is out of range.
         """
         for field, values, end in (("frame", self.frame, num_frames), ("label", self.label, num_classes)):
             wrong = (values < 0) | (values >= end)

@@ -1,4 +1,4 @@
-"""AP50 of small, medium and large objects."""
+"""Average precision of small, medium and large objects."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.outcomes import Selection, outcomes_by_class
-from megavid.evaluation.scoring import AveragePrecision, Curve
+from megavid.evaluation.outcomes import Selection
+from megavid.evaluation.scoring import AveragePrecision, average_precisions
 
 SIZES: Mapping[str, tuple[float, float]] = {
     "small": (-np.inf, 32.0**2),
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, np.inf),
 }
-"""COCO's limits: square pixels of the frame, above the first and up to the second."""
+"""COCO's ranges of areas in square pixels: above the first limit and up to the second."""
 
 
 def average_precision_by_size(
@@ -28,21 +28,23 @@ def average_precision_by_size(
     areas: NDArray[np.float64],
     ignored: NDArray[np.bool_],
 ) -> dict[str, AveragePrecision]:
-    """AP50 by the names of `SIZES`.
+    """Compute AP50 for each of `SIZES`.
 
-    As in COCO, objects of another size are ignored, and a false positive counts in the range that its own box
-    is in.
+    As in COCO, objects of another size are ignored, and a false positive belongs to the size of its own box.
 
     Args:
         found: N detections.
         truth: M objects.
-        num_frames: Frames.
-        num_classes: Classes.
-        areas: (M,), square pixels of each object.
+        num_frames: Number of frames in the data set.
+        num_classes: Number of classes.
+        areas: (M,), area of each object in square pixels.
         ignored: bool (M,), objects that do not count whatever their size.
 
+    Returns:
+        AP50 by the names of `SIZES`.
+
     Raises:
-        InputError: Shapes, frames or labels don't fit.
+        InputError: Shapes, frames or labels do not fit.
     """
     sides = (found.xyxy[:, 2:] - found.xyxy[:, :2]).astype(np.float64)
     found_areas = sides.prod(axis=1)
@@ -50,15 +52,8 @@ def average_precision_by_size(
         Selection(ignored | ~_within(areas, limits), forgiving=ignored, judged=_within(found_areas, limits))
         for limits in SIZES.values()
     ]
-    parts = outcomes_by_class(
-        found,
-        truth,
-        selections,
-        lambda outcomes: [Curve.of(one) for one in outcomes],
-        num_frames=num_frames,
-        num_classes=num_classes,
-    )
-    return {name: AveragePrecision(tuple(part[i] for part in parts)) for i, name in enumerate(SIZES)}
+    results = average_precisions(found, truth, selections, num_frames=num_frames, num_classes=num_classes)
+    return dict(zip(SIZES, results, strict=True))
 
 
 def _within(areas: NDArray[np.float64], limits: tuple[float, float]) -> NDArray[np.bool_]:

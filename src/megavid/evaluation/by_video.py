@@ -1,4 +1,4 @@
-"""AP50 of each video by itself."""
+"""Average precision of each video."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from megavid.evaluation.outcomes import Outcomes
 def ap_by_video(
     outcomes: Sequence[Outcomes], frame_video: NDArray[np.integer], *, num_videos: int
 ) -> NDArray[np.float64]:
-    """The mean AP50 of each video, over the classes that it has objects of.
+    """Compute the mean AP50 of each video over the classes with objects in it.
 
     Args:
         outcomes: (C,), from `outcomes_by_class`.
-        frame_video: (F,), the video of each frame.
+        frame_video: (F,), video of each frame.
         num_videos: V.
 
     Returns:
-        (V,), from 0 to 1; NaN for a video without objects.
+        (V,), in [0, 1]; NaN for a video without objects.
     """
     total, classes = np.zeros(num_videos), np.zeros(num_videos)
     for one in outcomes:
@@ -30,7 +30,7 @@ def ap_by_video(
         classes += present
         video = frame_video[one.frame]
         rows = np.flatnonzero(present[video])
-        rows = rows[np.argsort(video[rows], kind="stable")]  # by video, and in each by falling score
+        rows = rows[np.argsort(video[rows], kind="stable")]  # by video, then by falling score
         starts = np.flatnonzero(np.diff(video[rows], prepend=-1))
         for part in np.split(rows, starts[1:]):
             if len(part):
@@ -42,7 +42,7 @@ def ap_by_video(
 
 
 def _area(hit: NDArray[np.bool_], false: NDArray[np.float64]) -> float:
-    """The area under the envelope, in objects."""
+    """Return the area under the precision envelope, times the number of objects."""
     places = np.flatnonzero(hit)
     true = np.arange(1, len(places) + 1)
     precision = true / (true + false.cumsum()[places])

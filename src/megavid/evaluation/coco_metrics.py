@@ -1,4 +1,4 @@
-"""COCO's metrics, by the library that everyone compares with."""
+"""COCO's metrics, computed by the library faster-coco-eval."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ NAMES = {
     "AR medium": "AR_medium",
     "AR large": "AR_large",
 }
-"""Our names of the metrics, and the library's. AP is the mean over IoU 0.50 to 0.95; sizes are COCO's, with
-limits at 32 x 32 and 96 x 96 pixels; AR n is for the n best detections a frame."""
+"""Our names of the metrics, and the library's. AP is the mean over IoUs from 0.50 to 0.95. The limits of the
+sizes are 32 x 32 and 96 x 96 pixels. AR n uses the n best detections of each frame."""
 
-_NO_SIZE = 1e20
-"""Square pixels: more than the library's range of all sizes, which ends at 1e10."""
+_AREA_BEYOND_ALL_SIZES = 1e20
+"""Square pixels beyond the library's range of all sizes, which ends at 1e10."""
 
 
 def coco_metrics(
@@ -42,16 +42,19 @@ def coco_metrics(
     crowds: NDArray[np.bool_] | None = None,
     areas: NDArray[np.float64] | None = None,
 ) -> dict[str, float]:
-    """The metrics of `NAMES`, from 0 to 1; NaN where there are no such objects.
+    """Compute the metrics of `NAMES`.
 
     Args:
         found: N detections.
         truth: M objects.
-        num_frames: Frames in the data set.
-        num_classes: C.
+        num_frames: Number of frames in the data set.
+        num_classes: Number of classes.
         ignored: bool (M,), objects that need not be found.
-        crowds: bool (M,), those of them that any number of detections may find: COCO's `iscrowd`.
-        areas: (M,), square pixels of each object; None for those of the boxes.
+        crowds: bool (M,), ignored objects that any number of detections may find: COCO's `iscrowd`.
+        areas: (M,), area of each object in square pixels; None for the areas of the boxes.
+
+    Returns:
+        Values in [0, 1] by the names of `NAMES`; NaN for a metric without objects.
 
     Raises:
         InputError: faster-coco-eval is not installed (the extra `coco`).
@@ -59,36 +62,36 @@ def coco_metrics(
     require_library()
     from faster_coco_eval import COCO, COCOeval_faster
 
-    assert found.score is not None
-    if len(truth) == 0 or len(found) == 0:  # which the library does not take
+    if len(truth) == 0 or len(found) == 0:  # The library does not take empty data.
         return dict.fromkeys(NAMES, np.nan if len(truth) == 0 else 0.0)
-    none = np.zeros(len(truth), np.bool_)
-    crowds = none if crowds is None else crowds
+    crowds = np.zeros(len(truth), np.bool_) if crowds is None else crowds
     areas = _xywh(truth.xyxy)[:, 2:].prod(axis=1) if areas is None else areas
-    # The library has no flag for what is ignored without being a crowd, but it ignores objects of another
-    # size than the one that is asked for.
-    areas = np.where((none if ignored is None else ignored) & ~crowds, _NO_SIZE, areas)
-    evaluation = COCOeval_faster(
-        COCO(_as_coco(truth, num_frames, num_classes, crowds=crowds, areas=areas)),
-        iouType="bbox",
-        extra_calc=False,
-    )
-    rows = np.column_stack([found.frame + 1, _xywh(found.xyxy), found.score, found.label + 1])
-    evaluation.cocoDt = evaluation.cocoGt.loadRes(rows.astype(np.float64))
+    if ignored is not None:  # The library ignores crowds and objects of other sizes, but no other objects.
+        areas = np.where(ignored & ~crowds, _AREA_BEYOND_ALL_SIZES, areas)
+    objects = COCO(_as_coco(truth, num_frames, num_classes, crowds=crowds, areas=areas))
+    evaluation = COCOeval_faster(objects, iouType="bbox", extra_calc=False)
+    evaluation.cocoDt = evaluation.cocoGt.loadRes(_as_results(found))
     evaluation.run()
     stats = evaluation.stats_as_dict
-    # The library says -1 where there is nothing to measure.
+    # The library returns -1 for a metric without objects.
     return {ours: float(stats[theirs]) if stats[theirs] >= 0 else np.nan for ours, theirs in NAMES.items()}
 
 
 def require_library() -> None:
-    """Check that the library is installed, before there is work to lose.
+    """Check that the library is installed, before long work begins.
 
     Raises:
-        InputError: It is not (the extra `coco`).
+        InputError: It is not installed (the extra `coco`).
     """
     if find_spec("faster_coco_eval") is None:
         raise InputError("COCO metrics need faster-coco-eval: pip install faster-coco-eval")
+
+
+def _as_results(found: Boxes) -> NDArray[np.float64]:
+    """Return detections as rows of image id, x, y, width, height, score and category id, (N, 7)."""
+    assert found.score is not None
+    rows = np.column_stack([found.frame + 1, _xywh(found.xyxy), found.score, found.label + 1])
+    return rows.astype(np.float64)
 
 
 def _as_coco(

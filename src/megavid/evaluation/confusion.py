@@ -1,4 +1,4 @@
-"""Confusion matrix: which class is taken for which."""
+"""Count which class is detected as which, in a confusion matrix."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ class Confusion:
     """A confusion matrix at an IoU of 0.5.
 
     Attributes:
-        classes: (C,) names.
-        counts: int64 (C + 1, C + 1), objects and detections by the object's class (row) and the detection's
-            (column). The last row is of detections of no object, the last column of objects that were missed.
+        classes: (C,) names of the classes.
+        counts: int64 (C + 1, C + 1), number of pairs of an object of a class (row) and a detection of a class
+            (column). The last row counts detections on no object, the last column missed objects.
         score_threshold: Lowest score, exclusive, of detections that count.
     """
 
@@ -34,18 +34,18 @@ class Confusion:
 def confusion_matrix(
     found: Boxes, truth: Boxes, errors: Errors, *, classes: Sequence[str], num_frames: int
 ) -> Confusion:
-    """Count which class was taken for which.
+    """Count which class is detected as which.
 
-    Hits are on the diagonal. Each other detection, by falling score, takes the object of its frame that it
-    overlaps most, by at least 0.5, among those that no hit or better detection has. Ignored objects count
-    nowhere, nor does a detection that takes one.
+    Hits are on the diagonal. Each other detection, by falling score, is matched to the object of its frame
+    with the highest IoU of at least 0.5, among the objects that no hit and no better detection is matched to.
+    Ignored objects and the detections matched to them are not counted.
 
     Args:
         found: All detections.
         truth: M objects.
-        errors: From `find_errors` of the same.
-        classes: (C,) names.
-        num_frames: F.
+        errors: The result of `find_errors` for `found` and `truth`.
+        classes: (C,) names of the classes.
+        num_frames: Number of frames in the data set.
     """
     n = len(classes)
     hit = errors.matched >= 0

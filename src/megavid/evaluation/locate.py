@@ -1,6 +1,6 @@
-"""Where predictions belong in a data set.
+"""Find the frames and classes of a data set that predictions belong to.
 
-Shapes: N predicted boxes, K of them located; F frames of the data set.
+Shapes: N predicted boxes, K of them in frames and classes of the data set.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from megavid.core.similar_names import hint_similar
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
+from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.prediction_table import PredictionTable
 
 
@@ -24,37 +25,40 @@ class Located:
     """The predicted boxes that belong to a data set.
 
     Attributes:
-        rows: int64 (K,), of the predictions; rising.
-        frame: int32 (K,), rows of the data set's frames.
-        label: int32 (K,), indexes into the data set's classes.
+        rows: int64 (K,), rows of the predictions, rising.
+        frame: int32 (K,), row of each box's frame in the data set.
+        label: int32 (K,), class of the data set.
     """
 
     rows: NDArray[np.int64]
     frame: NDArray[np.int32]
     label: NDArray[np.int32]
 
+    def boxes(self, predictions: PredictionTable) -> Boxes:
+        """Return the located boxes as detections in the data set."""
+        return Boxes(self.frame, predictions.boxes[self.rows], self.label, predictions.scores[self.rows])
+
 
 def locate(predictions: PredictionTable, annotations: Annotations, *, problems: Problems) -> Located:
     """Find the frame and the class of each predicted box.
 
-    Videos and classes are matched by name, frames by number. For a video that the data set does not have by
-    that name it is enough that the last part of the name is that of one other video, one of them perhaps
-    without a suffix: "clip.mp4" is "val/clip".
+    Videos and classes are matched by name, frames by number. A video whose name the data set lacks is matched
+    by its basename, with or without suffix, if this is unique: "clip.mp4" is "val/clip".
 
     Args:
-        predictions: What was detected.
+        predictions: Predictions of any videos.
         annotations: The data set.
-        problems: Where classes and frames go that the data set lacks, and frames that the predictions lack.
-            Such boxes are left out; in such frames nothing was found.
+        problems: Collects classes and frames that the data set lacks, whose boxes are left out, and frames
+            that the predictions lack, which are treated as frames without detections.
 
     Raises:
         InputError: See `problems`.
     """
-    numbers = _numbers(predictions, annotations)
+    numbers = _match_videos(predictions, annotations)
     _report_lacking(predictions, annotations, numbers, problems)
     label = _labels(predictions, annotations, problems)[predictions.labels]
     video = np.array([numbers.get(name, -1) for name in predictions.videos], np.int64)
-    # Boxes of a frame mostly stand together: each such run is looked up once.
+    # Boxes of a frame are mostly adjacent, so each run of them is looked up once.
     change = (np.diff(predictions.video) != 0) | (np.diff(predictions.frame) != 0)
     starts = np.flatnonzero(np.concatenate((np.ones(min(len(predictions), 1), np.bool_), change)))
     run_video, run_frame = video[predictions.video[starts]], predictions.frame[starts]
@@ -66,28 +70,28 @@ def locate(predictions: PredictionTable, annotations: Annotations, *, problems: 
     return Located(rows, frame[rows], label[rows])
 
 
-def _numbers(predictions: PredictionTable, annotations: Annotations) -> dict[str, int]:
-    """The number in the data set of each video that it has, by the predictions' name for it."""
+def _match_videos(predictions: PredictionTable, annotations: Annotations) -> dict[str, int]:
+    """Return the number in the data set of each video, by its name in the predictions."""
     numbers = {name: i for i, name in enumerate(annotations.videos)}
     names = predictions.lengths or predictions.videos
-    whole, bare = defaultdict(set), defaultdict(set)  # the last parts of names, and these without suffix
+    by_basename, by_stem = defaultdict(set), defaultdict(set)
     for name, i in numbers.items():
-        whole[PurePath(name).name].add(i)
-        bare[PurePath(name).stem].add(i)
-    taken = Counter(numbers[name] for name in names if name in numbers)
+        by_basename[PurePath(name).name].add(i)
+        by_stem[PurePath(name).stem].add(i)
+    matches = Counter(numbers[name] for name in names if name in numbers)
     others = {}
     for name in names:
         if name not in numbers:
             path = PurePath(name)
-            alike = whole[path.name] | bare[path.name] | whole[path.stem]
+            alike = by_basename[path.name] | by_stem[path.name] | by_basename[path.stem]
             if len(alike) == 1:
                 [others[name]] = alike
-                taken[others[name]] += 1
-    return numbers | {name: i for name, i in others.items() if taken[i] == 1}
+                matches[others[name]] += 1
+    return numbers | {name: i for name, i in others.items() if matches[i] == 1}
 
 
 def _labels(predictions: PredictionTable, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
-    """For each class of the predictions its label in the data set, -1 for none."""
+    """Return the label in the data set of each class of the predictions, -1 for none."""
     numbers = {name: i for i, name in enumerate(annotations.classes)}
     for label, name in enumerate(predictions.class_names):
         if name in numbers:
@@ -103,10 +107,10 @@ def _labels(predictions: PredictionTable, annotations: Annotations, problems: Pr
 
 
 def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The data set's row of each frame, -1 for none."""
+    """Return the row in the data set of each frame, -1 for none."""
     if len(annotations) == 0:
         return np.full(len(video), -1)
-    # Numbers may take 64 bits: their ranks leave room for the video's.
+    # A key joins the video with the rank of the frame's number; the number itself may take 64 bits.
     numbers, ranks = np.unique(annotations.number, return_inverse=True)
     keys = annotations.video * np.int64(len(numbers)) + ranks
     order = np.argsort(keys, kind="stable")
@@ -120,7 +124,7 @@ def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np
 def _report_unknown(
     predictions: PredictionTable, rows: NDArray[np.int64], names: Sequence[str], problems: Problems
 ) -> None:
-    """One problem for each video that has frames which the data set lacks."""
+    """Add a problem for each video with frames that the data set lacks."""
     videos, first, counts = np.unique(predictions.video[rows], return_index=True, return_counts=True)
     for video, row, count in zip(videos.tolist(), rows[first].tolist(), counts.tolist(), strict=True):
         name, frame = predictions.videos[video], predictions.frame[row]
@@ -136,11 +140,11 @@ def _report_unknown(
 def _report_lacking(
     predictions: PredictionTable, annotations: Annotations, numbers: Mapping[str, int], problems: Problems
 ) -> None:
-    """One problem for each annotated video that was not done, or not all of it."""
+    """Add a problem for each annotated video that the predictions lack, or lack frames of."""
     if predictions.lengths is None:
         return
     done = {numbers[name]: n for name, n in predictions.lengths.items() if name in numbers}
-    counts = np.bincount(annotations.video, minlength=len(annotations.videos))
+    counts = annotations.frames_per_video
     for number, count in enumerate(counts.tolist()):
         frames = done.get(number, 0)
         if frames < count:

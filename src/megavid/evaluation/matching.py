@@ -1,4 +1,4 @@
-"""Which detection finds which object: the original release's rules, for a class at a time.
+"""Match the detections of one class to its objects, by the rules of the original release.
 
 Shapes: N detections of the class, by falling score; G objects of the class, by frame; P pairs of a detection
 and an object of its frame; F frames.
@@ -18,21 +18,22 @@ from megavid.evaluation.boxes import Boxes
 IOU_THRESHOLD = 0.5
 
 _EXTRA_PIXEL = np.array((0.0, 0.0, 1.0, 1.0))
-"""The original counts the last pixel twice: boxes for its IoU are one pixel larger than half-open ones."""
+"""The original counts the last pixel twice: for its IoU, a box is one pixel larger than the half-open box."""
 
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """How the detections of a class overlap its objects.
+    """The overlaps of the detections of a class with its objects.
 
     Attributes:
-        frame: int (N,), of each detection.
-        score: float (N,), falling.
-        object_frame: int (G,), of each object, rising.
-        pair_detection, pair_object: int (P,); pairs stand by detection, then by object.
-        pair_iou: float64 (P,).
-        pair_is_best: bool (P,), whether no object overlaps that detection more.
-        objects_in_frame: int (F,).
+        frame: int (N,), frame of each detection.
+        score: float (N,), score of each detection, falling.
+        object_frame: int (G,), frame of each object, rising.
+        pair_detection: int (P,), detection of each pair; pairs are ordered by detection, then by object.
+        pair_object: int (P,), object of each pair.
+        pair_iou: float64 (P,), IoU of each pair.
+        pair_is_best: bool (P,), whether no other object has a higher IoU with the detection.
+        objects_in_frame: int (F,), number of objects in each frame.
     """
 
     frame: NDArray[Any]
@@ -46,7 +47,13 @@ class Overlaps:
 
 
 def find_overlaps(found: Boxes, truth: Boxes, *, num_frames: int) -> Overlaps:
-    """The overlaps of a class; its boxes alone are given, `found` by falling score, `truth` by frame."""
+    """Compute the overlaps of one class.
+
+    Args:
+        found: N detections of the class, by falling score.
+        truth: G objects of the class, by frame.
+        num_frames: F.
+    """
     assert found.score is not None
     detections, places, iou = pair_up(found, truth, num_frames=num_frames)
     counts = np.bincount(truth.frame, minlength=num_frames)
@@ -69,7 +76,16 @@ def find_overlaps(found: Boxes, truth: Boxes, *, num_frames: int) -> Overlaps:
 def pair_up(
     found: Boxes, truth: Boxes, *, num_frames: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Each detection with each object of its frame: their rows and their IoU, (P,) each; `truth` by frame."""
+    """Pair each detection with each object of its frame.
+
+    Args:
+        found: Detections.
+        truth: Objects, by frame.
+        num_frames: F.
+
+    Returns:
+        Row of the detection, row of the object and IoU of each pair, (P,) each.
+    """
     counts = np.bincount(truth.frame, minlength=num_frames)
     starts = counts.cumsum() - counts
     objects = counts[found.frame]
@@ -81,14 +97,16 @@ def pair_up(
 
 
 def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """The object that each detection finds, (N,), -1 for none.
+    """Match each detection, by falling score, to the free object of its frame with the highest IoU.
 
-    Each detection, by falling score, takes the free object of its frame with the highest IoU of at least 0.5,
-    at a tie one that is not ignored.
+    The IoU is at least 0.5. Of objects with equal IoU, one that is not ignored is preferred.
 
     Args:
-        overlaps: Of the class.
+        overlaps: The overlaps of the class.
         ignored: bool (G,), objects that do not count.
+
+    Returns:
+        (N,), object of each detection, -1 for none.
     """
     matched = np.full(len(overlaps.frame), -1, np.int64)
     near = np.flatnonzero(overlaps.pair_iou >= IOU_THRESHOLD)
@@ -97,7 +115,7 @@ def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
     taken, first = np.unique(object_[alone], return_index=True)
     matched[detection[alone][first]] = taken
     detection, object_, iou = detection[~alone], object_[~alone], overlaps.pair_iou[near][~alone]
-    # In a round each frame has a turn of one detection, so that no two want the same object.
+    # A turn has at most one detection of each frame, so that no two detections compete for an object.
     turn = _turns(detection, overlaps.frame)
     order = np.lexsort((object_, ignored[object_], -iou, detection, turn))
     detection, object_, turn = detection[order], object_[order], turn[order]
@@ -116,15 +134,19 @@ def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
 def false_positive_weights(
     overlaps: Overlaps, ignored: NDArray[np.bool_], *, elsewhere: float
 ) -> NDArray[np.float64]:
-    """What each detection weighs if it finds no object, (N,).
+    """Compute the weight of each detection as a false positive.
 
-    Where the frame has objects of the class: nothing if it overlaps an ignored one the most, 1 if one that
-    counts, and at a tie the ignored share of them all.
+    In a frame with objects of the class, the weight is 0 if the object with the highest IoU is ignored, and 1
+    if it counts. If both kinds share the highest IoU, the weight is the ignored share of all objects of the
+    class in the frame.
 
     Args:
-        overlaps: Of the class.
+        overlaps: The overlaps of the class.
         ignored: bool (G,), objects that do not count.
-        elsewhere: The weight in frames without objects of the class.
+        elsewhere: Weight in frames without objects of the class.
+
+    Returns:
+        (N,), the weights.
     """
     weights = np.full(len(overlaps.frame), elsewhere)
     best = np.flatnonzero(overlaps.pair_is_best)
@@ -143,7 +165,7 @@ def false_positive_weights(
 
 
 def _turns(detection: NDArray[np.int64], frames: NDArray[Any]) -> NDArray[np.int64]:
-    """For each pair, how many detections of its frame come before its own; pairs stand by detection."""
+    """Return how many detections of the same frame come before that of each pair."""
     starts = _first_of_each(detection)
     frame = frames[detection[starts]]
     order = np.argsort(frame, kind="stable")
@@ -155,5 +177,5 @@ def _turns(detection: NDArray[np.int64], frames: NDArray[Any]) -> NDArray[np.int
 
 
 def _first_of_each(values: NDArray[Any]) -> NDArray[np.int64]:
-    """Where runs of equal values begin."""
+    """Return where each run of equal values begins."""
     return np.flatnonzero(np.diff(values, prepend=-1))

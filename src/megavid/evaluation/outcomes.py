@@ -1,6 +1,6 @@
-"""What became of each detection: a hit, a false positive, or neither, by the original release's rules.
+"""Divide detections into hits, false positives and neither, by the original release's rules.
 
-Shapes: N detections, M objects, C classes; of a class alone, n and m.
+Shapes: N detections, M objects, C classes; n detections and m counted objects of one class.
 """
 
 from __future__ import annotations
@@ -23,13 +23,14 @@ Reduced = TypeVar("Reduced")
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which objects count, and what other detections than those that find one weigh.
+    """Which objects and false positives count.
 
     Attributes:
-        ignored: bool (M,), objects that do not count: what finds one is neither a hit nor a false positive.
-        elsewhere: The weight of a false positive in a frame without objects of its class.
-        forgiving: bool (M,), objects whose false positives do not count; None for `ignored`.
-        judged: bool (N,), detections that may be false positives; None for all.
+        ignored: bool (M,), objects that do not count: a detection matched to one is neither a hit nor a false
+            positive.
+        elsewhere: Weight of a false positive in a frame without objects of its class.
+        forgiving: bool (M,), objects that a false positive may overlap without weight; None for `ignored`.
+        judged: bool (N,), detections that can be false positives; None for all.
     """
 
     ignored: NDArray[np.bool_]
@@ -43,11 +44,11 @@ class Outcomes:
     """The detections of a class by falling score, and the objects that count.
 
     Attributes:
-        frame: int (n,).
-        score: float (n,).
-        hit: bool (n,), whether it found an object that counts.
-        false: float64 (n,), its weight as a false positive: 0 if it is none, 1 for most that are.
-        object_frame: int (m,), the frame of each object that counts.
+        frame: int (n,), frame of each detection.
+        score: float (n,), score of each detection.
+        hit: bool (n,), whether the detection finds an object that counts.
+        false: float64 (n,), weight of the detection as a false positive: 0 if it is none, mostly 1 if it is.
+        object_frame: int (m,), frame of each object that counts.
     """
 
     frame: NDArray[Any]
@@ -66,38 +67,39 @@ def outcomes_by_class(
     num_frames: int,
     num_classes: int,
 ) -> list[Reduced]:
-    """Match detections to objects, a class at a time on several threads.
+    """Match the detections of each class to its objects, on several threads.
 
     Args:
-        found: N detections. Of those with equal scores, the one in the earlier frame, then in the earlier row
-            comes first.
+        found: N detections. Of detections with equal scores, the one in the earlier frame comes first, then
+        the
+            one in the earlier row.
         truth: M objects.
-        selections: Which objects count, once for each of the outcomes of a class.
-        reduce: What to keep of a class, from its outcomes by each selection.
-        num_frames: Frames in the data set.
+        selections: Choices of what counts, for each of which outcomes are computed.
+        reduce: Called with the outcomes of a class, one for each selection; returns what to keep of them.
+        num_frames: Number of frames in the data set.
         num_classes: C.
 
     Returns:
-        (C,), what `reduce` returns.
+        (C,), the results of `reduce`.
 
     Raises:
-        InputError: Shapes, frames or labels don't fit.
+        InputError: Shapes, frames or labels do not fit.
     """
-    score = found.score
-    if score is None:
+    if (score := found.score) is None:
         raise InputError("found: expected boxes with scores")
-    for name, boxes in (("found", found), ("truth", truth)):
-        boxes.check(name=name, num_frames=num_frames, num_classes=num_classes)
+    found.check(name="found", num_frames=num_frames, num_classes=num_classes)
+    truth.check(name="truth", num_frames=num_frames, num_classes=num_classes)
 
-    def reduced(found_rows: NDArray[np.int64], truth_rows: NDArray[np.int64]) -> Reduced:
-        # By score; the rows are in order of frames, and the sort keeps it where scores are equal.
+    def outcomes_of_class(found_rows: NDArray[np.int64], truth_rows: NDArray[np.int64]) -> Reduced:
+        # The rows are in the order of frames, which a stable sort keeps for equal scores.
         found_rows = found_rows[np.argsort(-score[found_rows], kind="stable")]
         overlaps = find_overlaps(found.take(found_rows), truth.take(truth_rows), num_frames=num_frames)
         return reduce([_outcomes(overlaps, found_rows, truth_rows, s) for s in selections])
 
-    # Most of the time is spent in NumPy, which lets other threads work.
+    # NumPy releases the interpreter's lock for most of the time.
+    rows = _rows_by_class(found, num_classes), _rows_by_class(truth, num_classes)
     with ThreadPoolExecutor(min(usable_cores(), 8)) as pool:
-        return list(pool.map(reduced, _rows_by_class(found, num_classes), _rows_by_class(truth, num_classes)))
+        return list(pool.map(outcomes_of_class, *rows))
 
 
 def _outcomes(
@@ -122,8 +124,8 @@ def _outcomes(
 
 
 def _rows_by_class(boxes: Boxes, num_classes: int) -> list[NDArray[np.int64]]:
-    """The rows of each class, in order of frames."""
-    label = boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label  # sorts in linear time
+    """Return the rows of each class, in the order of frames."""
+    label = boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label  # sorted in linear time
     order = np.argsort(label, kind="stable")
     ends = np.bincount(boxes.label, minlength=num_classes).cumsum()
     rows = np.split(order, ends[:-1])

@@ -1,4 +1,4 @@
-"""Pictures of scores."""
+"""Plots of scores."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.scoring import AveragePrecision, Curve
 
 COLORS = {"all": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
-"""Of objects by motion."""
+"""Color of the objects in each range of motion."""
 
 _BAR = "#3b6ea5"
 _MOST_CLASSES = 40
-"""Classes in a picture of a confusion matrix."""
+"""Largest number of classes in the plot of a confusion matrix."""
 
 _RECALLS = np.linspace(0, 1, 101)
 
@@ -49,7 +49,7 @@ def plot_confusion(confusion: Confusion, path: Path) -> None:
 
 
 def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:
-    """Precision against recall: the mean over classes by motion, and each class by itself."""
+    """Plot precision over recall: the mean over classes by motion, and each class."""
     shown = [i for i, curve in enumerate(results["all"].curves) if curve.objects]
     columns = 6
     rows = -(-len(shown) // columns)
@@ -78,7 +78,7 @@ def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[st
 
 
 def draw_ap_bars(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:
-    """AP50 of each class, best first; marks for fast, medium and slow objects."""
+    """Plot the AP50 of each class as a bar, highest first, with marks for fast, medium and slow objects."""
     ap = results["all"].ap
     shown = [int(i) for i in np.argsort(-np.nan_to_num(ap, nan=-1), kind="stable") if not np.isnan(ap[i])]
     figure = _figure(8, 1.2 + 0.24 * max(len(shown), 3))
@@ -100,7 +100,7 @@ def draw_ap_bars(results: Mapping[str, AveragePrecision], classes: Sequence[str]
 
 
 def draw_error_bars(totals: Mapping[str, int]) -> Figure:
-    """How many errors there are of each kind."""
+    """Plot the number of errors of each kind."""
     figure = _figure(8, 2.2)
     axes = figure.add_subplot()
     bars = axes.barh(list(totals), list(totals.values()), color=_BAR)
@@ -112,10 +112,10 @@ def draw_error_bars(totals: Mapping[str, int]) -> Figure:
 
 
 def draw_confusion(confusion: Confusion) -> Figure:
-    """Objects by what was detected on them: the share of each row as a shade, with the numbers.
+    """Plot a confusion matrix, each cell with its count and shaded by its share of the row.
 
-    Classes without objects and detections are left out; of more than 40, those with the most mistakes are
-    shown.
+    Classes without objects and detections are left out. Of more than 40 classes, those with the most errors
+    are shown.
     """
     counts = confusion.counts
     n = len(confusion.classes)
@@ -138,26 +138,26 @@ def draw_confusion(confusion: Confusion) -> Figure:
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.set(xlabel="detected", ylabel="annotated")
     if len(shown) < len(present):
-        axes.set_title(f"{len(shown)} of {len(present)} classes, those with the most mistakes", fontsize=9)
+        axes.set_title(f"{len(shown)} of {len(present)} classes, those with the most errors", fontsize=9)
     return figure
 
 
 def as_png(figure: Figure) -> bytes:
-    """A figure as PNG."""
+    """Return a figure as a PNG file."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata=PNG_METADATA)
     return buffer.getvalue()
 
 
 def as_svg(figure: Figure) -> bytes:
-    """A figure as SVG, with text as shapes."""
+    """Return a figure as an SVG file, with text as shapes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 
 def envelope_at(curve: Curve, recalls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The best precision at each recall or a higher one; 0 where it is not reached."""
+    """Return the highest precision at each recall or a higher one; 0 if the recall is not reached."""
     places = np.searchsorted(curve.recall, recalls)
     return np.append(curve.envelope, 0.0)[places]
 
@@ -174,14 +174,14 @@ def _unit_square(axes: Axes) -> None:
 
 
 def _short(name: str) -> str:
-    """A name that fits beside a plot."""
+    """Shorten a name so that it fits beside a plot."""
     name = printable(name)
     name = name if len(name) <= 18 else f"{name[:17]}…"
-    return name.replace("$", r"\$")  # else it is a formula
+    return name.replace("$", r"\$")  # Matplotlib would read a formula.
 
 
 def _compact(count: int) -> str:
-    """A number in four characters at most: 9999, 12k, 3M."""
+    """Format a count in at most four characters: 9999, 12k, 3M."""
     for unit, size in (("M", 1_000_000), ("k", 1000)):
         if count >= 10 * size:
             return f"{count // size}{unit}"

@@ -1,6 +1,6 @@
-"""The scores of predictions, with all that explains them.
+"""Scores of predictions, with their intervals, curves and errors.
 
-Shapes: C classes, V videos.
+Shapes: C classes, V videos, F frames.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ class VideoScore:
 
     Attributes:
         name: Name of the video.
-        ap: Mean AP50 over the classes that it has objects of; NaN without objects.
-        frames, objects: How many it has; objects that count.
-        errors: How many of each of `KINDS`.
+        ap: Mean AP50 over the classes with objects in the video; NaN without objects.
+        frames: Number of frames.
+        objects: Number of objects that count.
+        errors: Number of errors of each of `KINDS`.
     """
 
     name: str
@@ -43,18 +44,19 @@ class Scores:
     """Scores of predictions.
 
     Attributes:
-        classes: (C,) names.
-        results: AP50 by the names of `MOTION_RANGES`; "all" alone where motion is unknown.
+        classes: (C,) names of the classes.
+        results: AP50 by the names of `MOTION_RANGES`; "all" alone if the motion is unknown.
         samples: AP50 in resamples of the videos by the same names; empty for a single video.
         sizes: AP50 by the names of `SIZES`.
-        videos: Every video that has frames, the worst first, those without objects last.
-        best: The threshold of the best F1 of all classes together.
-        class_best: (C,), that of each class.
-        errors: What went wrong, detection by detection.
-        confusion: Which class was taken for which.
-        coco: COCO's metrics, where asked for.
-        found, truth: What was compared; frames are rows of the data set.
-        frames: How many the data set has.
+        videos: Scores of the videos with frames, the lowest first, videos without objects last.
+        best: The best F1 of all classes together; None if nothing is found.
+        class_best: (C,), the best F1 of each class.
+        errors: The errors of the detections.
+        confusion: The confusion matrix.
+        found: All detections.
+        truth: All objects.
+        frames: Number of frames in the data set.
+        coco: COCO's metrics; empty unless they were asked for.
     """
 
     classes: tuple[str, ...]
@@ -73,7 +75,7 @@ class Scores:
 
     @property
     def objects(self) -> int:
-        """Objects that count."""
+        """Number of objects that count."""
         return sum(curve.objects for curve in self.results["all"].curves)
 
     def ap(self, motion: str, label: int | None = None) -> float:
@@ -86,12 +88,12 @@ class Scores:
         return self.results[motion].of(label)
 
     def interval(self, motion: str, label: int | None = None) -> Interval | None:
-        """The interval of a class's AP50, or of their mean; None if there is none."""
+        """Return the interval of a class's AP50, or of the mean if `label` is None; None if there is none."""
         samples = self.samples[motion].of(label) if motion in self.samples else None
         return None if samples is None else percentile_interval(samples)
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values; None for NaN."""
+        """Return all scores as JSON values, with None for NaN."""
         return {
             "AP50": {motion: _number(result.mean) for motion, result in self.results.items()},
             "AP50_interval": {motion: interval_as_list(self.interval(motion)) for motion in self.results},
@@ -148,14 +150,14 @@ def rank_videos(
     truth: Boxes,
     errors: Errors,
 ) -> tuple[VideoScore, ...]:
-    """Describe the videos that have frames: the worst first, those without objects last.
+    """Collect the scores of the videos with frames, the lowest first, videos without objects last.
 
     Args:
-        names: (V,).
-        frame_video: (F,), the video of each frame.
-        ap: (V,), from `ap_by_video`.
-        truth: The objects.
-        errors: From `find_errors`.
+        names: (V,) names of the videos.
+        frame_video: (F,), video of each frame.
+        ap: (V,), the result of `ap_by_video`.
+        truth: All objects.
+        errors: The result of `find_errors`.
     """
     n = len(names)
     frames = np.bincount(frame_video, minlength=n)
@@ -177,7 +179,7 @@ def rank_videos(
 
 
 def interval_as_list(interval: Interval | None) -> list[float] | None:
-    """An interval as JSON."""
+    """Return an interval as a JSON value."""
     return None if interval is None else [interval.low, interval.high]
 
 

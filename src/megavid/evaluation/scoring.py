@@ -1,14 +1,15 @@
-"""Average precision as the original release computes it, also for slow, medium and fast objects.
+"""Average precision as the original release computes it, for all objects and by their motion.
 
-AP50: precision and recall at an IoU of 0.5 over the whole data set, the area under the precision's monotone
-envelope (PASCAL VOC, Everingham et al., IJCV 2015, section 4.2). By motion: Zhu et al., "Flow-Guided Feature
-Aggregation for Video Object Detection", ICCV 2017, section 5.1.
+AP50 is the area under the monotone envelope of precision over recall, at an IoU of 0.5 and over the whole
+data set (PASCAL VOC, Everingham et al., IJCV 2015, section 4.2). The ranges of motion are those of Zhu et
+al., "Flow-Guided Feature Aggregation for Video Object Detection", ICCV 2017, section 5.1.
 
 Shapes: N detections, M objects, C classes.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,17 +25,19 @@ MOTION_RANGES: dict[str, tuple[float, float]] = {
     "medium": (0.7, 0.9),
     "slow": (0.9, 1.0),
 }
-"""Motion IoU of the objects that count, both ends included."""
+"""Range of the motion IoU of the objects that count, both ends included."""
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Precision and recall of a class where they can change for the better: at its true positives.
+    """Precision and recall of a class at its K hits, by falling score.
 
     Attributes:
-        recall, precision, score: float64 (K,), by falling score.
-        objects: Objects that count.
-        found: Detections.
+        recall: float64 (K,).
+        precision: float64 (K,).
+        score: float64 (K,), score of each hit.
+        objects: Number of objects that count.
+        found: Number of detections.
     """
 
     recall: NDArray[np.float64]
@@ -45,7 +48,7 @@ class Curve:
 
     @classmethod
     def of(cls, outcomes: Outcomes) -> Curve:
-        """The curve of a class's detections."""
+        """Compute the curve of a class from its outcomes."""
         places = np.flatnonzero(outcomes.hit)
         true = np.arange(1, len(places) + 1)
         objects = len(outcomes.object_frame)
@@ -59,12 +62,12 @@ class Curve:
 
     @property
     def envelope(self) -> NDArray[np.float64]:
-        """(K,), the best precision at that recall or a higher one."""
+        """(K,), highest precision at each recall or a higher one."""
         return np.maximum.accumulate(self.precision[::-1])[::-1]
 
     @property
     def ap(self) -> float:
-        """The area under the envelope; NaN without objects."""
+        """Area under the envelope; NaN without objects."""
         return float(self.envelope.sum() / self.objects) if self.objects else np.nan
 
 
@@ -73,30 +76,25 @@ class AveragePrecision:
     """The average precision of every class.
 
     Attributes:
-        curves: (C,).
+        curves: (C,), precision and recall of each class.
     """
 
     curves: tuple[Curve, ...]
 
     @property
     def ap(self) -> NDArray[np.float64]:
-        """(C,), from 0 to 1; NaN for a class without counted objects."""
+        """(C,), average precision of each class in [0, 1]; NaN for a class without objects that count."""
         return np.array([curve.ap for curve in self.curves])
 
     @property
     def mean(self) -> float:
-        """The mean over classes that have objects; NaN if none has."""
-        return mean_without_nan(self.ap)
+        """Mean over the classes with objects; NaN without objects."""
+        known = self.ap[~np.isnan(self.ap)]
+        return float(known.mean()) if len(known) else np.nan
 
     def of(self, label: int | None) -> float:
         """Return the average precision of a class, or the mean over classes if `label` is None."""
         return self.mean if label is None else self.curves[label].ap
-
-
-def mean_without_nan(values: NDArray[np.float64]) -> float:
-    """The mean of the numbers that are not NaN; NaN if there are none."""
-    values = values[~np.isnan(values)]
-    return float(values.mean()) if len(values) else np.nan
 
 
 def average_precision(
@@ -109,26 +107,28 @@ def average_precision(
     motion_range: tuple[float, float] = (0.0, 1.0),
     count_empty_frames: bool = True,
 ) -> AveragePrecision:
-    """AP50 of the objects in one range of motion.
+    """Compute the AP50 of the objects in one range of motion.
 
-    Objects outside the range are ignored: what finds one counts neither for nor against, and other
-    false positives weigh less than 1 (`false_positive_weights`); in frames without the class they weigh the
-    share of all objects that lie in the range, 1 where that is 0 or 1.
+    Objects outside the range are ignored: a detection matched to one counts neither for nor against. Other
+    false positives may weigh less than 1 (`matching.false_positive_weights`). In frames without objects of
+    the class they weigh as much as the share of all objects that is in the range, or 1 if that is 0 or 1.
 
     Args:
-        found: N detections. Of those with equal scores, the one in the earlier frame, then in the earlier row
-            comes first.
+        found: N detections. Of detections with equal scores, the one in the earlier frame comes first, then
+        the
+            one in the earlier row.
         truth: M objects.
-        num_frames: Frames in the data set, those without boxes too.
+        num_frames: Number of frames in the data set, with or without boxes.
         num_classes: C.
-        motion_iou: (M,), how much each object overlaps itself in the frames around; NaN for unknown, which is
-            outside any range. None: all objects count.
-        motion_range: Of those that count, both ends included.
-        count_empty_frames: A frame without objects is one more entry, of motion IoU 0, in the share of
-            objects in the range, as in ImageNet VID's official evaluation.
+        motion_iou: (M,), IoU of each object with itself in the neighboring frames; NaN if it is unknown,
+        which
+            is outside every range. None counts all objects.
+        motion_range: Range of the motion IoU of the objects that count, both ends included.
+        count_empty_frames: Whether a frame without objects counts as one object of motion IoU 0 in the share
+            of objects in the range, as in ImageNet VID's official evaluation.
 
     Raises:
-        InputError: Shapes, frames or labels don't fit.
+        InputError: Shapes, frames or labels do not fit.
 
     Examples:
         >>> result = average_precision(found, truth, num_frames=100, num_classes=30)
@@ -136,15 +136,8 @@ def average_precision(
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     selection = _select(truth, motion, motion_range, num_frames if count_empty_frames else None)
-    curves = outcomes_by_class(
-        found,
-        truth,
-        [selection],
-        lambda outcomes: Curve.of(outcomes[0]),
-        num_frames=num_frames,
-        num_classes=num_classes,
-    )
-    return AveragePrecision(tuple(curves))
+    [result] = average_precisions(found, truth, [selection], num_frames=num_frames, num_classes=num_classes)
+    return result
 
 
 def average_precision_by_motion(
@@ -155,27 +148,28 @@ def average_precision_by_motion(
     num_classes: int,
     motion_iou: ArrayLike | None,
 ) -> dict[str, AveragePrecision]:
-    """AP50 overall and by motion, by the names of `MOTION_RANGES`; overall alone without `motion_iou`.
+    """Compute the AP50 of objects of any motion, and of each of `MOTION_RANGES`.
 
-    The same as `average_precision` for each, in less time. Overall, objects of any motion count.
+    The results equal those of `average_precision` for each range, but take less time.
 
     Args:
-        found: As there, and so all of the following.
+        found: See `average_precision`, also for all of the following.
         truth: M objects.
-        num_frames: Frames.
-        num_classes: Classes.
-        motion_iou: (M,) or None.
+        num_frames: Number of frames in the data set.
+        num_classes: C.
+        motion_iou: (M,), or None to compute "all" alone.
+
+    Returns:
+        AP50 by the names of `MOTION_RANGES`; "all" has objects of any motion, known or not.
+
+    Raises:
+        InputError: Shapes, frames or labels do not fit.
     """
     selections = select_by_motion(truth, num_frames=num_frames, motion_iou=motion_iou)
-    parts = outcomes_by_class(
-        found,
-        truth,
-        list(selections.values()),
-        lambda outcomes: [Curve.of(one) for one in outcomes],
-        num_frames=num_frames,
-        num_classes=num_classes,
+    results = average_precisions(
+        found, truth, list(selections.values()), num_frames=num_frames, num_classes=num_classes
     )
-    return {name: AveragePrecision(tuple(part[i] for part in parts)) for i, name in enumerate(selections)}
+    return dict(zip(selections, results, strict=True))
 
 
 def select_by_motion(
@@ -185,16 +179,16 @@ def select_by_motion(
     motion_iou: ArrayLike | None,
     ignored: NDArray[np.bool_] | None = None,
 ) -> dict[str, Selection]:
-    """Select the objects that count overall and by motion.
+    """Select the objects of any motion, and those in each of `MOTION_RANGES`.
 
     Args:
         truth: M objects.
         num_frames: Number of frames in the data set.
-        motion_iou: (M,), motion IoU of each object, or None if it is unknown.
+        motion_iou: (M,), motion IoU of each object; None if it is unknown.
         ignored: bool (M,), objects that do not count whatever their motion, such as crowds.
 
     Returns:
-        By the names of `MOTION_RANGES`; overall alone without `motion_iou`.
+        Selections by the names of `MOTION_RANGES`; "all" alone without `motion_iou`.
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     names = [name for name in MOTION_RANGES if name == "all" or motion is not None]
@@ -202,6 +196,21 @@ def select_by_motion(
         name: _select(truth, None if name == "all" else motion, MOTION_RANGES[name], num_frames, ignored)
         for name in names
     }
+
+
+def average_precisions(
+    found: Boxes, truth: Boxes, selections: Sequence[Selection], *, num_frames: int, num_classes: int
+) -> list[AveragePrecision]:
+    """Compute the AP50 for each of several selections of what counts; see `outcomes_by_class`."""
+    curves = outcomes_by_class(
+        found,
+        truth,
+        selections,
+        lambda outcomes: [Curve.of(one) for one in outcomes],
+        num_frames=num_frames,
+        num_classes=num_classes,
+    )
+    return [AveragePrecision(tuple(of_class[i] for of_class in curves)) for i in range(len(selections))]
 
 
 def _motion(motion_iou: ArrayLike, truth: Boxes) -> NDArray[np.float64]:
@@ -218,6 +227,7 @@ def _select(
     num_frames: int | None,
     ignored: NDArray[np.bool_] | None = None,
 ) -> Selection:
+    """Select the objects in a range of motion; with `num_frames`, empty frames count in their share."""
     low, high = motion_range
     candidates = np.ones(len(truth), np.bool_) if ignored is None else ~ignored
     if motion is None:

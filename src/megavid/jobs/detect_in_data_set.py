@@ -10,8 +10,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
@@ -97,13 +95,8 @@ def detect_in_data_set(
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
     check_classes(detector, annotations, problems)
-    run = {
-        **detector.description(),
-        "options": asdict(options),
-        "data": {"frames": len(annotations), "sha256": _fingerprint(annotations)},
-        **metadata,
-    }
     job = _Job(detector, annotations, options, problems)
+    run = {**job.settings(), **metadata}
     with ExitStack() as stack:
         if ranks.first:
             make_output_folder(folder)
@@ -111,12 +104,11 @@ def detect_in_data_set(
             prepare_parts(folder, run, threads=recorded_threads(detector.device.type))
         if ranks.agree(ranks.first and (folder / PREDICTIONS).exists()):
             return True
-        lengths = np.bincount(annotations.video, minlength=len(annotations.videos))
-        if not _detect_missing(job, folder, lengths, ranks):
+        if not _detect_missing(job, folder, ranks):
             return False
         ranks.wait()
         if ranks.first:
-            merge_parts(folder, {v: int(n) for v, n in enumerate(lengths) if n}, annotations, run)
+            merge_parts(folder, annotations, run)
         ranks.wait()
     return True
 
@@ -130,9 +122,18 @@ class _Job:
     options: EvaluateOptions
     problems: Problems
 
+    def settings(self) -> dict[str, Any]:
+        """Return the settings that determine the predictions, as JSON values."""
+        return {
+            **self.detector.description(),
+            "options": asdict(self.options),
+            "data": {"frames": len(self.annotations), "sha256": _fingerprint(self.annotations)},
+        }
 
-def _detect_missing(job: _Job, folder: Path, lengths: np.ndarray[Any, Any], ranks: Ranks) -> bool:
+
+def _detect_missing(job: _Job, folder: Path, ranks: Ranks) -> bool:
     """Write this process's share of the missing parts; return whether all of them are written."""
+    lengths = job.annotations.frames_per_video
     missing = [v for v in range(len(lengths)) if lengths[v] and not part_path(folder, v).exists()]
     videos = share_out(ranks.agree(missing), lengths, world_size=ranks.world_size)[ranks.rank]
     frames = int(lengths[videos].sum())

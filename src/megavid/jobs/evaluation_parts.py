@@ -71,21 +71,19 @@ def part_path(folder: Path, video: int) -> Path:
     return folder / _PARTS / f"{video:06d}.parquet"
 
 
-def merge_parts(
-    folder: Path, lengths: Mapping[int, int], annotations: Annotations, run: Mapping[str, Any]
-) -> None:
+def merge_parts(folder: Path, annotations: Annotations, run: Mapping[str, Any]) -> None:
     """Check that each frame is in exactly one part, then merge the parts and remove them.
 
     Args:
         folder: Output folder.
-        lengths: Number of frames of each video with frames, by the number of the video.
         annotations: The data set.
         run: Metadata of the predictions file, as JSON values.
 
     Raises:
         InputError: A part lacks frames or has others, or the predictions cannot be written.
     """
-    paths = {video: part_path(folder, video) for video in lengths}
+    lengths = annotations.frames_per_video.tolist()
+    paths = {video: part_path(folder, video) for video, length in enumerate(lengths) if length}
     for video, path in paths.items():
         about = read_metadata(path)
         expected = {annotations.videos[video]: lengths[video] - about.get("left_out", 0)}

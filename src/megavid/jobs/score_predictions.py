@@ -49,10 +49,7 @@ def score_predictions(
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
-    located = locate(predictions, annotations, problems=problems)
-    found = Boxes(
-        located.frame, predictions.boxes[located.rows], located.label, predictions.scores[located.rows]
-    )
+    found = locate(predictions, annotations, problems=problems).boxes(predictions)
     truth = Boxes(annotations.box_frames, annotations.boxes, annotations.labels)
     frames, ignored, areas = len(annotations), annotations.difficult, annotations.object_areas
     size: dict[str, Any] = {"num_frames": frames, "num_classes": len(annotations.classes)}

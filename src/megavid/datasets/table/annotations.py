@@ -94,6 +94,11 @@ class Annotations:
         sides = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64)
         return np.where(np.isnan(self.areas), sides.prod(axis=1), self.areas)
 
+    @property
+    def frames_per_video(self) -> NDArray[np.int64]:
+        """Number of frames of each video, (V,)."""
+        return np.bincount(self.video, minlength=len(self.videos))
+
     def frames_of(self, video: int) -> slice:
         """Where the frames of a video stand."""
         first, end = np.searchsorted(self.video, (video, video + 1))

@@ -1,1 +1,1 @@
-"""Files of predictions, a module for each format."""
+"""Formats of predictions files: a module for each format, and a line for it in `prediction_files.py`."""

@@ -1,4 +1,4 @@
-"""Predictions as COCO results: a JSON list of `image_id`, `category_id`, `bbox` and `score`.
+"""Predictions as COCO results: a JSON list of objects with `image_id`, `category_id`, `bbox` and `score`.
 
 A `bbox` is x, y, width, height.
 """
@@ -20,20 +20,20 @@ from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.formats.frame_rows import RowCollector, each_row
 from megavid.evaluation.prediction_table import PredictionTable
 
-_BLOCK = 1 << 20  # characters read at once; an entry is far shorter
+_BLOCK = 1 << 20  # characters to read at a time; an entry is far shorter
 _CONTENT = re.compile(r"[^\s,]")
 
 
 def read_coco(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
-    """Read COCO results, entry by entry: of a large file no more than the boxes is in memory.
+    """Read COCO results entry by entry, without holding the whole text in memory.
 
     Args:
         path: The file.
-        annotations: The data set that they are of; it knows the ids.
-        problems: Where entries go that make no sense.
+        annotations: The data set, which has the ids of images and categories.
+        problems: Collects invalid entries.
 
     Raises:
-        InputError: The file cannot be read or is no list in JSON, or see `problems`.
+        InputError: The file cannot be read or is no JSON list; or see `problems`.
     """
     frames = {image: row for row, image in enumerate(annotations.image_ids.tolist())}
     labels = {category: label for label, category in enumerate(annotations.category_ids)}
@@ -63,7 +63,7 @@ def write_coco(path: Path, annotations: Annotations, found: Boxes) -> None:
     Args:
         path: The file to write; it appears whole or not at all.
         annotations: The data set.
-        found: What was detected in its frames.
+        found: Detections in its frames.
 
     Raises:
         InputError: The file cannot be written.
@@ -80,7 +80,7 @@ def write_coco(path: Path, annotations: Annotations, found: Boxes) -> None:
 
 
 def _entries(path: Path) -> Iterator[Any]:
-    """The elements of a JSON list, read block by block."""
+    """Iterate over the elements of a JSON list, reading block by block."""
     decoder = json.JSONDecoder()
     check_regular_file(path)
     number = 0
@@ -107,7 +107,7 @@ def _entries(path: Path) -> Iterator[Any]:
     except json.JSONDecodeError as error:
         message = f"expected COCO results as JSON: {error.msg} at entry {number}"
         raise InputError(f"{path}: {message}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or lists in lists in ...
+    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too many nested lists
         reason = "it nests too deep" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: expected COCO results as JSON: {reason} at entry {number}") from error
     except OSError as error:

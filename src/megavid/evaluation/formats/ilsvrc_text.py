@@ -1,7 +1,7 @@
-"""Predictions as ILSVRC's evaluation kits take them: a text file with a line a box.
+"""Predictions in the text format of ILSVRC's evaluation kits, with a line for each box.
 
-A line is `frame class score xmin ymin xmax ymax`: the frame's number in the data set and the class's, both
-from 1, and a box with the last pixel in.
+A line is `frame class score xmin ymin xmax ymax`. Frames and classes of the data set are numbered from 1, and
+xmax and ymax are the last pixel of the box.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ def read_text(path: Path, annotations: Annotations, *, problems: Problems) -> Pr
 
     Args:
         path: The file.
-        annotations: The data set that they are of.
-        problems: Where lines go that make no sense.
+        annotations: The data set that the predictions belong to.
+        problems: Collects invalid lines.
 
     Raises:
-        InputError: The file cannot be read, or see `problems`.
+        InputError: The file cannot be read; or see `problems`.
     """
     check_regular_file(path)
     rows = RowCollector(path, unit="line")
@@ -51,7 +51,7 @@ def write_text(path: Path, annotations: Annotations, found: Boxes) -> None:
     Args:
         path: The file to write; it appears whole or not at all.
         annotations: The data set.
-        found: What was detected in its frames.
+        found: Detections in its frames.
 
     Raises:
         InputError: The file cannot be written.

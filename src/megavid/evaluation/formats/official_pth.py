@@ -1,7 +1,7 @@
-"""Predictions as the original release saves them: `predictions.pth`.
+"""Predictions in the original release's format, `predictions.pth`.
 
-A pickled list with one `BoxList` a frame, in the data set's order: boxes with the last pixel at x2, y2, in
-pixels of the network's input, and labels from 1.
+The file is a pickled list with a `BoxList` for each frame, in the data set's order. The boxes are in pixels
+of the network's input, x2 and y2 are the last pixel of a box, and labels start from 1.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from megavid.evaluation.formats.frame_rows import table_of_frame_rows
 from megavid.evaluation.prediction_table import PredictionTable, without_bad_rows
 
 _BYTES_A_FRAME = 4096
-"""Bytes of a frame without its boxes, at most. The original writes some 400."""
+"""Upper limit of the bytes of a frame without its boxes; the original writes about 400."""
 
 _MODULES = ("mega_core.structures.bounding_box", "maskrcnn_benchmark.structures.bounding_box")
 
 
 class BoxList(StandIn):
-    """Stands in for the original's class of this name, and has its attributes.
+    """Stands in for the original's class of this name, with the same attributes.
 
     Attributes:
-        bbox: float32 (N, 4), with the last pixel at x2, y2.
-        size: (width, height) of the image that the boxes are in.
-        mode: "xyxy", or "xywh" with sides that count both end pixels.
-        extra_fields: "scores" (N,) and "labels" (N,), from 1.
+        bbox: float32 (N, 4), x2 and y2 of a box are its last pixel.
+        size: (width, height) of the image that the boxes are in, pixels.
+        mode: "xyxy", or "xywh" with sides that include both end pixels.
+        extra_fields: "scores", (N,), and "labels", (N,), from 1.
     """
 
     bbox: Tensor
@@ -52,23 +52,23 @@ class BoxList(StandIn):
     extra_fields: dict[str, Tensor]
 
     def build(self, state: object) -> None:
-        """Take the attributes that are known."""
+        """Set the known attributes from a pickled state."""
         if not isinstance(state, dict):
             raise PickleError("it has a BoxList without attributes")
         self.__dict__.update((name, state[name]) for name in BoxList.__annotations__ if name in state)
 
 
 def read_official(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
-    """Read the original release's predictions. Nothing in the file is run.
+    """Read the original release's predictions. Nothing in the file is executed.
 
     Args:
         path: The file.
-        annotations: The data set that they are of, with the sizes of its frames.
-        problems: Where boxes go that make no sense.
+        annotations: The data set that the predictions belong to, with the sizes of its frames.
+        problems: Collects invalid boxes.
 
     Raises:
-        InputError: The file is missing, broken, holds something else or has another number of frames; a
-            frame's size is not known; or see `problems`.
+        InputError: The file is missing, broken, no such file, or has another number of frames than the data
+            set; the size of a frame is unknown; or see `problems`.
     """
     frames = _load(path, frames=len(annotations))
     if len(frames) != len(annotations):
@@ -76,8 +76,8 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
     _check_sizes(annotations)
     counts, boxes, scores, labels = _columns(path, frames, annotations)
     frame = np.repeat(np.arange(len(frames), dtype=np.int32), counts)
-    del frames  # as large as all that was read from them
-    per_video = np.bincount(annotations.video, minlength=len(annotations.videos)).tolist()
+    del frames  # as large as the arrays that were read from it
+    per_video = annotations.frames_per_video.tolist()
     read = table_of_frame_rows(
         annotations,
         frame,
@@ -91,20 +91,20 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
 
 
 def write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
-    """Write predictions as the original release reads them, also with the PyTorch of its time.
+    """Write predictions in the original release's format, which PyTorch of its time reads as well.
 
     Args:
         path: The file to write; it appears whole or not at all.
         annotations: The data set, with the sizes of its frames.
-        found: What was detected in its frames, frame by frame.
+        found: Detections in its frames, in the order of frames.
 
     Raises:
-        InputError: A frame's size is not known, or the file cannot be written.
+        InputError: The size of a frame is unknown, or the file cannot be written.
     """
     assert found.score is not None
     _check_sizes(annotations)
     counts = np.bincount(found.frame, minlength=len(annotations)).tolist()
-    # Views of three large tensors: saved once, and not a tensor each.
+    # The frames' tensors are views of three large ones, each of which is saved only once.
     boxes = to_inclusive(torch.from_numpy(found.xyxy)).split(counts)
     scores = torch.from_numpy(found.score).split(counts)
     labels = (torch.from_numpy(found.label).long() + 1).split(counts)
@@ -141,9 +141,9 @@ def _check_sizes(annotations: Annotations) -> None:
 
 
 def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) -> tuple[NDArray[Any], ...]:
-    """The number of boxes of each frame (F,), and of all what `_values` gives."""
-    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # if there are no frames
-    left = path.stat().st_size  # a box takes more than a byte, unless frames share their boxes
+    """Return the number of boxes of each frame, (F,), and the joined columns of `_values`."""
+    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # for no frames
+    left = path.stat().st_size  # A box takes more than a byte, but frames can share their boxes.
     for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):
         try:
             left -= len(frames[number].bbox)
@@ -158,7 +158,7 @@ def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) ->
 
 
 def _values(frame: BoxList, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Half-open boxes (N, 4) in a frame of `size` (height, width), scores and labels from 0."""
+    """Return half-open boxes (N, 4) in a frame of `size` (height, width), scores and labels from 0."""
     boxes, scores, labels = frame.bbox, frame.extra_fields["scores"], frame.extra_fields["labels"]
     n = len(scores)
     if boxes.shape != (n, 4) or scores.shape != (n,) or labels.shape != (n,):
@@ -183,16 +183,16 @@ _writing = threading.Lock()
 
 @contextmanager
 def _original_class() -> Iterator[type[Any]]:
-    """A class of the original's full name: the pickle then refers to the original's own.
+    """Make a class with the full name of the original's, so that the pickle refers to the original's class.
 
-    Python's pickler finds it in the modules of the whole process, so one thread at a time writes.
+    Python's pickler looks the class up in the modules of the process, so only one thread at a time may write.
     """
     with _writing:
         yield from _in_modules(_MODULES[0])
 
 
 def _in_modules(name: str) -> Iterator[type[Any]]:
-    """A class `BoxList` in a module of this name while it is in use."""
+    """Make a class `BoxList` in a module of this name, which exists until the generator is closed."""
     parts = name.split(".")
     modules = {
         ".".join(parts[: i + 1]): types.ModuleType(".".join(parts[: i + 1])) for i in range(len(parts))

@@ -1,13 +1,13 @@
-"""Predictions from and to files of all formats, by suffix.
+"""Read and write predictions in any format, chosen by the suffix of the file.
 
-| suffix | what |
+| suffix | format |
 |---|---|
 | .parquet | megavid's own |
 | .pth | the original release's `predictions.pth` |
 | .txt | ILSVRC's text format |
 | .json | COCO results |
 
-All but the first know a frame by its place in the data set, and need the data set.
+All formats but the first identify a frame by its row or id in the data set.
 """
 
 from __future__ import annotations
@@ -48,15 +48,15 @@ _SUFFIXES = ", ".join((".parquet", *_FORMATS))
 
 
 def open_predictions(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
-    """Read predictions of any of the formats.
+    """Read predictions in the format of the path's suffix.
 
     Args:
         path: The file.
-        annotations: The data set that they are of.
-        problems: Where rows go that make no sense.
+        annotations: The data set that the predictions belong to.
+        problems: Collects invalid rows.
 
     Raises:
-        InputError: The file is missing, broken or none of the formats; or see `problems`.
+        InputError: The file is missing, broken or in no known format; or see `problems`.
     """
     if path.suffix == ".parquet":
         return read_parquet(path, problems=problems)
@@ -72,13 +72,13 @@ def write_predictions(
     """Write predictions in the format of the path's suffix.
 
     Args:
-        predictions: What was detected.
-        annotations: The data set that it is of.
+        predictions: The predictions.
+        annotations: The data set that the predictions belong to.
         path: The file to write; it appears whole or not at all.
-        problems: Where predictions go that the data set has no place for.
+        problems: Collects predictions whose video, frame or class the data set lacks.
 
     Raises:
-        InputError: The suffix is none of the formats, or the file cannot be written; or see `problems`.
+        InputError: The suffix is that of no known format, or the file cannot be written; or see `problems`.
     """
     if path.suffix == ".parquet":
         write_parquet(predictions, path)
@@ -86,10 +86,8 @@ def write_predictions(
     if path.suffix not in _FORMATS:
         raise InputError(f"{path}: expected a name that ends in {_SUFFIXES}")
     located = locate(predictions, annotations, problems=problems)
-    rows, frame, label = located.rows, located.frame, located.label
-    if (frame[1:] < frame[:-1]).any():
-        order = np.argsort(frame, kind="stable")
-        rows, frame, label = rows[order], frame[order], label[order]
-    found = Boxes(frame, predictions.boxes[rows], label, predictions.scores[rows])
+    found = located.boxes(predictions)
+    if (found.frame[1:] < found.frame[:-1]).any():
+        found = found.take(np.argsort(found.frame, kind="stable"))
     _, write = _FORMATS[path.suffix]
     write(path, annotations, found)
