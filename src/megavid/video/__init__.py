@@ -1,1 +1,1 @@
-"""Videos: reading, the session that detects in one frame by frame, drawing, writing."""
+"""Decode images and videos, draw detections, write videos."""

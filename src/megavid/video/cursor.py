@@ -1,4 +1,4 @@
-"""Any frame of a video file by its number."""
+"""Decode any frame of a video file by its number."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from megavid.video.decode import decode, open_file, packets_to_break, video_stre
 from megavid.video.frame_index import FrameIndex, Numbering
 
 NEAR = 16
-"""Frames ahead up to which decoding on costs less than seeking."""
+"""Distance in frames up to which decoding is faster than seeking."""
 
 Numbered = tuple[int, VideoFrame]
 
 
 class Cursor:
-    """A decoder that stands at some frame of a file and can be sent to another.
+    """A decoder with a position in a file, which can be moved to any frame.
 
-    It keeps the frame it stands at and the one before, so that a damaged frame between them is known.
+    It keeps the current and the previous frame. A frame between these two is damaged.
 
     Args:
         path: The file.
-        index: Its frames.
-        frame_threads: Decode several frames at a time. FFmpeg's decoders lose the file's last frames then if
-            one of them is damaged.
+        index: Index of the file's frames.
+        frame_threads: Whether to decode several frames at a time. FFmpeg's decoders then lose the last frames
+            of a file if one of them is damaged.
 
     Attributes:
-        damaged: Whether a damaged packet was met with.
+        damaged: Whether a damaged packet was found.
     """
 
     def __init__(self, path: Path, index: FrameIndex, *, frame_threads: bool = True) -> None:
@@ -47,25 +47,25 @@ class Cursor:
         self._now: Numbered | None = None
 
     def find(self, index: int) -> VideoFrame | None:
-        """The frame of this index; None if it is damaged."""
+        """Return frame `index`; None if it is damaged."""
         self._go_to(index)
-        if self._standing_at(index) is None and self._frame_threads:
+        if self._kept_frame(index) is None and self._frame_threads:
             self.close()
             self._frame_threads = False
             self._go_to(index)
-        return self._standing_at(index)
+        return self._kept_frame(index)
 
     def nearest(self, index: int) -> Numbered:
-        """The frame of this index, else the last before it, else the first after it; with its index."""
+        """Return frame `index` and its number; if it is damaged, the nearest before it, else after it."""
         found = self.find(index)
         if found is not None:
             return index, found
-        near = self._before or self._now
-        assert near is not None, "opening the file decoded a frame"
-        return near
+        nearest = self._before or self._now
+        assert nearest is not None, "opening the file decoded a frame"
+        return nearest
 
     def onwards(self, index: int) -> Iterator[Numbered]:
-        """The frames from this index on."""
+        """Iterate over the frames from `index` on."""
         self._go_to(index)
         if self._before is not None and self._before[0] >= index:
             yield self._before
@@ -75,32 +75,32 @@ class Cursor:
             self._advance(self._now[0] + 1)
 
     def close(self) -> None:
-        """Let go of the file; the next frame asked for opens it again."""
+        """Close the file; it is opened again for the next frame."""
         self._frames = iter(())
         self._before = self._now = None
         if self._container is not None:
             self._container.close()
         self._container = None
 
-    def _standing_at(self, index: int) -> VideoFrame | None:
-        """The frame of this index if it is one of the two that are kept."""
+    def _kept_frame(self, index: int) -> VideoFrame | None:
+        """Return frame `index` if it is the current or the previous one."""
         for entry in (self._now, self._before):
             if entry is not None and entry[0] == index:
                 return entry[1]
         return None
 
     def _go_to(self, index: int) -> None:
-        """Stand at the frame, or between those around it."""
-        number = bisect_right(self._index.keys, index) - 1  # of the key frame to start from
-        if not self._within_reach(index, self._index.keys[number]):
-            while not self._start(number):
-                number = min(number, len(self._index.keys)) - 1
+        """Move to frame `index`, or to the frames around it if it is damaged."""
+        key = bisect_right(self._index.keys, index) - 1
+        if not self._within_reach(index, self._index.keys[key]):
+            while not self._start(key):
+                key = min(key, len(self._index.keys)) - 1
         self._advance(index)
 
     def _within_reach(self, index: int, key: int) -> bool:
-        """Whether decoding onwards leads to the index, and sooner than from the key frame."""
+        """Return whether decoding on reaches `index`, and sooner than starting from its key frame."""
         if self._before is not None and self._before[0] <= index and self._now is None:
-            return True  # past the last frame
+            return True  # all frames have been decoded
         if self._now is None:
             return False
         now = self._now[0]
@@ -112,10 +112,10 @@ class Cursor:
             self._before, self._now = self._now, next(self._frames, None)
 
     def _start(self, number: int) -> bool:
-        """Decode from a key frame on: the first from the start of the file, others by seeking.
+        """Start to decode at key frame `number`, by seeking or, for the first one, by opening the file.
 
         Returns:
-            Whether that can be done; False if the frame is damaged, seeking missed it, or it is no key frame.
+            False if the frame is damaged, cannot be found by seeking, or turns out not to be a key frame.
         """
         reopen = number == 0 or self._container is None
         if reopen:
@@ -130,10 +130,10 @@ class Cursor:
         if number > 0:
             try:
                 self._container.seek(seek_to, stream=stream)
-            except av.FFmpegError:  # not seekable
+            except av.FFmpegError:  # the file is not seekable
                 return False
             packets = _from_key(packets, pts)
-        # What precedes an open key frame in presentation refers to frames that were not decoded now.
+        # Frames that are shown before an open key frame refer to earlier frames, which were not decoded.
         self._frames = (entry for entry in self._numbered(stream, packets) if entry[0] >= key_frame)
         self._before, self._now = None, next(self._frames, None)
         if number == 0:
@@ -155,7 +155,7 @@ class Cursor:
 
 
 def _from_key(packets: Iterator[Packet[VideoStream]], pts: int) -> Iterator[Packet[VideoStream]]:
-    """The packets from the key frame of this timestamp on; none if they start after it."""
+    """Yield the packets from the key frame with timestamp `pts`; none if they start after it."""
     for packet in packets:
         if packet.is_keyframe and packet.pts is not None and packet.pts >= pts:
             if packet.pts == pts:

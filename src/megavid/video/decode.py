@@ -1,4 +1,4 @@
-"""Decoding through FFmpeg: what video files and live streams have in common."""
+"""Open and decode video files and live streams with FFmpeg."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ from megavid.core.errors import InputError
 from megavid.core.files.regular_files import check_regular_file
 
 DEFAULT_RATE = Fraction(25)
-"""Frames a second where nothing says how many: image folders, raw video."""
+"""Frames per second of videos without a frame rate, such as image folders and raw video."""
 
 MAX_PIXELS = 8192 * 4352
-"""Pixels of a frame: the most that the highest levels (6.x) of H.264, HEVC and AV1 allow."""
+"""Most pixels of a frame: the limit of the highest levels (6.x) of H.264, HEVC and AV1."""
 
 _DECODER_MEMORY = 512 << 20
-"""Bytes for the frames that the decoder's threads work on: every thread holds some of its own."""
+"""Most bytes of the frames that the decoder's threads hold."""
 
 
 def open_container(
     address: str,
     *,
     name: str,
-    format: str | None = None,  # noqa: A002 - av.open's word for it
+    format: str | None = None,  # noqa: A002 - as in av.open
     options: dict[str, str] | None = None,
     timeout: float | None = None,
 ) -> InputContainer:
-    """Open what FFmpeg finds at `address`.
+    """Open a file, stream or device with FFmpeg.
 
     Args:
-        address: In FFmpeg's notation: "file:PATH", "tcp://HOST:PORT", a device, ...
-        name: What error messages call it.
-        format: Name of FFmpeg's demuxer; found from the contents by default.
+        address: Address in FFmpeg's notation: "file:PATH", "tcp://HOST:PORT" or a device.
+        name: Name of the input in error messages.
+        format: Name of FFmpeg's demuxer; by default FFmpeg recognizes the format.
         options: Options of the demuxer.
-        timeout: Seconds to wait for the opening, and later for each packet.
+        timeout: Seconds to wait for the input to open, and later for each packet.
 
     Raises:
-        InputError: FFmpeg cannot read it; the message gives FFmpeg's reason.
+        InputError: FFmpeg cannot read the input; the message has its reason.
     """
     try:
         return av.open(
@@ -59,18 +59,18 @@ def open_container(
 
 
 def open_file(path: Path) -> InputContainer:
-    """Open a video file that holds all of the video itself: playlists and the like are refused.
+    """Open a video file, but not a playlist or another file that refers to further files.
 
     Raises:
-        InputError: It is no regular file, names others, or FFmpeg cannot read it.
+        InputError: The path is not an ordinary file, refers to others, or FFmpeg cannot read it.
     """
     check_regular_file(path)
     options = {"protocol_whitelist": "file", "format_whitelist": _self_contained_formats()}
     try:
-        # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
+        # Without the prefix, FFmpeg would take a name such as "http:x.mp4" for an address.
         return open_container(f"file:{path}", name=str(path), options=options)
     except InputError as error:
-        if isinstance(error.__cause__, av.ArgumentError):  # of a format that is not on the list
+        if isinstance(error.__cause__, av.ArgumentError):  # the format is not in the whitelist
             raise InputError(
                 f"{path}: expected a file that holds a video, got a playlist or another file that names files"
             ) from error
@@ -78,34 +78,35 @@ def open_file(path: Path) -> InputContainer:
 
 
 _PLAYLISTS = {"concat", "dash", "ffmetadata", "hls", "imf", "sdp", "vobsub", "webm_dash_manifest"}
-"""Formats of files that name other files or addresses."""
+"""Formats whose files refer to other files or addresses."""
 
 
 @cache
 def _self_contained_formats() -> str:
-    """The formats in which this FFmpeg reads the file that it is given and nothing else."""
+    """Return the formats for which FFmpeg reads only the given file."""
     return ",".join(sorted(name for name in av.formats_available if not _refers_to_others(name)))
 
 
 def _refers_to_others(name: str) -> bool:
     try:
-        # What opens no file itself is a device, a network protocol or a numbered series of images.
+        # Formats without a file of their own are devices, network protocols and numbered series of images.
         return name in _PLAYLISTS or ContainerFormat(name, "r").no_file
-    except ValueError:  # a format for writing only
+    except ValueError:  # FFmpeg only writes this format
         return False
 
 
 def reason(error: av.FFmpegError) -> str:
-    """FFmpeg's words for what went wrong, on one line."""
-    # FFmpeg calls running into PyAV's timeout an "exit".
+    """Return the reason of an FFmpeg error, on one line."""
+    # FFmpeg reports PyAV's timeout as an "exit".
     return "no answer in time" if isinstance(error, ExitError) else str(error.strerror)
 
 
 def video_stream(container: InputContainer, *, name: str) -> VideoStream:
-    """The first stream of moving pictures: not an album cover, not the picture FFmpeg paints of a text.
+    """Find the first video stream that is not an album cover or FFmpeg's rendering of a text file.
 
     Raises:
-        InputError: There is none, FFmpeg has no decoder for it, or its frames have more than `MAX_PIXELS`.
+        InputError: There is no such stream, FFmpeg has no decoder for it, or its frames have more than
+            `MAX_PIXELS`.
     """
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic and container.format.name != "tty":
@@ -117,7 +118,7 @@ def video_stream(container: InputContainer, *, name: str) -> VideoStream:
 
 
 def _limit(stream: VideoStream, *, name: str) -> None:
-    """Bound the memory that decoding takes; frames that turn out to be larger are damaged ones then."""
+    """Limit the memory of the decoder, which then treats larger frames as damaged."""
     pixels = stream.width * stream.height
     if pixels > MAX_PIXELS:
         raise InputError(
@@ -132,27 +133,27 @@ def _limit(stream: VideoStream, *, name: str) -> None:
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
-    """Frames a second, the average where the rate varies."""
+    """Return the frames per second of a stream, on average if they vary."""
     return stream.average_rate or stream.guessed_rate or DEFAULT_RATE
 
 
 def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets that hold data.
+    """Yield the packets of a stream that have data.
 
     Raises:
-        av.FFmpegError: Reading broke off.
+        av.FFmpegError: The input breaks off.
     """
     try:
         for packet in container.demux(stream):
-            # To a decoder an empty one would mean the end of the video.
+            # A decoder would take an empty packet for the end of the video.
             if packet.size and packet.stream_index == stream.index:
                 yield packet
-    except IndexError:  # PyAV's, at the end of a file in which a damaged place looked like another stream
+    except IndexError:  # PyAV raises it at the end of some files whose damage looks like another stream
         return
 
 
 def packets_to_break(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """The packets that hold data, up to the end or to where reading breaks off."""
+    """Yield the packets of a stream that have data, until the input ends or breaks off."""
     try:
         yield from read_packets(container, stream)
     except av.FFmpegError:
@@ -160,15 +161,13 @@ def packets_to_break(container: InputContainer, stream: VideoStream) -> Iterator
 
 
 def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Iterator[VideoFrame | None]:
-    """Decode packets to frames in order of presentation.
-
-    Where reading the packets breaks off, the frames that were read come first, then the error.
+    """Decode packets to frames in presentation order.
 
     Yields:
-        Frames, and None in place of each packet that is damaged beyond decoding.
+        Frames, and None for each packet that is too damaged to be decoded.
 
     Raises:
-        av.FFmpegError: From `packets`.
+        av.FFmpegError: `packets` raised it; it is raised again after the last frame.
     """
     broken: av.FFmpegError | None = None
     remaining = iter(packets)
@@ -185,7 +184,7 @@ def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Itera
 
 
 def decode_packet(stream: VideoStream, packet: Packet[VideoStream] | None) -> Sequence[VideoFrame | None]:
-    """The frames that this packet completes, [None] if it is damaged; without a packet the last ones."""
+    """Return the frames that a packet completes, or [None] if it is damaged; None flushes the decoder."""
     try:
         return stream.decode(packet)
     except av.FFmpegError:

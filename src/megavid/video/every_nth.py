@@ -1,4 +1,4 @@
-"""Every n-th frame of a video."""
+"""Read every n-th frame of a video."""
 
 from __future__ import annotations
 
@@ -12,24 +12,26 @@ from megavid.video.video_file import VideoFile
 
 
 class Skippable(Protocol):
-    """A video that can be read with frames left out."""
+    """A video that can skip frames."""
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over the frames 0, n, 2n, ..., with their own numbers."""
+        """Iterate over frames 0, n, 2n and so on, which keep their numbers."""
         ...
 
 
 def every_nth(video: Skippable, n: int) -> Iterator[Frame]:
-    """The frames 0, n, 2n, ... numbered 0, 1, 2, ...; they keep their times."""
+    """Iterate over frames 0, n, 2n and so on, numbered 0, 1, 2 and so on; they keep their times."""
     return (replace(frame, index=frame.index // n) for frame in video.every(n))
 
 
 class EveryNth:
-    """The frames that `every_nth` leaves, by their new numbers; for a damaged one its nearest neighbor.
+    """Random access to the frames that `every_nth` yields, by their new numbers.
+
+    A damaged frame is replaced by its nearest neighbor.
 
     Args:
         video: A whole video.
-        n: 1 for all frames.
+        n: Step between frames, 1 for all frames.
     """
 
     def __init__(self, video: FrameSource, n: int) -> None:

@@ -1,4 +1,4 @@
-"""Which frames a video file holds, and where."""
+"""Index the frames of a video file by their packets."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from megavid.video.decode import read_packets, reason
 logger = logging.getLogger(__name__)
 
 _MOST_REORDERED = 32
-"""Places by which decoding may precede or follow showing: codecs allow 16, more is a broken timestamp."""
+"""Most places between decoding and presentation order. Codecs allow 16; more means broken timestamps."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DecodedStart:
-    """What the first packets of a file were decoded to.
+    """The first decoded frames of a file.
 
     Attributes:
         first: The first frame.
-        stamps: Timestamps of the first frames, this one's and those that follow.
-        damaged: Whether packets before it, from the first key frame on, are damaged.
+        stamps: Timestamps of the first few frames.
+        damaged: Whether packets between the first key frame and `first` are damaged.
     """
 
     first: VideoFrame
@@ -37,16 +37,17 @@ class DecodedStart:
 
 @dataclass(frozen=True, kw_only=True)
 class FrameIndex:
-    """Where the frames of a file are.
+    """The frames of a file, in presentation order.
 
     Attributes:
-        length: Number of frames to be shown.
-        declared: The same, or more if the container's header promises more.
-        places: Presentation timestamp -> index of the frame; empty if frames are to be counted instead.
-        times: Seconds of every frame from the first; empty if they are not known.
-        keys: Indexes of the key frames, ascending, and 0.
-        key_stamps: Presentation timestamp of each key frame, and where to seek to for it.
-        headless: How many packets come before the first key frame's.
+        length: Number of frames that are shown.
+        declared: Number of frames that the container's header declares, at least `length`.
+        places: Index of the frame with each presentation timestamp; empty if frames have to be counted
+            instead.
+        times: Seconds from the first frame to each frame; empty if unknown.
+        keys: Indexes of the key frames, ascending; the first is 0 even if frame 0 is not a key frame.
+        key_stamps: For each of `keys`, its presentation timestamp and the timestamp to seek to.
+        headless: Number of packets before that of the first key frame.
     """
 
     length: int
@@ -58,19 +59,19 @@ class FrameIndex:
     headless: int
 
     def without_keys(self) -> FrameIndex:
-        """Return a copy for decoding from the start only."""
+        """Return a copy without key frames, so that frames are found by decoding from the start."""
         return replace(self, keys=[0], key_stamps=[(0, 0)])
 
     def counted(self) -> FrameIndex:
-        """Return a copy that counts frames instead of using timestamps."""
+        """Return a copy without timestamps, so that frames are counted."""
         return replace(self.without_keys(), places={})
 
     def checked(self, start: DecodedStart) -> FrameIndex:
         """Return a copy that agrees with the first decoded frames.
 
-        A file that was cut out of a longer video may start with frames that refer to what was cut off; they
-        are no frames of this file. Where the decoder's timestamps fall, or are not the packets', frames are
-        counted.
+        A file that was cut out of a longer video may start with frames that cannot be decoded, since they
+        refer to frames before the cut. They are removed from the index. If the decoder's timestamps do not
+        increase, or are not those of the packets, frames are counted.
         """
         places = [self.places.get(pts, -1) for pts in start.stamps]
         trusted = places[0] >= 0 and all(a < b for a, b in pairwise(places))
@@ -98,14 +99,14 @@ class FrameIndex:
 
 
 class Numbering:
-    """Numbers the frames of one pass through a file, as a decoder gives them.
+    """Numbers the frames that a decoder returns in one pass through a file.
 
     Args:
-        index: The file's.
+        index: Index of the file.
 
     Attributes:
-        last: The newest frame's number.
-        damaged: Whether one was damaged from the first key frame on, or could not be numbered.
+        last: Number of the last frame.
+        damaged: Whether a frame after the first key frame was damaged, or could not be numbered.
     """
 
     def __init__(self, index: FrameIndex) -> None:
@@ -115,10 +116,10 @@ class Numbering:
         self.damaged = False
 
     def number(self, frame: VideoFrame | None) -> int | None:
-        """The number of what the decoder gave; None if it is no frame of the video, or out of order.
+        """Return the number of a frame; None if it is damaged, out of order, or not a frame of the video.
 
         Args:
-            frame: A frame, or None for a damaged one, which keeps its number.
+            frame: A frame, or None for a damaged one.
         """
         places = self._index.places
         if frame is None:
@@ -137,7 +138,7 @@ class Numbering:
 
 @dataclass(frozen=True, order=True)
 class _Shown:
-    """A packet's presentation and decoding time, and whether it is a key frame."""
+    """A packet that is shown: its presentation and decoding timestamps, and whether it is a key frame."""
 
     pts: int
     dts: int
@@ -145,16 +146,16 @@ class _Shown:
 
 
 def scan(container: InputContainer, stream: VideoStream, *, name: str) -> FrameIndex:
-    """List the packets without decoding any.
+    """Index a file by listing its packets, without decoding them.
 
     Args:
-        container: At its start.
-        stream: Of it.
-        name: What log messages call it.
+        container: The opened file, at its start.
+        stream: Video stream of the file.
+        name: Name of the file in log messages.
     """
     promised = _promised(container, stream)
     shown: list[tuple[int | None, int | None, bool]] = []
-    hidden = 0  # frames that an edit list cuts from view, or that only serve as references
+    hidden = 0  # frames that an edit list removes, or that only serve as references
     headless: int | None = None
     try:
         for place, packet in enumerate(read_packets(container, stream)):
@@ -179,32 +180,32 @@ def scan(container: InputContainer, stream: VideoStream, *, name: str) -> FrameI
 
 
 def _promised(container: InputContainer, stream: VideoStream) -> int:
-    """How many packets the header says that there are, but for those that it says are empty."""
+    """Return the number of packets that the header declares, without those that it declares as empty."""
     listed = len(stream.index_entries)
-    # The MP4 family's list of samples leaves out what an edit list cuts away completely, AVI's (if it was
-    # not cut off with the end of the file) the chunks without data.
+    # The list of samples leaves out frames that an edit list removes (MP4 and related formats) and chunks
+    # without data (AVI, unless the list was cut off with the end of the file).
     if "mp4" in container.format.name.split(",") or (container.format.name == "avi" and listed > 1):
         return min(stream.frames, listed)
     return stream.frames
 
 
 def _is_shown(packet: Packet[VideoStream], codec: str) -> bool:
-    """Whether a packet holds a frame that is shown; VP8 and VP9 say so in its first byte."""
+    """Return whether a packet has a frame that is shown, which VP8 and VP9 encode in its header."""
     if codec not in ("vp8", "vp9"):
         return True
     data = memoryview(packet)
     if codec == "vp8":
         return bool(data[0] & 0x10)
-    if data[-1] & 0xE0 == 0xC0:  # several frames, the last of which is shown
+    if data[-1] & 0xE0 == 0xC0:  # a superframe, whose last frame is shown
         return True
-    flags = data[0] << 1 if data[0] & 0x30 == 0x30 else data[0]  # profile 3 has a bit more in front
+    flags = data[0] << 1 if data[0] & 0x30 == 0x30 else data[0]  # profile 3 has an additional first bit
     return bool(flags & 0x08 or flags & 0x02)
 
 
 def _with_stamps(
     index: FrameIndex, stream: VideoStream, packets: list[tuple[int | None, int | None, bool]]
 ) -> FrameIndex:
-    """The index with timestamps, as far as they are of use."""
+    """Add the timestamps of the packets to an index, as far as they are usable."""
     base = stream.time_base
     stamped = [_Shown(pts, pts if dts is None else dts, key) for pts, dts, key in packets if pts is not None]
     decoding = [dts for _, dts, _ in packets if dts is not None]
@@ -215,8 +216,8 @@ def _with_stamps(
     order = sorted(stamped)
     places: dict[int | None, int] = {packet.pts: place for place, packet in enumerate(order)}
     index = replace(index, times=[float((packet.pts - order[0].pts) * base) for packet in order])
-    # AVI knows no presentation times, and raw streams have none to copy into another container: what stands
-    # there are times of decoding, which are those of other frames once frames are reordered.
+    # AVI and raw streams have no presentation times. If such a video was copied to another container and its
+    # frames are reordered, the timestamps are decoding times, which belong to other frames.
     if order == stamped and stream.codec_context.reorder_depth > 0:
         return index
     shifts = (abs(place - decoded) for decoded, place in enumerate(places[packet.pts] for packet in stamped))

@@ -1,4 +1,4 @@
-"""Folders of images as videos."""
+"""Read a folder of images as a video."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from megavid.video.images import image_size, read_image
 
 
 class ImageFolder:
-    """Images that are the frames of a video, all of one size, read by `read_image`.
+    """Images of one size that are the frames of a video.
 
     Args:
         paths: The image files, in order.
-        name: What to call them: the folder's name.
-        rate: Frames a second.
+        name: Name of the video, usually that of the folder.
+        rate: Frames per second.
 
     Attributes:
         paths: The image files, in order.
-        name: As given.
-        rate: As given.
-        width: Width in pixels, as displayed.
-        height: Height in pixels, as displayed.
-        pixel_aspect: 1.
+        name: Name of the video.
+        rate: Frames per second.
+        width: Width of the frames in pixels, as displayed.
+        height: Height of the frames in pixels, as displayed.
+        pixel_aspect: Width of a pixel divided by its height, always 1.
 
     Raises:
-        InputError: A file is no image, or its size differs from the first one's; the message names it.
-            Also while reading, when an image turns out to be damaged.
+        InputError: A file is not an image, or differs in size from the first one. Reading a frame raises it,
+            too, if the image is damaged.
     """
 
     def __init__(self, paths: Sequence[Path], *, name: str, rate: Fraction) -> None:
@@ -49,16 +49,16 @@ class ImageFolder:
         return self.every(1)
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over the images 0, n, 2n, ...; the others are not read."""
+        """Iterate over images 0, n, 2n and so on; the others are not read."""
         for index in range(0, len(self), n):
             yield Frame(index, float(index / self.rate), self[index])
 
     def __getitem__(self, index: int) -> Image:
-        """RGB uint8 (H, W, 3) of image `index`; any thread may ask.
+        """Return image `index` as RGB uint8 (H, W, 3); can be called from any thread.
 
         Raises:
-            IndexError: Not 0 <= index < len(self).
-            InputError: The file is damaged.
+            IndexError: `index` is out of range.
+            InputError: The image is damaged.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.name}: image {index} of {len(self)}")
@@ -67,7 +67,7 @@ class ImageFolder:
         return image
 
     def close(self) -> None:
-        """Nothing stays open between images."""
+        """Do nothing: images are opened one at a time."""
 
     def __enter__(self) -> Self:
         return self

@@ -1,4 +1,4 @@
-"""Image files that hold several pictures, as videos."""
+"""Read an image file with several pictures as a video."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from megavid.video.images import decode_image, open_image, picture_numbers
 
 
 class ImagePages:
-    """The pictures of one file (TIFF, animated PNG, WebP or GIF), all of one size, read one at a time.
+    """The pictures of one file (TIFF, animated PNG, WebP or GIF), all of one size.
 
     Args:
         path: The file.
-        rate: Frames a second where the file says no times, as a TIFF.
+        rate: Frames per second if the file has no durations, as a TIFF.
 
     Attributes:
         path: The file.
-        name: Its name without the folder.
-        rate: Frames a second; where the file says how long each picture is shown, by the first one.
-        width: Width in pixels, as displayed.
-        height: Height in pixels, as displayed.
-        pixel_aspect: 1.
-        is_timed: Whether the file says how long each picture is shown.
+        name: Name of the file without its folder.
+        rate: Frames per second; computed from the duration of the first picture if the file has durations.
+        width: Width of the pictures in pixels, as displayed.
+        height: Height of the pictures in pixels, as displayed.
+        pixel_aspect: Width of a pixel divided by its height, always 1.
+        is_timed: Whether the file has the durations of its pictures.
 
     Raises:
-        InputError: The file is no image. Also while reading, when a picture is damaged, of another size than
-            the first one, or of a kind that `read_image` refuses.
+        InputError: The file is not an image. Reading raises it, too, if a picture is damaged, differs in size
+            from the first one, or is of a kind that `read_image` refuses.
     """
 
     def __init__(self, path: Path, *, rate: Fraction = DEFAULT_RATE) -> None:
@@ -54,8 +54,8 @@ class ImagePages:
         return self.every(1)
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over the pictures 0, n, 2n, ..."""
-        step = 1 if self.is_timed else n  # a moving picture's durations are known once it is decoded
+        """Iterate over pictures 0, n, 2n and so on."""
+        step = 1 if self.is_timed else n  # durations are only known after decoding
         time = Fraction(0)
         with open_image(self.path) as image:
             for index in range(0, len(self), step):
@@ -65,11 +65,11 @@ class ImagePages:
                 time += _duration(image) or step / self.rate
 
     def __getitem__(self, index: int) -> Image:
-        """RGB uint8 (H, W, 3) of picture `index`; any thread may ask.
+        """Return picture `index` as RGB uint8 (H, W, 3); can be called from any thread.
 
         Raises:
-            IndexError: Not 0 <= index < len(self).
-            InputError: It is damaged, or of another size than the first one.
+            IndexError: `index` is out of range.
+            InputError: The picture is damaged, or differs in size from the first one.
         """
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: picture {index} of {len(self)}")
@@ -77,7 +77,7 @@ class ImagePages:
             return self._picture(image, index)
 
     def close(self) -> None:
-        """Nothing stays open between pictures."""
+        """Do nothing: the file is opened for each picture."""
 
     def __enter__(self) -> Self:
         return self
@@ -99,18 +99,18 @@ class ImagePages:
 def _read(image: ImageFile, place: int, path: Path) -> Image:
     try:
         image.seek(place)
-    except Exception as error:  # Pillow's readers raise whatever they run into
+    except Exception as error:  # Pillow's readers raise many kinds of errors
         raise InputError(f"{path}: picture {place} is damaged: {error}") from error
     return decode_image(image, path)
 
 
 def _duration(image: ImageFile) -> Fraction | None:
-    """Seconds for which the picture that was read is shown; None if the file says nothing of use."""
+    """Return the duration of the current picture in seconds; None if the file has no usable duration."""
     milliseconds = image.info.get("duration")
-    if not isinstance(milliseconds, int | float) or not 0 < milliseconds < _LONGEST:
+    if not isinstance(milliseconds, int | float) or not 0 < milliseconds < _LONGEST_DURATION:
         return None
     return Fraction(milliseconds).limit_denominator(1000) / 1000
 
 
-_LONGEST = 1e6
-"""Milliseconds for which a picture may be shown."""
+_LONGEST_DURATION = 1e6
+"""Longest duration of a picture, in milliseconds."""

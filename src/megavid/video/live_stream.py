@@ -1,4 +1,4 @@
-"""Cameras and network streams: frames as they come."""
+"""Read cameras and network streams."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ TIMEOUT = 10.0
 
 
 class LiveStream:
-    """A camera or a network stream; it can be read once, in order, and has no length.
+    """A camera or network stream, which has no length and can be read only once, in order.
 
-    Iteration ends where the stream ends or breaks off; breaking off is logged as a warning.
+    Iteration ends when the stream ends or breaks off, which is logged as a warning.
 
     Args:
-        address: The number of a camera ("0") or an address that FFmpeg knows ("rtsp://...").
+        address: Number of a camera ("0") or an address that FFmpeg understands ("rtsp://...").
 
     Attributes:
         name: The address.
-        rate: Frames a second that the stream declares, 25 if it declares none.
-        width: Width in pixels, as displayed.
-        height: Height in pixels, as displayed.
-        pixel_aspect: Width of a pixel by its height, as displayed.
+        rate: Frames per second that the stream declares, or 25.
+        width: Width of the frames in pixels, as displayed.
+        height: Height of the frames in pixels, as displayed.
+        pixel_aspect: Width of a pixel divided by its height, as displayed.
 
     Raises:
-        InputError: It cannot be opened, does not answer in time, or sends no video. Also while reading,
-            when the size of the frames changes.
+        InputError: The stream cannot be opened, does not answer in time, or sends no video. Reading raises
+            it, too, if the size of the frames changes.
     """
 
     def __init__(self, address: str) -> None:
@@ -70,7 +70,7 @@ class LiveStream:
         return self.every(1)
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over the frames 0, n, 2n, ...; those between are decoded, but not converted."""
+        """Iterate over frames 0, n, 2n and so on; the others are decoded, but not converted to RGB."""
         try:
             for index, frame in self._frames:
                 if index % n == 0:
@@ -112,9 +112,9 @@ class LiveStream:
 
 
 def _camera(number: int) -> tuple[str, str, dict[str, str]]:
-    """FFmpeg's device, the camera's name there and the options it needs, on this system."""
+    """Return FFmpeg's input device on this system, the name of the camera, and the options that it needs."""
     if sys.platform == "darwin":
-        return "avfoundation", str(number), {"framerate": "30"}  # its default of 29.97 is refused by most
+        return "avfoundation", str(number), {"framerate": "30"}  # most cameras refuse the default of 29.97
     if sys.platform == "win32":
         cameras = [d.name for d in av.enumerate_input_devices("dshow") if "video" in d.media_types]
         if number >= len(cameras):

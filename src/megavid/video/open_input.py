@@ -1,4 +1,4 @@
-"""Open whatever holds a video."""
+"""Open a video of any kind: a file, a folder of images, a camera or a stream."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from megavid.video.video_file import VideoFile
 __all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
 
 Video = VideoFile | ImageFolder | ImagePages | LiveStream
-"""Any opened video."""
+"""An opened video of any kind."""
 
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e6
-"""Frames a second of images: from one in eleven days to one in a microsecond."""
+"""Allowed frames per second of images: from one in eleven days to one in a microsecond."""
 
 
 def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Video:
@@ -31,16 +31,16 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
 
     Args:
         spec: One of:
-            - a video file that FFmpeg reads;
-            - a folder of images (the images right in it, in natural order, other files ignored), a pattern
-              such as "clip/*.png" ("**" goes through folders), or one image; of several pictures in one file
-              (TIFF, animated PNG or WebP) each is a frame;
-            - the number of a camera as a string ("0"; a folder of that name is "./0");
-            - the address of a stream (anything with "://").
-        fps: Frames a second of images, 25 by default. A video has a rate of its own.
+            - a video file that FFmpeg can read;
+            - a folder of images, which are read in natural order; other files and subfolders are ignored;
+            - a pattern of image files such as "clip/*.png", in which "**" matches any folders;
+            - an image file; if it has several pictures (TIFF, animated PNG or WebP), each is a frame;
+            - the number of a camera as a string, such as "0"; a folder of that name is "./0";
+            - the address of a stream, which contains "://".
+        fps: Frames per second of images, 25 by default; not for videos, which have their own frame rate.
 
     Raises:
-        InputError: It does not exist or is none of these; the message names it.
+        InputError: `spec` does not exist or is none of these.
 
     Examples:
         >>> for frame in open_input("clip.mp4"):
@@ -54,7 +54,7 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
         _refuse_fps(fps, spec)
         return LiveStream(spec)
     path = Path(spec)
-    images = _images(path)
+    images = _find_images(path)
     if images is not None and path.is_file() and count_pictures(path) > 1:
         pages = ImagePages(path, rate=_image_rate(fps))
         if pages.is_timed:
@@ -67,22 +67,22 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
     return VideoFile(path)
 
 
-def _expected(folder: Path, accepted: str) -> str:
-    """What to give instead of a folder without images."""
+def _describe_expected(folder: Path, accepted: str) -> str:
+    """Describe what to give instead of a folder without images."""
     videos = sorted(path.name for path in folder.iterdir() if is_video_name(path))
     if videos:
         return f"expected one of the videos in it: {listed(videos, most=5)}"
     return f"expected files ending in {accepted}"
 
 
-def _images(path: Path) -> list[Path] | None:
-    """The images that the path stands for; None if it is to be read as a video."""
+def _find_images(path: Path) -> list[Path] | None:
+    """Return the images of a folder, pattern or image file; None if the path is a video file."""
     accepted = ", ".join(IMAGE_SUFFIXES)
     try:
         if path.is_dir():
             images = image_files(path.iterdir())
             if not images:
-                raise InputError(f"{path}: no images in this folder; {_expected(path, accepted)}")
+                raise InputError(f"{path}: no images in this folder; {_describe_expected(path, accepted)}")
             return images
         if path.exists():
             return [path] if is_image_name(path) else None
@@ -101,7 +101,7 @@ def _images(path: Path) -> list[Path] | None:
 def _image_rate(fps: float | None) -> Fraction:
     if fps is None:
         return DEFAULT_RATE
-    if not _LEAST_RATE <= fps <= _MOST_RATE:  # NaN neither
+    if not _LEAST_RATE <= fps <= _MOST_RATE:  # true for NaN, too
         raise InputError(f"fps: expected {_LEAST_RATE:g} to {_MOST_RATE:g} frames a second, got {fps}")
     rate = Fraction(fps).limit_denominator(1001)  # 29.97002997 is 30000/1001
     return rate or Fraction(fps)

@@ -1,4 +1,4 @@
-"""What a video file says of itself, without reading all of it."""
+"""Read the properties of a video file without reading all of it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from megavid.video.pixels import displayed_size
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """What a video file says of itself.
+    """Properties that a video file declares.
 
     Attributes:
-        width: Width in pixels, as displayed.
-        height: Height in pixels, as displayed.
-        frames: Number of frames that the container declares; None where it declares none. The number of
-            frames that can be decoded, `len(VideoFile(path))`, may be another.
-        rate: Frames a second, the average where the rate varies.
+        width: Width of the first frame in pixels, as displayed.
+        height: Height of the first frame in pixels, as displayed.
+        frames: Number of frames that the container declares; None if it declares none. The number of frames
+            that can be decoded, `len(VideoFile(path))`, may differ.
+        rate: Frames per second, on average if they vary.
     """
 
     width: int
@@ -33,7 +33,7 @@ def probe_video(path: Path) -> VideoInfo:
     """Read a video's header and decode its first frame.
 
     Raises:
-        InputError: The file cannot be read, holds no video, or none of it can be decoded.
+        InputError: The file cannot be read, has no video, or no frame of it can be decoded.
     """
     with open_file(path) as container:
         stream = video_stream(container, name=str(path))

@@ -1,4 +1,4 @@
-"""Draw detections into frames."""
+"""Draw boxes with labels into frames."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from megavid.core.frames import Image
 
 Color = tuple[int, int, int]
 Span = tuple[int, int, int, int]
-"""x1, y1, x2, y2 in whole pixels, half-open."""
+"""x1, y1, x2, y2 in integer pixels, half-open."""
 
 
 @dataclass(frozen=True)
 class Mark:
-    """A box to draw, half-open in pixels of the frame, with its text and colour."""
+    """A box to draw, half-open in pixels of the frame, with its text and color."""
 
     box: Sequence[float]
     text: str
@@ -29,18 +29,18 @@ class Mark:
 
 
 def draw_detections(image: Image, detections: Detections) -> Image:
-    """A copy of the frame with every box and its label, such as "dog 0.87"; the best lie on top.
+    """Draw every box and its label, such as "dog 0.87", with the highest scores on top.
 
-    A label always has the same colour, or, where objects are tracked, a track ("#3 dog 0.87"). Lines and text
-    grow with the frame. Boxes are drawn to their last pixel inside, x2 - 1; what lies outside the frame is
-    cut off, boxes entirely outside are left out.
+    Each class has its own color. Boxes of tracks have the track's color and id ("#3 dog 0.87"). Line widths
+    and text sizes are proportional to the frame. A box is drawn up to its last pixel, x2 - 1, and is clipped
+    to the frame.
 
     Args:
-        image: RGB uint8 (H, W, 3); it is not changed.
+        image: RGB uint8 (H, W, 3), which is not changed.
         detections: Boxes in pixels of this frame.
 
     Returns:
-        RGB uint8 (H, W, 3).
+        A copy of the image with the drawing, RGB uint8 (H, W, 3).
     """
     marks = []
     for row in detections.scores.argsort(stable=True).tolist():
@@ -55,14 +55,14 @@ def draw_detections(image: Image, detections: Detections) -> Image:
 
 
 def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
-    """A copy of the frame with boxes and texts, later ones on top; all texts above all boxes.
+    """Draw boxes, and then their texts; later ones are on top of earlier ones.
 
     Args:
-        image: RGB uint8 (H, W, 3); it is not changed.
-        marks: What to draw.
+        image: RGB uint8 (H, W, 3), which is not changed.
+        marks: The boxes and texts.
 
     Returns:
-        RGB uint8 (H, W, 3).
+        A copy of the image with the drawing, RGB uint8 (H, W, 3).
     """
     canvas = Pillow.fromarray(image)
     draw = ImageDraw.Draw(canvas)
@@ -79,15 +79,15 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
 
 
 def label_color(label: int) -> Color:
-    """RGB of a label: neighbours differ most, as golden-angle steps round the colour circle keep apart."""
-    hue = label * 0.61803398875 % 1
-    # The circle fills up after a dozen steps, so brightness changes too.
+    """Choose an RGB color for a label, so that colors of successive labels differ clearly."""
+    hue = label * 0.61803398875 % 1  # steps of the golden angle stay far apart on the color circle
+    # The circle is full after a dozen steps, so the brightness varies, too.
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, (1.0, 0.7, 0.85, 0.55)[label % 4])
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def _pixels(box: list[float], frame: tuple[int, int]) -> Span | None:
-    """The box in whole pixels inside the frame, at least one each way; None if none of it is inside."""
+    """Round a box to at least one pixel and clip it to the frame; None if it is outside."""
     width, height = frame
     if not all(math.isfinite(value) for value in box):
         return None
@@ -106,10 +106,10 @@ def _draw_label(
     font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     frame: tuple[int, int],
 ) -> None:
-    """Text on a filled strip above the box; inside the box where there is no room above."""
+    """Draw text on a filled strip above the box, or inside it at the top of the frame."""
     x1, y1, _, _ = span
     left, _, right, _ = draw.textbbox((0, 0), text, font=font)
-    bottom = draw.textbbox((0, 0), "Ag", font=font)[3]  # not this text's own, so that strips are alike
+    bottom = draw.textbbox((0, 0), "Ag", font=font)[3]  # so that all strips have the same height
     pad = max(1, round(bottom / 8))
     wide, high = math.ceil(right - left) + 2 * pad, math.ceil(bottom) + 2 * pad
     x = max(0, min(x1, frame[0] - wide))

@@ -1,4 +1,4 @@
-"""Video files: frames in order, and any frame by its number."""
+"""Read the frames of a video file in order or by number."""
 
 from __future__ import annotations
 
@@ -26,39 +26,40 @@ from megavid.video.decode import (
 from megavid.video.frame_index import DecodedStart, FrameIndex, Numbering, scan
 from megavid.video.pixels import RgbConverter, displayed_aspect, displayed_size
 
-_CHECKED = 12
-"""Frames that are decoded to see whether their timestamps rise, where a codec reorders frames."""
+_CHECKED_FRAMES = 12
+"""Number of frames that are decoded to check that timestamps increase, if the codec reorders frames."""
 
 
 class VideoFile:
     """A video that FFmpeg can read.
 
-    The file's packets are listed once when it is opened. A frame's index is its place in that list in
-    order of presentation, for iteration and indexing alike: where a frame is damaged beyond decoding,
-    iteration passes over its index, and indexing raises an error. Packets that FFmpeg does not show (VP8's
-    hidden references, an AVI's empty chunks, what a file that was cut out of another starts with) are no
-    frames.
+    Opening the file lists its packets once. The index of a frame is its place in that list in presentation
+    order, both for iteration and for indexing. Iteration skips damaged frames, and indexing raises an error
+    for them. Packets that are not shown do not count as frames: hidden reference frames of VP8, empty chunks
+    of AVI, and undecodable frames at the start of a file that was cut out of another one.
 
-    Where the container stores no usable presentation times (AVI and raw streams with reordered frames, also
-    when they were copied into another container; clips that were joined byte by byte), frames are counted
-    as they are decoded, and going back to an earlier frame decodes from the start.
+    Some files have no usable presentation timestamps: AVI and raw streams with reordered frames, even when
+        copied
+    copied to another container, and clips that were joined byte by byte. Their frames are counted while
+    decoding, and reading an earlier frame decodes the file from its start.
 
     Args:
-        path: A file that holds all of the video: playlists are refused.
+        path: A file that contains the whole video, not a playlist.
 
     Attributes:
         path: The file.
-        name: Its name without the folder.
-        rate: Frames a second, the average where the rate varies.
-        width: Width in pixels, as displayed.
-        height: Height in pixels, as displayed.
-        pixel_aspect: Width of a pixel by its height, as displayed.
-        lost: How many frames were declared or found in the file but could not be delivered; known once an
-            iteration has come to its end, 0 before.
+        name: Name of the file without its folder.
+        rate: Frames per second, on average if they vary.
+        width: Width of the frames in pixels, as displayed.
+        height: Height of the frames in pixels, as displayed.
+        pixel_aspect: Width of a pixel divided by its height, as displayed.
+        lost: Number of frames that the file declares or contains, but that could not be decoded; set at the
+            end of each iteration, 0 before.
 
     Raises:
-        InputError: The file cannot be read, or holds no video, none of it can be decoded, or its frames have
-            more than 35,651,584 pixels (8192x4352). Also while reading, when the size of the frames changes.
+        InputError: The file cannot be read, has no video, no frame of it can be decoded, or its frames have
+            more than 35,651,584 pixels (8192x4352). Reading raises it, too, if the size of the frames
+            changes.
 
     Examples:
         >>> with VideoFile(Path("clip.mp4")) as video:
@@ -76,7 +77,7 @@ class VideoFile:
             self.rate = frame_rate(stream)
             pixel_aspect: Fraction | None = stream.sample_aspect_ratio
             reordered = stream.codec_context.reorder_depth > 0
-        start = self._start(_CHECKED if reordered else 1, headless=index.headless)
+        start = self._decode_start(_CHECKED_FRAMES if reordered else 1, headless=index.headless)
         self._index: FrameIndex = index.checked(start)
         self._times = self._index.times or [float(i / self.rate) for i in range(self._index.length)]
         self.width, self.height = displayed_size(start.first)
@@ -100,7 +101,7 @@ class VideoFile:
                     yield self._frame(number, frame, convert)
                     delivered += 1
         damaged = numbering.damaged or self._index.declared > len(self)
-        if numbering.last + 1 < len(self):  # FFmpeg's threads dropped it with a damaged end
+        if numbering.last + 1 < len(self):  # frame threads lose the last frames if one is damaged
             cursor = Cursor(self.path, self._index, frame_threads=False)
             try:
                 for number, frame in cursor.onwards(numbering.last + 1):
@@ -109,56 +110,60 @@ class VideoFile:
             finally:
                 cursor.close()
             damaged = damaged or cursor.damaged
-        # What is missing from a file without damage was never to be shown.
+        # In a file without damage, missing frames were not meant to be shown.
         self.lost = self._index.declared - delivered if damaged else 0
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over the frames 0, n, 2n, ...; those between are not converted, nor decoded if possible.
+        """Iterate over frames 0, n, 2n and so on; the others are not converted, nor decoded if possible.
 
         Args:
-            n: 1 for all frames.
+            n: Step between frames, 1 for all frames.
         """
         if n == 1:
             yield from self
             return
-        delivered, asked = 0, range(0, len(self), n)
+        delivered, wanted = 0, range(0, len(self), n)
         cursor, convert = Cursor(self.path, self._index), RgbConverter().convert
         try:
-            for index in asked:
+            for index in wanted:
                 frame = cursor.find(index)
                 if frame is not None:
                     yield self._frame(index, frame, convert)
                     delivered += 1
         finally:
             cursor.close()
-        self.lost = len(asked) - delivered
+        self.lost = len(wanted) - delivered
 
     def __getitem__(self, index: int) -> Image:
-        """RGB uint8 (H, W, 3) of frame `index`, from a decoder of its own; any thread may ask.
+        """Return frame `index` as RGB uint8 (H, W, 3); can be called from any thread.
+
+        Indexing uses a decoder of its own, so that iteration is not disturbed.
 
         Raises:
-            IndexError: Not 0 <= index < len(self).
-            InputError: The frame is damaged, or its size differs from the first frame's.
+            IndexError: `index` is out of range.
+            InputError: The frame is damaged, or differs in size from the first one.
         """
         with self._lock:
-            frame = self._standing_at(index).find(index)
+            frame = self._cursor_for(index).find(index)
             if frame is None:
                 raise InputError(f"{self.path}: frame {index} is damaged and cannot be decoded")
             return self._image(index, frame, self._converter.convert)
 
     def nearest(self, index: int) -> Image:
-        """RGB uint8 (H, W, 3) of frame `index`, or if it is damaged the nearest before it, else after it.
+        """Return frame `index` as RGB uint8 (H, W, 3); a neighbor if it is damaged.
+
+        The neighbor is the nearest frame before it that can be decoded, or else after it.
 
         Raises:
-            IndexError: Not 0 <= index < len(self).
-            InputError: The frame's size differs from the first frame's.
+            IndexError: `index` is out of range.
+            InputError: The frame differs in size from the first one.
         """
         with self._lock:
-            found, frame = self._standing_at(index).nearest(index)
+            found, frame = self._cursor_for(index).nearest(index)
             return self._image(found, frame, self._converter.convert)
 
     def close(self) -> None:
-        """Let go of the decoder that indexing uses."""
+        """Close the decoder that indexing uses; indexing opens it again."""
         with self._lock:
             if self._cursor is not None:
                 self._cursor.close()
@@ -173,12 +178,12 @@ class VideoFile:
     def _open(self) -> InputContainer:
         return open_file(self.path)
 
-    def _start(self, count: int, *, headless: int) -> DecodedStart:
+    def _decode_start(self, count: int, *, headless: int) -> DecodedStart:
         """Decode the first frames.
 
         Args:
-            count: How many, if there are as many.
-            headless: How many packets come before the first key frame's; they need not be decodable.
+            count: Maximum number of frames.
+            headless: Number of packets before that of the first key frame, which may be undecodable.
         """
         first: VideoFrame | None = None
         stamps: list[int | None] = []
@@ -197,7 +202,7 @@ class VideoFile:
             raise InputError(f"{self.path}: expected a video, not one frame of it can be decoded")
         return DecodedStart(first=first, stamps=stamps, damaged=damaged)
 
-    def _standing_at(self, index: int) -> Cursor:
+    def _cursor_for(self, index: int) -> Cursor:
         if not 0 <= index < len(self):
             raise IndexError(f"{self.path}: frame {index} of {len(self)}")
         if self._cursor is None:

@@ -21,33 +21,33 @@ from megavid.core.frames import Image, check_image
 from megavid.video.decode import reason
 
 MIN_TICKS = 90_000
-"""Times are kept to at least this part of a second: the clock of MPEG."""
+"""Smallest number of clock ticks per second, that of MPEG."""
 
 MAX_TICKS = 2**31 - 1
-"""The most that an MP4 file can express."""
+"""Largest number of clock ticks per second that an MP4 file can express."""
 
 MAX_SIDE = 16_384
-"""Pixels; the largest that the encoder takes."""
+"""Largest width or height that the encoder accepts, in pixels."""
 
 _MAX_ASPECT = 65_535
-"""The largest number in the ratio of a pixel's sides that H.264 can express."""
+"""Largest numerator or denominator of a pixel's aspect ratio in H.264."""
 
 
 class VideoWriter:
-    """H.264 in MP4 as every player reads it: yuv420p, BT.709, the index at the front.
+    """Writes H.264 in MP4 that every player can read: yuv420p, BT.709, index at the start of the file.
 
-    Frames keep their true times, so a variable frame rate stays one. 4:2:0 has one colour sample per two
+    Frames keep their times, so that a variable frame rate is preserved. 4:2:0 has one color sample for two
     pixels, so an odd width or height is made even by repeating the last column or row.
 
     Args:
-        path: The file to write. It is written in place: see `megavid.core.files.atomic.atomic_path`.
-        rate: Frames a second, the average where it varies; multiples of 1 / rate are exact times.
+        path: The file to write. It is not written atomically; see `megavid.core.files.atomic.atomic_path`.
+        rate: Frames per second, on average if they vary; multiples of 1 / rate are stored exactly.
         width: Width of the frames in pixels.
         height: Height of the frames in pixels.
-        pixel_aspect: Width of a pixel by its height, for players to show it by.
+        pixel_aspect: Width of a pixel divided by its height, for players.
 
     Raises:
-        InputError: The file cannot be written, or H.264 does not take this size. Also while writing.
+        InputError: The file cannot be written, or H.264 does not support the size. Writing raises it, too.
 
     Examples:
         >>> with VideoWriter(Path("out.mp4"), rate=Fraction(25), width=640, height=480) as writer:
@@ -73,7 +73,7 @@ class VideoWriter:
         self._open = True
         self._reformatter = VideoReformatter()
         try:
-            # The prefix keeps FFmpeg from taking a name like "http:x.mp4" for an address.
+            # Without the prefix, FFmpeg would take a name such as "http:x.mp4" for an address.
             self._container = av.open(
                 f"file:{path}", mode="w", format="mp4", options={"movflags": "+faststart"}
             )
@@ -87,12 +87,12 @@ class VideoWriter:
         """Append a frame.
 
         Args:
-            image: RGB uint8 (H, W, 3) of the writer's size; it may be changed afterwards.
-            time: Seconds at which it is to be shown. A time that is not after the one before (a stream that
-                started over) continues one frame period later, and so do the times that follow it.
+            image: RGB uint8 (H, W, 3) of the writer's size.
+            time: Seconds at which the frame is shown. If it is not after the previous time, as when a stream
+                starts over, this and all later times are shifted to continue after one frame period.
 
         Raises:
-            InputError: The image is of another size, or the disk is full.
+            InputError: The image has another size, or the disk is full.
         """
         image = check_image(image, name=str(self.path))
         if image.shape[:2] != self._size:
@@ -111,7 +111,7 @@ class VideoWriter:
         self._encode(frame)
 
     def close(self) -> None:
-        """Finish the file; what was written so far can be read then.
+        """Write the last frames and the index, and close the file.
 
         Raises:
             InputError: The disk is full.
@@ -162,11 +162,11 @@ class VideoWriter:
 
     def _mux(self, packets: Sequence[Packet[VideoStream]]) -> None:
         for packet in packets:
-            packet.duration = self._period  # the last frame's; those before last until the next one
+            packet.duration = self._period  # players use it for the last frame only
             self._container.mux(packet)
 
     def _failed(self, error: av.FFmpegError | OSError, what: str = "") -> InputError:
-        """The error to raise; nothing more is written."""
+        """Stop writing, and return the error to raise."""
         self._open = False
         words = reason(error) if isinstance(error, av.FFmpegError) else error.strerror
         return InputError(f"{self.path}: cannot be written{what and f' ({what})'}: {words}")
