@@ -1,4 +1,4 @@
-"""Seeded mutations of files, for tests that whatever reads them ends in a result or an `InputError`.
+"""Seeded mutations of files, for tests that reading them ends in a result or an `InputError`.
 
 Examples:
     >>> for random in mutators(200):
@@ -22,7 +22,7 @@ SCALARS: tuple[Any, ...] = (
     *("", "x", "0", "-1", "1e999", "nan", "2024-01-01", "null", " ", "a\nb", "a\x00b", "\x1b[31m[/]"),
     *("\ud800", "/", "..", "../../up", "/dev/zero", "~", "é" * 300, "y" * 5000),
 )
-"""Values that have broken readers."""
+"""Values that readers often mishandle."""
 
 NESTED: tuple[Any, ...] = ([], {}, [[]], {"": {}}, [None], {"a": {"b": {"c": [1]}}})
 
@@ -33,34 +33,34 @@ _BYTES = (
 
 
 def mutators(count: int, *, seed: int = 0) -> Iterator[Random]:
-    """Yield `count` independent generators, each of which gives the same mutations every time."""
+    """Yield `count` independent random generators, the same ones for the same seed."""
     for number in range(count):
         yield Random(f"{seed}/{number}")
 
 
 def mutated_bytes(content: bytes, random: Random) -> bytes:
-    """Change one to four places: bits and bytes, cuts, parts that are doubled, moved or put in."""
+    """Apply one to four edits: flip a bit, or cut, duplicate, move, overwrite or insert bytes."""
     for _ in range(random.randint(1, 4)):
         content = random.choice(_EDITS)(content, random)
     return content
 
 
 def mutated_value(value: Any, random: Random) -> Any:
-    """Change one to three places of nested lists, tuples and dicts: values, keys, lengths, order, types."""
+    """Apply one to three edits to nested lists, tuples and dicts: values, keys, lengths, order or types."""
     value = deepcopy(value)
     for _ in range(random.randint(1, 3)):
-        value = _mutated_once(value, random)
+        value = _mutate_once(value, random)
     return value
 
 
 def mutated_json(value: Any, random: Random) -> bytes:
-    """Return JSON of a mutated value, one time in four with its bytes mutated as well."""
+    """Return a mutated value as JSON; in one case of four, mutate the bytes as well."""
     content = json.dumps(mutated_value(value, random)).encode()
     return mutated_bytes(content, random) if random.random() < 0.25 else content
 
 
 def ends_well(call: Callable[[], object]) -> bool:
-    """Check that a call ends in a result (True) or an `InputError` of one short line (False)."""
+    """Assert that a call returns (True) or raises an `InputError` of one short line (False)."""
     try:
         call()
     except InputError as error:
@@ -84,7 +84,7 @@ def _span(content: bytes, random: Random) -> tuple[int, int]:
     return first, min(len(content), first + random.choice((1, 2, 4, 8, 64, len(content))))
 
 
-def _cut_end(content: bytes, random: Random) -> bytes:
+def _truncate(content: bytes, random: Random) -> bytes:
     return content[: random.randint(0, len(content))]
 
 
@@ -93,7 +93,7 @@ def _remove(content: bytes, random: Random) -> bytes:
     return content[:first] + content[end:]
 
 
-def _double(content: bytes, random: Random) -> bytes:
+def _duplicate(content: bytes, random: Random) -> bytes:
     first, end = _span(content, random)
     return content[:end] + content[first:]
 
@@ -110,31 +110,31 @@ def _overwrite(content: bytes, random: Random) -> bytes:
     return content[:first] + filling * (end - first) + content[end:]
 
 
-def _put_in(content: bytes, random: Random) -> bytes:
+def _insert(content: bytes, random: Random) -> bytes:
     place = random.randint(0, len(content))
     return content[:place] + random.choice(_BYTES) + content[place:]
 
 
-_EDITS = (_flip, _flip, _cut_end, _remove, _double, _move, _overwrite, _put_in)
+_EDITS = (_flip, _flip, _truncate, _remove, _duplicate, _move, _overwrite, _insert)
 
 
-def _mutated_once(value: Any, random: Random) -> Any:
-    """Change the value itself, or go down into one of its parts."""
+def _mutate_once(value: Any, random: Random) -> Any:
+    """Change the value itself or one of its parts."""
     children = list(value) if isinstance(value, dict) else range(len(value)) if _is_list(value) else ()
     if children and random.random() < 0.8:
         key = random.choice(children)
         if _is_list(value):
             parts = list(value)
-            parts[key] = _mutated_once(parts[key], random)
+            parts[key] = _mutate_once(parts[key], random)
             return parts
-        return {k: _mutated_once(v, random) if k == key else v for k, v in value.items()}
+        return {k: _mutate_once(v, random) if k == key else v for k, v in value.items()}
     if children and random.random() < 0.7:
-        return _reshaped(value, random)
+        return _reshape(value, random)
     return deepcopy(random.choice(NESTED if random.random() < 0.2 else SCALARS))
 
 
-def _reshaped(value: Any, random: Random) -> Any:
-    """Drop, double, rename, add or reorder parts of a list or dict that has some."""
+def _reshape(value: Any, random: Random) -> Any:
+    """Drop, duplicate, rename, add or reorder parts of a list or dict that is not empty."""
     if isinstance(value, dict):
         items = list(value.items())
         key, part = random.choice(items)
@@ -145,8 +145,8 @@ def _reshaped(value: Any, random: Random) -> Any:
     parts = list(value)
     place = random.randrange(len(parts))
     without = parts[:place] + parts[place + 1 :]
-    doubled = [*parts, parts[place]]
-    return random.choice((without, doubled, parts[::-1], [*parts, random.choice(SCALARS)], parts * 2))
+    duplicated = [*parts, parts[place]]
+    return random.choice((without, duplicated, parts[::-1], [*parts, random.choice(SCALARS)], parts * 2))
 
 
 def _is_list(value: Any) -> bool:

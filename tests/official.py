@@ -1,4 +1,4 @@
-"""Checkpoints as the original release publishes them: names and shapes, written down from its state dicts."""
+"""Checkpoints in the original release's format, with the names and shapes of its state dicts."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _relations(prefix: str, count: int, *, geometry: bool, query_bias: bool) -> 
 
 
 def flownet_shapes(prefix: str = "") -> Shapes:
-    """Names and shapes of FlowNet, by itself or inside a model."""
+    """Return the names and shapes of FlowNet's tensors, with a prefix where it is part of a model."""
     shapes: Shapes = {}
     for name, out, into, kernel in (
         ("flow_conv1", 64, 6, 7),
@@ -108,11 +108,11 @@ def _method_shapes(method: str, depth: int, pooled: int) -> Shapes:
 
 
 OFFICIAL_METHODS = ("single_frame", "dff", "fgfa", "rdn_base", "rdn", "mega")
-"""The methods that the original release has, and so recordings and checkpoints of."""
+"""Methods of the original release, for which recordings and checkpoints exist."""
 
 
 def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
-    """Names and shapes of an official state dict, less computed buffers."""
+    """Return the names and shapes of an official state dict, without computed buffers."""
     shapes: Shapes = {"backbone.body.stem.conv1.weight": [64, 3, 7, 7]} | _norm("backbone.body.stem.bn1", 64)
     channels = 64
     for i, blocks in enumerate(BLOCKS[depth]):
@@ -134,7 +134,7 @@ def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
 def write_official(
     path: Path, shapes: Shapes, *, salt: int = 1, prefix: str = "", buffers: bool = True
 ) -> Path:
-    """A checkpoint file in the original's form with made-up weights."""
+    """Write a checkpoint in the original's format with generated weights, and return its path."""
     weights = {prefix + name: torch.from_numpy(w) for name, w in make_weights(shapes, salt).items()}
     if buffers:
         weights[f"{prefix}rpn.anchor_generator.cell_anchors.0"] = torch.zeros(12, 4)

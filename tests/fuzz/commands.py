@@ -1,4 +1,4 @@
-"""Every command, with arguments that are out of place or make no sense."""
+"""Fuzz target: every command, with misplaced and invalid arguments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tests.fuzz.worker import Target
 
 
 def _run(folder: Path, random: Random) -> None:
-    """Run a line twice, so that the second time finds the outputs of the first."""
+    """Run a command line twice, so that the second run finds the outputs of the first."""
     os.mkfifo(folder / "pipe")
     os.environ["HOME"] = str(folder / "home")
     kept = {name: (folder / name).read_bytes() for name in ("data.json", "file.txt", "weights.safetensors")}
@@ -21,8 +21,8 @@ def _run(folder: Path, random: Random) -> None:
         assert code in {0, 1, 2}, f"{line}: exit code {code}: {text[-3000:]}"
     for name, content in kept.items():
         assert (folder / name).read_bytes() == content, f"{line}: changed {name}"
-    assert not (folder / "~").exists(), f"{line}: made a folder called ~"
+    assert not (folder / "~").exists(), f"{line}: created a folder named ~"
 
 
 TARGETS = [Target("commands", write_inputs, _run)]
-"""The command line."""
+"""The fuzz targets of the command line."""

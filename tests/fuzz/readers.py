@@ -1,4 +1,4 @@
-"""Every reader, and small valid inputs for it."""
+"""Fuzz targets: every reader of files, with small valid inputs to mutate."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ from tests.mutations import mutated_bytes, mutated_json
 from tests.video.videos import make_video, picture
 
 FRAMES = 12
-"""Frames of a damaged video that are looked at."""
+"""Number of frames read from a damaged video."""
 
 
 def _change_one(folder: Path, pattern: str, random: Random) -> Path:
-    """Mutate one of the files of a pattern: the bytes, or one time in two the values of JSON."""
+    """Mutate one file that matches a pattern: its bytes, or for half of JSON files their values."""
     path = random.choice(sorted(p for p in folder.glob(pattern) if p.is_file()))
     content = path.read_bytes()
     is_json = path.suffix == ".json" and random.random() < 0.5
@@ -60,7 +60,7 @@ def _change_one(folder: Path, pattern: str, random: Random) -> Path:
 
 
 def _read_annotations(folder: Path, random: Random, *, format_name: str, path: str, pattern: str) -> None:
-    """Open annotations and do what `data check`, `stats` and `index` do with them."""
+    """Open annotations and use them as `data check`, `data stats` and `data index` do."""
     _change_one(folder, pattern, random)
     problems = Problems(skip=random.random() < 0.7)
     source = Source(path=folder / path, format=random.choice((None, format_name)))
@@ -72,10 +72,10 @@ def _read_annotations(folder: Path, random: Random, *, format_name: str, path: s
     again = open_annotations(Source(path=folder / "again.parquet"), problems=Problems())
     assert np.array_equal(again.boxes, table.boxes)
     assert np.array_equal(again.number, table.number)
-    assert all(map(_is_text, table.videos)), "a name that is no text"
+    assert all(map(_is_encodable, table.videos)), "a video name that cannot be encoded"
 
 
-def _is_text(name: str) -> bool:
+def _is_encodable(name: str) -> bool:
     return name.encode("utf-8", "ignore").decode() == name
 
 
@@ -98,7 +98,7 @@ def _yolo(folder: Path) -> None:
     data = write_data_set(folder / "source", videos=2, frames=3, height=48, width=64)
     write_yolo(data, folder / "set", tracks=True, problems=Problems())
     about = folder / "set" / "data.yaml"
-    about.write_text(about.read_text().replace(str(folder.absolute() / "set"), "."))  # it is copied
+    about.write_text(about.read_text().replace(str(folder.absolute() / "set"), "."))  # the folder is copied
 
 
 def _index(folder: Path) -> None:
@@ -171,7 +171,7 @@ def _recipe(folder: Path) -> None:
         "settings": {"method.window": 3},
     }
     (folder / "recipe.yaml").write_text(yaml.safe_dump(recipe))
-    (folder / "recipe.json").write_text(json.dumps(recipe))  # JSON is YAML, too
+    (folder / "recipe.json").write_text(json.dumps(recipe))  # JSON is also YAML
 
 
 def _read_recipe(folder: Path, random: Random) -> None:
@@ -224,4 +224,4 @@ TARGETS = [
     Target("recipe", _recipe, _read_recipe),
     Target("media", _media, _read_media),
 ]
-"""What a user gives to be read."""
+"""The fuzz targets of all readers."""

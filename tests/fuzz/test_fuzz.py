@@ -1,4 +1,4 @@
-"""No input makes a reader or a command crash, hang, eat the memory or show a traceback."""
+"""No input makes a reader or a command crash, hang, exhaust memory or print a traceback."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 SECONDS = float(os.environ.get("MEGAVID_FUZZ_SECONDS", "30"))
-"""How long each suite runs."""
+"""Duration of each suite."""
 
 SEED = int(os.environ.get("MEGAVID_FUZZ_SEED", "0"))
-"""Another one gives other inputs."""
+"""Random seed of the inputs."""
 
 
 @pytest.mark.parametrize("suite", ["readers", "commands"])
-def test_inputs_are_read_or_refused(suite: str) -> None:
+def test_inputs_are_read_or_rejected(suite: str) -> None:
     command = [sys.executable, "-m", "tests.fuzz.worker", suite]
     command += ["--seconds", str(SECONDS), "--seed", str(SEED)]
     done = subprocess.run(
@@ -32,7 +32,7 @@ def test_inputs_are_read_or_refused(suite: str) -> None:
     )
     lines = [json.loads(line) for line in done.stdout.splitlines()]
     trials = [line for line in lines if "target" in line]
-    assert done.returncode == 0, f"the process died at {trials[-1:]}: {done.stderr[-3000:]}"
+    assert done.returncode == 0, f"the process died in {trials[-1:]}: {done.stderr[-3000:]}"
     failures = [(before, line) for before, line in pairwise(lines) if "failure" in line]
     assert not failures, "\n\n".join(f"{before}: {line['failure']}" for before, line in failures[:5])
     assert len(trials) > SECONDS / 2, "too few trials to mean anything"

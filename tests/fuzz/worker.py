@@ -1,10 +1,10 @@
-"""Feed mutated inputs to targets, in a process with limits of memory and time.
+"""Run fuzz targets on mutated inputs, in a process with limited memory and time.
 
-`python -m tests.fuzz.worker SUITE --seconds 600 --seed 7` runs for long;
-`python -m tests.fuzz.worker SUITE --only TARGET --trial 17 --seed 7` repeats one trial and keeps its input.
+`python -m tests.fuzz.worker SUITE --seconds 600 --seed 7` runs for ten minutes;
+`python -m tests.fuzz.worker SUITE --only TARGET --trial 17 --seed 7` repeats one trial and keeps its inputs.
 
-Prints a line of JSON before each trial, and one for each failure, so that whoever started it knows what the
-process was at when it died.
+Prints a line of JSON before each trial and another for each failure. If the process dies, the last line names
+the trial that it died in.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from pathlib import Path
 from types import FrameType
 
 MEMORY = 4 << 30
-"""Bytes that a trial may add to the address space of the process."""
+"""Largest growth of the process's address space during all trials, bytes."""
 
 SECONDS = 20
-"""How long a trial may take."""
+"""Time limit of a trial."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Something that reads what a user gives.
+    """Code that reads files or arguments of a user.
 
     Attributes:
-        name: What it is called in messages.
-        make: Writes valid inputs into a folder, once.
-        run: Takes a copy of that folder, changes something and reads it. May raise `InputError` only.
+        name: Name in messages.
+        make: Function that writes valid inputs to a folder.
+        run: Function that changes a copy of that folder and reads it. It may raise `InputError` only.
     """
 
     name: str
@@ -51,11 +51,11 @@ class Target:
 
 
 class TooSlow(BaseException):
-    """A trial took longer than it may. No `Exception`, so that no reader takes it for a broken file."""
+    """A trial exceeded its time limit. Not an `Exception`, so that readers do not catch it."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run trials, the targets in turn; return 0 however they end."""
+    """Run trials of all targets in turn, and return 0 even if some fail."""
     parser = argparse.ArgumentParser()
     parser.add_argument("suite", choices=("readers", "commands"))
     parser.add_argument("--seconds", type=float, default=20.0)
@@ -105,7 +105,7 @@ def _targets(suite: str) -> list[Target]:
 
 
 def _try(target: Target, workspace: Path, rng: random.Random) -> str:
-    """Run one trial and return what was wrong, or ""."""
+    """Run one trial, and return a description of its failure or ""."""
     from megavid.core.errors import InputError
 
     try:
@@ -113,10 +113,10 @@ def _try(target: Target, workspace: Path, rng: random.Random) -> str:
             target.run(workspace, rng)
     except InputError as error:
         text = str(error)
-        return "" if text and text.isprintable() else f"an error that is no line of text: {text!r}"
+        return "" if text and text.isprintable() else f"expected an error of one printable line, got {text!r}"
     except TooSlow:
         return f"took longer than {SECONDS} s:\n{traceback.format_exc()}"
-    except BaseException:  # a MemoryError or SystemExit, too
+    except BaseException:  # including MemoryError and SystemExit
         return traceback.format_exc()
     return ""
 
@@ -124,7 +124,7 @@ def _try(target: Target, workspace: Path, rng: random.Random) -> str:
 @contextmanager
 def _time_limit() -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, SECONDS)
-    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # where no Python code gets a turn
+    faulthandler.dump_traceback_later(3 * SECONDS, exit=True)  # for code that never returns to Python
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""Recorded cases of the original release: where they are, and how to compare with them."""
+"""Recorded runs of the original release, and the comparison with them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from tests.conftest import SHARED
 from tests.parity.recipe import make_video
 
 OURS = Path(__file__).parent / "data"
-"""A few small cases that come with the project."""
+"""Folder of the few small cases that the project contains."""
 
 METHOD_NAMES = {"base": "single_frame"}
-"""The recordings' names of methods, where they are not ours."""
+"""Names of methods in the recordings that differ from this project's."""
 
 TOLERANCE = {
     "single_frame": (0.02, 2e-4),
@@ -42,18 +42,18 @@ WIDEST_PAIR = (1.0, 0.1)
 
 
 def reference_folder() -> Path:
-    """Where the recordings are."""
+    """Return the folder of recordings that are not part of the project."""
     return Path(os.environ.get("MEGAVID_REFERENCE", SHARED / "reference"))
 
 
 @dataclass(frozen=True)
 class Case:
-    """A recorded run.
+    """A recorded run at test time.
 
     Attributes:
-        name: Of its files.
-        facts: Its JSON.
-        arrays: Its arrays.
+        name: Name of its files without suffix.
+        facts: Content of its JSON file.
+        arrays: Content of its NumPy file.
     """
 
     name: str
@@ -70,31 +70,31 @@ class Case:
 
     @property
     def limits(self) -> dict[str, Any]:
-        """min_size and max_size."""
+        """The input sizes `min_size` and `max_size`."""
         given = dict(zip(self.facts["overrides"][::2], self.facts["overrides"][1::2], strict=True))
         return {"min_size": given["INPUT.MIN_SIZE_TEST"], "max_size": given["INPUT.MAX_SIZE_TEST"]}
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Other settings that differ from the published ones."""
+        """Other settings that differ from the published configuration."""
         return {"method.align_corners": True} if self.facts.get("align_corners") else {}
 
     @property
     def scale(self) -> NDArray[np.float32]:
-        """Original over network-input pixels, for x1 y1 x2 y2."""
+        """Original pixels per network-input pixel, for x1 y1 x2 y2."""
         shape = next(a for key, a in self.arrays.items() if key.endswith("input_shape"))
         video = self.facts["video"]
         return np.array([video["w"] / shape[-1], video["h"] / shape[-2]] * 2, np.float32)
 
     def frames(self) -> list[NDArray[np.uint8]]:
-        """The case's video."""
+        """Return the frames of the video."""
         video = self.facts["video"]
         frames = make_video(video["seed"], video["n"], video["h"], video["w"])
         assert hashlib.sha256(frames.tobytes()).hexdigest() == video["sha256"]
         return list(frames)
 
     def detections(self, frame: int) -> Detections:
-        """What was recorded of a frame, half-open, in pixels of the original frame."""
+        """Return the recorded detections of a frame: half-open, in pixels of the original frame."""
         boxes = self.arrays[f"det_boxes_{frame:03d}"] * self.scale + np.array([0, 0, 1, 1], np.float32)
         return Detections(
             torch.from_numpy(boxes),
@@ -103,23 +103,24 @@ class Case:
         )
 
     def recorded_frames(self) -> list[int]:
+        """Return the numbers of the frames whose detections were recorded."""
         return sorted(int(key[-3:]) for key in self.arrays if key.startswith("det_boxes_"))
 
     def captured_frames(self) -> list[int]:
-        """Frames with intermediate tensors."""
+        """Return the numbers of the frames whose intermediate tensors were recorded."""
         return sorted(
             int(key[1:4]) for key in self.arrays if key.endswith("_proposals") and "last" not in key
         )
 
 
 def is_case(path: Path) -> bool:
-    """Whether a JSON file is that of a recorded run at test time."""
+    """Return whether a JSON file belongs to a recorded run at test time."""
     arrays = path.with_suffix(".npz")
     return arrays.exists() and any(key.startswith("det_boxes_") for key in np.load(arrays).files)
 
 
 def load_case(path: Path) -> Case:
-    """The case whose JSON file this is."""
+    """Load a case from its JSON file and the NumPy file beside it."""
     with np.load(path.with_suffix(".npz")) as arrays:
         return Case(path.stem, json.loads(path.read_text()), dict(arrays))
 
@@ -145,7 +146,7 @@ def compare(have: Detections, want: Detections, scale: NDArray[np.float32]) -> D
     Args:
         have: Detections in pixels of the original frame.
         want: Recorded detections in pixels of the original frame.
-        scale: Original over network-input pixels, for x1 y1 x2 y2.
+        scale: Original pixels per network-input pixel, for x1 y1 x2 y2.
     """
     have, want = (
         replace(found.cpu(), boxes=found.boxes.cpu() / torch.from_numpy(scale)) for found in (have, want)

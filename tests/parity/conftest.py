@@ -1,4 +1,4 @@
-"""As many threads as the recordings were made with: rounding depends on it."""
+"""The number of threads that the recordings were made with, since rounding depends on it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""The made-up weights and videos that the recorded numbers of the official release belong to.
+"""Random weights and generated videos from which the numbers of the original release were recorded.
 
-Nothing is learned or stored: a name and a salt fix a tensor, a seed fixes a video, to the byte. The numbers
-below are part of that agreement, and so is the order in which random numbers are drawn.
+A tensor depends on its name and a salt alone, and a video on its seed alone, to the byte. So neither the
+constants below nor the order in which random numbers are drawn may change.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int64]
 
-_COMPUTED = re.compile(r"cell_anchors")  # a buffer that the model makes itself
+_COMPUTED = re.compile(r"cell_anchors")  # a buffer that the model computes
 _BATCH_NORM = re.compile(r"\.(bn[123]|downsample\.1)\.")
 _TRANSPOSED = re.compile(r"flownet\.(deconv|upsample_flow)")
 
-# Spread of a weight relative to He initialisation, where it isn't 1.
+# Standard deviations of weights relative to He initialization, where they differ from 1.
 _GAINS: dict[re.Pattern[str], float] = {
     re.compile(pattern): gain
     for pattern, gain in {
@@ -43,14 +43,14 @@ _GAINS: dict[re.Pattern[str], float] = {
 
 
 def make_weights(shapes: Mapping[str, Sequence[int]], salt: int) -> dict[str, NDArray[np.float32]]:
-    """Weights for a state dict in the official naming.
+    """Generate the weights of a state dict with the original's names.
 
     Args:
-        shapes: Shape of every tensor by name. Anchors are left out, the model computes them.
-        salt: Tells one set of weights from another.
+        shapes: Shape of every tensor by name. Anchors, which the model computes, are skipped.
+        salt: Number of the set of weights.
 
     Returns:
-        float32 arrays by name. A tensor depends on its name, its shape and the salt alone.
+        float32 arrays by name. Each depends on its name, its shape and the salt alone.
     """
     return {
         name: _tensor(name, tuple(shape), salt)
@@ -79,7 +79,7 @@ def _batch_norm(name: str, noise: Floats) -> Floats:
         variance: Floats = np.clip(small + np.float32(1), np.float32(0.7), np.float32(1.4))
         return variance
     scale: Floats = np.clip(small + np.float32(1), np.float32(0.6), np.float32(1.5))
-    # The last of a residual block is kept weak, so that activations do not grow over the blocks.
+    # The last norm of a residual block is weak, so that activations do not grow from block to block.
     return scale * np.float32(0.25) if ".bn3." in name else scale
 
 
@@ -90,12 +90,12 @@ def _bias(name: str, noise: Floats) -> Floats:
 
 
 def _filters(name: str, noise: Floats) -> Floats:
-    """Scale `noise` to a gain; but for transposed convolutions, centre each filter first.
+    """Scale `noise` to its gain, and center each filter unless it is a transposed convolution's.
 
-    In place: the largest tensor has 100 million values.
+    Works in place, because the largest tensor has 100 million values.
     """
     if _TRANSPOSED.search(name):
-        # (inputs, outputs, k, k) at stride 2: a quarter of the taps reach any one output.
+        # (inputs, outputs, k, k) at stride 2: a quarter of the taps contribute to each output.
         inputs, _, *kernel = noise.shape
         fan_in = inputs * math.prod(kernel) / 4
     else:
@@ -109,22 +109,22 @@ def _filters(name: str, noise: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class _Sprite:
-    """A moving object and where its upper left corner is at each frame."""
+    """A moving object with the position of its top left corner in each frame."""
 
-    pixels: Ints  # (h, w, 3), may leave 0..255
+    pixels: Ints  # (h, w, 3), may exceed 0..255
     mask: NDArray[np.bool_]  # (h, w)
     rows: list[int]
     columns: list[int]
 
 
 def make_video(seed: int, num_frames: int, height: int, width: int) -> NDArray[np.uint8]:
-    """Four textured rectangles and ellipses that bounce over a panning background, with noise.
+    """Generate a video of four textured shapes that bounce over a panning background, with noise.
 
     Args:
-        seed: Of the random stream that everything is drawn from.
-        num_frames: How many frames.
-        height: Of a frame in pixels.
-        width: Of a frame in pixels.
+        seed: Seed of the only random stream.
+        num_frames: Number of frames.
+        height: Height of a frame, pixels.
+        width: Width of a frame, pixels.
 
     Returns:
         RGB uint8 (num_frames, height, width, 3).
@@ -133,7 +133,7 @@ def make_video(seed: int, num_frames: int, height: int, width: int) -> NDArray[n
     scenery = _texture(rng, 2 * height, 2 * width, cell=24, low=20, high=230)
     scenery += _texture(rng, 2 * height, 2 * width, cell=7, low=0, high=60) - 30
     sprites = [_sprite(rng, num_frames, height, width) for _ in range(4)]
-    rng.integers(1, 31, size=len(sprites))  # their classes: not needed here, but drawn before what follows
+    rng.integers(1, 31, size=len(sprites))  # classes, unused here, but drawn before the numbers below
     pan_down, pan_right = int(rng.integers(-2, 3)), int(rng.integers(-3, 4))
 
     video = np.empty((num_frames, height, width, 3), np.uint8)
@@ -164,7 +164,7 @@ def _sprite(rng: np.random.Generator, num_frames: int, height: int, width: int) 
 
 
 def _path(start: int, speed: int, limit: int, num_frames: int) -> list[int]:
-    """Pixel positions in [0, limit], one a frame; `speed` is in half pixels and turns round at both ends."""
+    """Positions in [0, limit] for each frame; `speed`, in half pixels, is reversed at both ends."""
     half_pixels, path = 2 * start, []
     for _ in range(num_frames):
         path.append(half_pixels // 2)
@@ -175,7 +175,7 @@ def _path(start: int, speed: int, limit: int, num_frames: int) -> list[int]:
 
 
 def _ellipse(height: int, width: int) -> NDArray[np.bool_]:
-    """Pixels whose centre is in the ellipse that fills (height, width); in whole numbers, hence exact."""
+    """Mask of the ellipse that fills (height, width); exact, since it is computed in integers."""
     down = (2 * np.arange(height, dtype=np.int64) + 1 - height)[:, None] * width
     right = (2 * np.arange(width, dtype=np.int64) + 1 - width)[None, :] * height
     inside: NDArray[np.bool_] = down**2 + right**2 <= (height * width) ** 2
@@ -183,18 +183,18 @@ def _ellipse(height: int, width: int) -> NDArray[np.bool_]:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int, *, cell: int, low: int, high: int) -> Ints:
-    """int64 (height, width, 3): squares of one random colour in [low, high), blurred in whole numbers."""
-    colours = rng.integers(low, high, size=(height // cell + 3, width // cell + 3, 3))
-    picture = colours.repeat(cell, axis=0).repeat(cell, axis=1)
+    """int64 (height, width, 3): squares of random colors in [low, high), blurred in integers."""
+    colors = rng.integers(low, high, size=(height // cell + 3, width // cell + 3, 3))
+    picture = colors.repeat(cell, axis=0).repeat(cell, axis=1)
     for axis in (0, 1, 0, 1):
         picture = _box_blur(picture, max(cell // 2, 1), axis)
     return picture[cell : cell + height, cell : cell + width]
 
 
 def _box_blur(picture: Ints, reach: int, axis: int) -> Ints:
-    """Mean, rounded down, of the 2 * reach + 1 values around each along an axis, which wraps round."""
+    """Mean, rounded down, of 2 * reach + 1 neighbors along an axis with wrap-around."""
     size, taps = picture.shape[axis], 2 * reach + 1
-    # Running sums: a window's sum is the difference of two of them, whatever its length.
+    # The sum of a window is the difference of two cumulative sums.
     around = np.arange(-reach - 1, size + reach) % size
     sums = picture.take(around, axis=axis).cumsum(axis=axis)
     ends, starts = np.arange(taps, taps + size), np.arange(size)

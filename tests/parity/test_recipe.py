@@ -1,4 +1,4 @@
-"""The made-up weights and videos are those that the recorded numbers belong to."""
+"""The generated weights and videos are those of the recorded runs."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ TENSORS = [
 @pytest.mark.parametrize(
     ("name", "shape", "salt", "first", "magnitude"), TENSORS, ids=[tensor[0] for tensor in TENSORS]
 )
-def test_tensors_have_the_recorded_values(
+def test_weights_have_recorded_values(
     name: str, shape: tuple[int, ...], salt: int, first: tuple[float, ...], magnitude: float
 ) -> None:
     tensor = make_weights({name: shape}, salt)[name]
@@ -86,7 +86,7 @@ def test_tensors_have_the_recorded_values(
     assert np.abs(tensor).sum(dtype=np.float64) == pytest.approx(magnitude, rel=1e-9)
 
 
-def test_a_tensor_does_not_depend_on_the_others() -> None:
+def test_a_tensor_does_not_depend_on_other_tensors() -> None:
     bias, logits = "rpn.head.conv.bias", "rpn.head.cls_logits.bias"
     both = make_weights({bias: [8], logits: [12]}, 1)
 
@@ -94,7 +94,7 @@ def test_a_tensor_does_not_depend_on_the_others() -> None:
     assert not np.array_equal(both[logits], make_weights({logits: [12]}, 2)[logits])
 
 
-def test_anchors_are_left_out() -> None:
+def test_anchors_are_skipped() -> None:
     assert make_weights({"rpn.anchor_generator.cell_anchors.0": [12, 4]}, 1) == {}
 
 
@@ -106,7 +106,7 @@ def test_anchors_are_left_out() -> None:
         (45, 8, 132, 100, "3ab6a521002de9c1847095b0608ff8133a5c5622fc372a13f3615fad724b975d"),
     ],
 )
-def test_videos_are_the_recorded_ones(
+def test_videos_have_recorded_checksums(
     seed: int, num_frames: int, height: int, width: int, digest: str
 ) -> None:
     video = make_video(seed, num_frames, height, width)
