@@ -70,12 +70,17 @@ class Init:
         from megavid.training.hardware import find_hardware
         from megavid.training.init.project import check_project_folder, create_project
         from megavid.training.init.start import check_start
-        from megavid.training.init.train_val import Validation, check_split, describe_format, open_split
+        from megavid.training.init.train_val import (
+            ValidationOptions,
+            check_split,
+            describe_format,
+            open_split,
+        )
 
         if not 0 < self.hours <= 10_000:
             raise InputError(f"--hours: expected more than 0 and at most 10000, got {self.hours:g}")
         names = split_names("--val-videos", self.val_videos) or []
-        wanted = Validation(
+        wanted = ValidationOptions(
             path=self.val, videos=names, split=self.split, share=self.val_share, seed=self.seed
         )
         check_project_folder(self.project)

@@ -1,4 +1,4 @@
-"""Typed configuration: frozen pydantic models, filled from YAML, with errors that name the key."""
+"""Typed configuration: frozen pydantic models, read from YAML, with errors that name the key."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from megavid.core.files.json_yaml import load_json, load_yaml, read_yaml
 
 
 class Config(BaseModel):
-    """Base of every configuration section; it lives beside what it configures.
+    """Base class of configuration sections: unknown keys are errors, and numbers are finite.
 
-    Unknown keys are errors, and numbers are finite.
+    A section's class stands in the module of the code that it configures.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {}
-    """The section's keys in earlier versions, and what they are called now."""
+    """Names that keys had in earlier versions, with their present names."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -33,13 +33,13 @@ def _parse_float(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_parse_float)]
-"""A field's type for numbers that users write as 1e-3, which YAML 1.1 takes for a word."""
+"""Type of a field that may be written as 1e-3, which YAML 1.1 reads as text."""
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
-_SHOWN = reprlib.Repr()
-"""Formats a wrong value briefly, however long or deeply nested it is."""
-_SHOWN.maxstring = _SHOWN.maxother = 80
+_BRIEF = reprlib.Repr()
+"""Formats a wrong value in few characters, however long or deeply nested it is."""
+_BRIEF.maxstring = _BRIEF.maxother = 80
 
 
 def read_mapping(path: Path) -> dict[str, Any]:
@@ -55,10 +55,14 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested `data` with values put in at dotted paths, such as {"method.window": 6}.
+    """Return a copy of nested values with some replaced or added by dotted path.
+
+    Args:
+        data: Nested values.
+        overrides: Other values by dotted path, such as {"method.window": 6}.
 
     Raises:
-        InputError: A path leads through something that is no section.
+        InputError: A path leads through a value that is not a section.
     """
     result = dict(data)
     for path, value in overrides.items():
@@ -68,7 +72,7 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
             inside = place.get(section, {})
             if not isinstance(inside, Mapping):
                 raise InputError(f"{path}: {section!r} is a value, not a section")
-            copy = dict(inside)  # what `data` holds stays as it is
+            copy = dict(inside)  # `data` must not change
             place[section] = copy
             place = copy
         place[key] = value
@@ -76,7 +80,7 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
 
 
 def has_path(data: Mapping[str, Any], path: str) -> bool:
-    """Whether nested `data` has a value at a dotted path."""
+    """Return whether nested values have one at a dotted path."""
     place: Any = data
     for key in path.split("."):
         if not isinstance(place, Mapping) or key not in place:
@@ -86,36 +90,41 @@ def has_path(data: Mapping[str, Any], path: str) -> bool:
 
 
 def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
-    """Values given as text on a command line, read as JSON or YAML: {"method.window": "6"} has the number 6.
+    """Parse the values of command-line options as JSON or YAML.
+
+    Args:
+        overrides: Text by dotted path; {"method.window": "6"} gives the number 6.
 
     Raises:
-        InputError: A value is missing or neither.
+        InputError: A value is empty, or neither JSON nor YAML.
     """
     parsed = {}
     for path, text in overrides.items():
         if not text:
             raise InputError(f"--{path}: expected a value")
-        parsed[path] = _value(path, text)
+        parsed[path] = _parse_value(path, text)
     return parsed
 
 
-def _value(path: str, text: str) -> Any:
+def _parse_value(path: str, text: str) -> Any:
     origin = f"--{path}"
     try:
-        return load_json(text, origin=origin)  # YAML 1.1 takes 1e-3 for a word
+        return load_json(text, origin=origin)  # first, since YAML 1.1 reads 1e-3 as text
     except InputError:
         return load_yaml(text, origin=origin)
 
 
 def validate(model: type[ConfigT], data: object, *, origin: object) -> ConfigT:
-    """Return nested `data`, as from YAML or JSON, as a configuration of type `model`.
+    """Make a typed configuration from nested values, as read from YAML or JSON.
 
     Args:
-        origin: Where the data came from, for messages.
+        model: Type of the configuration.
+        data: Nested values.
+        origin: Where the values came from, for messages.
 
     Raises:
-        InputError: No mapping, an unknown, renamed or missing key, or a value of the wrong type or range, by
-            its dotted path.
+        InputError: The data is not a mapping, a key is unknown, renamed or missing, or a value has a wrong
+            type or range; the message has the key's dotted path.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{origin}: expected a mapping of keys, got {type(data).__name__}")
@@ -134,15 +143,15 @@ def _problem(error: Any) -> str:
     if error["type"] == "missing":
         return f"{path}: missing"
     message = error["msg"].removeprefix("Input ").removeprefix("Value error, ")
-    given = "" if isinstance(error["input"], Mapping) else f", got {_SHOWN.repr(error['input'])}"
+    given = "" if isinstance(error["input"], Mapping) else f", got {_BRIEF.repr(error['input'])}"
     return f"{path}: {message}{given}"
 
 
 def rename_keys(model: type[Config], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested data that an earlier version wrote, with its keys' present names.
+    """Return nested values that an earlier version wrote with the present names of their keys.
 
     Args:
-        model: The type of configuration that the data is for.
+        model: Type of the configuration.
         data: Nested values; they are not checked.
     """
     renamed: dict[str, Any] = {}
@@ -156,7 +165,7 @@ def rename_keys(model: type[Config], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rename_path(model: type[Config], path: str) -> str:
-    """Return the present name of a key, given by its dotted path in an earlier version."""
+    """Return the present dotted path of a key from its path in an earlier version."""
     old, dot, rest = path.partition(".")
     key = model.renamed_keys.get(old, old)
     section = _section(model, key)
@@ -166,7 +175,7 @@ def rename_path(model: type[Config], path: str) -> str:
 def _renamed_paths(
     model: type[Config], data: Mapping[str, Any], *, old_section: str = "", section: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """Yield the dotted paths of renamed keys in nested data, the old and the new."""
+    """Yield the old and the new dotted path of every renamed key in nested values."""
     for old, value in data.items():
         key = model.renamed_keys.get(old, old)
         if key != old:
@@ -179,7 +188,7 @@ def _renamed_paths(
 
 
 def _section(model: type[Config], key: str) -> type[Config] | None:
-    """Return the type of the section under a key; None for a single value."""
+    """Return the type of the section under a key; None if the key holds a value."""
     field = model.model_fields.get(key)
     if field is None:
         return None

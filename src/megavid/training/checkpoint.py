@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: everything that a run needs to go on as if it had not stopped."""
+"""Checkpoints of a training run: everything that it needs to resume exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from megavid.core.ranges import MOST_THREADS
 logger = logging.getLogger(__name__)
 
 _LARGEST = 16 << 30
-"""Bytes of a network and its momentum; two thousand million numbers each."""
+"""Bytes of a network, its average and its optimizer: a thousand million parameters with all of them."""
 
 _NAME = "step_{:08d}.pt"
 _PATTERN = re.compile(r"step_(\d{8})\.pt")
@@ -31,21 +31,21 @@ _PATTERN = re.compile(r"step_(\d{8})\.pt")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The state of a run after some steps.
+    """State of a run after some steps.
 
     Attributes:
-        step: How many steps were done; with the seed it says which clips come next.
-        recipe: The run's configuration, as nested values.
-        config: The detector's.
-        licence: On the terms of the weights that the run began with.
-        model: The detector's weights.
+        step: Steps done; together with the seed it determines the next clips.
+        recipe: The recipe, as nested values.
+        config: The detector's configuration, as nested values.
+        licence: Terms of the weights that the run started from.
+        model: State dict of the detector.
         ema: State of the moving average of the weights; None without one.
         optimizer: State of the optimizer.
-        scaler: That of the gradients' scale, for float16.
-        random: State of PyTorch's random numbers.
-        best: The best AP50 so far, and its step.
-        pending: Sums of the log since its last line.
-        threads: Threads that a process computed on, on a CPU; None on another device or where it is unknown.
+        scaler: State of the gradient scaler, for float16.
+        random: State of PyTorch's CPU random numbers.
+        best: Best AP50 so far and its step.
+        pending: Sums for the next line of the log.
+        threads: Threads of a process on a CPU; None on another device or where unknown.
     """
 
     step: int
@@ -63,7 +63,7 @@ class Checkpoint:
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Where the checkpoint after some steps is."""
+    """Return the path of the checkpoint after some steps."""
     return folder / _NAME.format(step)
 
 
@@ -71,33 +71,33 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
     """Write a checkpoint, whole or not at all, and remove all but the newest `keep`.
 
     Raises:
-        InputError: It cannot be written; those from before stay.
+        InputError: The checkpoint cannot be written; older ones are kept.
     """
     path = checkpoint_path(folder, checkpoint.step)
     with atomic_path(path, ours=anything) as aside:
         try:
-            with aside.open("wb") as file:  # of a path, torch.save would write the name into the file
+            with aside.open("wb") as file:  # given a path, torch.save would write its name into the file
                 torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, file)
                 file.flush()
                 os.fsync(file.fileno())  # older ones are removed next; this one must outlast a power cut
-        except RuntimeError as error:  # PyTorch's writer for a disk that is full
+        except RuntimeError as error:  # PyTorch's error when the disk is full
             raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
-    # A later one is broken: this run has gone on from before it.
+    # A checkpoint of a later step was broken, and the run has resumed from an earlier one.
     for old in [other for other in list_checkpoints(folder) if other <= path][:-keep]:
         old.unlink()
     return path
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """The checkpoints in a folder, oldest first."""
+    """List the checkpoints in a folder, oldest first."""
     return sorted(path for path in folder.glob("*.pt") if _PATTERN.fullmatch(path.name))
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
-    """The newest checkpoint in a folder that can be read; None where there is none at all.
+    """Load the newest checkpoint in a folder that is not broken; None if the folder has no checkpoint.
 
     Raises:
-        InputError: There are some, and none is whole; or the newest cannot be read.
+        InputError: All checkpoints are broken, or the newest cannot be read.
     """
     failure: BrokenFileError | None = None
     for path in reversed(list_checkpoints(folder)):
@@ -115,11 +115,11 @@ def load_newest(folder: Path) -> Checkpoint | None:
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint; nothing in it is executed.
+    """Load a checkpoint without executing anything in it.
 
     Raises:
-        BrokenFileError: The file is broken or something else.
-        InputError: It is missing or cannot be read.
+        BrokenFileError: The file is broken or not a checkpoint.
+        InputError: The file is missing or cannot be read.
     """
     data = load_torch_file(path, expected="a checkpoint of a training run", largest_tensors=_LARGEST)
     if not isinstance(data, dict):
@@ -140,9 +140,12 @@ def restore_state(
 ) -> None:
     """Restore the optimizer's state, the gradients' scale and PyTorch's random numbers.
 
-    The optimizer's settings stay those of the recipe.
+    The optimizer keeps the settings of the recipe.
 
     Args:
+        checkpoint: The checkpoint.
+        optimizer: Optimizer to restore, in place.
+        scaler: Gradient scaler to restore, in place.
         origin: Where the checkpoint comes from, for messages.
 
     Raises:
@@ -167,7 +170,7 @@ def restore_state(
 
 
 def _fits(state: object, parameter: torch.Tensor, optimizer: torch.optim.Optimizer) -> bool:
-    """Check whether an optimizer may go on from the state of a parameter."""
+    """Return whether a parameter's state is one that the optimizer keeps."""
     if isinstance(optimizer, torch.optim.AdamW):
         if not isinstance(state, dict) or state.keys() != {"step", "exp_avg", "exp_avg_sq"}:
             return False

@@ -1,4 +1,4 @@
-"""How a detector is trained: the configuration of `megavid train`."""
+"""The recipe of a training run: the configuration of `megavid train`."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from megavid.training.optimizer import OptimizerConfig
 
 FilePath = Annotated[Path, Field(strict=False)]
 
-_MOST_AT_ONCE = 256
-"""Clips that go through the network at once: all their frames and activations are in memory together."""
+_MOST_MICRO_BATCH = 256
+"""Clips that go through the network at once: the activations of all of them are in memory together."""
 
 _MOST_CHECKPOINTS = 10**6
 
@@ -24,8 +24,11 @@ class DataSetConfig(Config):
     """An annotated data set; see `datasets.open.Source`.
 
     Attributes:
-        path: An index that `megavid data index` made, or the annotations themselves.
-        format, subset, classes, images: Where the format leaves that open.
+        path: An index made by `megavid data index`, or the annotations themselves.
+        format: Format of the annotations; null to recognize it.
+        subset: Part of the data set, for formats that have several.
+        classes: Names of the classes, for formats that have numbers only.
+        images: Folder of the images, for formats that do not name it.
     """
 
     path: FilePath
@@ -36,13 +39,13 @@ class DataSetConfig(Config):
 
 
 class DataConfig(Config):
-    """What is trained on and evaluated on.
+    """Training and validation data.
 
     Attributes:
         train: Data sets of the same classes, which become the detector's; their frames are mixed evenly.
-        val: What is evaluated on; null for no evaluation.
-        flip: How likely a clip is mirrored.
-        skip_bad: Leave out what is wrong with the annotations instead of stopping.
+        val: Data set to evaluate on; null for no evaluation.
+        flip: Probability that a clip is mirrored.
+        skip_bad: Whether to leave out bad annotations instead of stopping.
     """
 
     train: tuple[DataSetConfig, ...] = Field(strict=False, min_length=1)
@@ -52,14 +55,14 @@ class DataConfig(Config):
 
 
 class StartConfig(Config):
-    """Weights to start from; what none of them gives is random. The later ones win.
+    """Weights to start from, loaded in this order; weights that no file has are random.
 
     Attributes:
-        backbone: ResNet weights from ImageNet: torchvision's (`.pth`) or MSRA's in Detectron's form (`.pkl`).
-            For a model of timm's: a file of its weights, or "pretrained" to have timm download them.
-        detector: A whole detector, of this method or another that shares parts with it (RDN from RDN-base),
-            with these classes or others: megavid's `.safetensors` or a checkpoint of the original release.
-        flow: FlowNet's weights, for DFF and FGFA.
+        backbone: ImageNet weights of a ResNet, from torchvision (`.pth`) or from MSRA in Detectron's format
+            (`.pkl`). For a timm backbone: a file of its weights, or "pretrained" to let timm download them.
+        detector: Weights of a detector, of this method or one that shares parts with it (RDN from RDN-base),
+            with the same classes or others: `.safetensors` or a checkpoint of the original release.
+        flow: Weights of FlowNet, for DFF and FGFA.
     """
 
     backbone: FilePath | None = None
@@ -68,27 +71,27 @@ class StartConfig(Config):
 
 
 class RunConfig(Config):
-    """How long, how much at a time, and in which precision.
+    """Length, batch size, precision and use of the machine.
 
     Attributes:
         steps: Steps of the optimizer.
-        batch: Clips a step over all processes, each with its references; a multiple of the processes.
-        micro_batch: Of them, clips that go through the network at once, their frames through the trunk as
-            one batch; the gradients of one such group after the other are added up.
-        seed: Of new weights, the order of clips and all else that is random.
-        frozen_stages: First stages of the backbone that stay as they are: 2, conv1 and conv2, as published.
-        dtype: What the network computes in; boxes and losses are in float32.
-        compile: Compile the trunk, conv1 to conv4 (torch.compile): slow to start, faster then.
+        batch: Clips a step over all processes, each with its reference frames; a multiple of the processes.
+        micro_batch: Clips of a process that go through the network at once; gradients are accumulated over
+            the clips of a step.
+        seed: Seed of random weights, of the order of clips and of sampling.
+        frozen_stages: Number of first backbone stages without training; 2, conv1 and conv2, as published.
+        dtype: Data type that the network computes in; boxes and losses are always float32.
+        compile: Whether to compile the backbone with torch.compile: it starts slowly and runs faster.
         activation_checkpointing: Whether to compute the backbone's activations a second time in the backward
             pass, which saves memory.
-        workers: Processes that read ahead, for each process that trains.
+        workers: Processes that read clips ahead, for each training process.
     """
 
     renamed_keys: ClassVar = {"clips_at_once": "micro_batch", "recompute": "activation_checkpointing"}
 
     steps: int = Field(ge=1, le=MOST_STEPS)
     batch: int = Field(ge=1, le=MOST_TRAINING_BATCH)
-    micro_batch: int = Field(default=1, ge=1, le=_MOST_AT_ONCE)
+    micro_batch: int = Field(default=1, ge=1, le=_MOST_MICRO_BATCH)
     seed: int = Field(default=0, ge=0, le=MOST_SEED)
     frozen_stages: int = Field(default=2, ge=0, le=4)
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -98,14 +101,14 @@ class RunConfig(Config):
 
 
 class LogConfig(Config):
-    """What is written while training.
+    """Log, checkpoints and evaluations.
 
     Attributes:
         every: Steps from one line of the log to the next.
         save_every: Steps from one checkpoint to the next.
-        keep: How many checkpoints stay.
-        evaluate_every: Steps from one evaluation to the next; null for one at the end.
-        motion: See `jobs.find_motion`.
+        keep: Number of newest checkpoints to keep.
+        evaluate_every: Steps from one evaluation to the next; null for one evaluation at the end.
+        motion: Source of the objects' motion; see `jobs.find_motion`.
     """
 
     every: int = Field(default=20, ge=1, le=MOST_STEPS)
@@ -116,12 +119,12 @@ class LogConfig(Config):
 
 
 class Recipe(Config):
-    """All of a training run.
+    """Everything that defines a training run.
 
     Attributes:
         model: A shipped configuration's name or a YAML file.
         settings: Values of the model's configuration by dotted path.
-        settings_if_any: The same, but of settings that only some methods have, for those that have them.
+        settings_if_any: Further values that apply only where the model's configuration has the key.
         data: Data sets.
         start: Weights to start from.
         optimizer: Optimizer, learning rate and averaging of weights.
@@ -151,10 +154,10 @@ class Recipe(Config):
         return self
 
     def model_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Other values for a model's configuration, by dotted path.
+        """Return the values to replace in a model's configuration, by dotted path.
 
         Args:
-            config: The model's, as its YAML file has it.
+            config: The model's configuration, as nested values.
         """
         known = {path: value for path, value in self.settings_if_any.items() if has_path(config, path)}
         return known | self.settings

@@ -1,4 +1,4 @@
-"""What a training run tells its user: how an evaluation went, and in the end how to go on."""
+"""Describe evaluations and the result of a training run."""
 
 from __future__ import annotations
 
@@ -12,58 +12,61 @@ from megavid.training.run_log import LOG, read_log
 MODEL, BEST = "model.safetensors", "best.safetensors"
 
 _LONG_PAST = 0.75
-"""A best before this share of the steps is pointed out."""
+"""A best evaluation before this share of the steps is reported."""
 
 
 def describe_evaluation(ap50: float | None, *, step: int, best: tuple[float, int]) -> str:
-    """Say how an evaluation went, in a line.
+    """Describe an evaluation in a line.
 
     Args:
-        ap50: Its AP50 in 0 .. 1; None where nothing was annotated.
-        step: When it was.
-        best: AP50 and step of the best one so far, this one included.
+        ap50: AP50 in 0 .. 1; None if nothing is annotated.
+        step: Steps done.
+        best: AP50 and step of the best evaluation so far, this one included.
     """
     if ap50 is None:
-        return f"step {step}: no AP50: nothing is annotated in what is validated on"
+        return f"step {step}: no AP50: nothing is annotated in the validation data"
     if best[1] == step:
         return f"step {step}: AP50 {100 * ap50:.1f}, the best so far"
     return f"step {step}: AP50 {100 * ap50:.1f} (best: {100 * best[0]:.1f} at step {best[1]})"
 
 
 def summarize(folder: Path, recipe: Recipe) -> list[str]:
-    """Say what a complete run came to and which commands go on from it, a line each.
+    """Describe the scores of a complete run and the commands that use its weights.
 
     Args:
-        folder: Of the run.
-        recipe: Its configuration.
+        folder: Folder of the run.
+        recipe: Recipe of the run.
+
+    Returns:
+        Lines of text.
 
     Raises:
-        InputError: Its log cannot be read.
+        InputError: The log of the run cannot be read.
     """
     lines = [line for line in read_log(folder / LOG) if line.get("AP50") is not None]
     scores = [(float(line["AP50"]), int(line["step"])) for line in lines]
     weights = folder / (BEST if (folder / BEST).exists() else MODEL)
-    said = _scores(scores, recipe.run.steps)
-    said.append("go on with:")
+    text = _describe_scores(scores, recipe.run.steps)
+    text.append("go on with:")
     if recipe.data.val is not None:
         data = _data_options(recipe.data.val)
-        said.append(f"  megavid evaluate {data} --weights {_quoted(weights)} -o {_quoted(folder / 'eval')}")
-    said.append(f"  megavid detect VIDEO --weights {_quoted(weights)} -o {_quoted(folder / 'out')}")
-    return said
+        text.append(f"  megavid evaluate {data} --weights {_quoted(weights)} -o {_quoted(folder / 'eval')}")
+    text.append(f"  megavid detect VIDEO --weights {_quoted(weights)} -o {_quoted(folder / 'out')}")
+    return text
 
 
-def _scores(scores: Sequence[tuple[float, int]], steps: int) -> list[str]:
+def _describe_scores(scores: Sequence[tuple[float, int]], steps: int) -> list[str]:
     if not scores:
         return []
     best, at = max(scores, key=lambda score: (score[0], -score[1]))
     last, end = scores[-1]
-    said = [f"AP50 {100 * last:.1f} at step {end}; best {100 * best:.1f} at step {at}, in {BEST}"]
+    text = [f"AP50 {100 * last:.1f} at step {end}; best {100 * best:.1f} at step {at}, in {BEST}"]
     if best > 0 and at <= _LONG_PAST * steps:
-        said.append(
+        text.append(
             f"the best is long past: AP50 has not risen since step {at} of {steps}. More data would help, or "
             f"fewer steps (--run.steps {at}), or a lower optimizer.learning_rate"
         )
-    return said
+    return text
 
 
 def _data_options(data: DataSetConfig) -> str:

@@ -1,4 +1,4 @@
-"""What a training run learns from and is evaluated on."""
+"""The training and validation data of a run."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ class TrainingData:
     """Data sets of a run.
 
     Attributes:
-        train: What is trained on; data sets of the same classes.
-        val: What is evaluated on; None for no evaluation.
-        motion: Of its objects, as in `find_motion`.
-        problems: What was left out of them.
+        train: Training data sets of the same classes.
+        val: Validation data; None for no evaluation.
+        motion: Motion of the objects in `val`, as `find_motion` returns it.
+        problems: Problems with the data that was left out.
     """
 
     train: Sequence[Annotations]
@@ -40,12 +40,12 @@ def open_training_data(recipe: Recipe, *, few: bool = False) -> TrainingData:
     """Read a recipe's data sets.
 
     Args:
-        recipe: Which.
-        few: Only the first frames of the first video to evaluate on.
+        recipe: The recipe.
+        few: Whether to keep only a few frames of the validation data.
 
     Raises:
-        InputError: A data set cannot be read, has pictures of other sizes than annotated, has no class in
-            common with what is trained on, or no such motion.
+        InputError: A data set cannot be read, an image has another size than annotated, the validation data
+            has no frames or no class in common with the training data, or the motion is not known.
     """
     problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out and goes on")
     train = [_open(config, problems) for config in recipe.data.train]

@@ -1,7 +1,7 @@
-"""Input size and anchors that fit the objects of a data set.
+"""Fit input size and anchors to the objects of a data set.
 
-The size of an object is the root of its area. "Small" is the size that 5 % of the objects are below, and
-"large" the size that 5 % are above.
+The size of an object is the square root of its area. The "small" size is the one that 5 % of the objects are
+below, the "large" size the one that 5 % are above.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from megavid.datasets.table.annotations import Annotations
 from megavid.models.faster_rcnn.preprocess import input_size
 
 LEAST_SIZE = 16
-"""Pixels of the network's input: one cell of the trunk's map. Smaller objects are hard to find."""
+"""Pixels of the network's input, one cell of the backbone's map; smaller objects are hard to find."""
 
 _LARGEST_FACTOR = 1.5
-"""By how much an input is enlarged for small objects; memory and time go by its square."""
+"""Largest factor by which the input is enlarged for small objects; memory and time grow with its square."""
 
 _COVERED = 1.5
-"""The ratio between an object's size and that of the nearest anchor at which the anchor still fits."""
+"""Largest ratio between the sizes of an object and of its nearest anchor at which the anchor fits."""
 
 
 def object_sizes(train: Annotations, min_size: int, max_size: int) -> tuple[float, float]:
-    """Find the sizes of small and of large objects, pixels of a network's input.
+    """Compute the small and the large size of objects, pixels of the network's input.
 
     Args:
-        train: The data set, with objects.
-        min_size, max_size: Those of `InputConfig`.
+        train: Data set with objects.
+        min_size: Shorter side of the input, as in `InputConfig`.
+        max_size: Limit of the longer side.
     """
     frames = train.box_frames
     sides = (train.boxes[:, 2:] - train.boxes[:, :2]).clip(min=1).astype(np.float64)
@@ -42,16 +43,17 @@ def object_sizes(train: Annotations, min_size: int, max_size: int) -> tuple[floa
 
 
 def fit_input(train: Annotations, min_size: int, max_size: int) -> tuple[int, int]:
-    """Enlarge an input so that small objects have `LEAST_SIZE` pixels in it, within reason.
+    """Enlarge the input so that small objects have `LEAST_SIZE` pixels in it.
 
-    It never becomes larger than the frames are, nor more than half as large again.
+    The input becomes neither larger than the frames nor larger than 1.5 times the model's own.
 
     Args:
-        train: The data set, with objects.
-        min_size, max_size: The model's own.
+        train: Data set with objects.
+        min_size: Shorter side of the model's input, pixels.
+        max_size: Limit of the longer side, pixels.
 
     Returns:
-        The shorter side of a frame and the limit of the longer one, pixels.
+        The fitted shorter side and the limit of the longer side, pixels.
     """
     sides = np.minimum(train.width, train.height)
     native = float(np.median(sides[sides > 0])) if (sides > 0).any() else min_size
@@ -64,12 +66,13 @@ def fit_input(train: Annotations, min_size: int, max_size: int) -> tuple[int, in
 
 
 def fit_anchors(train: Annotations, min_size: int, max_size: int, *, count: int) -> list[int]:
-    """Choose sides of square anchors, from small to large objects, evenly in ratio.
+    """Choose the sides of square anchors, from small to large objects in equal ratios.
 
     Args:
-        train: The data set, with objects.
-        min_size, max_size: Those of the network's input.
-        count: How many.
+        train: Data set with objects.
+        min_size: Shorter side of the network's input, pixels.
+        max_size: Limit of the longer side, pixels.
+        count: Number of anchors.
     """
     small, large = object_sizes(train, min_size, max_size)
     small, large = max(small, 12.0), max(large, 24.0)
@@ -78,5 +81,5 @@ def fit_anchors(train: Annotations, min_size: int, max_size: int, *, count: int)
 
 
 def anchors_cover(anchors: Sequence[int], small: float, large: float) -> bool:
-    """Tell whether small and large objects, and so those in between, have an anchor of about their size."""
+    """Return whether objects of all sizes from small to large have an anchor of about their size."""
     return small >= min(anchors) / _COVERED and large <= max(anchors) * _COVERED

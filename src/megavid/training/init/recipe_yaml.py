@@ -1,4 +1,4 @@
-"""A proposed recipe as a YAML file, with its reasons as comments."""
+"""Format a proposed recipe as YAML, with its reasons as comments."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from megavid.training.init.proposal import Proposal
 
 
 def as_yaml(proposal: Proposal, *, head: list[str]) -> str:
-    """The recipe as YAML, with its reasons as comments.
+    """Format a recipe as YAML, with its reasons as comments.
 
     Args:
-        proposal: The recipe.
-        head: Comments to begin with, a line each.
+        proposal: The recipe with its reasons.
+        head: Comments at the beginning, a line each.
     """
     lines = [f"# {line}".rstrip() for line in head]
     for section, values in proposal.recipe.items():

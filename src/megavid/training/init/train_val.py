@@ -1,4 +1,4 @@
-"""The two parts of a data set: what to train on and what to validate on."""
+"""Split a data set into training and validation data."""
 
 from __future__ import annotations
 
@@ -22,23 +22,23 @@ from megavid.datasets.table.problems import Kind, Problem, Problems
 from megavid.jobs.progress import progress
 
 _USELESS = {Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE, Kind.NO_FRAME}
-"""What can't be trained on."""
+"""Problems that make training impossible."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Validation:
-    """What the user wants to validate on. The first that is given decides.
+class ValidationOptions:
+    """The user's choice of validation data.
 
     Attributes:
-        path: Annotations of any format.
+        path: Another data set, in any format.
         videos: Names of videos of the data set.
-        split: Whole videos of it, or the end of each video; "auto" is what the data set says itself, else
-            whole videos, or the end of the video where there is only one.
-        share: The part of the frames that is wanted.
+        split: "videos" for whole videos, "time" for the end of each video; "auto" for the data set's own
+            split if it has one, else whole videos, or the end of the video if there is only one.
+        share: Share of the frames to validate on.
         seed: Seed for the choice of videos.
 
     Raises:
-        InputError: Two of them don't go together, or a number makes no sense.
+        InputError: Two options exclude each other, or a number is out of range.
     """
 
     path: Path | None = None
@@ -59,11 +59,12 @@ class Validation:
 
 @dataclass(frozen=True)
 class Split:
-    """Data to train on and to validate on.
+    """Training and validation data, which have classes in common and no frame.
 
     Attributes:
-        train, val: With classes in common and no frame; no `val` where a single video is too short to share.
-        how: How they were shared out, in words.
+        train: Training data.
+        val: Validation data; None if a single video is too short to be split.
+        how: How the data was split, in words.
     """
 
     train: Annotations
@@ -71,53 +72,54 @@ class Split:
     how: str
 
     def boxes_by_class(self) -> dict[str, tuple[int, int]]:
-        """Boxes to train on and to validate on, of each class of either part."""
+        """Return the numbers of training and validation boxes of each class."""
         train = _boxes_by_class(self.train)
         val = {} if self.val is None else _boxes_by_class(self.val)
         return {name: (train.get(name, 0), val.get(name, 0)) for name in {**train, **val}}
 
 
-def open_split(source: Source, wanted: Validation, *, problems: Problems) -> Split:
-    """Read a data set and split it: as the user or the data set says, by whole videos, or in time.
+def open_split(source: Source, options: ValidationOptions, *, problems: Problems) -> Split:
+    """Read a data set and split it.
 
     Args:
-        source: The data set, or what to train on where `wanted.path` is given.
-        wanted: What to validate on.
+        source: The data set; only training data if `options.path` is given.
+        options: The choice of validation data.
         problems: See `open_annotations`.
 
     Raises:
-        InputError: As `open_annotations`; nothing is in it; or the two parts share frames or no class.
+        InputError: See `open_annotations`; or a part has no frames, or the parts have a frame in common or
+            no class.
     """
     train, val = subset_for(source, "train"), subset_for(source, "val")
     has_parts = train.subset is not None and val.subset is not None and train.subset != val.subset
-    if wanted.path is not None:
-        val = subset_for(_like(source, wanted.path), "val")
+    if options.path is not None:
+        val = subset_for(_like(source, options.path), "val")
         split = Split(_open(train, problems), _open(val, problems), "as given by --val")
-    elif has_parts and not wanted.videos and wanted.split == "auto":
+    elif has_parts and not options.videos and options.split == "auto":
         how = f"its own parts {train.subset} and {val.subset}"
         split = Split(_open(train, problems), _open(val, problems), how)
     else:
-        return _split(_open(train if has_parts else source, problems), wanted)
+        return _split(_open(train if has_parts else source, problems), options)
     _check_apart(split)
     return split
 
 
-def _split(whole: Annotations, wanted: Validation) -> Split:
-    """Share out the frames of one data set."""
+def _split(whole: Annotations, options: ValidationOptions) -> Split:
+    """Split the frames of one data set."""
     videos = len(np.unique(whole.video))
-    if wanted.videos:
-        named = find_videos(whole, wanted.videos)[whole.video]
+    if options.videos:
+        named = find_videos(whole, options.videos)[whole.video]
         if named.all():
             raise InputError("--val-videos: has all videos of the data set; none is left to train on")
         return Split(whole.select(~named), whole.select(named), "as named by --val-videos")
-    if wanted.split == "videos" and videos < 2:
+    if options.split == "videos" and videos < 2:
         raise InputError("--split videos: expected two videos or more, got one; --split time shares it out")
-    if wanted.split == "videos" or (wanted.split == "auto" and videos > 1):
-        chosen = split_videos(whole, share=wanted.share, seed=wanted.seed)[whole.video]
+    if options.split == "videos" or (options.split == "auto" and videos > 1):
+        chosen = split_videos(whole, share=options.share, seed=options.seed)[whole.video]
         return Split(whole.select(~chosen), whole.select(chosen), "by whole videos")
-    train, val = split_in_time(whole, share=wanted.share)
+    train, val = split_in_time(whole, share=options.share)
     if not val.any():
-        if wanted.split == "time":
+        if options.split == "time":
             raise InputError(f"--split time: expected a video of {SHORTEST} frames or more")
         return Split(whole, None, f"nothing: the only video has fewer than {SHORTEST} frames")
     gap = len(whole) - int(train.sum()) - int(val.sum())
@@ -129,7 +131,7 @@ def _split(whole: Annotations, wanted: Validation) -> Split:
 
 
 def _like(source: Source, path: Path) -> Source:
-    """Another data set, of any format, with the same names of classes and place of images."""
+    """Return the source of another data set, with the same classes and image folder."""
     options = FORMATS[recognize(path)].options
     return Source(
         path=path,
@@ -166,7 +168,7 @@ def _check_apart(split: Split) -> None:
 
 
 def _frames(a: Annotations) -> set[tuple[str, int]]:
-    """Each frame's file, and its number there where it is a video."""
+    """Return each frame's image file and 0, or its video file and its number there."""
     files = a.files.to_pylist()
     sources = [str(a.root / source) for source in a.sources]
     return {
@@ -176,17 +178,20 @@ def _frames(a: Annotations) -> set[tuple[str, int]]:
 
 
 def check_split(split: Split) -> list[Problem]:
-    """Find what is wrong with the data, images included, and show how far that is.
+    """Check annotations and images, and show the progress.
+
+    Returns:
+        Problems that do not prevent training.
 
     Raises:
-        InputError: Something that can't be trained on, such as a missing image.
+        InputError: A problem makes training impossible, such as a missing image.
     """
     found: list[Problem] = []
     for name, part in (("train", split.train), ("val", split.val)):
         if part is not None:
             with progress(f"checking {name}", unit="images") as meter:
                 found += check_annotations(part, progress=meter.update)
-    # A part of a data set knows the names of all its videos.
+    # A part of a data set lists all videos, also those that have no frames in it.
     found = [problem for problem in found if problem.kind != Kind.EMPTY_VIDEO]
     useless = [problem for problem in found if problem.kind in _USELESS]
     if useless:
