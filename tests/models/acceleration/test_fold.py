@@ -9,25 +9,26 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from megavid.models.acceleration.fold import fold_norms, norms_in_place
 from megavid.models.layers.resnet import ResNetTrunk, group_norm
+from tests.agreement import assert_close
 
 
-def test_by_hand() -> None:
+def test_by_hand(device: torch.device) -> None:
     # Twice x, less the mean 1, over a deviation of 2, times 6, plus 10: 6 x + 7.
     conv, norm = nn.Conv2d(1, 1, 1, bias=False), FrozenBatchNorm2d(1, eps=0.0)
     conv.weight.data.fill_(2.0)
     for name, value in {"running_mean": 1.0, "running_var": 4.0, "weight": 6.0, "bias": 10.0}.items():
         getattr(norm, name).fill_(value)
-    model = nn.Sequential(conv, norm)
+    model = nn.Sequential(conv, norm).to(device)
     fold_norms(model)
     assert isinstance(model[1], nn.Identity)
-    assert model(torch.tensor([[[[5.0]]]])).item() == 37
+    assert model(torch.tensor([[[[5.0]]]], device=device)).item() == 37
     assert [p.item() for p in model.parameters()] == [6, 7]
 
 
-def trunk_of(depth: int) -> ResNetTrunk:
+def trunk_of(depth: int, device: torch.device) -> ResNetTrunk:
     """A trunk whose norms do something."""
     torch.manual_seed(0)
-    trunk = ResNetTrunk(depth=depth, width=8)
+    trunk = ResNetTrunk(depth=depth, width=8).to(device)
     for norm in trunk.modules():
         if isinstance(norm, FrozenBatchNorm2d):
             norm.running_var.uniform_(0.5, 2)
@@ -38,19 +39,19 @@ def trunk_of(depth: int) -> ResNetTrunk:
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_a_folded_trunk_stays_the_same_but_for_rounding(depth: int) -> None:
-    trunk, images = trunk_of(depth), torch.randn(1, 3, 40, 56)
+def test_a_folded_trunk_stays_the_same_but_for_rounding(depth: int, device: torch.device) -> None:
+    trunk, images = trunk_of(depth, device=device), torch.randn(1, 3, 40, 56).to(device)
     expected = trunk(images)
     fold_norms(trunk)
     assert not any(isinstance(module, FrozenBatchNorm2d) for module in trunk.modules())
     atol = 1e-4 * float(expected.abs().max())
-    torch.testing.assert_close(trunk(images), expected, rtol=1e-4, atol=atol)
+    assert_close(trunk(images), expected, rtol=1e-4, atol=atol)
     assert not torch.equal(trunk(images), expected)
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_norms_in_place_are_the_same_to_the_last_bit(depth: int) -> None:
-    trunk, images = trunk_of(depth), torch.randn(1, 3, 40, 56)
+def test_norms_in_place_are_the_same_to_the_last_bit(depth: int, device: torch.device) -> None:
+    trunk, images = trunk_of(depth, device=device), torch.randn(1, 3, 40, 56).to(device)
     before, expected = images.clone(), trunk(images)
     norms_in_place(trunk)
     assert not any(isinstance(module, FrozenBatchNorm2d) for module in trunk.modules())

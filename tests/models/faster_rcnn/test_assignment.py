@@ -29,28 +29,33 @@ BOXES = torch.tensor(
         (True, [0, 0, IGNORED, NEGATIVE, 1, 1, NEGATIVE]),
     ],
 )
-def test_by_overlap(keep_best: bool, expected: list[int]) -> None:
-    assert match(BOXES, OBJECTS, low=0.3, high=0.7, keep_best=keep_best).tolist() == expected
+def test_by_overlap(keep_best: bool, expected: list[int], device: torch.device) -> None:
+    assert (
+        match(BOXES.to(device), OBJECTS.to(device), low=0.3, high=0.7, keep_best=keep_best).tolist()
+        == expected
+    )
 
 
-def test_thresholds_belong_to_the_upper_side() -> None:
-    half = torch.tensor([[0.0, 0, 10, 5]])
-    assert match(half, OBJECTS, low=0.5, high=0.5).tolist() == [0]
-    assert match(half, OBJECTS, low=0.5, high=0.6).tolist() == [IGNORED]
+def test_thresholds_belong_to_the_upper_side(device: torch.device) -> None:
+    half = torch.tensor([[0.0, 0, 10, 5]], device=device)
+    assert match(half, OBJECTS.to(device), low=0.5, high=0.5).tolist() == [0]
+    assert match(half, OBJECTS.to(device), low=0.5, high=0.6).tolist() == [IGNORED]
 
 
-def test_without_objects_all_is_background() -> None:
-    assert match(BOXES, torch.zeros(0, 4), low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
+def test_without_objects_all_is_background(device: torch.device) -> None:
+    assert match(
+        BOXES.to(device), torch.zeros(0, 4, device=device), low=0.3, high=0.7, keep_best=True
+    ).unique().tolist() == [NEGATIVE]
 
 
-def test_an_object_that_no_box_touches_has_none() -> None:
-    objects = torch.tensor([[500.0, 500, 510, 510]])
-    assert match(BOXES, objects, low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
+def test_an_object_that_no_box_touches_has_none(device: torch.device) -> None:
+    objects = torch.tensor([[500.0, 500, 510, 510]], device=device)
+    assert match(BOXES.to(device), objects, low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
 
 
-def test_an_objects_best_box_belongs_to_what_it_overlaps_most() -> None:
-    boxes = torch.tensor([[0.0, 0, 10, 10]])
-    objects = torch.tensor([[0.0, 0, 10, 1], [0, 0, 10, 6]])
+def test_an_objects_best_box_belongs_to_what_it_overlaps_most(device: torch.device) -> None:
+    boxes = torch.tensor([[0.0, 0, 10, 10]], device=device)
+    objects = torch.tensor([[0.0, 0, 10, 1], [0, 0, 10, 6]], device=device)
     assert match(boxes, objects, low=0.3, high=0.7, keep_best=True).tolist() == [1]
 
 
@@ -66,21 +71,21 @@ MATCHED = torch.tensor([NEGATIVE, 3, IGNORED, NEGATIVE, 0, 1, NEGATIVE, NEGATIVE
         (2, [1], [0]),
     ],
 )
-def test_the_first_ones(count: int, positive: list[int], negative: list[int]) -> None:
-    chosen = sample(MATCHED, count=count, positive_share=0.5, generator=None)
+def test_the_first_ones(count: int, positive: list[int], negative: list[int], device: torch.device) -> None:
+    chosen = sample(MATCHED.to(device), count=count, positive_share=0.5, generator=None)
     assert (chosen.positive.tolist(), chosen.negative.tolist()) == (positive, negative)
     assert len(chosen) == len(positive) + len(negative)
 
 
-def test_few_positives_leave_room_for_negatives() -> None:
-    matched = torch.tensor([0, *[NEGATIVE] * 9])
+def test_few_positives_leave_room_for_negatives(device: torch.device) -> None:
+    matched = torch.tensor([0, *[NEGATIVE] * 9], device=device)
     assert len(sample(matched, count=8, positive_share=0.5, generator=None).negative) == 7
 
 
-def test_random_ones() -> None:
+def test_random_ones(device: torch.device) -> None:
     def draw(seed: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
-        chosen = sample(MATCHED, count=4, positive_share=0.5, generator=generator)
+        chosen = sample(MATCHED.to(device), count=4, positive_share=0.5, generator=generator)
         return chosen.positive, chosen.negative
 
     seen = torch.cat([torch.cat(draw(seed)) for seed in range(40)])

@@ -6,12 +6,13 @@ import pytest
 import torch
 
 from megavid.models.layers.flownet import FlowNet, Refinement, flow_input
+from tests.agreement import assert_close
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (61, 130), (16, 16), (1, 33)])
-def test_flow_is_as_large_as_the_trunks_map(size: tuple[int, int]) -> None:
-    net = FlowNet(width=4)
-    frames = flow_input(torch.rand(2, 3, *size))
+def test_flow_is_as_large_as_the_trunks_map(size: tuple[int, int], device: torch.device) -> None:
+    net = FlowNet(width=4).to(device)
+    frames = flow_input(torch.rand(2, 3, *size).to(device))
     flow, features = net(frames, frames)
     cells = [-(-side // 16) for side in size]
     assert list(flow.shape) == [2, 2, *cells]
@@ -19,57 +20,61 @@ def test_flow_is_as_large_as_the_trunks_map(size: tuple[int, int]) -> None:
     assert net.out_channels == 14
 
 
-def test_input_is_scaled_and_halved() -> None:
-    image = torch.arange(15.0).reshape(1, 1, 3, 5) * 255
+def test_input_is_scaled_and_halved(device: torch.device) -> None:
+    image = torch.arange(15.0, device=device).reshape(1, 1, 3, 5) * 255
     # Means of 2x2 blocks; those cut off by the edge of what is there.
-    expected = torch.tensor([[(0 + 1 + 5 + 6) / 4, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [10.5, 12.5, 14]])
-    torch.testing.assert_close(flow_input(image)[0, 0], expected)
+    expected = torch.tensor(
+        [[(0 + 1 + 5 + 6) / 4, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [10.5, 12.5, 14]], device=device
+    )
+    assert_close(flow_input(image)[0, 0], expected)
 
 
-def test_flow_is_scaled() -> None:
-    net = FlowNet(width=2)
+def test_flow_is_scaled(device: torch.device) -> None:
+    net = FlowNet(width=2).to(device)
     torch.nn.init.zeros_(net.predict.weight)
-    net.predict.bias = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    frames = flow_input(torch.rand(1, 3, 32, 32))
+    net.predict.bias = torch.nn.Parameter(torch.tensor([1.0, -2.0], device=device))
+    frames = flow_input(torch.rand(1, 3, 32, 32).to(device))
     flow, _ = net(frames, frames)
-    torch.testing.assert_close(flow, torch.tensor([2.5, -5.0]).reshape(1, 2, 1, 1).expand(1, 2, 2, 2))
+    assert_close(flow, torch.tensor([2.5, -5.0], device=device).reshape(1, 2, 1, 1).expand(1, 2, 2, 2))
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (3, 5)])
-def test_refinement_joins_what_is_there_with_what_comes_up(height: int, width: int) -> None:
-    refine = Refinement(in_channels=2, out_channels=3)
+def test_refinement_joins_what_is_there_with_what_comes_up(
+    height: int, width: int, device: torch.device
+) -> None:
+    refine = Refinement(in_channels=2, out_channels=3).to(device)
     for parameter in refine.parameters():
         torch.nn.init.zeros_(parameter)
     # A kernel with a single 1 in its corner puts cell (y, x) at (2y + 3, 2x + 3), less the crop of one.
-    refine.deconv.weight.data[0, :, 3, 3] = torch.tensor([1.0, -1.0, 0.0])
-    deeper = torch.zeros(1, 2, 2, 3)
+    refine.deconv.weight.data[0, :, 3, 3] = torch.tensor([1.0, -1.0, 0.0], device=device)
+    deeper = torch.zeros(1, 2, 2, 3, device=device)
     deeper[0, 0, 0, 1] = 1
-    skip = torch.rand(1, 4, height, width)
+    skip = torch.rand(1, 4, height, width).to(device)
     joined = refine(deeper, skip)
     assert joined.shape == (1, 4 + 3 + 2, height, width)
     assert torch.equal(joined[:, :4], skip)
-    up = torch.zeros(3, height, width)
+    up = torch.zeros(3, height, width, device=device)
     up[0, 2, 4], up[1, 2, 4] = 1, -0.1  # leaky
-    torch.testing.assert_close(joined[0, 4:7], up)
+    assert_close(joined[0, 4:7], up)
     assert not joined[0, 7:].any()
 
 
-def test_current_and_reference_are_told_apart() -> None:
-    net = FlowNet(width=4)
-    one, two = flow_input(torch.rand(2, 3, 32, 32) * 255).split(1)
+def test_current_and_reference_are_told_apart(device: torch.device) -> None:
+    net = FlowNet(width=4).to(device)
+    one, two = flow_input(torch.rand(2, 3, 32, 32).to(device) * 255).split(1)
     assert not torch.equal(net(one, two)[0], net(two, one)[0])
 
 
-def test_one_current_frame_serves_all_pairs() -> None:
-    net = FlowNet(width=4)
-    frames = flow_input(torch.rand(3, 3, 32, 48) * 255)
+def test_one_current_frame_serves_all_pairs(device: torch.device) -> None:
+    net = FlowNet(width=4).to(device)
+    frames = flow_input(torch.rand(3, 3, 32, 48).to(device) * 255)
     one, _ = net(frames[:1], frames)
     each, _ = net(frames[:1].expand(3, -1, -1, -1), frames)
-    torch.testing.assert_close(one, each)
+    assert_close(one, each)
 
 
-def test_first_convolution_sees_the_frames_side_by_side() -> None:
-    net = FlowNet(width=4)
-    current, reference = flow_input(torch.rand(4, 3, 32, 48) * 255).split(2)
+def test_first_convolution_sees_the_frames_side_by_side(device: torch.device) -> None:
+    net = FlowNet(width=4).to(device)
+    current, reference = flow_input(torch.rand(4, 3, 32, 48).to(device) * 255).split(2)
     side_by_side = net.conv1(torch.cat((current, reference), dim=1))
-    torch.testing.assert_close(net._conv1(current, reference), side_by_side)
+    assert_close(net._conv1(current, reference), side_by_side)

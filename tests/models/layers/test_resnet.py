@@ -9,9 +9,10 @@ from megavid.models.layers.resnet import DEPTHS, Bottleneck, DilatedStage5, ResN
 
 
 @pytest.mark.parametrize("depth", DEPTHS)
-def test_maps_have_stride_16(depth: int) -> None:
-    trunk, stage5 = ResNetTrunk(depth=depth, width=8), DilatedStage5(depth=depth, width=8)
-    c4 = trunk(torch.zeros(2, 3, 33, 50))
+def test_maps_have_stride_16(depth: int, device: torch.device) -> None:
+    trunk = ResNetTrunk(depth=depth, width=8).to(device)
+    stage5 = DilatedStage5(depth=depth, width=8).to(device)
+    c4 = trunk(torch.zeros(2, 3, 33, 50, device=device))
     c5 = stage5(c4)
     expansion = 1 if depth < 50 else 4
     assert c4.shape == (2, 32 * expansion, 3, 4)
@@ -34,10 +35,10 @@ def test_leading_layers() -> None:
         assert trunk.leading_layers() == [trunk.stem, trunk.layer1, trunk.layer2, *layer3[:blocks]]
 
 
-def test_frozen_batch_norm_has_no_epsilon() -> None:
-    norm = frozen_batch_norm(1)
+def test_frozen_batch_norm_has_no_epsilon(device: torch.device) -> None:
+    norm = frozen_batch_norm(1).to(device)
     values = {"weight": 3.0, "bias": 1.0, "running_mean": 2.0, "running_var": 1e-4}
-    norm.load_state_dict({name: torch.tensor([value]) for name, value in values.items()})
+    norm.load_state_dict({name: torch.tensor([value], device=device) for name, value in values.items()})
     # 3 * (4 - 2) / 0.01 + 1
-    torch.testing.assert_close(norm(torch.full((1, 1, 1, 1), 4.0)).item(), 601.0, rtol=1e-5, atol=0)
+    assert norm(torch.full((1, 1, 1, 1), 4.0, device=device)).item() == pytest.approx(601, rel=1e-5)
     assert not list(norm.parameters())
