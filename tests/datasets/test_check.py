@@ -173,7 +173,7 @@ def test_boxes_that_stand_there_twice(data: Annotations) -> None:
     builder.box(1, 2, 3, 5, label=0, track=4)
     builder.box(1, 2, 3, 6, label=0, track=4)
     assert found(builder.build()) == [
-        (Kind.DUPLICATE_BOX, "v/5.jpg, object 3: stands in the frame twice: 1, 2, 3, 4"),
+        (Kind.DUPLICATE_BOX, "v/5.jpg, object 3: is in the frame twice: 1, 2, 3, 4"),
         (Kind.DUPLICATE_BOX, "v/5.jpg, object 5: track 4 has two boxes in the frame: 1, 2, 3, 6"),
     ]
 

@@ -8,7 +8,8 @@ import numpy as np
 import PIL.Image
 import pytest
 
-from megavid.datasets.stats import compute_stats, plot_stats
+from megavid.datasets.plot_stats import plot_stats
+from megavid.datasets.stats import compute_stats
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 
 

@@ -168,7 +168,8 @@ class Stats:
         from megavid.core.files.atomic import atomic_files
         from megavid.core.files.ownership import MADE_BY
         from megavid.datasets.open import open_annotations
-        from megavid.datasets.stats import compute_stats, plot_stats
+        from megavid.datasets.plot_stats import plot_stats
+        from megavid.datasets.stats import compute_stats
         from megavid.jobs.output_folder import make_output_folder
 
         problems = self.options.problems()

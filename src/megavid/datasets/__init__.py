@@ -1,1 +1,1 @@
-"""Annotated videos: the table, its formats, frames, checks, splits and the order of training clips."""
+"""Annotated videos: open, check, split and describe them, and choose training clips."""

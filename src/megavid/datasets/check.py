@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set, in one pass."""
+"""Find all problems of a data set in one pass."""
 
 from __future__ import annotations
 
@@ -13,23 +13,24 @@ from megavid.datasets.check_media import MediaCheck
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 from megavid.datasets.table.problems import Kind, Problem
 
-_SLACK = 1.0
-"""Pixels that a box may be beyond its frame: annotators count them differently."""
+_TOLERANCE = 1.0
+"""Pixels that a box may extend beyond its frame, since annotation tools count pixels differently."""
 
-_FEW_STEPS = 3
-"""With fewer steps from frame to frame, the usual step is unknown."""
+_FEWEST_STEPS = 3
+"""Number of steps from frame to frame in a video from which its usual step is inferred."""
 
 
 def check_annotations(
     annotations: Annotations, *, progress: Callable[[int, int], None] = lambda done, total: None
 ) -> Iterator[Problem]:
-    """Find what is wrong, first with images and videos, then with frames, boxes and classes.
+    """Yield the problems of images and videos, and then those of frames, boxes and classes.
 
-    Images are decoded in full, on as many threads as there are cores; of videos, the first frame.
+    Images are decoded completely, on as many threads as there are cores. Of each video file, the frames are
+    counted and the first one is decoded.
 
     Args:
         annotations: The data set.
-        progress: Called with the number of images and videos done and that of all.
+        progress: Called with the number of images and videos checked so far and the total.
     """
     media = MediaCheck(annotations, progress)
     yield from media.problems()
@@ -60,12 +61,12 @@ def _check_frames(a: Annotations) -> Iterator[Problem]:
 
 
 def _usual_step(a: Annotations) -> NDArray[np.int64]:
-    """(V,), the least step from frame to frame: 1, or more where every fifth frame was taken, say."""
+    """Return the smallest step between frames of each video (V,), such as 5 if every fifth is annotated."""
     same_video = a.video[1:] == a.video[:-1]
     videos, steps = a.video[1:][same_video], np.diff(a.number)[same_video]
     usual = np.full(len(a.videos), np.iinfo(np.int64).max, np.int64)
     np.minimum.at(usual, videos, steps)
-    usual[np.bincount(videos, minlength=len(usual)) < _FEW_STEPS] = 1
+    usual[np.bincount(videos, minlength=len(usual)) < _FEWEST_STEPS] = 1
     return usual.clip(min=1)
 
 
@@ -83,7 +84,7 @@ def _check_boxes(a: Annotations, sizes: NDArray[np.int64]) -> Iterator[Problem]:
     low, high = a.boxes[:, :2], a.boxes[:, 2:]
     empty = (high <= low).any(axis=1)
     size = sizes[frames]
-    beyond = ((low < -_SLACK) | (high > size + _SLACK)).any(axis=1) & (size > 0).all(axis=1)
+    beyond = ((low < -_TOLERANCE) | (high > size + _TOLERANCE)).any(axis=1) & (size > 0).all(axis=1)
     for row in np.flatnonzero(empty).tolist():
         yield _box_problem(a, Kind.INVERTED, row, "expected x1 < x2 and y1 < y2")
     for row in np.flatnonzero(beyond & ~empty).tolist():
@@ -91,7 +92,7 @@ def _check_boxes(a: Annotations, sizes: NDArray[np.int64]) -> Iterator[Problem]:
         yield _box_problem(a, Kind.OUTSIDE, row, f"expected a box within {width}x{height}")
     twice = _repeated(np.column_stack((frames, a.labels, a.boxes)))
     for row in np.flatnonzero(twice).tolist():
-        yield _box_problem(a, Kind.DUPLICATE_BOX, row, "stands in the frame twice")
+        yield _box_problem(a, Kind.DUPLICATE_BOX, row, "is in the frame twice")
     tracked = a.tracks != NO_TRACK
     same_track = np.zeros(len(frames), np.bool_)
     same_track[tracked] = _repeated(np.column_stack((frames, a.tracks))[tracked])
@@ -112,7 +113,7 @@ def _box_problem(a: Annotations, kind: Kind, row: int, message: str) -> Problem:
 
 
 def _repeated(rows: NDArray[Any]) -> NDArray[np.bool_]:
-    """Which rows are the same as an earlier one."""
+    """Return which rows equal an earlier row."""
     repeated = np.ones(len(rows), np.bool_)
     _, first = np.unique(rows, axis=0, return_index=True)
     repeated[first] = False

@@ -1,4 +1,4 @@
-"""Which clips a detector is trained on, in which order: fixed by a seed, whoever asks and when."""
+"""Choose training clips and their order as a function of a seed."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from megavid.core.reference_plans import TrainingPlan, training_indexes
 from megavid.datasets.table.annotations import Annotations
 
 LEAST_SIDE = 1.0
-"""Pixels of a frame; objects of which less lies inside are no use to learn from."""
+"""Width and height, in pixels of the frame, that an object needs inside the frame to be trained on."""
 
 _ORDER, _CLIP = 0, 1  # random streams
 
 
 @dataclass(frozen=True)
 class ClipFrames:
-    """A key frame and its reference frames, as places in the data.
+    """A key frame and its reference frames.
 
     Attributes:
-        data: Which of the data sets.
-        key: A frame of it.
-        references: Frames of the same video by the names of the plan's groups.
+        data: Number of the data set.
+        key: Row of the key frame in the annotations of the data set.
+        references: Rows of the reference frames, which are in the same video, for each group of the plan.
         flip: Whether all frames are mirrored.
-        seed: For what else is random about the clip.
+        seed: Seed for other random choices in the clip.
     """
 
     data: int
@@ -38,20 +38,19 @@ class ClipFrames:
 
 
 class ClipOrder:
-    """An endless series of clips: every frame that can be trained on once an epoch, shuffled.
+    """An endless, shuffled series of clips; every trainable frame is the key frame once per epoch.
 
-    Clip n is the same whatever was asked before, so any process can take any part of the series and go on
-    anywhere. Frames that are not listed or have no object to learn in them are no key frames; the frames of
-    all data sets are mixed evenly.
+    Clip n depends only on n and the seed, so that any process can read any part of the series. Key frames are
+    listed and have an object to train on. The frames of all data sets are mixed evenly.
 
     Args:
-        data: Data sets of the same classes.
-        plan: Which frames a clip has.
-        seed: Of the order and of the clips.
-        flip: How likely a clip is mirrored.
+        data: Data sets with the same classes.
+        plan: The reference frames of a clip.
+        seed: Seed of the order and of the clips.
+        flip: Probability that a clip is mirrored.
 
     Raises:
-        InputError: The classes differ, or no frame can be trained on.
+        InputError: The classes differ, or there is no frame to train on.
     """
 
     def __init__(
@@ -74,11 +73,11 @@ class ClipOrder:
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
     def __len__(self) -> int:
-        """Clips an epoch."""
+        """Return the number of clips in an epoch."""
         return len(self._keys)
 
     def __getitem__(self, number: int) -> ClipFrames:
-        """Clip `number`, counted from 0 over all epochs."""
+        """Return clip `number`, counted from 0 over all epochs."""
         epoch, place = divmod(number, len(self))
         if epoch != self._epoch:
             self._order = np.random.default_rng((self._seed, _ORDER, epoch)).permutation(len(self))
@@ -99,13 +98,13 @@ class ClipOrder:
 
 
 def has_objects(annotations: Annotations) -> NDArray[np.bool_]:
-    """(F,), whether a frame has an object to learn: not difficult (a crowd), a pixel or more of it inside."""
+    """Return which frames (F,) have an object to train on: not difficult, and large enough inside."""
     boxes, frames = annotations.boxes, annotations.box_frames
-    # Where the size is not annotated, boxes are taken to be inside.
+    # Boxes count as inside if the size of the frame is unknown.
     width = np.where(annotations.width > 0, annotations.width, np.iinfo(np.int32).max)[frames]
     height = np.where(annotations.height > 0, annotations.height, np.iinfo(np.int32).max)[frames]
     wide = np.minimum(boxes[:, 2], width) - np.maximum(boxes[:, 0], 0) >= LEAST_SIDE
     high = np.minimum(boxes[:, 3], height) - np.maximum(boxes[:, 1], 0) >= LEAST_SIDE
-    learnt = wide & high & ~annotations.difficult
-    found: NDArray[np.bool_] = np.bincount(frames[learnt], minlength=len(annotations)) > 0
+    trainable = wide & high & ~annotations.difficult
+    found: NDArray[np.bool_] = np.bincount(frames[trainable], minlength=len(annotations)) > 0
     return found

@@ -1,4 +1,4 @@
-"""Finding the frames that belong to annotations which don't say where they are."""
+"""Find the video file or the images of annotations that do not name them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from megavid.video.suffixes import image_files, is_video_name
 
 @dataclass(frozen=True)
 class Media:
-    """The frames of a video.
+    """The files of a video.
 
     Attributes:
-        source: The video's file, relative to the root; "" if it is none.
-        files: Image files relative to the root, in order.
+        source: The video file, relative to the root; "" if there is none.
+        files: Image files relative to the root, in order; empty if there are none.
     """
 
     source: str = ""
@@ -27,27 +27,27 @@ class Media:
 
 
 def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) -> Media:
-    """Find a video or a folder of images by its name.
+    """Find a video file or a folder of images by its name.
 
-    In this order: a video of one of the names; a folder of images of one of the names, also in `images`; and
-    if there is only one video to find, the images in `images`.
+    Video files of these names come first, then folders of images of these names in `folder` or in its
+    subfolder `images`. If `only` is set, the images in the subfolder `images` come last.
 
     Args:
-        folder: Where to look.
-        names: Names of the video, with or without a suffix, the best first.
+        folder: The folder to search.
+        names: Names of the video with or without suffix, by descending priority.
         root: The folder that the result is relative to.
-        only: Whether no other video is looked for there.
+        only: Whether the folder belongs to this video only.
 
     Raises:
-        InputError: There are several videos of a name.
+        InputError: Several video files have the same name.
     """
     videos = _videos(folder)
     for name in names:
         found = [path for path in videos if path.stem == _stem(name)]
         found = [path for path in found if path.name in names] or found
         if len(found) > 1:
-            there = listed([path.name for path in found])
-            raise InputError(f"{folder}: expected one video called {_stem(name)}, got {there}")
+            names_found = listed([path.name for path in found])
+            raise InputError(f"{folder}: expected one video called {_stem(name)}, got {names_found}")
         if found:
             return Media(source=_relative(found[0], root))
     places = [top / _stem(name) for name in names for top in (folder, folder / "images")]
@@ -59,7 +59,7 @@ def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) ->
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images of a folder in natural order; none if there is no such folder.
+    """Return the images of a folder in natural order; none if the folder does not exist.
 
     Raises:
         InputError: The folder cannot be read.
@@ -73,23 +73,23 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def find_only_video(folder: Path, *, root: Path) -> Media:
-    """Find the video of a folder that has just one, whatever it is called; else nothing."""
+    """Find the video file of a folder that has only one."""
     videos = _videos(folder)
     return Media(source=_relative(videos[0], root)) if len(videos) == 1 else Media()
 
 
 def describe_missing(folder: Path, names: Sequence[str]) -> str:
-    """Say what `find_media` looked for in vain, and what is there instead."""
-    there = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
+    """Describe what `find_media` did not find, and what the folder contains instead."""
+    content = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
     wanted = " or ".join(dict.fromkeys(_stem(name) for name in names))
     return (
         f"no images found: expected a video or a folder of images called {wanted} in {folder}, "
-        f"which has {listed(there, most=5) or 'nothing'}"
+        f"which has {listed(content, most=5) or 'nothing'}"
     )
 
 
 def base_name(path: str) -> str:
-    """Return the last part of a path as another computer wrote it, with slashes or backslashes."""
+    """Return the last part of a path that a program on any system wrote, with slashes or backslashes."""
     name = PureWindowsPath(path.strip()).name
     return "" if name == ".." else name
 
@@ -100,7 +100,7 @@ def _videos(folder: Path) -> list[Path]:
 
 
 def _stem(name: str) -> str:
-    """The name without a suffix of videos."""
+    """Remove the suffix of a video file from a name."""
     return PurePath(name).stem if is_video_name(name) else name
 
 

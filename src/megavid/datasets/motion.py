@@ -1,4 +1,4 @@
-"""How fast objects move, by how much they overlap themselves in the frames around.
+"""Motion IoU of objects: how much they overlap themselves in neighboring frames.
 
 Zhu et al., "Flow-Guided Feature Aggregation for Video Object Detection", ICCV 2017, section 5.1.
 
@@ -18,22 +18,26 @@ from megavid.core.iou import paired_iou
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 
 WINDOW = 10
-"""Frames to either side."""
+"""Number of neighboring frames on each side."""
 
 _LARGEST_IOU = 1 + 1e-6
-"""Sums of rounded numbers may be a little more than 1."""
+"""Largest accepted motion IoU, since sums of rounded numbers may exceed 1 slightly."""
 
 
 def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
-    """The motion IoU of every object, (M,), in [0, 1]: low is fast.
+    """Compute the motion IoU of every object.
 
-    It is the mean IoU with the same track's other boxes in frames whose numbers are at most `WINDOW` away; 1
-    if there are none. NaN without a track.
+    It is the mean IoU of a box with the other boxes of its track in frames whose numbers differ by at most
+    `WINDOW`, or 1 if there are none. Fast objects have a low motion IoU.
 
-    So are ImageNet VID's official values, as far as they tell without their boxes. Where an object never
-    overlaps itself they are 1e-10 over the number of other frames that have it, from 4 to 20 (10 at a video's
-    last frame), so neither the object itself nor frames without it are counted. The one object that is
-    sure to be alone in its window has 1. Whether the last pixel counts in an IoU cannot be told.
+    ImageNet VID's official values agree with this definition as far as they can be compared without the
+    boxes. Those of objects that never overlap themselves are 1e-10 divided by the number of other frames with
+    the object: 4 to 20, and 10 at the last frame of a video. So neither the object itself nor frames without
+    it are counted. An object without neighbors has 1. It is unknown whether the official IoU includes the
+    last pixel.
+
+    Returns:
+        (M,), from 0 to 1, NaN for boxes without a track.
     """
     a = annotations
     rows = np.flatnonzero(a.tracks != NO_TRACK)
@@ -51,7 +55,7 @@ def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
         one = np.flatnonzero(near)
         two = one + step
         iou = paired_iou(boxes[one], boxes[two])
-        for side in (one, two):  # each is there once
+        for side in (one, two):  # neither has a row twice, so += is correct
             total[side] += iou
             count[side] += 1
     mean = np.ones(len(order))
@@ -62,14 +66,17 @@ def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
 
 
 def read_motion_mat(path: Path, annotations: Annotations) -> NDArray[np.float64]:
-    """The motion IoU of every object of ImageNet VID's validation videos, (M,), as officially published.
+    """Read the official motion IoUs of ImageNet VID's validation videos.
 
     Args:
-        path: `vid_groundtruth_motion_iou.mat`: a cell for each frame, and in it one for each object.
+        path: `vid_groundtruth_motion_iou.mat`, which has a cell for each frame with a cell for each object.
         annotations: The same frames and objects in the same order.
 
+    Returns:
+        (M,), the motion IoU of every object.
+
     Raises:
-        InputError: The file is missing or something else, or is of other frames or objects.
+        InputError: The file is missing or has other content, or its frames or objects differ.
     """
     frames = read_motion_cells(path)
     if len(frames) != len(annotations):
@@ -87,10 +94,10 @@ def read_motion_mat(path: Path, annotations: Annotations) -> NDArray[np.float64]
 
 
 def read_motion_cells(path: Path) -> list[NDArray[np.float64]]:
-    """The values of each frame of an official file, none for a frame without objects.
+    """Read the motion IoUs of the objects in each frame from an official file.
 
     Raises:
-        InputError: The file is missing or something else.
+        InputError: The file is missing or has other content.
     """
     cells = read_cells(path, "motion_iou")
     values = np.array([value for cell in cells for value in cell])

@@ -1,4 +1,4 @@
-"""Which videos to learn from and which to validate on, where nobody has said."""
+"""Split a data set into frames to train on and frames to validate on."""
 
 from __future__ import annotations
 
@@ -13,46 +13,46 @@ from megavid.core.text import listed
 from megavid.datasets.table.annotations import Annotations
 
 LARGEST_GAP = 24
-"""Frames between the two parts of a video: as far as most methods look to one side, a second or so."""
+"""Number of frames between the two parts of a video, as far as most methods look to one side."""
 
 SHORTEST = 10
-"""Frames of a video that can be split in time."""
+"""Smallest number of frames of a video that is split in time."""
 
 _TRIES, _LISTED = 500, 10
 
 
 def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> NDArray[np.bool_]:
-    """Choose whole videos to validate on: frames of one video are too alike to stand on both sides.
+    """Choose whole videos to validate on, since frames of one video are too similar to be on both sides.
 
-    Of many random choices it takes one in which as few classes as can be are missing on one side (to train on
-    counts double), and among these the one in which frames and the boxes of every class are closest to being
-    shared out as wanted.
+    Among many random choices, those with the fewest classes missing on one side are preferred; a class
+    missing from training counts twice. Among these, the best one divides frames and the boxes of every class
+    most closely according to `share`.
 
     Args:
         annotations: V videos.
-        share: How much of it is wanted to validate on, between 0 and 1.
-        seed: Of the choices.
+        share: Wanted share of validation frames and boxes, between 0 and 1.
+        seed: Seed of the random choices.
 
     Returns:
-        (V,), whether a video is to validate on: at least one is and one is not.
+        (V,), whether each video is for validation; at least one video is on each side.
 
     Raises:
-        ValueError: There are fewer than two videos with frames.
+        ValueError: Fewer than two videos have frames.
     """
     a = annotations
     videos, classes = len(a.videos), len(a.classes)
     frames = np.bincount(a.video, minlength=videos)
-    there = np.flatnonzero(frames)
-    if len(there) < 2:
-        raise ValueError(f"expected two videos or more to split, got {len(there)}")
+    candidates = np.flatnonzero(frames)
+    if len(candidates) < 2:
+        raise ValueError(f"expected two videos or more to split, got {len(candidates)}")
     boxes = np.zeros((videos, classes))
     np.add.at(boxes, (a.video[a.box_frames], a.labels), 1)
-    amounts = np.column_stack((frames, boxes[:, boxes.sum(axis=0) > 0]))  # (V, what is to be shared out)
+    amounts = np.column_stack((frames, boxes[:, boxes.sum(axis=0) > 0]))  # (V, 1 + C)
     amounts = amounts / amounts.sum(axis=0)
     rng = np.random.default_rng(seed)
     best, least = np.zeros(videos, np.bool_), (np.inf, np.inf)
     for _ in range(_TRIES):
-        order = rng.permutation(there)
+        order = rng.permutation(candidates)
         before = np.cumsum(frames[order]) - frames[order]
         count = int(np.searchsorted(before, share * frames.sum()))
         chosen = order[: min(max(count, 1), len(order) - 1)]
@@ -65,13 +65,16 @@ def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> ND
 def _error(
     amounts: NDArray[np.float64], order: NDArray[np.int64], count: int, share: float
 ) -> tuple[float, float]:
-    """How far the choice of the first `count` videos is from what is wanted: classes missing, then amounts.
+    """Measure how far a choice of videos is from the wanted split.
 
     Args:
-        amounts: (V, 1 + C), each video's share of all frames and of the boxes of each class.
-        order: Videos that have frames.
-        count: How many of them are to validate on.
-        share: How much of each amount is wanted there.
+        amounts: (V, 1 + C), each video's share of all frames and of all boxes of each class.
+        order: Numbers of the videos with frames; the first `count` are for validation.
+        count: Number of videos to validate on.
+        share: Wanted share of each amount for validation.
+
+    Returns:
+        The weighted number of missing classes, and the mean error of the shares; smaller is better.
     """
     val, train = amounts[order[:count]].sum(axis=0), amounts[order[count:]].sum(axis=0)
     missing = 2 * (train == 0).sum() + (val == 0).sum()
@@ -79,26 +82,26 @@ def _error(
 
 
 def find_videos(annotations: Annotations, names: Sequence[str]) -> NDArray[np.bool_]:
-    """Find the videos that a user names: by their names, or the last part of them without its suffix.
+    """Find videos by their whole names, or else by the last parts of their names without suffix.
 
     Args:
         annotations: V videos.
-        names: Such as "clips/pond.mp4" or "pond".
+        names: Names that the user gave, such as "clips/pond.mp4" or "pond".
 
     Returns:
-        (V,), whether a video is named.
+        (V,), whether each video is named.
 
     Raises:
-        InputError: A name is that of none or of several videos.
+        InputError: A name matches no video or several videos.
     """
     a = annotations
-    there = a.frames_per_video > 0
+    candidates = np.flatnonzero(a.frames_per_video).tolist()
     chosen = np.zeros(len(a.videos), np.bool_)
     for name in names:
-        found = [v for v, video in enumerate(a.videos) if there[v] and video == name]
-        found = found or [v for v, video in enumerate(a.videos) if there[v] and _stem(video) == _stem(name)]
+        found = [v for v in candidates if a.videos[v] == name]
+        found = found or [v for v in candidates if _stem(a.videos[v]) == _stem(name)]
         if len(found) != 1:
-            videos = [a.videos[v] for v in (found or np.flatnonzero(there).tolist())]
+            videos = [a.videos[v] for v in (found or candidates)]
             raise InputError(
                 f"{name!r}: expected the name of one video, such as {listed(videos, most=_LISTED)}"
             )
@@ -111,17 +114,18 @@ def _stem(name: str) -> str:
 
 
 def split_in_time(annotations: Annotations, *, share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Choose the last frames of every video to validate on, and a gap before them to leave out.
+    """Choose the last frames of every video to validate on, and leave out a gap before them.
 
-    The gap is there because neighboring frames are alike and methods look at neighbors: `LARGEST_GAP` frames,
-    or a tenth of a shorter video. A video of fewer than `SHORTEST` frames is to train on.
+    The gap separates similar neighboring frames, which methods use as references. It has `LARGEST_GAP`
+    frames, or a tenth of the video if that is fewer. Videos of fewer than `SHORTEST` frames are for training
+    only.
 
     Args:
         annotations: F frames.
-        share: How much of each video is wanted to validate on, between 0 and 1.
+        share: Wanted share of each video for validation, between 0 and 1.
 
     Returns:
-        (F,), whether a frame is to train on, and (F,), whether it is to validate on.
+        Whether each frame is for training (F,), and whether it is for validation (F,).
     """
     train, val = np.ones(len(annotations), np.bool_), np.zeros(len(annotations), np.bool_)
     for video in np.unique(annotations.video).tolist():

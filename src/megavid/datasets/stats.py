@@ -1,52 +1,41 @@
-"""What is in a data set, in numbers and in a picture.
+"""Compute statistics of a data set.
 
 Shapes: C classes, V videos, M boxes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from megavid.core.files.atomic import atomic_path
-from megavid.core.files.ownership import PNG_METADATA
-from megavid.core.text import printable
 from megavid.datasets.motion import motion_iou
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 
 SIZES = {"small": 32, "medium": 96}
-"""COCO's limits: the side of a square of the largest small and medium object, pixels."""
+"""Largest small and medium objects of COCO: the side of a square of the same area, in pixels."""
 
 FAST, SLOW = 0.7, 0.9
-"""Motion IoU below which an object is fast, and above which it is slow."""
-
-_BARS = 40
-"""Classes that are drawn."""
-
-_PARTS, _COLORS = ("train", "val"), ["#3b6ea5", "#d68910"]
+"""Motion IoUs below which an object is fast, and above which it is slow."""
 
 
 @dataclass(frozen=True, eq=False)
 class DataStats:
-    """Numbers of a data set.
+    """Statistics of a data set.
 
     Attributes:
-        classes: (C,) names.
-        boxes, frames, tracks: int (C,), of each class: boxes, frames that have some, tracks.
-        lengths: int (V,), frames of each video.
-        empty_frames: Frames without boxes.
-        sizes: float (M,), the root of each box's area, pixels.
-        motion: float (M,), motion IoU, NaN for boxes without a track.
-        labels: int (M,).
-        frame_sizes: How many frames there are of each (width, height); (0, 0) where it is not known.
+        classes: (C,), class names.
+        boxes: int (C,), number of boxes of each class.
+        frames: int (C,), number of frames with boxes of each class.
+        tracks: int (C,), number of tracks of each class.
+        lengths: int (V,), number of frames of each video.
+        empty_frames: Number of frames without boxes.
+        sizes: float (M,), square root of each box's area, in pixels.
+        motion: float (M,), motion IoU of each box, NaN for boxes without a track.
+        labels: int (M,), label of each box.
+        frame_sizes: Number of frames of each (width, height); (0, 0) if unknown.
     """
 
     classes: tuple[str, ...]
@@ -61,12 +50,12 @@ class DataStats:
     frame_sizes: dict[tuple[int, int], int]
 
     def motion_shares(self) -> dict[str, float] | None:
-        """Shares of fast, medium and slow objects; None without tracks."""
+        """Return the shares of fast, medium and slow objects; None without tracks."""
         [shares] = self._motion_shares(np.zeros_like(self.labels), classes=1)
         return shares
 
     def _motion_shares(self, labels: NDArray[np.int32], *, classes: int) -> list[dict[str, float] | None]:
-        """The shares of each class."""
+        """Return the shares of fast, medium and slow objects of each class; None without tracks."""
         known, fast, slow = (
             np.bincount(labels[rows], minlength=classes).tolist()
             for rows in (~np.isnan(self.motion), self.motion < FAST, self.motion > SLOW)
@@ -77,7 +66,7 @@ class DataStats:
         ]
 
     def size_shares(self) -> dict[str, float]:
-        """Shares of small, medium and large objects by COCO's limits."""
+        """Return the shares of small, medium and large objects by COCO's limits."""
         if len(self.sizes) == 0:
             return {}
         small = float((self.sizes <= SIZES["small"]).mean())
@@ -85,7 +74,7 @@ class DataStats:
         return {"small": small, "medium": 1 - small - large, "large": large}
 
     def as_dict(self) -> dict[str, Any]:
-        """As JSON values."""
+        """Convert to values that can be written as JSON."""
         motion = self._motion_shares(self.labels, classes=len(self.classes))
         counts = (self.boxes.tolist(), self.frames.tolist(), self.tracks.tolist())
         quantiles = np.quantile(self.sizes, (0.05, 0.5, 0.95)).tolist() if len(self.sizes) else None
@@ -112,7 +101,7 @@ class DataStats:
 
 
 def compute_stats(annotations: Annotations) -> DataStats:
-    """The numbers of a data set."""
+    """Compute the statistics of a data set."""
     a = annotations
     classes = len(a.classes)
     frames = a.box_frames
@@ -135,95 +124,8 @@ def compute_stats(annotations: Annotations) -> DataStats:
     )
 
 
-def plot_stats(stats: DataStats, path: Path, *, val: DataStats | None = None) -> None:
-    """Draw boxes of each class, box sizes, lengths of videos, and motion, as a PNG.
-
-    Args:
-        stats: Numbers of a data set, or of what is to be trained on.
-        path: The file.
-        val: Numbers of what is to be validated on, drawn beside the others.
-
-    Raises:
-        InputError: The file cannot be written.
-    """
-    parts = [stats] if val is None else [stats, val]
-    bars = len(parts) * min(len(stats.classes), _BARS)
-    figure = Figure(figsize=(12, 4.5 + 0.16 * bars), layout="constrained")
-    FigureCanvasAgg(figure)
-    grid = figure.add_gridspec(3, 2, width_ratios=(1.2, 1))
-    _plot_classes(figure.add_subplot(grid[:, 0]), parts)
-    panels = (
-        ([p.sizes for p in parts], "box size: root of the area, pixels", tuple(SIZES.values()), True),
-        ([p.lengths[p.lengths > 0].astype(np.float64) for p in parts], "frames of a video", (), False),
-        (
-            [p.motion[~np.isnan(p.motion)] for p in parts],
-            "motion IoU (fast < 0.7, slow > 0.9)",
-            (FAST, SLOW),
-            False,
-        ),
-    )
-    for row, (values, title, marks, logarithmic) in enumerate(panels):
-        axes = figure.add_subplot(grid[row, 1])
-        axes.set_title(title)
-        if not any(len(some) for some in values):
-            axes.text(0.5, 0.5, "none known", ha="center", va="center", transform=axes.transAxes)
-            axes.set_axis_off()
-            continue
-        _histogram(axes, values, logarithmic=logarithmic)
-        for mark in marks:
-            axes.axvline(mark, color="#c0392b", linewidth=1)
-    with atomic_path(path) as aside:
-        figure.savefig(aside, dpi=110, metadata=PNG_METADATA)
-
-
-def _plot_classes(axes: Any, parts: Sequence[DataStats]) -> None:
-    """Bars for the boxes of each class, a group of them for each class."""
-    first = parts[0]
-    shown = np.argsort(-first.boxes, kind="stable")[:_BARS]
-    names = [first.classes[i] for i in shown]
-    height = 0.8 / len(parts)
-    for number, part in enumerate(parts):
-        counts = dict(zip(part.classes, part.boxes.tolist(), strict=True))
-        drawn = axes.barh(
-            np.arange(len(names)) + (number - (len(parts) - 1) / 2) * height,
-            [counts.get(name, 0) for name in names],
-            height=height,
-            color=_COLORS[number],
-            label=_PARTS[number],
-        )
-        axes.bar_label(drawn, padding=3, fontsize=8)
-    axes.set_yticks(np.arange(len(names)), [_label(name) for name in names])
-    axes.invert_yaxis()
-    axes.margins(x=0.12, y=0.01)
-    if len(parts) > 1:
-        axes.legend()
-    rest = len(first.classes) - len(shown)
-    axes.set_title("boxes" + (f" (and {rest} more classes)" if rest else ""))
-
-
-def _label(name: str) -> str:
-    """A name as text: Matplotlib takes what is between dollar signs for a formula."""
-    return printable(name, limit=40).replace("$", r"\$")
-
-
-def _histogram(axes: Any, values: Sequence[NDArray[np.float64]], *, logarithmic: bool) -> None:
-    """Draw a histogram of each part, one on top of the other."""
-    together = np.concatenate(values)
-    low, high = float(together.min()), float(together.max())
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
-    bins = np.linspace(low, high, 41)
-    if low == high:
-        bins = np.array([low - 0.5, high + 0.5])
-    elif logarithmic and low > 0:
-        bins = np.geomspace(low, high, 41)
-        axes.set_xscale("log", base=2)
-        axes.xaxis.set_major_formatter(ScalarFormatter())
-        axes.set_xlim(2 ** np.floor(np.log2(low)), 2 ** np.ceil(np.log2(high)))  # two labels at least
-    axes.hist(values, bins=bins.tolist(), color=_COLORS[: len(values)], stacked=True)
-
-
 def _distinct(labels: NDArray[np.int32], keys: NDArray[Any], *, classes: int) -> NDArray[np.int64]:
-    """How many different keys each label has."""
+    """Count the distinct keys of each label."""
     rows = np.unique(np.column_stack((labels, keys)), axis=0)
     counts: NDArray[np.int64] = np.bincount(rows[:, 0].astype(np.int64), minlength=classes)
     return counts

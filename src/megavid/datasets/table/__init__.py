@@ -1,1 +1,1 @@
-"""The table of annotated videos, its file, and what is wrong with a data set."""
+"""The table of annotated videos, its file, and the problems of a data set."""

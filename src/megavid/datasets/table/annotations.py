@@ -1,4 +1,4 @@
-"""Annotated videos as one table: the frames in order, and what is in each.
+"""Annotated videos as one table of frames and boxes.
 
 Shapes: V videos, F frames, M boxes, C classes.
 """
@@ -22,35 +22,39 @@ from megavid.datasets.table.checks import check_names, check_numbers
 from megavid.datasets.table.index_file import LARGEST_NUMBER, read_index, write_index
 
 NO_TRACK = -1
-"""The track id of a box that belongs to no track."""
+"""Track id of a box without a track."""
 
 
 @dataclass(frozen=True, eq=False)
 class Annotations:
-    """A data set. Frames stand video by video and in time order, boxes frame by frame.
+    """A data set. Frames are sorted by video and time, boxes by frame.
 
     Attributes:
-        classes: (C,) names; a label is an index into them.
+        classes: (C,), class names; a label is an index into them.
         root: The folder that file names are relative to.
-        videos: (V,) names, each once. A still image is a video of one frame.
-        sources: (V,) the video's file, relative to `root`; "" where its frames are images.
-        video: int32 (F,), indexes into `videos`, never falling.
-        number: int64 (F,), the frame's number in its video, rising; from 0 where the video has all frames.
-        files: (F,) image files relative to `root`, null where the video is a file.
-        width, height: int32 (F,), pixels; 0 where the annotations don't say.
-        listed: bool (F,), whether the frame is among those to train on; all, where no list says.
-        image_ids: int64 (F,), what other formats call the frame.
-        offsets: int64 (F + 1,), the boxes of frame f are those from offsets[f] to offsets[f + 1].
-        boxes: float32 (M, 4), half-open x1 y1 x2 y2 in pixels, as annotated: not clipped.
+        videos: (V,), unique names. A still image is a video of one frame.
+        sources: (V,), video files relative to `root`; "" for videos whose frames are images.
+        video: int32 (F,), index of each frame's video, ascending.
+        number: int64 (F,), number of each frame in its video, ascending; numbers may be missing and need not
+            start from 0.
+        files: (F,), image files relative to `root`, null for frames of video files.
+        width: int32 (F,), pixels; 0 if unknown.
+        height: int32 (F,), pixels; 0 if unknown.
+        listed: bool (F,), whether the frame is on the list of frames to train on; True if there is no list.
+        image_ids: int64 (F,), ids of the frames in other formats.
+        offsets: int64 (F + 1,); the boxes of frame f are the rows from offsets[f] to offsets[f + 1].
+        boxes: float32 (M, 4), half-open x1 y1 x2 y2 in pixels, not clipped to the frame.
         labels: int32 (M,), indexes into `classes`.
-        tracks: int64 (M,), ids of instances within their video, `NO_TRACK` where unknown.
-        occluded, generated, difficult: bool (M,), as annotated. Difficult objects need not be found.
-        crowds: bool (M,), boxes around several objects that were not told apart; they are difficult, too.
-        areas: float32 (M,), square pixels of the object itself, as of its mask; NaN where unknown.
-        category_ids: (C,) what other formats call the classes.
+        tracks: int64 (M,), track ids within the video, `NO_TRACK` if unknown.
+        occluded: bool (M,), as annotated.
+        generated: bool (M,), whether a program made the box, for example by interpolation.
+        difficult: bool (M,), whether the object is ignored in training and need not be detected.
+        crowds: bool (M,), whether the box is around several objects; these are difficult, too.
+        areas: float32 (M,), area of the object itself, such as its mask, in square pixels; NaN if unknown.
+        category_ids: (C,), ids of the classes in other formats.
 
     Raises:
-        InputError: Two videos have the same name, or a box is not of finite numbers.
+        InputError: Two videos or classes have the same name, or a box has a number that is not finite.
     """
 
     classes: tuple[str, ...]
@@ -80,17 +84,17 @@ class Annotations:
         check_numbers(self)
 
     def __len__(self) -> int:
-        """The number of frames."""
+        """Return the number of frames."""
         return len(self.video)
 
     @property
     def box_frames(self) -> NDArray[np.int64]:
-        """(M,), the frame that each box is in."""
+        """Row of each box's frame, (M,)."""
         return np.repeat(np.arange(len(self)), np.diff(self.offsets))
 
     @property
     def object_areas(self) -> NDArray[np.float64]:
-        """(M,), `areas`, and that of the box where it is unknown."""
+        """`areas` (M,), with unknown areas replaced by those of the boxes."""
         sides = (self.boxes[:, 2:] - self.boxes[:, :2]).astype(np.float64)
         return np.where(np.isnan(self.areas), sides.prod(axis=1), self.areas)
 
@@ -100,12 +104,12 @@ class Annotations:
         return np.bincount(self.video, minlength=len(self.videos))
 
     def frames_of(self, video: int) -> slice:
-        """Where the frames of a video stand."""
+        """Return the rows of a video's frames."""
         first, end = np.searchsorted(self.video, (video, video + 1))
         return slice(int(first), int(end))
 
     def describe(self, frame: int) -> str:
-        """A frame's file, or its number in the video's file, for messages."""
+        """Name a frame in a message: by its image, or by its video and number."""
         file = self.files[frame].as_py()
         if file is not None:
             return str(self.root / file)
@@ -114,7 +118,11 @@ class Annotations:
         return f"{where}, frame {self.number[frame]}"
 
     def select(self, frames: NDArray[np.bool_]) -> Annotations:
-        """The data set of some frames only; videos keep their numbers. `frames`: a mask (F,)."""
+        """Select frames and their boxes; videos keep their numbers.
+
+        Args:
+            frames: bool (F,), whether to keep each frame.
+        """
         rows = np.repeat(frames, np.diff(self.offsets))
         kept: dict[str, Any] = {name: getattr(self, name)[rows] for name in PER_BOX}
         kept |= {name: getattr(self, name)[frames] for name in PER_FRAME}
@@ -122,7 +130,7 @@ class Annotations:
         return replace(self, **kept, files=self.files.filter(pa.array(frames)), offsets=offsets)
 
     def save(self, path: Path) -> None:
-        """Write a Parquet file: a row a frame, its boxes as a list; the rest as JSON in the metadata.
+        """Write a Parquet file, which `load_annotations` reads.
 
         Raises:
             InputError: See `write_index`.
@@ -131,7 +139,7 @@ class Annotations:
 
 
 def load_annotations(path: Path) -> Annotations:
-    """Read what `Annotations.save` wrote.
+    """Read a file that `Annotations.save` wrote.
 
     Raises:
         InputError: See `read_index`.
@@ -140,15 +148,17 @@ def load_annotations(path: Path) -> Annotations:
 
 
 class AnnotationBuilder:
-    """Makes `Annotations` from a reader's calls: `video`, then `frame`, then `box`, each for the last one.
+    """Builds `Annotations` row by row.
+
+    `frame` adds a frame to the last video, and `box` adds a box to the last frame.
 
     Args:
-        classes: (C,) names.
+        classes: (C,), class names.
         root: The folder that file names are relative to.
-        category_ids: (C,) what the format calls the classes; 1 to C by default.
+        category_ids: (C,), ids of the classes in the format; 1 to C by default.
 
     Raises:
-        InputError: A number is too large to be kept, or a name is no text in UTF-8. Also from the methods.
+        InputError: The methods raise it if a number is too large, or a name cannot be encoded in UTF-8.
 
     Examples:
         >>> builder = AnnotationBuilder(("cat",), root=folder)
@@ -174,7 +184,7 @@ class AnnotationBuilder:
         }
 
     def video(self, name: str, *, source: str = "") -> None:
-        """The next video, with its file where it is one."""
+        """Add a video, with its file if it has one."""
         self._videos.append(name)
         self._sources.append(source)
 
@@ -188,7 +198,7 @@ class AnnotationBuilder:
         listed: bool = True,
         image_id: int | None = None,
     ) -> None:
-        """The next frame of the last video, with its image's file where it has one."""
+        """Add a frame to the last video, with its image file if it has one."""
         values = {
             "video": len(self._videos) - 1,
             "number": number,
@@ -218,7 +228,7 @@ class AnnotationBuilder:
         crowd: bool = False,
         area: float = math.nan,
     ) -> None:
-        """A box of the last frame, half-open; see `Annotations`."""
+        """Add a half-open box to the last frame; see `Annotations`."""
         self._check_range("labels", label)
         self._check_range("tracks", track)
         try:
@@ -230,8 +240,8 @@ class AnnotationBuilder:
             self._boxes[name].append(value)
 
     def build(self) -> Annotations:
-        """The data set."""
-        with np.errstate(over="ignore"):  # what is infinite then is refused with its frame
+        """Return the table."""
+        with np.errstate(over="ignore"):  # infinite boxes are refused by `Annotations`, which names the frame
             columns: dict[str, Any] = {
                 name: np.frombuffer(values, values.typecode).astype(_DTYPES[name])
                 for name, values in (self._frames | self._boxes).items()
@@ -274,7 +284,7 @@ _RANGES: dict[str, range] = {
     **dict.fromkeys(("width", "height"), range(1 << 31)),
     **dict.fromkeys(("image_ids", "tracks"), INT64),
 }
-"""Ranges of values that the columns can store."""
+"""Ranges of values that the columns accept."""
 _NAMES = {"number": "frame number", "image_ids": "image id", "tracks": "track id", "labels": "label"}
 _DTYPES: dict[str, type] = {
     **dict.fromkeys(("video", "width", "height", "labels"), np.int32),

@@ -1,4 +1,4 @@
-"""Checks that apply to every table of annotations, whatever its format."""
+"""Check tables of annotations of every format."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_names(a: Annotations) -> None:
-    """Check that no two videos or classes have the same name: predictions know them by it.
+    """Check that names of videos and classes are unique, since predictions refer to them by name.
 
     Raises:
-        InputError: Two have; the message has both.
+        InputError: Two have the same name; the message names both.
     """
     for what, values in (("a name", a.classes), ("an id", a.category_ids)):
         if len(set(values)) < len(values):
@@ -32,10 +32,10 @@ def check_names(a: Annotations) -> None:
 
 
 def check_numbers(a: Annotations) -> None:
-    """Check that all boxes are of finite numbers.
+    """Check that the coordinates of all boxes are finite.
 
     Raises:
-        InputError: One is not; the message has its frame.
+        InputError: A coordinate is not finite; the message names the frame.
     """
     finite = np.isfinite(a.boxes).all(axis=1)
     if not finite.all():
@@ -46,7 +46,7 @@ def check_numbers(a: Annotations) -> None:
 
 
 def _place(a: Annotations, video: int) -> str:
-    """Where a video is: its file, or its first image."""
+    """Return the file of a video, or its first image."""
     span = a.frames_of(video)
     file = a.files[span.start].as_py() if span.stop > span.start else None
     return a.sources[video] or file or f"video {video}, which has no frames"

@@ -13,7 +13,7 @@ from megavid.datasets.table.annotations import PER_BOX, PER_FRAME, Annotations
 
 
 def concatenate(parts: Sequence[Annotations]) -> Annotations:
-    """Concatenate data sets that have the same classes and root but different videos."""
+    """Concatenate data sets with the same classes and root, but different videos."""
     first = parts[0]
     assert all(
         (p.classes, p.root, p.category_ids) == (first.classes, first.root, first.category_ids) for p in parts

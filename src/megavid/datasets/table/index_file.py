@@ -1,7 +1,7 @@
-"""The file of a table of annotations: Parquet with a row a frame, its boxes as a list.
+"""Read and write index files, which store a table of annotations as Parquet.
 
-What holds for all rows is JSON under the key "megavid" of the file's metadata.
-Shapes: V videos, F frames, M boxes, C classes.
+Each row is a frame with a list of its boxes. Videos, classes and the root folder are JSON in the file's
+metadata, under the key "megavid". Shapes: V videos, F frames, M boxes, C classes.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from megavid.core.files.json_yaml import load_json
 from megavid.core.files.regular_files import GIB, check_regular_file
 
 INDEX_VERSION = 2
-"""Version of the format of index files. 1 had no areas and crowds, and frame numbers of 32 bits."""
+"""Version of the file format. Version 1 had no areas and crowds, and frame numbers of 32 bits."""
 
 LARGEST_NUMBER = (1 << 62) - 1
-"""The largest frame number: sums of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
+"""Largest frame number, so that sums of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
 
 MOST_FRAMES, MOST_BOXES = 20_000_000, 200_000_000
-"""Limits of an index. ImageNet VID has 1.1 and 1.7 million; reading takes some 50 bytes for each."""
+"""Most frames and boxes of an index. ImageNet VID has 1.1 and 1.7 million; each takes some 50 bytes."""
 
 _LARGEST_FILE = 16 * GIB
-"""Bytes of an index before it is compressed."""
+"""Most bytes of an index without compression."""
 
 _LARGEST_NAMES = GIB
-"""Bytes of all file names."""
+"""Most bytes of all file names together."""
 
 _KEY = b"megavid"
 _PER_FRAME = {
@@ -57,7 +57,7 @@ _PER_BOX = {
     "crowds": ("crowd", pa.bool_()),
     "areas": ("area", pa.float32()),
 }
-"""For each array of the table, the name and type of its column."""
+"""Name and type of the column for each array of the table."""
 
 _CORNERS = ("x1", "y1", "x2", "y2")
 _BOX = pa.struct([*((name, pa.float32()) for name in _CORNERS), *_PER_BOX.values()])
@@ -68,10 +68,10 @@ _Texts = Annotated[tuple[_Text, ...], Field(strict=False)]
 
 
 class _About(Config):
-    """The metadata that applies to all rows; see `Annotations`.
+    """The metadata of an index; other attributes are those of `Annotations`.
 
     Attributes:
-        annotations: `INDEX_VERSION`.
+        annotations: Version of the file format.
     """
 
     annotations: int
@@ -93,14 +93,14 @@ class _About(Config):
 
 
 def write_index(path: Path, table: Mapping[str, Any]) -> None:
-    """Write a file.
+    """Write an index file.
 
     Args:
-        path: The file; it appears whole or not at all.
+        path: The file, which appears complete or not at all.
         table: The attributes of `Annotations`, by name.
 
     Raises:
-        InputError: The file cannot be written, or the table makes no sense.
+        InputError: The file cannot be written, or the arrays of the table contradict each other.
     """
     _check_columns(table, origin=path)
     boxes = [*table["boxes"].T, *(table[name] for name in _PER_BOX)]
@@ -124,13 +124,13 @@ def write_index(path: Path, table: Mapping[str, Any]) -> None:
 
 
 def read_index(path: Path) -> dict[str, Any]:
-    """Read what `write_index` wrote.
+    """Read an index file.
 
     Returns:
         The attributes of `Annotations`, by name.
 
     Raises:
-        InputError: The file is missing, broken, too large or something else, or its parts contradict each
+        InputError: The file is missing, broken, too large or not an index, or its arrays contradict each
             other.
     """
     check_regular_file(path)
@@ -163,7 +163,7 @@ def read_index(path: Path) -> dict[str, Any]:
 
 
 def _read_about(file: pq.ParquetFile, path: Path) -> _About:
-    """Read the metadata, and check that the rows can be read."""
+    """Read the metadata, and check the version, the columns and the amount of data."""
     metadata = (file.schema_arrow.metadata or {}).get(_KEY)
     about = None if metadata is None else load_json(metadata, origin=f"{path}, metadata")
     if not isinstance(about, dict) or not isinstance(version := about.get("annotations"), int):
@@ -180,7 +180,7 @@ def _read_about(file: pq.ParquetFile, path: Path) -> _About:
 
 
 def _read_columns(file: pq.ParquetFile, path: Path) -> dict[str, pa.Array]:
-    """Read all rows; file names are expanded only after their total size was checked."""
+    """Read all rows, and check the total size of the file names before expanding them."""
     rows = file.read()
     rows.validate(full=True)
     names = rows["file"]
@@ -192,7 +192,7 @@ def _read_columns(file: pq.ParquetFile, path: Path) -> dict[str, pa.Array]:
 
 
 def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
-    """Check the amount of data before reading it: a small file may expand to any amount."""
+    """Check the amount of data before reading it, since a small file may expand to any amount."""
     groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
     chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
     sizes = (
@@ -206,7 +206,7 @@ def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
 
 
 def _check_columns(table: Mapping[str, Any], *, origin: object) -> None:
-    """Check that the arrays fit each other."""
+    """Check that the arrays of a table agree with each other."""
     V, C = len(table["videos"]), len(table["classes"])
     video, number, labels, areas = (table[name] for name in ("video", "number", "labels", "areas"))
     same_video = video[1:] == video[:-1]

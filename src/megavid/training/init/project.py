@@ -13,7 +13,8 @@ from megavid.checkpoints.load import read_config
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_folder, check_new_folder
-from megavid.datasets.stats import compute_stats, plot_stats
+from megavid.datasets.plot_stats import plot_stats
+from megavid.datasets.stats import compute_stats
 from megavid.jobs.progress import say
 from megavid.models.methods import detector_config
 from megavid.reports.contact_sheet import write_contact_sheet
