@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,12 +11,7 @@ from megavid.cli import main
 from tests.cli.helpers import error_of
 from tests.training.small_run import recipe_values, write_recipe, write_videos
 
-
-@pytest.fixture(autouse=True)
-def _as_before() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("restored_threads")
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate", "train", "benchmark", "demo", "init"])

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 import torch
 
@@ -11,8 +9,5 @@ THREADS = 2
 
 
 @pytest.fixture(autouse=True)
-def recorded_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+def recorded_threads(restored_threads: None) -> None:
     torch.set_num_threads(THREADS)
-    yield
-    torch.set_num_threads(before)

@@ -7,7 +7,6 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.json_yaml import load_json
 from megavid.core.files.paths import exists
+from megavid.core.files.shipped import shipped_files
 from megavid.core.files.signatures import is_safetensors, read_head
 from megavid.core.files.torch_files import is_torch_file, load_torch_file
 
@@ -28,7 +28,6 @@ OFFICIAL_LICENCE = (
     "Converted from a checkpoint of the original MEGA release, whose terms (non-commercial) may carry over."
 )
 
-_SHIPPED = resources.files("megavid") / "weights"
 
 _FLOWNET = "flownet"
 """Value of "part" in the metadata of a `.safetensors` file that holds FlowNet instead of a detector."""
@@ -78,8 +77,7 @@ class FlowNetWeights:
 
 def shipped_weights() -> list[str]:
     """Return the names of the weights that ship with the package."""
-    names = (Path(entry.name) for entry in _SHIPPED.iterdir())
-    return sorted(name.stem for name in names if name.suffix == ".safetensors")
+    return list(shipped_files("weights", ".safetensors"))
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
@@ -91,9 +89,9 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     Raises:
         InputError: There is no such file.
     """
-    name, shipped = os.fspath(name), shipped_weights()
+    name, shipped = os.fspath(name), shipped_files("weights", ".safetensors")
     if name in shipped:
-        return Path(str(_SHIPPED / f"{name}.safetensors"))
+        return shipped[name]
     if not exists(Path(name)):
         raise InputError(f"{name}: no such weight file; expected one, or a name: {', '.join(shipped)}")
     return Path(name)

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from megavid.core.config import read_mapping, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.paths import is_file
+from megavid.core.files.shipped import shipped_files
 from megavid.training.recipe import Recipe
-
-_RECIPES = resources.files("megavid") / "recipes"
 
 SECTIONS = ("data", "start", "optimizer", "run", "log")
 """Sections of a recipe; other dotted paths belong to the configuration of its model."""
@@ -20,8 +18,7 @@ SECTIONS = ("data", "start", "optimizer", "run", "log")
 
 def shipped_recipes() -> list[str]:
     """List the names of the recipes that come with the package."""
-    names = (Path(entry.name) for entry in _RECIPES.iterdir())
-    return sorted(name.stem for name in names if name.suffix == ".yaml")
+    return list(shipped_files("recipes", ".yaml"))
 
 
 def read_recipe(
@@ -86,12 +83,12 @@ def shorten_for_check(recipe: Recipe) -> Recipe:
 
 
 def _read_values(name: str) -> dict[str, Any]:
-    if name in shipped_recipes():
-        with resources.as_file(_RECIPES / f"{name}.yaml") as path:
-            return read_mapping(path)
+    shipped = shipped_files("recipes", ".yaml")
+    if name in shipped:
+        return read_mapping(shipped[name])
     if is_file(Path(name)):
         return read_mapping(Path(name))
-    wanted = f"expected a YAML file or one of {', '.join(shipped_recipes())}"
+    wanted = f"expected a YAML file or one of {', '.join(shipped)}"
     inside = Path(name) / "recipe.yaml"
     if is_file(inside):
         wanted = f"this is a folder; did you mean {inside}?"
