@@ -47,6 +47,17 @@ class PredictionTable:
     def __len__(self) -> int:
         return len(self.video)
 
+    def take(self, rows: NDArray[np.integer] | NDArray[np.bool_]) -> PredictionTable:
+        """Return some of the rows, chosen by number or by a mask."""
+        return replace(
+            self,
+            video=self.video[rows],
+            frame=self.frame[rows],
+            labels=self.labels[rows],
+            scores=self.scores[rows],
+            boxes=self.boxes[rows],
+        )
+
 
 def without_bad_rows(
     predictions: PredictionTable,
@@ -74,10 +85,7 @@ def without_bad_rows(
             place = row if places is None else places[row]
             problems.add(kind, f"{p.origin}, {unit} {place}", f"{message}: {_describe(p, row)}")
         bad |= wrong
-    if not bad.any():
-        return p
-    columns = {name: getattr(p, name)[~bad] for name in ("video", "frame", "labels", "scores", "boxes")}
-    return replace(p, **columns)
+    return p.take(~bad) if bad.any() else p
 
 
 def _describe(p: PredictionTable, row: int) -> str:

@@ -1,0 +1,90 @@
+"""Predictions as COCO results."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from megavid.core.errors import InputError
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Kind, Problems
+from megavid.evaluation.formats import coco_results
+from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
+from megavid.evaluation.prediction_table import PredictionTable
+
+
+def test_a_written_entry(tmp_path: Path, data: Annotations, table: PredictionTable) -> None:
+    write_predictions(table, data, tmp_path / "p.json", problems=Problems())
+    last = json.loads((tmp_path / "p.json").read_text())[2]
+    assert last == {"image_id": 8, "category_id": 20, "bbox": [2, 2, 1, 1], "score": 0.25}
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind", "message"),
+    [
+        ({"image_id": 7}, Kind.BAD_ROW, "entry 0: expected image_id, category_id"),
+        (
+            {"image_id": 7, "category_id": 10, "bbox": [1, 2, 3], "score": 1},
+            Kind.BAD_ROW,
+            "entry 0: expected",
+        ),
+        ({"image_id": 1, "category_id": 10, "bbox": [1, 2, 3, 4], "score": 1}, Kind.NO_FRAME, "no image 1"),
+        (
+            {"image_id": [7], "category_id": 10, "bbox": [1, 2, 3, 4], "score": 1},
+            Kind.BAD_ROW,
+            "entry 0: expected image_id",
+        ),
+        ([], Kind.BAD_ROW, r"entry 0: expected .*, got \[\]"),
+        (
+            {"image_id": 7, "category_id": 10, "bbox": [1, 2, -3, 4], "score": 1},
+            Kind.INVERTED,
+            "entry 0: expected x1",
+        ),
+        (
+            {"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1},
+            Kind.UNKNOWN_CLASS,
+            "category 1",
+        ),
+    ],
+)
+def test_bad_entries(tmp_path: Path, data: Annotations, entry: object, kind: Kind, message: str) -> None:
+    (tmp_path / "p.json").write_text(json.dumps([entry]))
+    with pytest.raises(InputError, match=message):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
+    problems = Problems(skip=True)
+    assert len(open_predictions(tmp_path / "p.json", data, problems=problems)) == 0
+    assert problems.counts() == {kind: 1}
+
+
+def test_entries_are_read_block_by_block(
+    tmp_path: Path, data: Annotations, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(coco_results, "_BLOCK", 200)
+    entries = [
+        {"image_id": 7, "category_id": 10, "bbox": [i, 0, 1, 1], "score": 0.5, "é": "]" * (i % 40)}
+        for i in range(50)
+    ]
+    path = tmp_path / "p.json"
+    for indent in (None, 1):
+        text = json.dumps(entries, indent=indent, ensure_ascii=False)
+        path.write_text("\ufeff" + text + "\r\n", encoding="utf-8")
+        assert open_predictions(path, data, problems=Problems()).boxes[:, 0].tolist() == list(range(50))
+    path.write_text(text[: len(text) // 2], encoding="utf-8")
+    with pytest.raises(InputError, match=r"p.json: expected COCO results as JSON: .* at entry 2\d"):
+        open_predictions(path, data, problems=Problems())
+
+
+@pytest.mark.parametrize("text", ["", "{}", "7", '{"annotations": []}'])
+def test_other_json_is_refused(tmp_path: Path, data: Annotations, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=r"p.json: expected COCO results, a list of boxes"):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, f'[{{"image_id": {"9" * 5000}}}]'])
+def test_json_that_exceeds_pythons_limits(tmp_path: Path, data: Annotations, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=r"p.json: expected COCO results as JSON: .* at entry 0"):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
