@@ -26,7 +26,7 @@ from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation import MOTION_RANGES, Boxes, average_precision_by_motion
 from tests.datasets.formats.ilsvrc_set import write_ilsvrc
-from tests.evaluation.slow import Thing, slow_outcome
+from tests.evaluation.simple_ap import Object, simple_outcome
 
 CLASSES, BOXES_PER_FRAME, OBJECTS_PER_FRAME = 30, 300, 1.55
 LOOPED_FRAMES = 300
@@ -84,10 +84,10 @@ def looping(found: Boxes, truth: Boxes, motion: NDArray[np.float64]) -> Callable
         ranges = MOTION_RANGES.values()
         for (low, high), frame, label in itertools.product(ranges, range(LOOPED_FRAMES), range(CLASSES)):
             objects = there[frame][truth.label[there[frame]] == label]
-            things = [Thing(truth.xyxy[i], bool(low <= motion[i] <= high)) for i in objects]
+            things = [Object(truth.xyxy[i], bool(low <= motion[i] <= high)) for i in objects]
             rows = here[frame][found.label[here[frame]] == label]
             for row in rows[np.argsort(-score[rows], kind="stable")]:
-                slow_outcome(found.xyxy[row], things, 0.5)
+                simple_outcome(found.xyxy[row], things, 0.5)
 
     return run
 

@@ -1,4 +1,4 @@
-"""A small generated data set with images, and predictions of it that are wrong in known ways."""
+"""A small generated data set with images, and noisy predictions of it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from megavid.evaluation.prediction_table import PredictionTable
 def write_data_set(
     root: Path, *, videos: int = 3, frames: int = 6, height: int = 120, width: int = 160
 ) -> Annotations:
-    """Rendered clips as JPEG files, with true boxes and tracks."""
+    """Write rendered clips as JPEG files; return their true boxes and tracks."""
     builder = AnnotationBuilder(CLASSES, root=root)
     for number in range(videos):
         name = f"clip {number}"
@@ -32,21 +32,21 @@ def write_data_set(
 
 
 def noisy_predictions(data: Annotations, *, seed: int = 0, noise: float = 2.0) -> PredictionTable:
-    """The true boxes, moved; some of another class, some left out, some twice, and some out of nowhere."""
+    """Move the true boxes; change some classes, drop some boxes, repeat some, and add false positives."""
     rng = np.random.default_rng(seed)
     frames, boxes, labels = data.box_frames, data.boxes, data.labels
     rows = np.flatnonzero(rng.random(len(boxes)) > 0.15)
     rows = np.concatenate((rows, rows[rng.random(len(rows)) < 0.1]))
-    nowhere = rng.integers(0, len(boxes), len(boxes) // 8)
-    frame = np.concatenate((frames[rows], frames[nowhere]))
-    box = np.concatenate((boxes[rows], boxes[nowhere] / 2))
+    invented = rng.integers(0, len(boxes), len(boxes) // 8)
+    frame = np.concatenate((frames[rows], frames[invented]))
+    box = np.concatenate((boxes[rows], boxes[invented] / 2))
     box = box + rng.normal(0, noise, box.shape).astype(np.float32)
     box[:, 2:] = np.maximum(box[:, 2:], box[:, :2] + 1)
-    label = np.concatenate((labels[rows], labels[nowhere]))
+    label = np.concatenate((labels[rows], labels[invented]))
     wrong = rng.random(len(label)) < 0.1
     label[wrong] = (label[wrong] + 1) % len(data.classes)
     order = np.argsort(frame, kind="stable")
-    lengths = np.bincount(data.video, minlength=len(data.videos)).tolist()
+    lengths = data.frames_per_video.tolist()
     return PredictionTable(
         videos=data.videos,
         video=data.video[frame][order],

@@ -1,4 +1,4 @@
-"""The bootstrap over videos: by hand, against scoring the drawn videos anew, and its intervals."""
+"""The bootstrap over videos: computed by hand, compared with scoring the drawn videos, and its intervals."""
 
 from __future__ import annotations
 
@@ -14,16 +14,14 @@ from megavid.evaluation.bootstrap import (
     percentile_interval,
     resample_ap,
 )
-from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
+from megavid.evaluation.outcomes import Outcomes
+from tests.evaluation.all_outcomes import all_outcomes
 
 A, FAR = [0, 0, 10, 10], [100, 100, 110, 110]
 
 
 def outcomes_of(found: Boxes, truth: Boxes, *, num_frames: int) -> Outcomes:
-    none = np.zeros(len(truth), np.bool_)
-    [outcomes] = outcomes_by_class(
-        found, truth, [Selection(none)], lambda parts: parts[0], num_frames=num_frames, num_classes=1
-    )
+    [outcomes] = all_outcomes(found, truth, num_frames=num_frames)
     return outcomes
 
 
@@ -31,17 +29,18 @@ def drawn(frame_video: list[int], *counts: list[int]) -> Resamples:
     return Resamples(np.array(frame_video), np.array(counts, np.uint8))
 
 
-def test_by_hand() -> None:
-    # Three videos of a frame: a hit of 0.9, a mistake of 0.8 (its object is missed), a hit of 0.7.
+def test_resampled_ap_computed_by_hand() -> None:
+    # Three videos of one frame: a hit of score 0.9, a false positive of 0.8 beside a missed object, and a
+    # hit of 0.7.
     truth = Boxes([0, 1, 2], [A, A, A], [0, 0, 0])
     found = Boxes([0, 1, 2], [A, FAR, A], [0, 0, 0], [0.9, 0.8, 0.7])
     outcomes = outcomes_of(found, truth, num_frames=3)
     ap = resample_ap(outcomes, drawn([0, 1, 2], [1, 1, 1], [3, 0, 0], [0, 3, 0], [0, 1, 2], [1, 0, 2]))
-    # [0, 1, 2]: a mistake, then two hits of three objects, at precision 1/2 and 2/3: 2/3 of 2/3.
+    # [0, 1, 2]: a false positive, then two hits of three objects at precisions 1/2 and 2/3.
     assert ap.tolist() == pytest.approx([1 / 3 + (1 / 3) * (2 / 3), 1, 0, (2 / 3) * (2 / 3), 1])
 
 
-def test_without_the_class_there_is_no_score() -> None:
+def test_a_resample_without_objects_has_no_ap() -> None:
     truth, found = Boxes([0], [A], [0]), Boxes([0, 1], [A, A], [0, 0], [0.9, 0.8])
     ap = resample_ap(outcomes_of(found, truth, num_frames=2), drawn([0, 1], [0, 2], [1, 1]))
     assert np.isnan(ap[0])
@@ -49,7 +48,7 @@ def test_without_the_class_there_is_no_score() -> None:
 
 
 def random_set(seed: int, *, frames: int) -> tuple[Boxes, Boxes]:
-    """Boxes that hit and miss, with scores that never tie."""
+    """Make detections that hit and miss, all with different scores, and objects."""
     rng = np.random.default_rng(seed)
     truth_frame = np.sort(rng.integers(0, frames, 3 * frames))
     corner = rng.integers(0, 60, (len(truth_frame), 2))
@@ -62,7 +61,7 @@ def random_set(seed: int, *, frames: int) -> tuple[Boxes, Boxes]:
 
 
 def repeated(boxes: Boxes, counts: NDArray[np.integer], frames_a_video: int) -> tuple[Boxes, int]:
-    """The boxes of each video as often as it is drawn, each time in frames of its own."""
+    """Repeat the boxes of each video as often as it is drawn, each time in new frames."""
     frames, rows, start = [], [], 0
     for video, count in enumerate(counts.tolist()):
         mine = np.flatnonzero(boxes.frame // frames_a_video == video)
@@ -74,7 +73,7 @@ def repeated(boxes: Boxes, counts: NDArray[np.integer], frames_a_video: int) -> 
     return Boxes(np.concatenate(frames), chosen.xyxy, chosen.label, chosen.score), start
 
 
-def test_the_same_as_scoring_the_drawn_videos_anew() -> None:
+def test_resampled_ap_equals_the_ap_of_the_drawn_videos() -> None:
     found, truth = random_set(0, frames=20)
     frame_video = np.repeat(np.arange(5), 4)
     resamples = draw_videos(frame_video, resamples=70, seed=3)
@@ -88,7 +87,7 @@ def test_the_same_as_scoring_the_drawn_videos_anew() -> None:
         assert got == pytest.approx(expected, abs=1e-12)
 
 
-def test_every_video_once_is_the_score_itself() -> None:
+def test_drawing_every_video_once_gives_the_ap() -> None:
     found, truth = random_set(1, frames=12)
     once = Resamples(np.repeat(np.arange(3), 4), np.ones((1, 3), np.uint8))
     [ap] = resample_ap(outcomes_of(found, truth, num_frames=12), once)
@@ -102,7 +101,7 @@ def test_one_video_has_no_resamples() -> None:
     assert draw_videos(np.full(30, 7)) is None
 
 
-def test_draws_are_seeded_and_of_videos_with_frames_only() -> None:
+def test_draws_are_seeded_and_leave_out_videos_without_frames() -> None:
     one, two, other = (draw_videos(np.array([0, 0, 4, 9]), seed=seed) for seed in (0, 0, 1))
     assert one is not None
     assert two is not None
@@ -111,16 +110,16 @@ def test_draws_are_seeded_and_of_videos_with_frames_only() -> None:
     np.testing.assert_array_equal(one.counts, two.counts)
     assert (one.counts != other.counts).any()
     assert one.frame_video.tolist() == [0, 0, 1, 2]
-    # Each video is drawn once a resample on average.
+    # On average, a resample has each video once.
     assert one.counts.mean(axis=0) == pytest.approx(1, abs=0.1)
 
 
-def test_the_mean_is_over_the_classes_that_were_drawn() -> None:
+def test_the_mean_leaves_out_classes_without_objects() -> None:
     mean = mean_over_classes(np.array([[0.5, 1.0], [np.nan, 0.25], [np.nan, np.nan]]))
     np.testing.assert_array_equal(mean, [0.75, 0.25, np.nan])
 
 
-def test_an_interval_leaves_out_the_extremes() -> None:
+def test_an_interval_contains_the_middle_resamples() -> None:
     interval = percentile_interval(np.append(np.arange(101) / 100, np.nan))
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((0.025, 0.975))

@@ -1,4 +1,4 @@
-"""AP by video and by size, the best threshold, and the confusion matrix, worked out by hand."""
+"""AP by video and by size, the best threshold, and the confusion matrix, computed by hand."""
 
 from __future__ import annotations
 
@@ -11,28 +11,17 @@ from megavid.evaluation.by_size import average_precision_by_size
 from megavid.evaluation.by_video import ap_by_video
 from megavid.evaluation.confusion import confusion_matrix
 from megavid.evaluation.error_analysis import find_errors
-from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
+from tests.evaluation.all_outcomes import all_outcomes
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [200, 200, 210, 210]
 
 
-def outcomes_of(found: Boxes, truth: Boxes, *, num_frames: int, num_classes: int) -> list[Outcomes]:
-    return outcomes_by_class(
-        found,
-        truth,
-        [Selection(np.zeros(len(truth), np.bool_))],
-        lambda parts: parts[0],
-        num_frames=num_frames,
-        num_classes=num_classes,
-    )
-
-
 def test_ap_by_video() -> None:
-    # Video 0 (frames 0 and 1): class 0 is found after a mistake, class 1 is missed. Video 1 (frame 2): class
-    # 0 is found. Video 2 (frame 3) has no objects, but a mistake.
+    # Video 0 (frames 0 and 1): class 0 is found after a false positive, class 1 is missed. Video 1 (frame 2):
+    # class 0 is found. Video 2 (frame 3) has no objects and a false positive.
     truth = Boxes([0, 1, 2], [A, B, A], [0, 1, 0])
     found = Boxes([1, 0, 2, 3], [FAR, A, A, A], [0, 0, 0, 0], [0.9, 0.8, 0.7, 0.95])
-    outcomes = outcomes_of(found, truth, num_frames=4, num_classes=2)
+    outcomes = all_outcomes(found, truth, num_frames=4, num_classes=2)
     ap = ap_by_video(outcomes, np.array([0, 0, 1, 2]), num_videos=4)
     np.testing.assert_array_equal(ap, [(0.5 + 0) / 2, 1, np.nan, np.nan])
 
@@ -40,59 +29,59 @@ def test_ap_by_video() -> None:
 def test_ap_by_size() -> None:
     small, large = [0, 0, 30, 30], [0, 100, 100, 200]
     truth = Boxes([0, 0], [small, large], [0, 0])
-    # A small mistake, the small object, a large mistake, the large object.
+    # A small false positive, the small object, a large false positive, the large object.
     found = Boxes([0] * 4, [FAR, small, [300, 0, 400, 100], large], [0] * 4, [0.9, 0.8, 0.7, 0.6])
     none = np.zeros(2, np.bool_)
     areas = np.array([900.0, 10_000.0])
     results = average_precision_by_size(found, truth, num_frames=1, num_classes=1, areas=areas, ignored=none)
     assert results["small"].mean == results["large"].mean == 1 / 2
     assert np.isnan(results["medium"].mean)
-    # By its mask the large object is of medium size: its detection is no mistake among the large ones.
+    # With another area the large object is a medium one, and its detection is no large false positive.
     areas[1] = 32.0**2 + 1
     results = average_precision_by_size(found, truth, num_frames=1, num_classes=1, areas=areas, ignored=none)
     assert [results[name].curves[0].objects for name in ("small", "medium", "large")] == [1, 1, 0]
     assert results["medium"].mean == 1
 
 
-def test_the_best_threshold() -> None:
+def test_best_f1() -> None:
     truth = Boxes([0, 0, 1, 1], [A, B, A, B], [0] * 4)
     found = Boxes([0, 0, 1, 1], [A, B, FAR, A], [0] * 4, [0.75, 0.5, 0.25, 0.125])
-    best = best_f1(outcomes_of(found, truth, num_frames=2, num_classes=1))
+    best = best_f1(all_outcomes(found, truth, num_frames=2, num_classes=1))
     assert best is not None
     # With all four: 2 * 3 / (2 * 3 + 1 + 1) = 3/4; with the best two: 2 * 2 / (2 * 2 + 2) = 2/3.
     assert (best.f1, best.precision, best.recall) == (3 / 4, 3 / 4, 3 / 4)
     assert best.score_threshold == 0.125 / 2
     fewer = found.take(np.arange(3))
-    best = best_f1(outcomes_of(fewer, truth, num_frames=2, num_classes=1))
+    best = best_f1(all_outcomes(fewer, truth, num_frames=2, num_classes=1))
     assert best is not None
     assert (best.f1, best.precision, best.recall) == (2 / 3, 1, 1 / 2)
     assert best.score_threshold == (0.5 + 0.25) / 2
 
 
-def test_equal_scores_are_kept_or_left_together() -> None:
+def test_equal_scores_are_on_one_side_of_the_threshold() -> None:
     truth, found = Boxes([0], [A], [0]), Boxes([0, 0], [A, FAR], [0, 0], [0.5, 0.5])
-    best = best_f1(outcomes_of(found, truth, num_frames=1, num_classes=1))
+    best = best_f1(all_outcomes(found, truth, num_frames=1, num_classes=1))
     assert best is not None
     assert (best.precision, best.recall, best.f1) == (1 / 2, 1, 2 / 3)
 
 
-def test_one_threshold_for_all_classes() -> None:
+def test_best_f1_of_several_classes() -> None:
     truth = Boxes([0, 0], [A, B], [0, 1])
     found = Boxes([0, 0, 0], [A, B, FAR], [0, 1, 1], [0.75, 0.5, 0.25])
-    best = best_f1(outcomes_of(found, truth, num_frames=1, num_classes=2))
+    best = best_f1(all_outcomes(found, truth, num_frames=1, num_classes=2))
     assert best is not None
     assert (best.f1, best.score_threshold) == (1, 0.375)
 
 
-def test_no_threshold_where_nothing_is_found() -> None:
+def test_no_best_f1_without_hits() -> None:
     truth, found = Boxes([0], [A], [0]), Boxes([0], [FAR], [0], [0.5])
-    assert best_f1(outcomes_of(found, truth, num_frames=1, num_classes=1)) is None
+    assert best_f1(all_outcomes(found, truth, num_frames=1, num_classes=1)) is None
     assert best_f1([]) is None
 
 
-def test_confusion() -> None:
-    # Frame 0: A is found, B is taken for class 1, and a box of class 1 is on nothing. Frame 1: A is missed,
-    # and B, which is ignored, is found. A box of class 1 with a low score does not count.
+def test_confusion_matrix() -> None:
+    # Frame 0: A is found, B is detected as class 1, and a box of class 1 is on no object. Frame 1: A is
+    # missed, since the score of its detection is too low, and the ignored object B is found.
     truth = Boxes([0, 0, 1, 1], [A, B, A, B], [0, 0, 1, 0])
     found = Boxes([0, 0, 0, 1, 1], [A, B, FAR, B, A], [0, 1, 1, 0, 1], [0.9, 0.8, 0.7, 0.6, 0.4])
     ignored = np.array([False, False, False, True])
@@ -102,7 +91,7 @@ def test_confusion() -> None:
     assert confusion.score_threshold == 0.5
 
 
-def test_of_two_boxes_on_an_object_the_one_of_its_class_has_it() -> None:
+def test_a_hit_takes_its_object_before_a_better_box_of_another_class() -> None:
     truth = Boxes([0], [A], [0])
     found = Boxes([0, 0], [A, A], [1, 0], [0.9, 0.6])
     errors = find_errors(found, truth, num_frames=1)
@@ -111,7 +100,7 @@ def test_of_two_boxes_on_an_object_the_one_of_its_class_has_it() -> None:
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_all_detections_and_objects_are_counted_once(ignored: bool) -> None:
+def test_the_confusion_matrix_counts_everything_once(ignored: bool) -> None:
     rng = np.random.default_rng(0)
 
     def boxes(n: int) -> tuple[list[int], list[list[int]], list[int]]:

@@ -1,4 +1,4 @@
-"""COCO's metrics on boxes that can be worked out by hand."""
+"""COCO's metrics, computed by hand."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ A, B = [0, 0, 10, 10], [20, 0, 30, 10]
 SIZE: dict[str, Any] = {"num_frames": 3, "num_classes": 2}
 
 
-def test_by_hand() -> None:
-    # The second overlaps its object by 0.8: found at 7 of the 10 thresholds.
+def test_metrics_computed_by_hand() -> None:
+    # The second detection has an IoU of 0.8: it is a hit at 7 of the 10 thresholds.
     found = Boxes([0, 0], [A, [20, 0, 30, 8]], [0, 0], [0.9, 0.8])
     metrics = coco_metrics(found, Boxes([0, 0], [A, B], [0, 0]), **SIZE)
     assert metrics["AP50"] == metrics["AP75"] == 1
     assert metrics["AR 100"] == pytest.approx((7 * 1 + 3 * 0.5) / 10)
-    # Half of the objects are reached at precision 1: 51 of 101 points.
+    # At the other 3, half of the objects are found at precision 1: 51 of 101 points.
     assert metrics["AP"] == pytest.approx((7 + 3 * 51 / 101) / 10)
     assert metrics["AR 1"] == pytest.approx(0.5)
     assert metrics["AP small"] == metrics["AP"]
     assert np.isnan(metrics["AP large"])
 
 
-def test_what_is_ignored_need_not_be_found() -> None:
+def test_ignored_objects_need_not_be_found() -> None:
     found, truth = Boxes([0], [A], [0], [0.9]), Boxes([0, 0], [A, B], [0, 0])
     ignored = np.array([False, True])
     assert coco_metrics(found, truth, **SIZE)["AR 100"] == 0.5
@@ -35,25 +35,25 @@ def test_what_is_ignored_need_not_be_found() -> None:
     assert coco_metrics(found, truth, ignored=ignored, crowds=ignored, **SIZE)["AR 100"] == 1
 
 
-def test_only_a_crowd_is_found_many_times() -> None:
+def test_several_detections_may_find_a_crowd_but_no_other_ignored_object() -> None:
     # Three detections on B, which is ignored, before one on A.
     found, truth = Boxes([0] * 4, [B, B, B, A], [0] * 4, [0.9, 0.8, 0.7, 0.6]), Boxes([0, 0], [A, B], [0, 0])
     flags = np.array([False, True])
     assert coco_metrics(found, truth, ignored=flags, crowds=flags, **SIZE)["AP50"] == 1
-    # As an ignored object it takes one of them; the two others are wrong.
+    # An ignored object takes one of them; the two others are false positives.
     assert coco_metrics(found, truth, ignored=flags, **SIZE)["AP50"] == pytest.approx(1 / 3)
 
 
-def test_sizes_go_by_the_area() -> None:
+def test_sizes_are_those_of_the_areas() -> None:
     large = [0, 0, 100, 100]
     found, truth = Boxes([0], [large], [0], [0.9]), Boxes([0], [large], [0])
     by_box = coco_metrics(found, truth, **SIZE)
-    by_area = coco_metrics(found, truth, areas=np.array([2000.0]), **SIZE)  # of a thin object
+    by_area = coco_metrics(found, truth, areas=np.array([2000.0]), **SIZE)  # a thin object
     assert (by_box["AP large"], by_area["AP medium"]) == (1, 1)
     assert np.isnan([by_box["AP medium"], by_area["AP large"]]).all()
 
 
-def test_nothing_found_and_nothing_there() -> None:
+def test_no_detections_and_no_objects() -> None:
     nothing = Boxes([], [], [], [])
     assert set(coco_metrics(nothing, Boxes([0], [A], [0]), **SIZE).values()) == {0.0}
     metrics = coco_metrics(Boxes([0], [A], [0], [0.9]), Boxes([], [], []), **SIZE)

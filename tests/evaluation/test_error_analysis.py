@@ -1,4 +1,4 @@
-"""Errors by kind, on boxes that can be told by hand."""
+"""Errors by kind, classified by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from megavid.evaluation import Boxes
 from megavid.evaluation.error_analysis import KINDS, OUTCOMES, find_errors
 
-A, B = [0, 0, 19, 19], [100, 0, 119, 19]  # 20 x 20 with the extra pixel
+A, B = [0, 0, 19, 19], [100, 0, 119, 19]  # 20 x 20 pixels, with the extra pixel
 NEAR_A = [0, 0, 19, 14]  # IoU 15 / 20
 OFF_A = [0, 0, 19, 6]  # 7 / 20
 FAR = [300, 300, 320, 320]
@@ -38,7 +38,7 @@ def outcomes(
         (B, 1, "hit"),
     ],
 )
-def test_kinds(box: list[int], label: int, kind: str) -> None:
+def test_kinds_of_errors(box: list[int], label: int, kind: str) -> None:
     found, errors = outcomes([(A, 0, 0.9), (box, label, 0.8)], [(A, 0), (B, 1)])
     assert found == ["hit", kind]
     missed = kind != "hit"
@@ -47,7 +47,7 @@ def test_kinds(box: list[int], label: int, kind: str) -> None:
     assert errors.totals == expected
 
 
-def test_the_better_detection_is_the_hit() -> None:
+def test_the_detection_with_the_higher_score_is_the_hit() -> None:
     found, _ = outcomes([(NEAR_A, 0, 0.8), (A, 0, 0.7), (FAR, 0, 0.6)], [(A, 0)])
     assert found == ["hit", "duplicate", "background"]
 
@@ -65,7 +65,7 @@ def test_ignored_objects_need_not_be_found() -> None:
     assert errors.totals == dict.fromkeys(KINDS, 0)
 
 
-def test_frames_are_apart() -> None:
+def test_boxes_of_different_frames_do_not_match() -> None:
     truth = Boxes([2, 0], [A, A], [0, 0])
     found = Boxes([0, 1, 2], [A, A, FAR], [0, 0, 0], [0.7, 0.8, 0.9])
     errors = find_errors(found, truth, num_frames=4)
@@ -77,6 +77,6 @@ def test_frames_are_apart() -> None:
     assert errors.per_frame[:, missed].tolist() == [0, 0, 1, 0]
 
 
-def test_nothing() -> None:
+def test_no_detections_and_no_objects() -> None:
     errors = find_errors(Boxes([], [], [], []), Boxes([], [], []), num_frames=2)
     assert errors.per_frame.sum() == 0

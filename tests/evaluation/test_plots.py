@@ -1,4 +1,4 @@
-"""Pictures of scores: what they are drawn from, and that they are drawn."""
+"""Plots of scores: the values that they draw."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def widths_of(axes: Axes) -> list[float]:
     return [patch.get_width() for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
-def test_the_envelope_at_recalls() -> None:
+def test_envelope_at_recalls() -> None:
     truth = Boxes([0, 0], [[0, 0, 10, 10], [20, 0, 30, 10]], [0, 0])
     found = Boxes([0, 0], [[50, 0, 60, 10], [0, 0, 10, 10]], [0, 0], [0.9, 0.8])
     results = average_precision_by_motion(found, truth, num_frames=1, num_classes=1, motion_iou=None)
@@ -33,7 +33,7 @@ def test_the_envelope_at_recalls() -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 7, 30])
-def test_any_number_of_classes(tmp_path: Path, classes: int) -> None:
+def test_plots_of_any_number_of_classes(tmp_path: Path, classes: int) -> None:
     rng = np.random.default_rng(0)
     frame, label = rng.integers(0, 20, 200), rng.integers(0, classes, 200)
     boxes = rng.uniform(0, 50, (200, 4)) + np.array([0, 0, 60, 60])
@@ -49,7 +49,7 @@ def test_any_number_of_classes(tmp_path: Path, classes: int) -> None:
     assert widths == pytest.approx(sorted((100 * results["all"].ap).tolist(), reverse=True))
 
 
-def test_nothing_to_draw() -> None:
+def test_plots_without_boxes() -> None:
     nothing = Boxes([], [], [], [])
     results = average_precision_by_motion(nothing, nothing, num_frames=1, num_classes=2, motion_iou=None)
     assert draw_pr_curves(results, ["a", "b"]).axes

@@ -1,4 +1,4 @@
-"""Average precision: by hand, against the original's recorded numbers, and against a slow evaluator."""
+"""Average precision: computed by hand, and compared with the original's numbers and a simple evaluator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from megavid.core.errors import InputError
 from megavid.evaluation import Boxes, average_precision, average_precision_by_motion
 from megavid.evaluation.matching import find_overlaps, match
 from tests.conftest import SHARED, require_shared
-from tests.evaluation.slow import slow_ap
+from tests.evaluation.simple_ap import simple_ap
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [100, 100, 110, 110]
 
@@ -27,7 +27,7 @@ def score(found: Boxes, truth: Boxes, **options: Any) -> list[float]:
     return [float(ap) for ap in average_precision(found, truth, **options).ap]
 
 
-def test_a_mistake_between_two_hits() -> None:
+def test_a_false_positive_between_two_hits() -> None:
     truth = Boxes([0, 0], [A, B], [0, 0])
     found = Boxes([0, 0, 0], [A, FAR, B], [0, 0, 0], [0.9, 0.8, 0.7])
     # Recall 1/2 at precision 1, recall 1 at 2/3.
@@ -46,43 +46,43 @@ def test_the_curve_and_its_envelope() -> None:
     assert curve.ap == pytest.approx(3 / 4)
 
 
-def test_an_object_is_found_once() -> None:
+def test_a_second_detection_of_an_object_is_a_false_positive() -> None:
     truth = Boxes([0], [A], [0])
     found = Boxes([0, 0], [A, A], [0, 0], [0.5, 0.9])
     [curve] = average_precision(found, truth, num_frames=1, num_classes=1).curves
     assert (curve.recall.tolist(), curve.score.tolist()) == ([1.0], [pytest.approx(0.9)])
-    # With the mistake first, precision is 1/2.
+    # A second detection of A is a false positive between two hits.
     twice = Boxes([0, 0], [A, B], [0, 0])
     found = Boxes([0, 0, 0], [A, A, B], [0] * 3, [0.9, 0.8, 0.7])
     assert score(found, twice) == pytest.approx([0.5 + 0.5 * 2 / 3])
 
 
-def test_a_taken_object_leaves_the_next_best() -> None:
+def test_a_detection_whose_best_object_is_taken_finds_the_next_one() -> None:
     truth = Boxes([0, 0], [[0, 0, 10, 10], [2, 0, 12, 10]], [0, 0])
     found = Boxes([0, 0], [[0, 0, 10, 10], [0, 0, 10, 10]], [0, 0], [0.9, 0.8])
-    assert score(found, truth) == [1.0]  # IoU with the second is 9 * 11 / (2 * 121 - 99) = 0.69
+    assert score(found, truth) == [1.0]  # the IoU with the second object is 9 * 11 / (2 * 121 - 99) = 0.69
 
 
 @pytest.mark.parametrize(("height", "hit"), [(5, True), (4, False)])
-def test_boxes_are_a_pixel_larger_for_the_overlap(height: int, hit: bool) -> None:
-    # 11 x 6 of 11 x 11 is more than half; 5 of 10 alone would be exactly half. 11 x 5 of 11 x 11 is less.
+def test_boxes_are_one_pixel_larger_for_the_iou(height: int, hit: bool) -> None:
+    # With the extra pixel, 11 x 6 of 11 x 11 pixels are more than half, and 11 x 5 are less.
     truth = Boxes([0], [[0, 0, 10, 10]], [0])
     found = Boxes([0], [[0, 0, 10, height]], [0], [1.0])
     assert score(found, truth) == [float(hit)]
 
 
-def test_exactly_half_is_a_hit() -> None:
+def test_an_iou_of_exactly_one_half_is_a_hit() -> None:
     truth = Boxes([0], [[0, 0, 9, 9]], [0])
-    assert score(Boxes([0], [[0, 0, 9, 4]], [0], [1.0]), truth) == [1.0]  # 10 x 5 of 10 x 10
+    assert score(Boxes([0], [[0, 0, 9, 4]], [0], [1.0]), truth) == [1.0]  # 10 x 5 of 10 x 10 pixels
 
 
-def test_frames_and_classes_are_apart() -> None:
+def test_boxes_of_different_frames_or_classes_do_not_match() -> None:
     truth = Boxes([0, 1], [A, A], [0, 1])
     found = Boxes([0, 1], [A, A], [1, 0], [0.9, 0.9])
     assert score(found, truth, num_classes=2) == [0.0, 0.0]
 
 
-def test_classes_without_objects_are_left_out_of_the_mean() -> None:
+def test_the_mean_leaves_out_classes_without_objects() -> None:
     truth = Boxes([0], [A], [1])
     found = Boxes([0, 0], [A, A], [0, 1], [0.9, 0.8])
     result = average_precision(found, truth, num_frames=1, num_classes=3)
@@ -90,7 +90,7 @@ def test_classes_without_objects_are_left_out_of_the_mean() -> None:
     assert result.mean == result.ap[1] == 1
 
 
-def test_nothing_at_all() -> None:
+def test_no_detections_and_no_objects() -> None:
     nothing = Boxes([], [], [])
     result = average_precision(Boxes([], [], [], []), nothing, num_frames=0, num_classes=2)
     assert np.isnan(result.ap).all()
@@ -99,9 +99,9 @@ def test_nothing_at_all() -> None:
     assert score(Boxes([], [], [], []), truth, num_frames=4) == [0.0]
 
 
-def test_equal_scores_come_by_frame_then_row() -> None:
+def test_equal_scores_are_ordered_by_frame_then_row() -> None:
     truth = Boxes([0, 0, 1], [A, B, A], [0, 0, 0])
-    # In the order of frames: B, then A, then the mistake in frame 1.
+    # In this order: B, A, then the false positive in frame 1.
     found = Boxes([1, 0, 0], [FAR, B, A], [0] * 3, [0.5] * 3)
     assert score(found, truth) == pytest.approx([2 / 3])
 
@@ -109,7 +109,7 @@ def test_equal_scores_come_by_frame_then_row() -> None:
 def test_an_object_outside_the_range_is_ignored() -> None:
     truth = Boxes([0, 0], [A, B], [0, 0])
     found = Boxes([0, 0], [A, B], [0, 0], [0.9, 0.8])
-    # A is fast: what finds it does not count, so B's precision is 1.
+    # A is fast, so its detection does not count, and the precision at B is 1.
     options = {"motion_iou": [0.3, 0.95], "motion_range": (0.9, 1.0), "num_frames": 1}
     assert score(found, truth, **options) == [1.0]
 
@@ -117,39 +117,39 @@ def test_an_object_outside_the_range_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("motion", "range_", "counts"), [(0.7, (0, 0.7), True), (0.7, (0.7, 0.9), True), (0.71, (0, 0.7), False)]
 )
-def test_ranges_hold_both_ends(motion: float, range_: tuple[float, float], counts: bool) -> None:
+def test_ranges_include_both_ends(motion: float, range_: tuple[float, float], counts: bool) -> None:
     result = score(
         Boxes([0], [A], [0], [1.0]), Boxes([0], [A], [0]), motion_iou=[motion], motion_range=range_
     )
     assert result == ([1.0] if counts else [pytest.approx(np.nan, nan_ok=True)])
 
 
-def test_a_mistake_elsewhere_weighs_the_share_in_the_range() -> None:
-    # Three frames: a slow object, a fast one of another class, nothing.
+def test_weight_of_a_false_positive_in_a_frame_without_its_class() -> None:
+    # Three frames: one with a slow object, one with a fast object of another class, and an empty one.
     truth = Boxes([0, 1], [A, A], [0, 1])
     found = Boxes([1, 0], [FAR, A], [0, 0], [0.9, 0.8])
     options = {"motion_iou": [1.0, 0.2], "motion_range": (0.9, 1.0), "num_frames": 3, "num_classes": 2}
-    # The mistake in frame 1, which lacks class 0, weighs 1 of 3 entries: the empty frame is one.
+    # The false positive weighs one third: one of three objects is slow, as the empty frame counts as one.
     assert score(found, truth, **options)[0] == pytest.approx(1 / (1 + 1 / 3))
     assert score(found, truth, **options, count_empty_frames=False)[0] == pytest.approx(1 / (1 + 1 / 2))
 
 
 @pytest.mark.parametrize(
-    ("mistake", "weight"),
+    ("box", "weight"),
     [
         ([0, 0, 10, 3], 1.0),  # nearest to A, which counts
         ([20, 0, 30, 3], 0.0),  # nearest to B, which is ignored
-        (FAR, 2 / 3),  # as far from all: the ignored share of the frame's objects
+        (FAR, 2 / 3),  # equally far from all: the ignored share of the frame's objects
     ],
 )
-def test_a_mistake_in_a_frame_with_the_class(mistake: list[int], weight: float) -> None:
+def test_weight_of_a_false_positive_in_a_frame_with_its_class(box: list[int], weight: float) -> None:
     truth = Boxes([0, 0, 0], [A, B, [40, 0, 50, 10]], [0, 0, 0])
-    found = Boxes([0, 0], [mistake, A], [0, 0], [0.9, 0.8])
+    found = Boxes([0, 0], [box, A], [0, 0], [0.9, 0.8])
     options = {"motion_iou": [1.0, 0.2, 0.2], "motion_range": (0.9, 1.0), "num_frames": 1}
     assert score(found, truth, **options) == pytest.approx([1 / (1 + weight)])
 
 
-def test_at_a_tie_an_object_that_counts_is_found_first() -> None:
+def test_of_equal_ious_an_object_that_counts_is_preferred() -> None:
     found = Boxes([0], [A], [0], [1.0])
     overlaps = find_overlaps(found, Boxes([0, 0], [A, A], [0, 0]), num_frames=1)
     assert match(overlaps, np.array([True, False])).tolist() == [1]
@@ -185,14 +185,14 @@ def test_unknown_motion_is_outside_every_range() -> None:
         ),
     ],
 )
-def test_what_does_not_fit_is_refused(boxes: Any, message: str) -> None:
+def test_arguments_that_do_not_fit_are_refused(boxes: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         boxes()
 
 
 @st.composite
 def data_sets(draw: st.DrawFn) -> tuple[Boxes, Boxes, NDArray[np.float64]]:
-    """Three frames of two classes on a coarse grid, so that overlaps and scores tie often."""
+    """Draw boxes of two classes in three frames on a coarse grid, where IoUs and scores are often equal."""
 
     def boxes(n: int) -> list[list[int]]:
         corners = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(2, 5), st.integers(2, 5))
@@ -210,7 +210,7 @@ def data_sets(draw: st.DrawFn) -> tuple[Boxes, Boxes, NDArray[np.float64]]:
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(data_sets(), st.sampled_from([(0.0, 1.0), (0.0, 0.7), (0.7, 0.9), (0.9, 1.0)]))
-def test_the_same_as_one_at_a_time(
+def test_ap_equals_that_of_the_simple_evaluator(
     data: tuple[Boxes, Boxes, NDArray[np.float64]], range_: tuple[float, float]
 ) -> None:
     found, truth, motion = data
@@ -220,16 +220,16 @@ def test_the_same_as_one_at_a_time(
         "motion_iou": motion,
         "motion_range": range_,
     }
-    expected = slow_ap(found, truth, **options)
+    expected = simple_ap(found, truth, **options)
     assert score(found, truth, **options) == pytest.approx(expected, abs=1e-12, nan_ok=True)
 
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(data_sets(), st.randoms())
-def test_the_order_of_rows_is_of_no_matter(data: tuple[Boxes, Boxes, Any], random: Any) -> None:
+def test_the_order_of_rows_does_not_matter(data: tuple[Boxes, Boxes, Any], random: Any) -> None:
     found, truth, _ = data
     assert found.score is not None
-    score_ = found.score + np.linspace(0, 0.01, len(found))  # no ties
+    score_ = found.score + np.linspace(0, 0.01, len(found))  # all different
     rows = random.sample(range(len(found)), len(found))
     mixed = Boxes(found.frame[rows], found.xyxy[rows], found.label[rows], score_[rows])
     options: dict[str, Any] = {"num_frames": 3, "num_classes": 2}
@@ -244,7 +244,7 @@ def recorded_cases() -> list[Path]:
 
 @pytest.mark.parity
 @pytest.mark.parametrize("path", recorded_cases(), ids=lambda path: path.stem)
-def test_the_originals_numbers(path: Path) -> None:
+def test_ap_equals_the_originals(path: Path) -> None:
     arrays = np.load(require_shared(path))
     recorded = json.loads(path.with_suffix(".json").read_text())["stable_descending_variant"]
     frames = len(arrays["gt_offsets"]) - 1
@@ -262,7 +262,7 @@ def test_the_originals_numbers(path: Path) -> None:
         arrays["pred_labels"].astype(int) - 1,
         arrays["pred_scores"],
     )
-    # Frames without objects have an entry, too.
+    # The recorded motion has an entry for each frame without objects, too.
     occupied = np.diff(arrays["gt_offsets"]) > 0
     motion = arrays["motion_iou"][occupied[frame(arrays["motion_offsets"])]]
     results = average_precision_by_motion(found, truth, num_frames=frames, num_classes=30, motion_iou=motion)

@@ -1,8 +1,9 @@
-"""Detecting in a data set: whole, broken off, in several processes, with frames that cannot be read."""
+"""Detection in a data set: complete, interrupted, and with frames that cannot be read."""
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -19,9 +20,8 @@ from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.jobs import detect_in_data_set as evaluate
 from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
-from megavid.jobs.executors.ranks import Ranks, share_out
+from megavid.jobs.executors.ranks import Ranks
 from megavid.models.base.detector import VideoDetector
 from megavid.models.methods import METHODS
 from tests.cli.helpers import read_predictions, write_video
@@ -30,12 +30,12 @@ from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
 LENGTHS = {"b/eins": 4, "a zwei": 1, "drei": 6}
-CLASSES = ("square", "disc", "ring")  # not in the detector's order
+CLASSES = ("square", "disc", "ring")  # in another order than the detector's
 
 
 @pytest.fixture
 def data(tmp_path: Path, make_frames: MakeFrames) -> Annotations:
-    """Three videos of images that start at frame 3; one frame has an object."""
+    """Three videos of images that start at frame 3, each with an object in its last frame."""
     builder = AnnotationBuilder(CLASSES, root=tmp_path / "data")
     images = make_frames(11)
     for name, length in LENGTHS.items():
@@ -59,7 +59,7 @@ Detect = Callable[..., bool]
 
 @pytest.fixture
 def detect(detector: VideoDetector[Any, Any], data: Annotations, tmp_path: Path) -> Detect:
-    """`detect()`: into tmp_path/out; whether all was done."""
+    """Return a function that detects in the data set, into tmp_path/out, and returns whether all is done."""
 
     def run(annotations: Annotations = data, **options: Any) -> bool:
         arguments: dict[str, Any] = {"ranks": Ranks(), "metadata": {}, "problems": Problems()}
@@ -76,7 +76,9 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_the_same_as_video_by_video(detect: Detect, data: Annotations, tmp_path: Path, method: str) -> None:
+def test_detections_equal_those_of_each_video(
+    detect: Detect, data: Annotations, tmp_path: Path, method: str
+) -> None:
     detector = build_tiny(method)
     assert detect(detector=detector, score_threshold=0.1, batch_size=2)
     rows, about = read_predictions(tmp_path / "out" / "predictions.parquet")
@@ -101,43 +103,23 @@ def test_the_same_as_video_by_video(detect: Detect, data: Annotations, tmp_path:
     assert sorted(p.name for p in (tmp_path / "out" / "parts").iterdir()) == ["run.json"]
 
 
-def test_what_was_broken_off_goes_on(
-    detect: Detect, detector: VideoDetector[Any, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_run_continues_with_the_missing_videos(detect: Detect, tmp_path: Path) -> None:
     assert detect(out=tmp_path / "whole")
-    real, calls = evaluate._results, []
-
-    def fails_in_third(*args: Any) -> Any:
-        calls.append(args)
-        yield from real(*args)
-        if len(calls) == 3:
-            raise MemoryError
-
-    monkeypatch.setattr(evaluate, "_results", fails_in_third)
-    with pytest.raises(MemoryError):
+    images = tmp_path / "data"
+    (images / "drei" / "008.png").rename(tmp_path / "last.png")
+    with pytest.raises(InputError, match="drei"):
         detect()
     assert not (tmp_path / "out" / "predictions.parquet").exists()
     assert len(list((tmp_path / "out" / "parts").glob("*.parquet"))) == 2
+    (tmp_path / "last.png").rename(images / "drei" / "008.png")
+    for name in ("b/eins", "a zwei"):
+        shutil.rmtree(images / name)  # Detecting in these videos again would fail.
     assert detect()
-    assert len(calls) == 4  # the third video again, no other
     assert pq.read_table(tmp_path / "out" / "predictions.parquet").equals(
         pq.read_table(tmp_path / "whole" / "predictions.parquet")
     )
-    assert detect()  # nothing is left to do
-    assert len(calls) == 4
-
-
-@pytest.mark.parametrize(("world", "loads"), [(1, [20]), (2, [10, 10]), (3, [7, 7, 6])])
-def test_frames_are_shared_out_evenly(world: int, loads: list[int]) -> None:
-    lengths = [7, 4, 2, 4, 3]
-    shares = share_out(range(5), lengths, world_size=world)
-    assert sorted(v for share in shares for v in share) == [0, 1, 2, 3, 4]
-    assert [sum(lengths[v] for v in share) for share in shares] == loads
-    assert shares == [sorted(share) for share in shares]
-
-
-def test_more_processes_than_videos() -> None:
-    assert share_out([4, 1], [0, 3, 0, 0, 5], world_size=4) == [[4], [1], [], []]
+    shutil.rmtree(images)
+    assert detect()
 
 
 def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:
@@ -158,14 +140,14 @@ def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Pat
         detect()
 
 
-def test_a_changed_annotation_needs_no_new_run(detect: Detect, data: Annotations) -> None:
+def test_changed_objects_need_no_new_run(detect: Detect, data: Annotations) -> None:
     assert detect()
     assert detect(replace(data, labels=data.labels * 0 + 1))
     with pytest.raises(InputError, match="another data"):
         detect(data.select(np.arange(11) != 3))
 
 
-def test_a_missing_image(detect: Detect, data: Annotations, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read(detect: Detect, data: Annotations, tmp_path: Path) -> None:
     gone, broken, other = (tmp_path / "data" / "drei" / f"00{i}.png" for i in (4, 6, 7))
     gone.unlink()
     broken.write_bytes(broken.read_bytes()[:100])
@@ -213,7 +195,7 @@ def test_damaged_frames_of_a_video_file(detect: Detect, tmp_path: Path) -> None:
         builder.frame(number)
     alone = build_tiny("single_frame")
     assert detect(builder.build(), detector=alone, out=tmp_path / "unannotated")
-    # As a global frame it would have been its neighbor.
+    # Here the damaged frame is a global one.
     with pytest.raises(InputError, match=r"clip\.mov: frame 7 is damaged"):
         detect(builder.build(), out=tmp_path / "global")
     builder.frame(7)
@@ -224,7 +206,7 @@ def test_damaged_frames_of_a_video_file(detect: Detect, tmp_path: Path) -> None:
     assert [p.kind for p in problems.found] == [Kind.BAD_IMAGE]
 
 
-def test_classes_must_fit(detect: Detect, data: Annotations) -> None:
+def test_the_classes_of_detector_and_data_set_are_compared(detect: Detect, data: Annotations) -> None:
     with pytest.raises(InputError, match="no class in common"):
         detect(replace(data, classes=("cat", "dog", "cow")))
     with pytest.raises(InputError, match="classes of the data set: the detector has no class 'cat'"):
@@ -245,12 +227,12 @@ def test_a_broken_part_is_named(detect: Detect, data: Annotations, tmp_path: Pat
         detect()
 
 
-def test_batch_size_is_checked() -> None:
+def test_the_batch_size_is_checked() -> None:
     with pytest.raises(InputError, match="batch_size: expected at least 1, got 0"):
         EvaluateOptions(batch_size=0)
 
 
-def test_run_is_described(detect: Detect, tmp_path: Path) -> None:
+def test_the_run_is_recorded(detect: Detect, tmp_path: Path) -> None:
     assert detect(metadata={"weights": "x.pth"})
     run = json.loads((tmp_path / "out" / "parts" / "run.json").read_text())
     assert run["weights"] == "x.pth"

@@ -1,4 +1,4 @@
-"""How far long work is, in words and on which stream."""
+"""Progress of long work, as text and as output."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Clock:
         return self.now
 
 
-def test_what_is_not_known_is_not_said() -> None:
+def test_unknown_values_are_left_out() -> None:
     clock = Clock()
     meter = Meter(unit="images", total=None, clock=clock)
     assert str(meter) == ""
     clock.now += 0.001
-    meter.update(5, 200)  # a burst at the beginning tells nothing of the speed
+    meter.update(5, 200)  # a speed needs a second at least
     assert str(meter) == "5/200 images"
     clock.now += 10
     meter.update(55)
@@ -43,7 +43,7 @@ def test_a_live_stream_has_no_end() -> None:
     assert str(meter) == "100 frames, 25 frames/s"
 
 
-def test_what_was_done_before_is_not_counted_as_speed() -> None:
+def test_the_speed_leaves_out_earlier_and_other_work() -> None:
     clock = Clock()
     meter = Meter(unit="steps", total=6000, done=4000, clock=clock)
     clock.now += 100
@@ -57,7 +57,7 @@ def test_what_was_done_before_is_not_counted_as_speed() -> None:
     assert str(meter) == "4055/6000 steps, 0.5 steps/s, ETA 1:14:50, loss 0.500"
 
 
-def test_speed_is_that_of_the_last_minutes() -> None:
+def test_the_speed_is_that_of_the_last_two_minutes() -> None:
     clock = Clock()
     meter = Meter(unit="frames", total=100_000, clock=clock)
     for count, seconds in ((10_000, 10), *[(10, 10)] * 14):
@@ -66,7 +66,7 @@ def test_speed_is_that_of_the_last_minutes() -> None:
     assert "1 frames/s" in str(meter)
 
 
-def test_lines_where_there_is_no_terminal(
+def test_lines_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with progress("short", total=3) as meter:
@@ -78,7 +78,7 @@ def test_lines_where_there_is_no_terminal(
             meter.advance()
     read = capsys.readouterr()
     assert read.out == ""
-    # One at the first frame, and one in the end; not one a frame.
+    # Only the first and the last frame get a line.
     assert read.err == "megavid: a \\x1b[31mclip: 1/30 frames\nmegavid: a \\x1b[31mclip: 30/30 frames\n"
     with progress("once", total=2) as meter:
         meter.advance(2)
@@ -93,6 +93,6 @@ def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with progress("[/red]", total=4) as meter:
         meter.advance(4)
-    said = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
-    assert "[/red]" in said
-    assert "4/4 frames" in said
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "[/red]" in shown
+    assert "4/4 frames" in shown

@@ -1,9 +1,8 @@
-"""What is told of predictions: by hand on a few boxes."""
+"""Scores and comparisons of predictions, computed by hand."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,12 @@ from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores
 from megavid.jobs.score_predictions import score_predictions
 from megavid.jobs.write_scores import write_comparison
-from megavid.reports.worst_frames import worst_frames
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [200, 200, 210, 210]
 
 
 def data(videos: int = 3) -> Annotations:
-    """Videos of two frames, with a cat in both and a crowd of cats in the second; the last one is empty."""
+    """Make videos of two frames with a cat in both and a crowd in the second; the last video is empty."""
     builder = AnnotationBuilder(("cat", "dog"), root=Path("/data"))
     for video in range(videos):
         builder.video(f"v{video}")
@@ -38,7 +36,7 @@ def data(videos: int = 3) -> Annotations:
 
 
 def predict(*rows: tuple[int, int, int, float, list[int]], videos: int = 3) -> PredictionTable:
-    """Rows are video, frame, label, score, box."""
+    """Make a table from rows of video, frame, label, score, box."""
     video, frame, label, score, box = zip(*rows, strict=True)
     return PredictionTable(
         videos=tuple(f"v{i}" for i in range(videos)),
@@ -54,7 +52,7 @@ def predict(*rows: tuple[int, int, int, float, list[int]], videos: int = 3) -> P
 
 
 GOOD = [(0, 0, 0, 0.9, A), (0, 1, 0, 0.8, A), (1, 0, 0, 0.7, A), (1, 1, 0, 0.6, A)]
-# The second video: a cat is taken for a dog, and a mistake has the highest score.
+# In the second video, a cat is detected as a dog, and a false positive has the highest score.
 BAD = [*GOOD[:2], (1, 0, 1, 0.7, A), (1, 0, 0, 0.95, FAR), (1, 1, 0, 0.6, A), (2, 0, 1, 0.75, FAR)]
 
 
@@ -63,63 +61,63 @@ def score(*rows: Any, videos: int = 3) -> Scores:
     return score_predictions(predictions, data(videos), motion=None, problems=Problems())
 
 
-def test_what_is_told() -> None:
-    told = score(*BAD).as_dict()
-    # Cats: a mistake, then three hits of four objects at precision 1/2, 2/3, 3/4.
-    assert told["AP50"]["all"] == pytest.approx(3 / 4 * 3 / 4)
-    assert told["objects"] == told["classes"]["cat"]["objects"] == 4
-    assert told["ignored_objects"] == 2
-    assert told["sizes"]["small"] == {"AP50": pytest.approx(3 / 4 * 3 / 4), "objects": 4}
-    assert told["sizes"]["large"] == {"AP50": None, "objects": 0}
-    assert told["bootstrap"] == {"videos": 3, "resamples": 1000, "level": 0.95}
-    low, high = told["AP50_interval"]["all"]
-    # From the second video alone to the first alone.
+def test_scores_as_json() -> None:
+    content = score(*BAD).as_dict()
+    # Cats: a false positive, then three hits of four objects at precisions 1/2, 2/3 and 3/4.
+    assert content["AP50"]["all"] == pytest.approx(3 / 4 * 3 / 4)
+    assert content["objects"] == content["classes"]["cat"]["objects"] == 4
+    assert content["ignored_objects"] == 2
+    assert content["sizes"]["small"] == {"AP50": pytest.approx(3 / 4 * 3 / 4), "objects": 4}
+    assert content["sizes"]["large"] == {"AP50": None, "objects": 0}
+    assert content["bootstrap"] == {"videos": 3, "resamples": 1000, "level": 0.95}
+    low, high = content["AP50_interval"]["all"]
+    # The ends are the AP50 of the second video alone and of the first alone.
     assert (low, high) == (pytest.approx(1 / 4), 1)
-    assert told["classes"]["cat"]["interval"] == [low, high]
-    assert told["classes"]["dog"]["interval"] is None
+    assert content["classes"]["cat"]["interval"] == [low, high]
+    assert content["classes"]["dog"]["interval"] is None
 
 
-def test_videos_are_listed_worst_first() -> None:
-    told = score(*BAD).as_dict()["videos"]
-    # In the second, a mistake comes before one hit of two objects.
-    assert [(v["name"], v["AP50"], v["objects"]) for v in told] == [
+def test_videos_are_ordered_by_ap() -> None:
+    content = score(*BAD).as_dict()["videos"]
+    # In the second video, a false positive comes before one hit of two objects.
+    assert [(v["name"], v["AP50"], v["objects"]) for v in content] == [
         ("v1", 1 / 4, 2),
         ("v0", 1, 2),
         ("v2", None, 0),
     ]
-    assert told[0]["errors"] == {"class": 1, "location": 0, "duplicate": 0, "background": 1, "missed": 1}
-    assert [v["frames"] for v in told] == [2, 2, 2]
+    assert content[0]["errors"] == {"class": 1, "location": 0, "duplicate": 0, "background": 1, "missed": 1}
+    assert [v["frames"] for v in content] == [2, 2, 2]
 
 
-def test_confusion_and_threshold_are_told() -> None:
-    told = score(*BAD).as_dict()
-    assert told["confusion"]["names"] == ["cat", "dog", "background"]
-    assert told["confusion"]["counts_by_object_then_detection"] == [[3, 1, 0], [0, 0, 0], [1, 1, 0]]
-    # The last cat is kept: 3 hits, 3 mistakes (0.95 on nothing, 0.75 and 0.7 of dogs), 4 objects.
-    assert told["best_f1"]["F1"] == pytest.approx(2 * 3 / (3 + 3 + 4))
-    assert told["classes"]["cat"]["best_f1"]["F1"] == pytest.approx(2 * 3 / (3 + 1 + 4))
-    assert told["classes"]["cat"]["best_f1"]["score_threshold"] == pytest.approx(0.3)
-    assert told["classes"]["dog"]["best_f1"] is None
+def test_confusion_and_best_threshold() -> None:
+    content = score(*BAD).as_dict()
+    assert content["confusion"]["names"] == ["cat", "dog", "background"]
+    assert content["confusion"]["counts_by_object_then_detection"] == [[3, 1, 0], [0, 0, 0], [1, 1, 0]]
+    # All detections are above it: 3 hits, 3 false positives (one cat, two dogs), 4 objects.
+    assert content["best_f1"]["F1"] == pytest.approx(2 * 3 / (3 + 3 + 4))
+    assert content["classes"]["cat"]["best_f1"]["F1"] == pytest.approx(2 * 3 / (3 + 1 + 4))
+    assert content["classes"]["cat"]["best_f1"]["score_threshold"] == pytest.approx(0.3)
+    assert content["classes"]["dog"]["best_f1"] is None
 
 
 def test_one_video_has_no_interval() -> None:
-    told = score(*GOOD[:1], (0, 0, 0, 0.95, FAR), videos=2).as_dict()  # the second has no objects
-    assert told["AP50"]["all"] == pytest.approx(1 / 4)
-    assert told["AP50_interval"] == {"all": None}
+    content = score(*GOOD[:1], (0, 0, 0, 0.95, FAR), videos=2).as_dict()  # the second video has no objects
+    assert content["AP50"]["all"] == pytest.approx(1 / 4)
+    assert content["AP50_interval"] == {"all": None}
 
 
-def test_the_same_run_twice_is_no_difference() -> None:
+def test_a_run_does_not_differ_from_itself() -> None:
     one = score(*GOOD)
     same = difference(one, one, "all")
     assert (same.value, same.interval) == (0, Interval(0, 0))
     assert "There is no difference." in verdict(same, videos=30)
 
 
-def test_a_difference_is_paired() -> None:
+def test_a_difference_uses_the_same_resamples_for_both_runs() -> None:
     good, bad = score(*GOOD), score(*BAD)
     found = difference(bad, good, "all")
     assert found.value == pytest.approx(1 - 9 / 16)
-    # Where only the first video is drawn, or empty ones beside it, both are perfect.
+    # Both runs are perfect in a resample of the first video and of empty ones.
     assert found.interval is not None
     assert found.interval.low == 0
     assert found.interval.high == pytest.approx(3 / 4)
@@ -153,33 +151,3 @@ def test_a_comparison_is_written(tmp_path: Path) -> None:
     assert content["difference"]["all"]["interval"] == [0, pytest.approx(3 / 4)]
     assert "within the noise" in content["verdict"]
     assert content["verdict"] in (tmp_path / "comparison.html").read_text()
-
-
-def frames(*lengths: int) -> Annotations:
-    builder = AnnotationBuilder(("cat",), root=Path("/data"))
-    for video, length in enumerate(lengths):
-        builder.video(f"v{video}")
-        for number in range(length):
-            builder.frame(number)
-    return builder.build()
-
-
-def test_worst_frames_are_of_different_videos_first_and_no_neighbors() -> None:
-    errors = np.zeros(60, np.int64)
-    errors[[4, 5, 14, 29]] = [5, 9, 6, 7]  # the first video: 4 and 14 are less than ten frames from 5
-    errors[[30, 45]] = [1, 2]
-    assert worst_frames(frames(30, 30), errors, count=4) == [5, 45, 29, 30]
-    assert worst_frames(frames(30, 30), errors, count=3) == [5, 45, 29]
-    assert worst_frames(frames(30, 30), errors, count=1) == [5]
-
-
-def test_in_a_long_video_frames_are_a_tenth_of_it_apart() -> None:
-    errors = np.zeros(300, np.int64)
-    errors[[100, 129, 130, 71]] = [9, 8, 7, 6]
-    assert worst_frames(frames(300), errors, count=9) == [100, 130]
-    assert worst_frames(frames(300), errors * 0, count=9) == []
-
-
-def test_the_numbers_of_frames_say_what_is_near() -> None:
-    sparse = replace(frames(3), number=np.array([0, 50, 100]))
-    assert worst_frames(sparse, np.array([1, 2, 3]), count=9) == [2, 1, 0]

@@ -1,4 +1,4 @@
-"""Being asked to stop."""
+"""Requests to stop."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from megavid.jobs.stop_requests import stop_request, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_asks_and_a_second_interrupt_raises(number: signal.Signals) -> None:
+def test_the_first_signal_sets_the_event_and_a_second_interrupt_raises(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_request() as stop:
         assert not stop.is_set()
         os.kill(os.getpid(), number)
         assert stop.wait(1)
-        os.kill(os.getpid(), signal.SIGTERM)  # sent again by whoever started it
+        os.kill(os.getpid(), signal.SIGTERM)  # as clusters and torchrun send it twice
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
 
 
-def test_files_are_finished_undisturbed() -> None:
+def test_signals_are_ignored_while_files_are_finished() -> None:
     with stop_request() as stop:
         with uninterrupted():
             os.kill(os.getpid(), signal.SIGINT)
@@ -34,7 +34,7 @@ def test_files_are_finished_undisturbed() -> None:
         assert stop.wait(1)
 
 
-def test_other_threads_are_never_asked() -> None:
+def test_other_threads_get_no_request() -> None:
     seen = []
 
     def run() -> None:

@@ -1,4 +1,4 @@
-"""A data set at a glance."""
+"""Contact sheets of data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAT, DOG = (400, 300, 430, 330), (0, 0, 900, 700)
 
 
 def data_set(folder: Path, objects: list[tuple[int, tuple[int, int, int, int]]]) -> Annotations:
-    """A video of black frames of 960x720, each with a white object of one of two classes."""
+    """Make a video of black frames, 960x720, each with a white object of some class and box."""
     folder.mkdir(exist_ok=True)
     builder = AnnotationBuilder(("cat", "dog", "none"), root=folder)
     builder.video("clip")
@@ -32,7 +32,7 @@ def data_set(folder: Path, objects: list[tuple[int, tuple[int, int, int, int]]])
 
 
 def tiles(path: Path, rows: int) -> np.ndarray[Any, Any]:
-    """(rows, 8, 180, 240, 3)"""
+    """Cut a sheet into its tiles, (rows, 8, 180, 240, 3)."""
     sheet = np.asarray(PIL.Image.open(path).convert("RGB"))
     assert sheet.shape == (rows * TILE[1], 8 * TILE[0], 3)
     return sheet.reshape(rows, TILE[1], 8, TILE[0], 3).swapaxes(1, 2)
@@ -42,30 +42,30 @@ def test_a_row_for_each_class_with_objects(tmp_path: Path) -> None:
     data = data_set(tmp_path / "a", [(0, CAT), (1, DOG)])
     write_contact_sheet({"": data}, tmp_path / "sheet.png")
     cats, dogs = tiles(tmp_path / "sheet.png", 2)
-    # A small object is shown pixel by pixel: 30 in the middle of 240x180.
+    # A small object is not scaled: its 30 x 30 pixels are in the middle of the tile.
     white = (cats[0] == 255).all(axis=2)
     assert white[80:100, 110:130].all()
     assert not white[:55].any()
-    # A large one with its whole frame.
+    # The tile of a large object has the whole frame.
     assert (dogs[0] == 255).all(axis=2)[60:140, 20:200].mean() > 0.9
-    # One object each; the rest of the row is empty.
+    # Each class has one object, and the rest of its row is empty.
     assert (cats[1:] == 96).all()
     assert (dogs[1:] == 96).all()
 
 
-def test_both_parts(tmp_path: Path) -> None:
+def test_two_parts_share_the_row_of_a_class(tmp_path: Path) -> None:
     train = data_set(tmp_path / "a", [(0, CAT), (1, DOG)])
     val = data_set(tmp_path / "b", [(1, CAT)])
     (tmp_path / "b" / "0.png").unlink()
     write_contact_sheet({"train": train, "val": val}, tmp_path / "sheet.png")
     _, dogs = tiles(tmp_path / "sheet.png", 2)
     assert not (dogs[0] == 96).all()
-    assert (dogs[1][:150] == 96).all()  # it cannot be read, and says so in its last lines
+    assert (dogs[1][:150] == 96).all()  # it cannot be read, as the text on its lower edge says
     assert not (dogs[1] == 96).all()
     assert (dogs[2:] == 96).all()
 
 
-def test_nothing_to_show(tmp_path: Path) -> None:
+def test_nothing_to_show_and_names_of_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no object is annotated"):
         write_contact_sheet({"": data_set(tmp_path / "a", [])}, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

@@ -1,4 +1,4 @@
-"""The report: what it says, and how a browser shows it."""
+"""The pages of an evaluation and of a comparison: their contents, and how a browser shows them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def page(folder: Path, name: str = "report.html") -> str:
     return (folder / name).read_text("utf-8")
 
 
-def test_everything_is_there(data: Annotations, tmp_path: Path) -> None:
+def test_the_page_has_all_scores(data: Annotations, tmp_path: Path) -> None:
     scores = score(data)
     paths = write_scores(tmp_path, replace(scores, coco={"AP": 0.25}), data, {"data": "a <b>"})
     assert [p.name for p in paths] == ["scores.json", "pr_curves.png", "confusion.png", "report.html"]
@@ -57,11 +57,11 @@ def test_everything_is_there(data: Annotations, tmp_path: Path) -> None:
     ):
         assert text in html
     assert "<script" not in html
-    assert not re.search(r'(src|href)="(?!data:)', html)  # nothing from elsewhere
+    assert not re.search(r'(src|href)="(?!data:)', html)  # no other files
     assert html.count("data:image/jpeg") >= 3
 
 
-def test_names_are_no_markup(data: Annotations, tmp_path: Path) -> None:
+def test_names_are_escaped(data: Annotations, tmp_path: Path) -> None:
     names = ("<script>alert(1)</script>", "$x_", "\x1b[31m[/]\n", *data.classes[3:])
     changed = replace(data, classes=names, videos=("<i>v</i>", *data.videos[1:]))
     scores = score(changed)
@@ -74,7 +74,7 @@ def test_names_are_no_markup(data: Annotations, tmp_path: Path) -> None:
             assert markup not in html
 
 
-def test_names_are_no_markup_in_a_terminal(data: Annotations, capsys: pytest.CaptureFixture[str]) -> None:
+def test_names_are_escaped_in_a_terminal(data: Annotations, capsys: pytest.CaptureFixture[str]) -> None:
     changed = replace(data, classes=("[/]", "[red]x[/red]", "\x1b[31mred", *data.classes[3:]))
     scores = score(changed)
     print_scores(scores)
@@ -90,7 +90,7 @@ def test_pictures_of_small_frames_are_enlarged(data: Annotations, tmp_path: Path
     write_scores(tmp_path, score(data), data, {})
     pictures = re.findall(r"data:image/jpeg;base64,([^\"]+)", page(tmp_path))
     sizes = {PIL.Image.open(io.BytesIO(base64.b64decode(picture))).size for picture in pictures}
-    assert sizes == {(640, 480)}  # of frames of 160 x 120
+    assert sizes == {(640, 480)}  # the frames have 160 x 120 pixels
 
 
 def test_frames_that_cannot_be_read_have_no_picture(data: Annotations, tmp_path: Path) -> None:
@@ -99,7 +99,7 @@ def test_frames_that_cannot_be_read_have_no_picture(data: Annotations, tmp_path:
     assert "data:image/jpeg" not in page(tmp_path)
 
 
-def test_nothing_found_nothing_annotated(data: Annotations, tmp_path: Path) -> None:
+def test_no_detections_and_no_objects(data: Annotations, tmp_path: Path) -> None:
     nothing = noisy_predictions(data).take(np.array([], np.int64))
     for number, set_ in enumerate((data, without_boxes(data))):
         out = tmp_path / str(number)
@@ -119,7 +119,7 @@ def test_one_class_and_one_frame(tmp_path: Path) -> None:
     assert "only" in page(tmp_path / "out")
 
 
-def test_two_runs(data: Annotations, tmp_path: Path) -> None:
+def test_the_page_of_a_comparison(data: Annotations, tmp_path: Path) -> None:
     one, two = score(data), score(data, seed=1, noise=5)
     write_comparison(tmp_path, (one, two), ("first", "second"), {"data": "d"})
     html = page(tmp_path, "comparison.html")
@@ -134,7 +134,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture
 def browse(tmp_path: Path) -> Any:
-    """`browse(path, *options)`: what headless Chromium prints of a page."""
+    """Return a function that opens a page in headless Chromium and returns its output."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
@@ -155,7 +155,7 @@ def browse(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("width", [1200, 500])
-def test_in_a_browser(data: Annotations, tmp_path: Path, browse: Any, width: int) -> None:
+def test_the_page_in_a_browser(data: Annotations, tmp_path: Path, browse: Any, width: int) -> None:
     scores = score(data)
     write_scores(tmp_path / "out", scores, data, {})
     probe = """<script>onload = () => { document.title = JSON.stringify({
@@ -169,7 +169,7 @@ def test_in_a_browser(data: Annotations, tmp_path: Path, browse: Any, width: int
     broken, images, beyond = map(int, found.groups())
     assert broken == 0
     assert images >= 6
-    assert beyond <= 0  # nothing sticks out of the page
+    assert beyond <= 0  # the page has no horizontal scroll bar
     assert f"<td>{100 * scores.results['all'].ap[0]:.2f}</td>" in dom
     shot = tmp_path / "shot.png"
     browse(path, f"--screenshot={shot}", f"--window-size={width},1500")

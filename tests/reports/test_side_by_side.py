@@ -1,4 +1,4 @@
-"""Runs next to each other."""
+"""Results of runs side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scored(predictions: PredictionTable, data: Annotations) -> Scores:
 
 
 def all_but(data: Annotations, *, missed: Sequence[int]) -> PredictionTable:
-    """The true boxes, but for the first few of each frame."""
+    """Make a table of the true boxes, without the first few of each frame."""
     place = np.arange(len(data.boxes)) - data.offsets[data.box_frames]
     kept = place >= np.array(missed)[data.box_frames]
     frames = data.box_frames[kept]
@@ -52,17 +52,17 @@ def all_but(data: Annotations, *, missed: Sequence[int]) -> PredictionTable:
 
 @pytest.fixture(scope="module")
 def runs(data: Annotations) -> dict[str, Scores]:
-    """One with mistakes, and one without: all of `noisy_predictions` that is neither moved nor wrong."""
+    """Scores of a run with errors and of one without."""
     wrong = noisy_predictions(data, seed=1)
     return {"wrong": scored(wrong, data), "right": scored(all_but(data, missed=[0] * len(data)), data)}
 
 
-def colours(image: Image) -> set[tuple[int, int, int]]:
-    return {colour for colour in (GREEN, RED, YELLOW) if (image == colour).all(axis=2).any()}
+def colors(image: Image) -> set[tuple[int, int, int]]:
+    return {color for color in (GREEN, RED, YELLOW) if (image == color).all(axis=2).any()}
 
 
 def frames_of(picture: Path, shown: SideBySide, data: Annotations) -> list[int]:
-    """The rows of the data set that a picture shows, one for each video."""
+    """Return the rows of the data set that a picture shows, one for each video."""
     drawn = [shown.draw(frame).tobytes() for frame in range(len(data))]
     assert len(set(drawn)) == len(drawn)
     image = np.asarray(PIL.Image.open(picture))
@@ -70,15 +70,15 @@ def frames_of(picture: Path, shown: SideBySide, data: Annotations) -> list[int]:
     return [drawn.index(part.tobytes()) for part in np.split(image, 3)]
 
 
-def test_what_is_right_is_green_on_the_right(data: Annotations, runs: dict[str, Scores]) -> None:
+def test_hits_are_green_and_errors_red_or_yellow(data: Annotations, runs: dict[str, Scores]) -> None:
     shown = SideBySide(data, runs)
     left: set[tuple[int, int, int]] = set()
     right: set[tuple[int, int, int]] = set()
     for frame in range(len(data)):
         image = shown.draw(frame)
-        assert image.shape == (26 + 288, 2 * 384 + 6, 3)  # 160x120 enlarged, titles, the gap
-        left |= colours(image[26:, :384])
-        right |= colours(image[26:, 390:])
+        assert image.shape == (26 + 288, 2 * 384 + 6, 3)  # enlarged frames of 160x120, titles and the gap
+        left |= colors(image[26:, :384])
+        right |= colors(image[26:, 390:])
     assert left == {GREEN, RED, YELLOW}
     assert right == {GREEN}
 
@@ -90,16 +90,16 @@ def test_video_and_picture(data: Annotations, runs: dict[str, Scores], tmp_path:
         assert (len(video), video.width, video.height) == (12, 774, 314)
         assert video.rate == 12
     shown.write_picture(tmp_path / "both.png")
-    # A frame of each of the three videos, with mistakes on the left.
+    # The picture has a frame of each video, with errors on the left.
     frames = frames_of(tmp_path / "both.png", shown, data)
-    assert all(colours(shown.draw(frame)[26:, :384]) & {RED, YELLOW} for frame in frames)
+    assert all(colors(shown.draw(frame)[26:, :384]) & {RED, YELLOW} for frame in frames)
     assert sorted(data.video[frames].tolist()) == [0, 1, 2]
 
 
-def test_the_picture_is_of_what_the_right_makes_up_for(data: Annotations, tmp_path: Path) -> None:
-    """Not of where the left has most mistakes: the right has them, too."""
+def test_the_picture_shows_frames_with_the_largest_improvement(data: Annotations, tmp_path: Path) -> None:
     left = all_but(data, missed=(4, 1, 3, 0, 4, 3, 1, 0, 0, 1, 0, 2))
     right = all_but(data, missed=(4, 0, 1, 2, 4, 0, 0, 3, 3, 0, 2, 3))
     shown = SideBySide(data, {"left": scored(left, data), "right": scored(right, data)})
     shown.write_picture(tmp_path / "both.png")
-    assert frames_of(tmp_path / "both.png", shown, data) == [5, 2, 9]  # 3, 2 and 1 mistakes fewer
+    # The right run has 3, 2 and 1 errors fewer here; the left one has the most errors in frames 0 and 4.
+    assert frames_of(tmp_path / "both.png", shown, data) == [5, 2, 9]

@@ -23,7 +23,7 @@ from tests.mutations import ends_well, mutated_bytes, mutators
 
 
 def save_original(path: Path, *frames: dict[str, Any], zipped: bool = True) -> None:
-    """A file as the original writes it: `BoxList` with these attributes."""
+    """Save frames as the original does: a `BoxList` with some attributes for each."""
     with official_pth._original_class() as box_list:
         lists = []
         for attributes in frames:
@@ -34,6 +34,7 @@ def save_original(path: Path, *frames: dict[str, Any], zipped: bool = True) -> N
 
 
 def box_list(size: tuple[int, int], *boxes: list[float], mode: str = "xyxy") -> dict[str, Any]:
+    """Make the attributes of a `BoxList`, in which all boxes have label 2 and score 0.5."""
     fields = {"scores": torch.full((len(boxes),), 0.5), "labels": torch.full((len(boxes),), 2)}
     return {
         "bbox": torch.tensor(boxes).reshape(-1, 4),
@@ -54,8 +55,8 @@ def test_boxes_are_scaled_to_the_frame(tmp_path: Path, data: Annotations, zipped
     save_original(path, *frames, zipped=zipped)
     assert "mega_core" not in sys.modules
     read = open_predictions(path, data, problems=Problems())
-    # Half the width and a third of the height, then one past the last pixel; x, y, width, height with both
-    # ends counted.
+    # The first box is scaled by 1/2 and 1/3, then extended past its last pixel. The second has x, y, width
+    # and height, which count both end pixels.
     np.testing.assert_allclose(read.boxes, [[10, 10, 21, 21], [1, 2, 4, 6]], rtol=1e-6)
     assert read.labels.tolist() == [1, 1]
     assert read.frame.tolist() == [3, 0]
@@ -153,7 +154,7 @@ def test_the_file_refers_to_the_originals_class(
     tmp_path: Path, data: Annotations, table: PredictionTable
 ) -> None:
     write_predictions(table, data, tmp_path / "p.pth", problems=Problems())
-    with (tmp_path / "p.pth").open("rb") as file:  # four pickles: magic number, version, system, the list
+    with (tmp_path / "p.pth").open("rb") as file:  # four pickles: magic number, version, system and the list
         names = {arg for _ in range(4) for code, arg, _ in pickletools.genops(file) if code.name == "GLOBAL"}
     assert "mega_core.structures.bounding_box BoxList" in names
     assert {name for name in names if not str(name).startswith(("torch", "collections"))} == {

@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind keep order and pass errors on."""
+"""Reading ahead and writing behind: order and errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from megavid.jobs.threads.background import InBackground, prefetch
 
 
-def test_items_come_in_order_from_another_thread() -> None:
+def test_another_thread_reads_items_in_order() -> None:
     threads = set()
 
     def numbers() -> Iterator[int]:
@@ -24,7 +24,7 @@ def test_items_come_in_order_from_another_thread() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_no_more_than_asked_is_read_ahead() -> None:
+def test_prefetch_reads_at_most_ahead_items_early() -> None:
     read = []
 
     def numbers() -> Iterator[int]:
@@ -39,7 +39,7 @@ def test_no_more_than_asked_is_read_ahead() -> None:
         assert len(read) <= 14
 
 
-def test_the_readers_error_comes_after_its_items() -> None:
+def test_an_error_of_the_iterator_is_raised_after_its_items() -> None:
     def numbers() -> Iterator[int]:
         yield 1
         yield 2
@@ -64,7 +64,7 @@ def test_calls_are_made_in_order() -> None:
 
 
 @pytest.mark.parametrize("calls", [1, 10])
-def test_a_calls_error_is_raised(calls: int) -> None:
+def test_an_error_of_a_call_is_raised(calls: int) -> None:
     def fail() -> None:
         raise OSError("disk full")
 
@@ -77,7 +77,7 @@ def test_a_calls_error_is_raised(calls: int) -> None:
         submit_all()
 
 
-def test_no_call_is_made_after_one_that_failed() -> None:
+def test_no_call_is_made_after_a_failed_one() -> None:
     done: list[int] = []
 
     def call(i: int) -> None:

@@ -1,4 +1,4 @@
-"""The scores' rules one object at a time, for comparison: slow and obvious."""
+"""A slow and simple implementation of average precision, for comparison."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ Box = NDArray[Any]
 
 
 @dataclass
-class Thing:
-    """An object: its box, whether it counts, and whether it was found."""
+class Object:
+    """An object: its box, whether it counts, and whether it is already found."""
 
     box: Box
     counts: bool
@@ -24,7 +24,7 @@ class Thing:
 
 
 def iou(a: Box, b: Box) -> float:
-    """With the original's extra pixel on the right and at the bottom."""
+    """Compute the IoU with the original's extra pixel on the right and at the bottom."""
     width = min(a[2], b[2]) + 1 - max(a[0], b[0])
     height = min(a[3], b[3]) + 1 - max(a[1], b[1])
     overlap = max(width, 0) * max(height, 0)
@@ -32,7 +32,7 @@ def iou(a: Box, b: Box) -> float:
     return float(overlap / (sum(areas) - overlap))
 
 
-def slow_ap(
+def simple_ap(
     found: Boxes,
     truth: Boxes,
     *,
@@ -50,27 +50,27 @@ def slow_ap(
             entries.append(low <= 0 <= high)
     share = sum(entries) / len(entries) if 0 < sum(entries) < len(entries) else 1.0
     return [
-        slow_class_ap(found, truth, label, inside, share=share, num_frames=num_frames)
+        simple_class_ap(found, truth, label, inside, share=share, num_frames=num_frames)
         for label in range(num_classes)
     ]
 
 
-def slow_class_ap(
+def simple_class_ap(
     found: Boxes, truth: Boxes, label: int, inside: list[bool], *, share: float, num_frames: int
 ) -> float:
     assert found.score is not None
-    outcomes: list[tuple[float, int, float]] = []  # score, hits, weight as a mistake
+    outcomes: list[tuple[float, int, float]] = []  # score, hits, weight as a false positive
     objects = 0
     for frame in range(num_frames):
-        things = [
-            Thing(truth.xyxy[i].astype(float), inside[i])
+        in_frame = [
+            Object(truth.xyxy[i].astype(float), inside[i])
             for i in range(len(truth))
             if (truth.frame[i], truth.label[i]) == (frame, label)
         ]
-        objects += sum(t.counts for t in things)
+        objects += sum(t.counts for t in in_frame)
         rows = [i for i in range(len(found)) if (found.frame[i], found.label[i]) == (frame, label)]
         for row in sorted(rows, key=lambda i: -found.score[i]):  # type: ignore[index]
-            hit, weight = slow_outcome(found.xyxy[row].astype(float), things, share)
+            hit, weight = simple_outcome(found.xyxy[row].astype(float), in_frame, share)
             outcomes.append((float(found.score[row]), hit, weight))
     if objects == 0:
         return math.nan
@@ -78,29 +78,29 @@ def slow_class_ap(
     return area_under_envelope(outcomes, objects)
 
 
-def slow_outcome(box: Box, things: list[Thing], share: float) -> tuple[int, float]:
-    if not things:
+def simple_outcome(box: Box, in_frame: list[Object], share: float) -> tuple[int, float]:
+    if not in_frame:
         return 0, share
-    near = [t for t in things if not t.taken and iou(box, t.box) >= 0.5]
+    near = [t for t in in_frame if not t.taken and iou(box, t.box) >= 0.5]
     if near:
         winner = max(near, key=lambda t: (iou(box, t.box), t.counts))
         winner.taken = True
         return int(winner.counts), 0.0
-    highest = max(iou(box, t.box) for t in things)
-    nearest = [t.counts for t in things if iou(box, t.box) == highest]
+    highest = max(iou(box, t.box) for t in in_frame)
+    nearest = [t.counts for t in in_frame if iou(box, t.box) == highest]
     if all(nearest):
         return 0, 1.0
     if not any(nearest):
         return 0, 0.0
-    return 0, sum(not t.counts for t in things) / len(things)
+    return 0, sum(not t.counts for t in in_frame) / len(in_frame)
 
 
 def area_under_envelope(outcomes: list[tuple[float, int, float]], objects: int) -> float:
     points = []
-    hits = mistakes = 0.0
+    hits = false_positives = 0.0
     for _, hit, weight in outcomes:
-        hits, mistakes = hits + hit, mistakes + weight
-        points.append((hits / objects, hits / (hits + mistakes) if hits else 0.0))
+        hits, false_positives = hits + hit, false_positives + weight
+        points.append((hits / objects, hits / (hits + false_positives) if hits else 0.0))
     area, reached = 0.0, 0.0
     for i, (recall, _) in enumerate(points):
         area += (recall - reached) * max(precision for _, precision in points[i:])

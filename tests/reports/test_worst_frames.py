@@ -1,0 +1,42 @@
+"""The choice of frames with the most errors."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
+from megavid.reports.worst_frames import worst_frames
+
+
+def frames(*lengths: int) -> Annotations:
+    """Make videos of some lengths."""
+    builder = AnnotationBuilder(("cat",), root=Path("/data"))
+    for video, length in enumerate(lengths):
+        builder.video(f"v{video}")
+        for number in range(length):
+            builder.frame(number)
+    return builder.build()
+
+
+def test_different_videos_come_first_and_no_frames_are_neighbors() -> None:
+    errors = np.zeros(60, np.int64)
+    errors[[4, 5, 14, 29]] = [5, 9, 6, 7]  # in the first video; 4 and 14 are less than ten frames from 5
+    errors[[30, 45]] = [1, 2]
+    assert worst_frames(frames(30, 30), errors, count=4) == [5, 45, 29, 30]
+    assert worst_frames(frames(30, 30), errors, count=3) == [5, 45, 29]
+    assert worst_frames(frames(30, 30), errors, count=1) == [5]
+
+
+def test_frames_of_a_long_video_are_a_tenth_of_it_apart() -> None:
+    errors = np.zeros(300, np.int64)
+    errors[[100, 129, 130, 71]] = [9, 8, 7, 6]
+    assert worst_frames(frames(300), errors, count=9) == [100, 130]
+    assert worst_frames(frames(300), errors * 0, count=9) == []
+
+
+def test_distances_are_those_of_frame_numbers() -> None:
+    sparse = replace(frames(3), number=np.array([0, 50, 100]))
+    assert worst_frames(sparse, np.array([1, 2, 3]), count=9) == [2, 1, 0]
