@@ -1,4 +1,4 @@
-"""A small data set and a recipe that train in seconds, and what a run of them wrote."""
+"""A data set and a recipe that train in seconds, and the log of a run."""
 
 from __future__ import annotations
 
@@ -17,11 +17,14 @@ from megavid.datasets.table.annotations import AnnotationBuilder
 from megavid.training.run_log import read_log
 from tests.conftest import tiny_overrides
 
-TIMES = {"clips_per_second", "data_wait", "memory_mb"}
+MACHINE_NUMBERS = {"clips_per_second", "data_wait", "memory_mb"}
 
 
 def write_videos(folder: Path, *, videos: int = 3, frames: int = 8, seed: int = 0) -> Path:
-    """An index of generated videos of 96x64; every third frame is not listed, the first has no objects."""
+    """Write generated videos of 96x64 pixels and return the path of their index.
+
+    Every third frame is not listed, and the first frame of a video has no objects.
+    """
     builder = AnnotationBuilder(CLASSES, root=folder)
     for video in range(videos):
         builder.video(f"clip_{video}")
@@ -39,7 +42,13 @@ def write_videos(folder: Path, *, videos: int = 3, frames: int = 8, seed: int = 
 
 
 def recipe_values(data: Path, method: str = "mega", **changes: Any) -> dict[str, Any]:
-    """A recipe of a few steps; changes by dotted path, with __ for the dot."""
+    """Return the nested values of a recipe of six steps.
+
+    Args:
+        data: Index of the training and validation data.
+        method: Method of the model.
+        changes: Other values by dotted path, with __ for the dot.
+    """
     settings = {key: value for key, value in tiny_overrides(method).items() if key != "classes"}
     values: dict[str, Any] = {
         "model": f"{method}_r50",
@@ -62,5 +71,7 @@ def train(path: Path, folder: Path, *more: str) -> int:
 
 
 def numbers(folder: Path) -> list[dict[str, Any]]:
-    """The lines of a run's log without what depends on the machine."""
-    return [{k: v for k, v in line.items() if k not in TIMES} for line in read_log(folder / "log.jsonl")]
+    """Return the lines of a run's log without the numbers that depend on the machine."""
+    return [
+        {k: v for k, v in line.items() if k not in MACHINE_NUMBERS} for line in read_log(folder / "log.jsonl")
+    ]

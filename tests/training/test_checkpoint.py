@@ -1,4 +1,4 @@
-"""Checkpoints that were changed or broken on the way are refused, and never half restored without a word."""
+"""Broken or edited checkpoints are refused and never restored in part."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from megavid.training.checkpoint import Checkpoint, load_checkpoint, restore_sta
 from tests.mutations import ends_well, mutated_value, mutators
 
 
-def trained() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
+def train_one_step() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
     network = torch.nn.Linear(2, 3)
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1, momentum=0.9)
     network(torch.ones(1, 2)).sum().backward()
@@ -23,8 +23,8 @@ def trained() -> tuple[torch.nn.Linear, torch.optim.Optimizer]:
     return network, optimizer
 
 
-def values() -> dict[str, Any]:
-    network, optimizer = trained()
+def saved_values() -> dict[str, Any]:
+    network, optimizer = train_one_step()
     return {
         "step": 3,
         "recipe": {"data": {"val": None}},
@@ -41,14 +41,14 @@ def values() -> dict[str, Any]:
 
 
 def restore(checkpoint: Checkpoint) -> torch.optim.Optimizer:
-    _, optimizer = trained()
+    _, optimizer = train_one_step()
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     restore_state(checkpoint, optimizer, scaler, origin="run")
     return optimizer
 
 
-def test_what_was_saved_is_restored(tmp_path: Path) -> None:
-    saved = values()
+def test_a_saved_checkpoint_is_restored(tmp_path: Path) -> None:
+    saved = saved_values()
     torch.save(saved, tmp_path / "x.pt")
     checkpoint = load_checkpoint(tmp_path / "x.pt")
     assert (checkpoint.step, checkpoint.best, checkpoint.pending) == (3, (0.5, 2), {"steps": 1.0})
@@ -67,8 +67,10 @@ def test_what_was_saved_is_restored(tmp_path: Path) -> None:
         ({"recipe": {"a": torch.zeros(1)}}, "recipe.a"),
     ],
 )
-def test_values_of_other_types_are_named(tmp_path: Path, change: dict[str, Any], message: str) -> None:
-    torch.save(values() | change, tmp_path / "x.pt")
+def test_an_error_names_the_value_of_a_wrong_type(
+    tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    torch.save(saved_values() | change, tmp_path / "x.pt")
     with pytest.raises(BrokenFileError, match=f"x.pt: .*{message}"):
         load_checkpoint(tmp_path / "x.pt")
 
@@ -84,9 +86,9 @@ def test_values_of_other_types_are_named(tmp_path: Path, change: dict[str, Any],
         ({"random": torch.zeros(5)}, "the state of its training is broken"),
     ],
 )
-def test_state_that_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
+def test_sgd_state_that_does_not_fit_is_refused(change: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=f"run: .*{message}"):
-        restore(replace(Checkpoint(**values(), threads=None), **change))
+        restore(replace(Checkpoint(**saved_values(), threads=None), **change))
 
 
 @pytest.mark.parametrize(
@@ -100,12 +102,12 @@ def test_state_that_does_not_fit_is_refused(change: dict[str, Any], message: str
         {"momentum_buffer": torch.zeros(3)},
     ],
 )
-def test_state_that_does_not_fit_adamw_is_refused(change: dict[str, Any]) -> None:
+def test_adamw_state_that_does_not_fit_is_refused(change: dict[str, Any]) -> None:
     network = torch.nn.Linear(2, 3)
     optimizer = torch.optim.AdamW(network.parameters())
     network(torch.ones(1, 2)).sum().backward()
     optimizer.step()
-    saved = values() | {"optimizer": optimizer.state_dict()}
+    saved = saved_values() | {"optimizer": optimizer.state_dict()}
     scaler = torch.amp.GradScaler("cpu", enabled=False)
     restore_state(Checkpoint(**saved, threads=None), optimizer, scaler, origin="run")
     saved["optimizer"]["state"][1] |= change
@@ -113,8 +115,8 @@ def test_state_that_does_not_fit_adamw_is_refused(change: dict[str, Any]) -> Non
         restore_state(Checkpoint(**saved, threads=None), optimizer, scaler, origin="run")
 
 
-def test_mutations_are_read_or_refused(tmp_path: Path) -> None:
-    saved, path = values(), tmp_path / "x.pt"
+def test_mutated_checkpoints_are_loaded_or_refused(tmp_path: Path) -> None:
+    saved, path = saved_values(), tmp_path / "x.pt"
     random_state, restored = torch.get_rng_state(), 0
     for random in mutators(150):
         torch.save(mutated_value(saved, random), path)

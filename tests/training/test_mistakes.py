@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, its data or its weights is told."""
+"""Messages about mistakes in a recipe, its data or its weights."""
 
 from __future__ import annotations
 
@@ -19,20 +19,24 @@ from tests.datasets.test_motion import write_mat
 from tests.training.small_run import recipe_values, train, write_recipe
 
 
-def test_no_compiler(data: Path, tmp_path: Path) -> None:
+def test_a_missing_compiler(data: Path, tmp_path: Path) -> None:
     values = recipe_values(data, "single_frame", data__val=None, run__compile=True)
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
     command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(tmp_path / "run")]
-    nowhere = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    without_compiler = {"CXX": str(tmp_path / "none"), "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
     process = subprocess.run(
-        [*command, "--device", "cpu"], env=os.environ | nowhere, text=True, capture_output=True, check=False
+        [*command, "--device", "cpu"],
+        env=os.environ | without_compiler,
+        text=True,
+        capture_output=True,
+        check=False,
     )
     assert process.returncode == 2, process.stderr
     assert "run.compile: expected what PyTorch compiles with" in process.stderr
     assert "Traceback" not in process.stderr
 
 
-def test_classes_that_only_one_side_has(
+def test_classes_that_only_the_validation_data_has(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)
@@ -47,7 +51,7 @@ def test_classes_that_only_one_side_has(
     assert train(recipe, folder, "--data.skip_bad", "true") == 0
 
 
-def test_pictures_of_another_size_than_annotated(
+def test_images_of_another_size_than_annotated(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)
@@ -94,7 +98,7 @@ def test_mistakes(
     assert message in capsys.readouterr().err
 
 
-def test_check_finds_what_is_wrong_and_keeps_nothing(
+def test_check_finds_mistakes_and_keeps_no_files(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = recipe_values(data, run__steps=10_000, run__batch=4)
@@ -116,7 +120,7 @@ def test_check_finds_what_is_wrong_and_keeps_nothing(
     assert "begun with another run.seed" in capsys.readouterr().err
     assert main([*check, "-o", str(recipe)]) == 2
     assert "recipe.yaml: " in capsys.readouterr().err
-    # Of all frames, of which only some are detected in.
+    # The file has the motion of all frames, also of those that --check leaves out.
     objects = np.diff(load_annotations(data).offsets).tolist()
     official = write_mat(tmp_path / "motion.mat", [[0.8] * count for count in objects])
     assert main([*check, "--log.motion", str(official)]) == 0
@@ -138,7 +142,7 @@ def test_a_missing_image_is_named(
     assert "Traceback" not in message
 
 
-def test_frozen_batch_norm_without_weights_is_told(
+def test_warning_of_frozen_batch_norm_without_weights(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])
@@ -148,7 +152,7 @@ def test_frozen_batch_norm_without_weights_is_told(
     assert "stages of the backbone are frozen" not in caplog.text
 
 
-def test_random_stages_that_stay_so_are_told(
+def test_warning_of_frozen_stages_without_weights(
     data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])

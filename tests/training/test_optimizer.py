@@ -34,13 +34,13 @@ def config(**values: Any) -> OptimizerConfig:
         ({"ema": 1}, "ema: should be less than 1"),
     ],
 )
-def test_a_setting_of_another_optimizer_or_schedule_is_an_error(values: dict[str, Any], message: str) -> None:
+def test_a_wrong_setting_is_an_error(values: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         config(**values)
 
 
 @pytest.mark.parametrize("values", [{}, {"name": "adamw", "schedule": "cosine", "ema": 0.999}])
-def test_a_configuration_that_was_written_is_read_again(values: dict[str, Any]) -> None:
+def test_a_written_configuration_can_be_read(values: dict[str, Any]) -> None:
     written = config(**values).model_dump(mode="json")
     assert config(**written).model_dump(mode="json") == written
 
@@ -52,7 +52,7 @@ def test_defaults_depend_on_the_optimizer() -> None:
     assert adamw.betas == (0.9, 0.999)
 
 
-def test_sgd_lets_biases_learn_faster_and_not_decay() -> None:
+def test_sgd_groups() -> None:
     detector = build_tiny("mega")
     detector.freeze(stages=2)
     optimizer = make_optimizer(detector, config())
@@ -65,7 +65,7 @@ def test_sgd_lets_biases_learn_faster_and_not_decay() -> None:
     assert any(p is detector.predictor.scores.bias for p in biases["params"])
 
 
-def test_adamw_lets_biases_and_norms_not_decay() -> None:
+def test_adamw_groups() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GroupNorm(2, 4), torch.nn.Linear(4, 2))
     network[2].requires_grad_(False)
     optimizer = make_optimizer(network, config(name="adamw", betas=[0.8, 0.99], weight_decay=0.1))
@@ -114,10 +114,10 @@ def test_cosine_without_warmup_ends_near_zero() -> None:
     assert rates == sorted(rates, reverse=True)
     assert 0 < rates[-1] < 1e-6
     short = config(schedule="cosine", warmup=500)
-    assert learning_rate(short, 1, steps=2, batch=1) < 0.001  # a run that ends while it warms up
+    assert learning_rate(short, 1, steps=2, batch=1) < 0.001  # the run ends during warm-up
 
 
-def test_an_average_of_weights_forgets_its_start_and_then_changes_slowly() -> None:
+def test_the_average_follows_its_formula() -> None:
     network = torch.nn.BatchNorm1d(3)
     mean = network.get_buffer("running_mean")
     average = make_ema(network, 0.5)

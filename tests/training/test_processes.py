@@ -1,4 +1,4 @@
-"""Training in several processes, and signals to them."""
+"""Training in several processes, and signals that stop them."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def torchrun(processes: int, *arguments: str, restarts: int = 0) -> subprocess.P
 
 
 def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
-    """The log of a run in processes of one thread each."""
+    """Train in processes of one thread each and return the log."""
     process = torchrun(processes, "train", str(recipe), "-o", str(folder), "--device", "cpu")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
     return numbers(folder)
 
 
-def test_two_processes_are_one(data: Path, tmp_path: Path) -> None:
-    """50 steps of the same batch.
+def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
+    """Compare the losses of 50 steps.
 
-    Of two clips, since the sum of two gradients has one rounding only; the smallest difference grows, as soon
-    as two proposals change places and others are sampled.
+    The batch has two clips, since a sum of two gradients is rounded only once: any difference would grow, as
+    soon as two proposals change places and other RoIs are sampled.
     """
     values = recipe_values(
         data, run__steps=50, data__val=None, optimizer__milestones=[40], optimizer__clip_norm=5.0
@@ -78,7 +78,7 @@ def test_two_processes_agree_on_adamw_and_averaged_weights(data: Path, tmp_path:
     torch.testing.assert_close(averages[0], averages[1], rtol=0, atol=1e-4)
 
 
-def test_a_killed_rank_goes_on_from_the_last_checkpoint(data: Path, tmp_path: Path) -> None:
+def test_torchrun_resumes_after_a_process_is_killed(data: Path, tmp_path: Path) -> None:
     values = recipe_values(data, run__steps=60, data__val=None, log__save_every=5, log__keep=20)
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     process = torchrun(2, "train", str(recipe), "-o", str(folder), "--device", "cpu", restarts=1)
@@ -98,13 +98,13 @@ def test_a_killed_rank_goes_on_from_the_last_checkpoint(data: Path, tmp_path: Pa
 
 
 def children_of(pid: int) -> list[int]:
-    """The processes that torchrun started, by Linux's account."""
+    """Return the child processes of a process, on Linux."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     return [int(child) for child in children]
 
 
 def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
-    """Until a run has done five steps."""
+    """Wait until a run has done five steps."""
     deadline = time.monotonic() + 120
     while not (folder / "log.jsonl").exists() or len(read_log(folder / "log.jsonl")) < 5:
         assert process.poll() is None
@@ -113,8 +113,8 @@ def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -> None:
-    """Sent to all processes, as by a terminal or a cluster, those that read ahead among them."""
+def test_a_signal_saves_a_checkpoint(data: Path, tmp_path: Path, how: signal.Signals) -> None:
+    """A terminal or a cluster sends the signal to all processes, also to those that read ahead."""
     values = recipe_values(
         data, run__steps=5000, data__val=None, log__save_every=1000, optimizer__milestones=[]
     )
@@ -136,7 +136,7 @@ def test_a_signal_saves_first(data: Path, tmp_path: Path, how: signal.Signals) -
     assert [line["step"] for line in numbers(folder)] == list(range(1, step + 3))
 
 
-def test_torchrun_that_is_ended_saves_first(data: Path, tmp_path: Path) -> None:
+def test_ending_torchrun_saves_a_checkpoint(data: Path, tmp_path: Path) -> None:
     values = recipe_values(
         data, run__steps=5000, data__val=None, log__save_every=1000, optimizer__milestones=[]
     )
@@ -150,7 +150,7 @@ def test_torchrun_that_is_ended_saves_first(data: Path, tmp_path: Path) -> None:
     assert f"stopped at step {load_checkpoint(path).step}; --resume goes on" in output
 
 
-def test_restarts_leave_other_runs_alone(data: Path, tmp_path: Path) -> None:
+def test_restarts_do_not_resume_a_run_of_another_launch(data: Path, tmp_path: Path) -> None:
     values = recipe_values(data, data__val=None)
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
     assert train(recipe, folder, "--run.steps", "3", "--optimizer.milestones", "[]") == 0
@@ -161,7 +161,7 @@ def test_restarts_leave_other_runs_alone(data: Path, tmp_path: Path) -> None:
     assert [load_checkpoint(path).step for path in list_checkpoints(folder / "checkpoints")] == [3]
 
 
-def test_two_processes_check_the_batch(data: Path, tmp_path: Path) -> None:
+def test_the_batch_must_be_a_multiple_of_the_processes(data: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, run__batch=3))
     process = torchrun(2, "train", str(recipe), "--check", "--device", "cpu")
     output, _ = process.communicate(timeout=120)
@@ -176,7 +176,7 @@ def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path) -> None:
     assert shares[1].numbers(2) == [[15, 16], [17]]
 
 
-def test_the_other_process_says_what_is_wrong(data: Path, tmp_path: Path) -> None:
+def test_an_error_in_one_process_is_reported_without_traceback(data: Path, tmp_path: Path) -> None:
     folder = tmp_path / "copy"
     shutil.copytree(data.parent, folder)
     replace(load_annotations(data), root=folder).save(folder / "index.parquet")
@@ -187,4 +187,4 @@ def test_the_other_process_says_what_is_wrong(data: Path, tmp_path: Path) -> Non
     output, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "clip_1/000004.png" in output
-    assert "training/loop.py" not in output  # no traceback but that of torchrun
+    assert "training/loop.py" not in output  # the only traceback is torchrun's

@@ -1,4 +1,4 @@
-"""Recipes: what they say of models."""
+"""Recipes: their values, limits and messages."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from tests.mutations import ends_well, mutated_bytes, mutated_value, mutators
         ("mega", {"heads": 4, "reference_proposals": 20, "distilled_proposals": 5, "memory": 25}),
     ],
 )
-def test_settings_are_for_models_that_have_them(method: str, want: dict[str, Any]) -> None:
+def test_settings_if_any_apply_to_models_that_have_them(method: str, want: dict[str, Any]) -> None:
     recipe = read_recipe("generated", model=f"{method}_r50")
     detector, _ = make_detector(recipe, ("ball",), begins=False)
     assert want.items() <= detector.config.method.model_dump().items()
@@ -37,13 +37,13 @@ def test_a_renamed_section_on_the_command_line_names_the_new_one() -> None:
         read_recipe("generated", overrides={"optimiser.learning_rate": 0.1})
 
 
-def test_what_is_asked_for_wins() -> None:
+def test_overrides_win_over_settings() -> None:
     recipe = read_recipe("generated", model="mega_r50", overrides={"method.heads": 8})
     detector, _ = make_detector(recipe, ("ball",), begins=False)
     assert detector.config.method.model_dump().items() >= {"heads": 8, "reference_proposals": 20}.items()
 
 
-def test_a_timm_backbone_without_a_named_optimizer_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+def test_warning_of_a_timm_backbone_without_a_named_optimizer(caplog: pytest.LogCaptureFixture) -> None:
     timm = {"backbone.timm": "convnext_atto"}
     make_detector(read_recipe("generated", overrides=timm), ("ball",), begins=True)
     assert "optimizer.name is not given" in caplog.text
@@ -55,7 +55,7 @@ def test_a_timm_backbone_without_a_named_optimizer_is_warned_of(caplog: pytest.L
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_a_method_has_every_setting(name: str) -> None:
+def test_every_setting_if_any_exists_in_a_method(name: str) -> None:
     configs = [read_config(f"{method}_r50")[0] for method in METHODS]
     for path in read_recipe(name).settings_if_any:
         assert any(has_path(config, path) for config in configs), path
@@ -75,7 +75,7 @@ def test_a_method_has_every_setting(name: str) -> None:
         ("log.keep", 10**9),
     ],
 )
-def test_numbers_that_make_no_sense(path: str, value: Any) -> None:
+def test_numbers_out_of_range(path: str, value: Any) -> None:
     with pytest.raises(InputError, match=path) as caught:
         read_recipe("generated", overrides={path: value})
     assert "than or equal to" in str(caught.value)
@@ -87,7 +87,7 @@ def test_the_largest_numbers() -> None:
     assert len(detector.class_names) == 1
 
 
-def test_mutated_recipes_end_in_a_model_or_an_error(tmp_path: Path) -> None:
+def test_mutated_recipes_are_read_or_refused(tmp_path: Path) -> None:
     content = resources.files("megavid").joinpath("recipes/generated.yaml").read_bytes()
     recipe = yaml.safe_load(content) | {"model": "mega_r50"}
     path = tmp_path / "recipe.yaml"
@@ -108,12 +108,12 @@ def test_mutated_recipes_end_in_a_model_or_an_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "/", ".", "", "a\0b", "\udcff.yaml"])
-def test_what_is_no_recipe(name: str) -> None:
+def test_names_that_are_no_recipe(name: str) -> None:
     with pytest.raises(InputError, match="no such recipe|expected a YAML file or one of"):
         read_recipe(name)
 
 
-def test_a_project_instead_of_its_recipe(tmp_path: Path) -> None:
+def test_a_folder_instead_of_its_recipe(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("model: mega_r50")
     with pytest.raises(InputError, match=r"this is a folder; did you mean .*/recipe.yaml\?"):
         read_recipe(str(tmp_path))

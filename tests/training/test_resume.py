@@ -1,4 +1,4 @@
-"""Runs that go on: from where they were cut off, with what mends a failure, and not by mistake."""
+"""Resumed runs: their results, changed settings, and failures."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def assert_same(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_resumed_run_is_the_same_to_the_last_bit(method: str, data: Path, tmp_path: Path) -> None:
+def test_a_resumed_run_has_identical_results(method: str, data: Path, tmp_path: Path) -> None:
     assert_same_run(*train_twice(recipe_values(data, method), tmp_path))
 
 
@@ -74,7 +74,7 @@ def test_a_resumed_run_is_the_same_to_the_last_bit(method: str, data: Path, tmp_
         {"name": "adamw", "schedule": "cosine", "ema": 0.99},
     ],
 )
-def test_a_resumed_run_is_the_same_with_any_optimizer(
+def test_any_optimizer_is_resumed_with_identical_results(
     optimizer: dict[str, Any], dtype: str, data: Path, tmp_path: Path
 ) -> None:
     values = recipe_values(data, "single_frame", run__dtype=dtype)
@@ -83,7 +83,7 @@ def test_a_resumed_run_is_the_same_with_any_optimizer(
     assert_same_run(whole, parts)
     checkpoint = load_checkpoint(list_checkpoints(whole / "checkpoints")[-1])
     assert checkpoint.ema is not None
-    for name, weight in weights(whole / "model.safetensors").items():  # the average is what is written
+    for name, weight in weights(whole / "model.safetensors").items():  # the average is written
         assert torch.equal(weight, checkpoint.ema[f"module.{name}"])
     assert not torch.equal(checkpoint.model["rpn.conv.weight"], checkpoint.ema["module.rpn.conv.weight"])
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(
     assert numbers(folder) == whole
 
 
-def test_another_optimizer_does_not_take_over_a_run(
+def test_a_run_is_not_resumed_with_another_optimizer(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     values = recipe_values(data, "single_frame", data__val=None, run__steps=1, optimizer__milestones=[])
@@ -126,12 +126,12 @@ def test_another_optimizer_does_not_take_over_a_run(
     assert "begun with another optimizer.name" in capsys.readouterr().err
 
 
-def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: Path) -> None:
+def test_an_interrupted_evaluation_is_repeated(data: Path, tmp_path: Path) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, log__evaluate_every=3))
     folder = tmp_path / "run"
     assert train(recipe, folder) == 0
     whole = numbers(folder)
-    # As if it had been killed in the evaluation after step 3, and in the last one.
+    # Leave what a run has written that was killed in the evaluation of this step.
     log = folder / "log.jsonl"
     for step in (6, 3):
         kept = [line for line in whole if not (line["step"] == step and "AP50" in line)]
@@ -143,7 +143,9 @@ def test_an_evaluation_that_was_broken_off_is_made_up_for(data: Path, tmp_path: 
         assert numbers(folder) == whole
 
 
-def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_infinite_loss_stops_the_run(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     values = recipe_values(
         data, data__val=None, optimizer__warmup=0, optimizer__milestones=[], log__save_every=2
     )
@@ -156,7 +158,7 @@ def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "the loss is not finite" in message
     assert "clip_" in message  # the clips' files
     assert int(message.partition("error: step ")[2].partition(":")[0]) > 2
-    # What it advises.
+    # The advice of the message helps.
     assert "--resume and a lower optimizer.learning_rate" in message
     assert train(recipe, folder, "--resume", "--optimizer.learning_rate", "0.001") == 0
     output = capsys.readouterr().out
@@ -165,7 +167,7 @@ def test_a_loss_that_is_not_finite(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert numbers(folder)[-1]["learning_rate"] == 0.001
 
 
-def test_other_settings_of_the_optimizer_hold_from_then_on(data: Path, tmp_path: Path) -> None:
+def test_changed_optimizer_settings_apply_after_resuming(data: Path, tmp_path: Path) -> None:
     values = recipe_values(data, "single_frame", data__val=None, optimizer__weight_decay=0.0)
     values["optimizer"] |= {"milestones": [], "warmup": 0}
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
@@ -180,7 +182,7 @@ def test_other_settings_of_the_optimizer_hold_from_then_on(data: Path, tmp_path:
 
     same, slower = next_step("same"), next_step("slower", "--optimizer.momentum", "0.5")
     other = next_step("other", "--optimizer.weight_decay", "0.1", "--optimizer.bias_factor", "4")
-    # The gradients are the same.
+    # The gradients of the step are the same.
     for number, state in before.optimizer["state"].items():
         one, two = (after.optimizer["state"][number]["momentum_buffer"] for after in (same, slower))
         torch.testing.assert_close(one - two, (0.9 - 0.5) * state["momentum_buffer"], atol=1e-6, rtol=1e-4)
@@ -190,7 +192,7 @@ def test_other_settings_of_the_optimizer_hold_from_then_on(data: Path, tmp_path:
         torch.testing.assert_close(changed, expected, atol=1e-6, rtol=1e-4)
 
 
-def test_a_full_disk_keeps_what_was_saved(
+def test_a_full_disk_keeps_older_checkpoints(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     values = recipe_values(data, data__val=None)
@@ -198,7 +200,7 @@ def test_a_full_disk_keeps_what_was_saved(
     assert train(recipe, folder, "--run.steps", "3", "--optimizer.milestones", "[]") == 0
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    try:  # no file may grow beyond 20 kB: what a full disk says
+    try:  # files of more than 20 kB fail, as on a full disk
         resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, before[1]))
         assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimizer.milestones", "[]") == 2
     finally:
@@ -209,22 +211,24 @@ def test_a_full_disk_keeps_what_was_saved(
     assert train(recipe, folder, "--resume", "--run.steps", "6", "--optimizer.milestones", "[]") == 0
 
 
-def put_in_the_way(path: Path, *, after: Path) -> None:
-    """Make a folder once a run has begun."""
+def make_folder_later(path: Path, *, after: Path) -> None:
+    """Make a folder as soon as a file exists."""
     while not after.exists():
         time.sleep(0.01)
     path.mkdir()
 
 
-def test_the_best_cannot_be_written(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_best_weights_cannot_be_written(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", recipe_values(data)), tmp_path / "run"
-    (folder / "best.safetensors").mkdir(parents=True)  # is in the way from the beginning
+    (folder / "best.safetensors").mkdir(parents=True)  # blocks the output from the beginning
     assert train(recipe, folder) == 2
     assert "best.safetensors: " in capsys.readouterr().err
     assert not (folder / "log.jsonl").exists()
     (folder / "best.safetensors").rmdir()
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(put_in_the_way, folder / "best.safetensors", after=folder / "log.jsonl")
+        pool.submit(make_folder_later, folder / "best.safetensors", after=folder / "log.jsonl")
         assert train(recipe, folder) == 2
     assert "best.safetensors: " in capsys.readouterr().err
     assert (folder / "model.safetensors").exists()
@@ -234,9 +238,7 @@ def test_the_best_cannot_be_written(data: Path, tmp_path: Path, capsys: pytest.C
     assert (folder / "best.safetensors").exists()
 
 
-def test_a_broken_checkpoint_is_passed_over(
-    data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_broken_checkpoint_is_skipped(data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     recipe, folder = (
         write_recipe(tmp_path / "recipe.yaml", recipe_values(data, data__val=None)),
         tmp_path / "run",
@@ -253,13 +255,13 @@ def test_a_broken_checkpoint_is_passed_over(
     )
     assert "goes on from step_00000003.pt" in caplog.text
     steps = [path.name for path in list_checkpoints(folder / "checkpoints")]
-    assert steps == ["step_00000005.pt", "step_00000006.pt"]  # the broken one is not the one that is kept
+    assert steps == ["step_00000005.pt", "step_00000006.pt"]  # log.keep does not count the broken one
     assert train(recipe, folder, "--resume") == 0
     assert numbers(folder)[:5] == whole[:5]
     assert len(list((folder / "checkpoints").glob(".*"))) == 0
 
 
-def test_another_model_under_the_same_name(
+def test_a_changed_model_file_is_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model, _ = read_config("mega_r50")
@@ -273,7 +275,7 @@ def test_another_model_under_the_same_name(
     assert "begun with another rpn.nms_threshold" in capsys.readouterr().err
 
 
-def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_not_overwritten(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(data, "single_frame", data__val=None))
     assert train(recipe, tmp_path / "run") == 0
     assert train(recipe, tmp_path / "run") == 2
@@ -282,7 +284,7 @@ def test_a_run_is_not_written_over(data: Path, tmp_path: Path, capsys: pytest.Ca
     assert "begun with another run.seed" in capsys.readouterr().err
 
 
-def test_checkpoints_that_are_none(tmp_path: Path) -> None:
+def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "step_00000001.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="expected a checkpoint of a training run, got a text"):

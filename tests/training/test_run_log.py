@@ -1,4 +1,4 @@
-"""Logs of training that are cut off, broken or edited."""
+"""Training logs that are cut off, broken or edited."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LINES: list[dict[str, Any]] = [
 ]
 
 
-def write(folder: Path, lines: list[bytes]) -> Path:
+def write_log(folder: Path, lines: list[bytes]) -> Path:
     path = folder / "log.jsonl"
     path.write_bytes(b"\n".join(lines) + b"\n")
     return path
 
 
-def test_a_log_is_read_as_it_was_written_and_its_cut_end_left_out(tmp_path: Path) -> None:
+def test_a_log_is_read_without_a_last_line_that_is_cut_off(tmp_path: Path) -> None:
     lines = [json.dumps(line).encode() for line in LINES]
-    path = write(tmp_path, lines)
+    path = write_log(tmp_path, lines)
     assert read_log(path) == LINES
     path.write_bytes(b"\n".join(lines)[:-9])
     assert read_log(path) == LINES[:3]
@@ -51,19 +51,19 @@ def test_a_log_is_read_as_it_was_written_and_its_cut_end_left_out(tmp_path: Path
         (b'{"a": ' + b"[" * 100_000, "line 2: expected JSON"),
     ],
 )
-def test_a_broken_line_is_named(tmp_path: Path, line: bytes, message: str) -> None:
+def test_an_error_names_the_broken_line(tmp_path: Path, line: bytes, message: str) -> None:
     good = json.dumps(LINES[0]).encode()
     with pytest.raises(InputError, match=message):
-        read_log(write(tmp_path, [good, line, good]))
+        read_log(write_log(tmp_path, [good, line, good]))
 
 
-def test_mutated_logs_end_in_a_picture_or_an_error(tmp_path: Path) -> None:
+def test_mutated_logs_are_drawn_or_refused(tmp_path: Path) -> None:
     lines = [json.dumps(line).encode() for line in LINES]
     for random in mutators(120):
         changed = list(lines)
         changed[random.randrange(len(lines))] = mutated_json(random.choice(LINES), random)
         content = b"\n".join(changed) + b"\n"
-        write(tmp_path, [mutated_bytes(content, random) if random.random() < 0.3 else content])
+        write_log(tmp_path, [mutated_bytes(content, random) if random.random() < 0.3 else content])
         if (
             ends_well(lambda: TrainingLog(tmp_path, step=3)) and random.random() < 0.2
         ):  # drawing takes a while

@@ -1,4 +1,4 @@
-"""What is trained on: data sets of several kinds, and the clips that come out of them."""
+"""Training on data sets of several formats, and the clips that are read from them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.training.small_run import numbers, recipe_values, train, write_recipe
 from tests.video.videos import damage, make_video
 
 
-def test_stills_and_videos_of_the_published_layout(
+def test_training_on_stills_and_videos_of_imagenet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = write_ilsvrc(tmp_path / "ILSVRC2015", train_videos=2, val_videos=1, frames=5, stills=3)
@@ -44,7 +44,7 @@ def test_stills_and_videos_of_the_published_layout(
     assert [line["step"] for line in numbers(tmp_path / "run")] == [1, 2, 3, 4, 5, 6, 6]
 
 
-def test_a_cocovid_set_with_other_classes(
+def test_training_on_cocovid_with_other_classes(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)
@@ -52,7 +52,7 @@ def test_a_cocovid_set_with_other_classes(
     write_cocovid(own, tmp_path / "own.json")
     values = recipe_values(data)
     part = {"path": str(tmp_path / "own.json"), "images": str(data.parent)}
-    values["data"] = {"train": [part], "val": {**part}}  # the same object would become a YAML alias
+    values["data"] = {"train": [part], "val": {**part}}  # a copy: the same object would become a YAML alias
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
     detector = load_detector(weights=tmp_path / "run" / "model.safetensors", device="cpu")
     assert detector.class_names == own.classes
@@ -99,7 +99,7 @@ def test_a_clip_that_was_read(data: Path) -> None:
     assert len(plain.images) == len({0, *plain.references["local"]})
 
 
-def test_a_damaged_frame_of_a_video_is_an_error_not_its_neighbor(tmp_path: Path) -> None:
+def test_a_damaged_video_frame_is_an_error(tmp_path: Path) -> None:
     make_video(tmp_path / "clip.mov", 12, codec="png", pix_fmt="rgb24")
     damage(tmp_path / "clip.mov", [7])
     builder = AnnotationBuilder(CLASSES, root=tmp_path)
@@ -118,7 +118,7 @@ def test_a_damaged_frame_of_a_video_is_an_error_not_its_neighbor(tmp_path: Path)
             reader[i]
 
 
-def test_crowds_and_slivers_are_not_learnt(data: Path) -> None:
+def test_difficult_and_narrow_objects_are_left_out(data: Path) -> None:
     table = load_annotations(data)
     key = ClipOrder([table], build_tiny("single_frame").training_plan, seed=0, flip=0.0)[0].key
     rows = slice(*table.offsets[key : key + 2])
@@ -145,7 +145,7 @@ def test_crowds_and_slivers_are_not_learnt(data: Path) -> None:
     assert learnt(sliver, none) == rows.stop - rows.start - 1
 
 
-def test_frames_of_several_sizes_are_named(data: Path, tmp_path: Path) -> None:
+def test_frames_of_several_sizes_are_an_error(data: Path, tmp_path: Path) -> None:
     table = load_annotations(data)
     folder = tmp_path / "copy"
     shutil.copytree(data.parent, folder)

@@ -1,4 +1,4 @@
-"""What `megavid init` proposes, in numbers."""
+"""Numbers in the recipes that `megavid init` proposes."""
 
 from __future__ import annotations
 
@@ -30,71 +30,71 @@ def data_set(*, side: int, width: int = 1920, height: int = 1080, frames: int = 
     return builder.build()
 
 
-def proposed(data: Annotations, **overrides: Any) -> Proposal:
+def propose_for(data: Annotations, **overrides: Any) -> Proposal:
     given = {path.replace("__", "."): value for path, value in overrides.items()}
     return propose(data, data={"train": [], "val": None}, model=None, hardware=GPU, overrides=given)
 
 
-def test_anchors_are_in_pixels_of_the_input() -> None:
-    # 1920x1080 becomes 1000x562: 192 pixels are 100, and four anchors are half an octave apart at least.
-    sizes = proposed(data_set(side=192)).recipe["settings"]["rpn.anchor_sizes"]
+def test_anchors_in_pixels_of_the_input() -> None:
+    # 1920x1080 becomes 1000x562: 192 pixels are 100, and the four anchors are at least half an octave apart.
+    sizes = propose_for(data_set(side=192)).recipe["settings"]["rpn.anchor_sizes"]
     assert sizes == [100, 140, 200, 284]
     # 320x240 becomes 800x600.
-    sizes = proposed(data_set(side=40, width=320, height=240)).recipe["settings"]["rpn.anchor_sizes"]
+    sizes = propose_for(data_set(side=40, width=320, height=240)).recipe["settings"]["rpn.anchor_sizes"]
     assert sizes[0] == 100
 
 
-def test_steps_follow_the_frames() -> None:
-    # 12 passes over so many frames, 4 clips a step; 6,000 steps at the least.
+def test_steps_by_the_number_of_frames() -> None:
+    # 12 passes over the frames at 4 clips a step, and at least 6,000 steps.
     for frames, steps in ((100, 6_000), (4_000, 12_000)):
-        recipe = proposed(data_set(side=50, frames=frames)).recipe
+        recipe = propose_for(data_set(side=50, frames=frames)).recipe
         assert recipe["run"]["steps"] == steps
         assert recipe["optimizer"]["milestones"] == [steps * 4 // 5]
-    proposal = proposed(data_set(side=50), run__steps=500, run__batch=2)
+    proposal = propose_for(data_set(side=50), run__steps=500, run__batch=2)
     assert proposal.recipe["run"]["batch"] == 2
     assert proposal.reasons["run.steps"].startswith("10.0 passes over 100 frames")
 
 
-def test_nothing_to_learn() -> None:
+def test_no_objects() -> None:
     with pytest.raises(InputError, match="no frame to train on"):
-        proposed(without_boxes(data_set(side=50)))
+        propose_for(without_boxes(data_set(side=50)))
 
 
 def test_small_objects_enlarge_the_input() -> None:
-    # 1920x1080 at 600/1000 becomes 1000x562: 20 pixels are 10.4; it may become larger by a half.
-    settings = proposed(data_set(side=20)).recipe["settings"]
+    # 1920x1080 at 600/1000 becomes 1000x562: 20 pixels are 10.4. It may become half as large again.
+    settings = propose_for(data_set(side=20)).recipe["settings"]
     assert (settings["input.min_size"], settings["input.max_size"]) == (912, 1520)
-    # 28 pixels are 14.6 in it, and 16 in one of 1.1 times the size.
-    proposal = proposed(data_set(side=28))
+    # 28 pixels are 14.6 in it, and 16 in an input of 1.1 times the size.
+    proposal = propose_for(data_set(side=28))
     assert proposal.recipe["settings"]["input.min_size"] == 672
     assert "more than 600" in proposal.reasons["settings.input.min_size"]
-    # No larger than the frames themselves.
-    settings = proposed(data_set(side=10, width=640, height=480)).recipe["settings"]
+    # The input becomes no larger than the frames.
+    settings = propose_for(data_set(side=10, width=640, height=480)).recipe["settings"]
     assert settings["input.min_size"] == 600
-    # What the user wants stays, and anchors fit it: 20 pixels are 11.1 in 1067x600.
-    proposal = proposed(data_set(side=20), input__min_size=600, input__max_size=2000)
+    # The user's size is kept, and anchors fit it: 20 pixels are 11.1 in 1067x600.
+    proposal = propose_for(data_set(side=20), input__min_size=600, input__max_size=2000)
     assert proposal.recipe["settings"]["input.min_size"] == 600
     assert proposal.recipe["settings"]["rpn.anchor_sizes"][0] == 12
     assert "smaller than 11 pixels" in proposal.reasons["settings.input.min_size"]
 
 
-def test_sizes_of_a_detector_to_start_from() -> None:
-    # Its anchors are 24, 40 and 64 pixels of an input of 144.
+def test_a_detector_to_start_from() -> None:
+    # The detector has anchors of 24, 40 and 64 pixels at an input of 144.
     start = {"start__detector": "single_frame_generated"}
-    proposal = proposed(data_set(side=40, width=192, height=144), **start)
+    proposal = propose_for(data_set(side=40, width=192, height=144), **start)
     assert proposal.recipe["settings"]["rpn.anchor_sizes"] == [24, 40, 64]
     assert "the detector's own" in proposal.reasons["settings.rpn.anchor_sizes"]
-    # Objects of 120 pixels are none of its: anchors are fitted, three again.
-    proposal = proposed(data_set(side=120, width=192, height=144), **start)
+    # They do not fit objects of 120 pixels: three others are chosen.
+    proposal = propose_for(data_set(side=120, width=192, height=144), **start)
     assert proposal.recipe["settings"]["rpn.anchor_sizes"] == [120, 168, 240]
     assert "as many as the detector's 24, 40, 64" in proposal.reasons["settings.rpn.anchor_sizes"]
-    # 80 pixels of 1920 are 8 of 192: the input is enlarged by a half, the objects have 12 then.
-    settings = proposed(data_set(side=80), **start).recipe["settings"]
+    # 80 pixels of 1920 are 8 of 192: the input is enlarged by a half, and the objects have 12 pixels.
+    settings = propose_for(data_set(side=80), **start).recipe["settings"]
     assert (settings["input.min_size"], settings["input.max_size"]) == (224, 299)
     assert settings["rpn.anchor_sizes"] == [12, 16, 24]
 
 
-def test_no_more_steps_than_end_in_time() -> None:
+def test_a_limit_of_steps() -> None:
     data = data_set(side=50)
     proposal = propose(
         data, data={"train": [], "val": None}, model=None, hardware=GPU, overrides={}, most_steps=700
@@ -105,11 +105,11 @@ def test_no_more_steps_than_end_in_time() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_step_is_timed(tmp_path: Path, workers: int) -> None:
+def test_time_of_a_step(tmp_path: Path, workers: int) -> None:
     values = recipe_values(tmp_path, run__batch=4, run__micro_batch=2, run__workers=workers)
     recipe = Recipe.model_validate(values)
     path = write_videos(tmp_path / "videos", videos=1)
     began = time.perf_counter()
     seconds = time_step(recipe, load_annotations(path), CPU)
-    # Two groups were computed; a step has two, both as slow as the second one was.
+    # Two micro-batches were computed, and the time of the second one counts for both of a step.
     assert 0 < seconds < 2 * (time.perf_counter() - began)
