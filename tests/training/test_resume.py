@@ -111,8 +111,8 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(
     capsys.readouterr()
     assert train(recipe, folder, "--resume") == 0
     output = capsys.readouterr().out
-    assert "goes on from step 3" in output
-    assert "with another" not in output
+    assert "resumes from step 3" in output
+    assert "differs from" not in output
     assert numbers(folder) == whole
 
 
@@ -253,7 +253,7 @@ def test_a_broken_checkpoint_is_skipped(data: Path, tmp_path: Path, caplog: pyte
         )
         == 0
     )
-    assert "goes on from step_00000003.pt" in caplog.text
+    assert "resumes from step_00000003.pt" in caplog.text
     steps = [path.name for path in list_checkpoints(folder / "checkpoints")]
     assert steps == ["step_00000005.pt", "step_00000006.pt"]  # log.keep does not count the broken one
     assert train(recipe, folder, "--resume") == 0

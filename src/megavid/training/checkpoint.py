@@ -107,7 +107,7 @@ def load_newest(folder: Path) -> Checkpoint | None:
             failure = failure or error
             continue
         if failure is not None:
-            logger.warning("%s; goes on from %s", failure, path.name)
+            logger.warning("%s; resumes from %s", failure, path.name)
         return checkpoint
     if failure is not None:
         raise failure
