@@ -23,7 +23,7 @@ Reduced = TypeVar("Reduced")
 
 @dataclass(frozen=True, eq=False)
 class Selection:
-    """Which objects and false positives count.
+    """A choice of the objects and false positives that count.
 
     Attributes:
         ignored: bool (M,), objects that do not count: a detection matched to one is neither a hit nor a false
@@ -125,7 +125,9 @@ def _outcomes(
 
 def _rows_by_class(boxes: Boxes, num_classes: int) -> list[NDArray[np.int64]]:
     """Return the rows of each class, in the order of frames."""
-    label = boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label  # sorted in linear time
+    label = (
+        boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label
+    )  # 16 bits are sorted in linear time
     order = np.argsort(label, kind="stable")
     ends = np.bincount(boxes.label, minlength=num_classes).cumsum()
     rows = np.split(order, ends[:-1])

@@ -36,7 +36,7 @@ from megavid.video.every_nth import EveryNth
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """How to detect in a data set. Detector, data set and options determine the predictions.
+    """Options of detection in a data set. Detector, data set and options determine the predictions.
 
     Attributes:
         score_threshold: Lowest score, exclusive, of detections to keep; None for the configured one.
@@ -115,7 +115,7 @@ def detect_in_data_set(
 
 @dataclass(frozen=True)
 class _Job:
-    """What is the same for all videos."""
+    """Arguments that are the same for all videos."""
 
     detector: VideoDetector[Any, Any]
     annotations: Annotations

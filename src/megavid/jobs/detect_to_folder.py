@@ -1,4 +1,4 @@
-"""Detect in a video and write the results to a folder; reading, computing and writing overlap."""
+"""Detect in a video and write the results to a folder, while other threads read and write frames."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LARGEST_STRIDE = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class DetectOptions:
-    """How to detect in a video and what to write.
+    """Options of detection in a video.
 
     Attributes:
         score_threshold: Lowest score, exclusive, of detections drawn and saved; None for the configured one.
@@ -72,7 +72,7 @@ class DetectOptions:
 
 @dataclass(frozen=True)
 class DetectSummary:
-    """What a detection run did.
+    """Summary of a detection run.
 
     Attributes:
         paths: Files and folders that were written.

@@ -171,7 +171,7 @@ class DetectionOutputs:
         if complete:
             targets = [self._folder / name for name in names] + targets
         self._check_targets()
-        if self._tracks is None:  # Then `_check_targets` has not checked whose the table of tracks is.
+        if self._tracks is None:  # `_check_targets` skips the table of tracks, which may be somebody else's.
             targets = [path for path in targets if not path.name.startswith("tracks.") or _is_ours(path)]
         for target in targets:
             try:
@@ -215,7 +215,7 @@ class DetectionOutputs:
 
     @contextmanager
     def _making(self, name: str) -> Iterator[None]:
-        """Note a failure to make an output, and name the output's final path in the error."""
+        """Record that an output fails, and name its final path in the error."""
         try:
             yield
         except InputError as error:

@@ -87,7 +87,7 @@ def merge_parts(folder: Path, annotations: Annotations, run: Mapping[str, Any]) 
     for video, path in paths.items():
         about = read_metadata(path)
         expected = {annotations.videos[video]: lengths[video] - about.get("left_out", 0)}
-        # The number of frames is enough to know, since a part is written frame by frame.
+        # A part is written frame by frame, so the number of its frames tells whether it is complete.
         if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
             raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
     metadata = {**run, "root": str(annotations.root)}

@@ -15,7 +15,7 @@ from megavid.linking.seq_nms import Rescoring, seq_nms
 
 @dataclass(frozen=True)
 class PostprocessSummary:
-    """What post-processing did.
+    """Summary of post-processing.
 
     Attributes:
         boxes: Number of boxes read.

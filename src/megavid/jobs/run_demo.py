@@ -33,7 +33,7 @@ WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}
 """Name of the shipped weights of each method."""
 
 CAPTIONS = {"single_frame": "sees this frame alone", "mega": "sees the other frames, too"}
-"""Which frames each method uses, for the viewer of the video."""
+"""Caption of each method in the video."""
 
 TRAINED_ON = 0
 """Seed of the generated videos that the weights were trained on."""

@@ -14,7 +14,7 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class _DetectorConfig(Config):
-    """The sections of a detector's configuration that reports name; it has others."""
+    """Sections of a detector's configuration that reports use. Other sections are ignored."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -23,7 +23,7 @@ class _DetectorConfig(Config):
 
 
 class _Metadata(Config):
-    """The keys that megavid reads; files may have others.
+    """Keys that megavid reads. Other keys are allowed.
 
     Attributes:
         classes: Names of the classes, in the order of labels.

@@ -1,4 +1,4 @@
-"""The place of a process among the processes that share a job."""
+"""Processes that share a job: their ranks, their agreement, and their shares of the work."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _CONNECTION_WORDS = (
 
 @dataclass(frozen=True)
 class Ranks:
-    """The rank of this process; the default is a single process.
+    """Rank of this process among those of a job; by default it is the only one.
 
     Attributes:
         rank: Number of the process, from 0.
@@ -39,7 +39,7 @@ class Ranks:
 
     @property
     def first(self) -> bool:
-        """Whether this process does what one process does for all."""
+        """Whether this is the first process, which does the work that is done only once."""
         return self.rank == 0
 
     def device(self, name: str) -> str:

@@ -19,7 +19,7 @@ from megavid.core.errors import InputError
 from megavid.jobs.executors.ranks import Ranks
 
 _PATIENCE = timedelta(days=30)
-"""How long a process waits for another one, which may have hours of work left."""
+"""Timeout of waiting for another process, which may have hours of work left."""
 
 _POLL = 0.05
 """Seconds between two looks at the store."""
