@@ -13,7 +13,7 @@ import argparse
 import torch
 
 from megavid import Detections, detect_video, load_detector
-from megavid.datasets.synthetic.camera import VideoFrame, film
+from megavid.datasets.synthetic.camera import SyntheticFrame, film
 from megavid.evaluation import Boxes, average_precision
 from megavid.models.base.inference import Inference
 
@@ -67,7 +67,7 @@ def count_partners(expected: Detections, found: Detections) -> tuple[int, int]:
     return int(near.any(1).sum()), len(expected)
 
 
-def true_objects(frame: VideoFrame) -> Detections:
+def true_objects(frame: SyntheticFrame) -> Detections:
     """Return the annotated objects of a frame as detections of score 1."""
     labels = torch.from_numpy(frame.labels)
     return Detections(torch.from_numpy(frame.boxes), torch.ones(len(labels)), labels)

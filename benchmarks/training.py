@@ -20,7 +20,7 @@ from typing import Any
 
 import yaml
 
-from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 
 SMALL = ["generated", "--model", "mega_r50", "--run.steps", "120", "--log.every", "60"]
 SMALL += ["--optimizer.milestones", "[]"]
@@ -55,8 +55,8 @@ def main() -> None:
     print("{:34}{:>10}{:>10}{:>12}".format("row", "s/step", "peak MB", "data wait"))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        write_generated_set(folder / "generated", GeneratedSet(videos=10))
-        write_generated_set(folder / "large", GeneratedSet(videos=4, frames=16, height=360, width=640))
+        write_synthetic_set(folder / "generated", SyntheticSet(videos=10))
+        write_synthetic_set(folder / "large", SyntheticSet(videos=4, frames=16, height=360, width=640))
         (folder / "large.yaml").write_text(yaml.safe_dump(RECIPE))
         for row in rows:
             line = train(folder, ROWS[row], folder / row.replace(" ", "_"))

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from megavid.core.frames import Image as Frame
-from megavid.datasets.synthetic.camera import VideoFrame, film
+from megavid.datasets.synthetic.camera import SyntheticFrame, film
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.video.render import Mark, draw_marks, label_color
 
@@ -68,7 +68,7 @@ def draw_row(
         draw.text((x, y + height + 5), f"frame {number}", fill=color, font=font(14))
 
 
-def draw_key_frame(frame: VideoFrame) -> Image.Image:
+def draw_key_frame(frame: SyntheticFrame) -> Image.Image:
     """Return the key frame, enlarged, with its objects."""
     marks = [
         Mark(box * 360 / 320, CLASSES[label], label_color(label))

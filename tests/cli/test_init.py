@@ -13,7 +13,7 @@ import safetensors
 import yaml
 
 from megavid.cli import main
-from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 from megavid.datasets.table.annotations import load_annotations
 from megavid.training.hardware import Hardware
 from megavid.training.read_recipe import read_recipe
@@ -28,7 +28,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Write an export from CVAT, and the same videos in other formats."""
     folder = tmp_path_factory.mktemp("data")
     write_cvat_export(folder / "clips", names=NAMES, frames=6)
-    write_generated_set(folder / "balls", GeneratedSet(videos=5, frames=4, height=144, width=192))
+    write_synthetic_set(folder / "balls", SyntheticSet(videos=5, frames=4, height=144, width=192))
     parts = ["--subset", "vid_train"]
     for form, name in (("cocovid", "balls.json"), ("yolo", "yolo")):
         target = folder / name

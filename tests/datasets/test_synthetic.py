@@ -12,13 +12,13 @@ from megavid.core.errors import InputError
 from megavid.datasets.check import check_annotations
 from megavid.datasets.motion import motion_iou
 from megavid.datasets.open import Source, open_annotations
-from megavid.datasets.synthetic.camera import VideoFrame, film
+from megavid.datasets.synthetic.camera import SyntheticFrame, film
 from megavid.datasets.synthetic.scene import CLASSES, make_scene
-from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 
-SMALL = GeneratedSet(videos=5, frames=6, height=72, width=96)
+SMALL = SyntheticSet(videos=5, frames=6, height=72, width=96)
 
 
 def sums(folder: Path) -> dict[str, str]:
@@ -29,14 +29,14 @@ def sums(folder: Path) -> dict[str, str]:
     }
 
 
-def frames_of(video: int, *, seed: int = 0, frames: int = 6) -> list[VideoFrame]:
+def frames_of(video: int, *, seed: int = 0, frames: int = 6) -> list[SyntheticFrame]:
     return list(film(seed=seed, video=video, frames=frames, height=72, width=96))
 
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("generated") / "set"
-    write_generated_set(folder, SMALL, workers=1)
+    write_synthetic_set(folder, SMALL, workers=1)
     return folder
 
 
@@ -45,18 +45,18 @@ def read(folder: Path, subset: str) -> Annotations:
 
 
 def test_the_number_of_workers_is_of_no_matter(written: Path, tmp_path: Path) -> None:
-    write_generated_set(tmp_path / "two", SMALL, workers=2)
+    write_synthetic_set(tmp_path / "two", SMALL, workers=2)
     assert sums(tmp_path / "two") == sums(written)
     assert len(sums(written)) == 5 * 6 * 2 + 1
 
 
 def test_a_video_is_the_same_in_any_set(written: Path, tmp_path: Path) -> None:
-    fewer = GeneratedSet(videos=2, frames=4, height=72, width=96)
-    write_generated_set(tmp_path / "set", fewer, workers=1)
+    fewer = SyntheticSet(videos=2, frames=4, height=72, width=96)
+    write_synthetic_set(tmp_path / "set", fewer, workers=1)
     all_sums = sums(written)
     assert all(all_sums[name] == digest for name, digest in sums(tmp_path / "set").items())
-    other = GeneratedSet(videos=1, frames=1, height=72, width=96, seed=1)
-    write_generated_set(tmp_path / "other", other, workers=1)
+    other = SyntheticSet(videos=1, frames=1, height=72, width=96, seed=1)
+    write_synthetic_set(tmp_path / "other", other, workers=1)
     assert not set(sums(tmp_path / "other").values()) <= set(all_sums.values())
 
 
@@ -95,7 +95,7 @@ def test_single_frames_are_ambiguous_and_neighbours_are_not() -> None:
 
 
 def test_all_kinds_of_motion(tmp_path: Path) -> None:
-    write_generated_set(tmp_path / "set", GeneratedSet(videos=40, frames=24, height=72, width=96), workers=2)
+    write_synthetic_set(tmp_path / "set", SyntheticSet(videos=40, frames=24, height=72, width=96), workers=2)
     motion = motion_iou(read(tmp_path / "set", "vid_train"))
     shares = [(motion < 0.7).mean(), ((motion >= 0.7) & (motion <= 0.9)).mean(), (motion > 0.9).mean()]
     assert min(shares) > 0.15, shares
@@ -118,7 +118,7 @@ def test_boxes_are_round_the_balls() -> None:
 def test_only_an_empty_folder_is_written_to(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="expected an empty folder"):
-        write_generated_set(tmp_path, SMALL)
+        write_synthetic_set(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
@@ -126,14 +126,14 @@ def test_what_was_broken_off_is_written_anew(written: Path, tmp_path: Path) -> N
     folder = tmp_path / "set"
     (folder / "Data").mkdir(parents=True)
     (folder / ".unfinished").touch()
-    write_generated_set(folder, SMALL, workers=1)
+    write_synthetic_set(folder, SMALL, workers=1)
     assert sums(folder) == sums(written)
 
 
 @pytest.mark.parametrize(("field", "value"), [("videos", 0), ("frames", 0), ("height", 8), ("seed", -1)])
 def test_numbers_that_are_too_small(field: str, value: int) -> None:
     with pytest.raises(InputError, match=f"{field}: expected at least"):
-        GeneratedSet(**({"videos": 1} | {field: value}))
+        SyntheticSet(**({"videos": 1} | {field: value}))
 
 
 def test_classes_that_a_set_names_itself(written: Path, tmp_path: Path) -> None:

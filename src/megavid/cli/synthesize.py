@@ -40,17 +40,17 @@ class Synthesize:
         """Run the command and return its exit code."""
         from megavid.core.ranges import MOST_WORKERS, check_range
         from megavid.datasets.open import Source, open_annotations
-        from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
+        from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
         from megavid.datasets.table.problems import Problems
         from megavid.jobs.progress import progress
         from megavid.reports.contact_sheet import write_contact_sheet
 
         check_range("--workers", self.workers, least=1, most=MOST_WORKERS)
-        config = GeneratedSet(
+        config = SyntheticSet(
             videos=self.videos, frames=self.frames, height=self.height, width=self.width, seed=self.seed
         )
         with progress("rendering", total=self.videos * self.frames) as meter:
-            write_generated_set(
+            write_synthetic_set(
                 self.output,
                 config,
                 workers=self.workers,

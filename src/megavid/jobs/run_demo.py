@@ -14,7 +14,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.locks import LOCK, locked_folder
 from megavid.core.ranges import check_seed
 from megavid.datasets.open import Source, open_annotations
-from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_table import read_parquet
@@ -73,7 +73,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
     if seed == TRAINED_ON:
         raise InputError(f"seed: expected any but {TRAINED_ON}, on whose videos the detectors were trained")
     check_seed(seed)
-    config = GeneratedSet(videos=videos, val_every=1, seed=seed)
+    config = SyntheticSet(videos=videos, val_every=1, seed=seed)
     detectors = {method: load_detector(weights=name, device=device) for method, name in WEIGHTS.items()}
     make_output_folder(folder)
     with locked_folder(folder):
@@ -83,7 +83,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
 
 
 def _compare(
-    folder: Path, config: GeneratedSet, detectors: Mapping[str, VideoDetector[Any, Any]]
+    folder: Path, config: SyntheticSet, detectors: Mapping[str, VideoDetector[Any, Any]]
 ) -> DemoResult | None:
     """Compare the detectors in a folder that this run has locked; return None if the user asked to stop."""
     annotations = _generate(folder / "videos", config)
@@ -103,9 +103,9 @@ def _compare(
     return DemoResult(scores, [video, picture, comparison, *(folder / m / "report.html" for m in scores)])
 
 
-def _generate(folder: Path, config: GeneratedSet) -> Annotations:
+def _generate(folder: Path, config: SyntheticSet) -> Annotations:
     with progress("rendering", total=config.videos * config.frames) as meter:
-        write_generated_set(folder, config, progress=lambda done: meter.update(done * config.frames))
+        write_synthetic_set(folder, config, progress=lambda done: meter.update(done * config.frames))
     return open_annotations(Source(path=folder, subset="vid_val"), problems=Problems())
 
 

@@ -114,7 +114,7 @@ def test_the_file_itself(tmp_path: Path) -> None:
         ("1,2,1,1,inf,5,1,1,1", Kind.BAD_ROW, "line 2: expected frame, id, left"),
         ("1,2,1e12,1,5,5,1,1,1", Kind.BAD_ROW, r"line 2: expected a box within 1e\+07 pixels"),
         ("5,2,1,1,5,5,1,1,1", Kind.BAD_ROW, "line 2: expected a frame up to 4, the last of the sequence"),
-        ("1,1,1,1,5,5,1,1", Kind.DUPLICATE_BOX, "line 2: object 1 stands in frame 1 before"),
+        ("1,1,1,1,5,5,1,1", Kind.DUPLICATE_BOX, "line 2: object 1 is in frame 1 twice"),
     ],
 )
 def test_bad_lines(tmp_path: Path, line: str, kind: Kind, message: str) -> None:

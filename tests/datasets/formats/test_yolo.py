@@ -134,7 +134,7 @@ def test_lists_and_several_folders(tmp_path: Path) -> None:
     assert len(read_yolo(tmp_path, problems=Problems())) == 8  # image 2 of b is in both
 
     text(tmp_path / "lists" / "train.txt", "images/a/9.png\nimages/a/1.png\nlists/train.txt\na\0b.png\n")
-    with pytest.raises(InputError, match=r"train.txt: 3 of its lines name no image that is there"):
+    with pytest.raises(InputError, match=r"train.txt: 3 of its lines name no existing image"):
         read_yolo(tmp_path, subset="train", problems=Problems())
 
 

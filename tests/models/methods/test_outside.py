@@ -14,7 +14,7 @@ from megavid.checkpoints.load import load_detector, read_config
 from megavid.cli import main
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
-from megavid.datasets.synthetic.write_data_set import GeneratedSet, write_generated_set
+from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 from megavid.models.methods import METHODS
 from megavid.models.methods.outside import add_methods
 from tests.cli.helpers import error_of
@@ -76,7 +76,7 @@ def test_it_is_built_by_its_name(here: Path) -> None:
 
 
 def test_it_is_trained_evaluated_and_detects(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_generated_set(Path("set"), GeneratedSet(videos=5, frames=4, height=64, width=96))
+    write_synthetic_set(Path("set"), SyntheticSet(videos=5, frames=4, height=64, width=96))
     module = ["--method-module", "mirrored", "--device", "cpu"]
     steps = ["--run.steps", "2", "--run.workers", "0", "--run.frozen_stages", "0", "--data.val", "null"]
     steps += ["--optimizer.milestones", "[]"]

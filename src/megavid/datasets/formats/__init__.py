@@ -1,1 +1,1 @@
-"""Readers and writers of annotations, a folder for each format."""
+"""Readers and writers of annotations: a folder for each format, and `registry.py`, which lists them."""

@@ -1,21 +1,21 @@
-"""Numbers for tracks whose ids are none."""
+"""Assign integer ids to tracks whose ids are not integers."""
 
 from __future__ import annotations
 
-_OTHERS = 1 << 32
-"""Ids that are no whole numbers below this one are numbered from here, so that they meet none that is."""
+_FIRST_ASSIGNED = 1 << 32
+"""First id that is assigned to other ids. Integer ids below it are kept, so that the two never collide."""
 
 _DIGITS = 18
-"""Of an id that is read as a number, leading zeros among them; Python reads no numbers of any length."""
+"""Most digits of an id that is parsed as an integer."""
 
 
 def track_id(text: str, others: dict[str, int]) -> int:
-    """A track's number by its id.
+    """Return the integer id of a track.
 
     Args:
-        text: The id.
-        others: Those of the same video that are no numbers, by their order; a new one is added.
+        text: Id of the track in the file.
+        others: Ids assigned so far in the same video, to which a new one may be added.
     """
-    if text.isdecimal() and len(text) <= _DIGITS and int(text) < _OTHERS:
+    if text.isdecimal() and len(text) <= _DIGITS and int(text) < _FIRST_ASSIGNED:
         return int(text)
-    return others.setdefault(text, _OTHERS + len(others))
+    return others.setdefault(text, _FIRST_ASSIGNED + len(others))

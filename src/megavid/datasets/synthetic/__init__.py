@@ -1,1 +1,1 @@
-"""A video set made up so that single frames are ambiguous and their neighbours are not."""
+"""A generated video data set in which single frames are ambiguous, but neighboring frames are not."""

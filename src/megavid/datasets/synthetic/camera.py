@@ -1,4 +1,4 @@
-"""What a camera makes of a scene: blur along the true motion; at times defocus, low light and noise."""
+"""Film a scene with motion blur, noise, and at times defocus and low light."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from scipy.ndimage import gaussian_filter
 from megavid.datasets.synthetic.patterns import stream
 from megavid.datasets.synthetic.scene import Scene, make_scene
 
-_STRETCHES, _NOISE = 4, 5  # random streams
-_SHUTTER = 0.9  # of the time from frame to frame
-_STEP = 1.5  # pixels that the fastest ball goes from one instant to the next in an exposure
+_DEFECTS, _NOISE = 4, 5  # random streams
+_SHUTTER = 0.9  # exposure as a share of the time between frames
+_STEP = 1.5  # pixels that the fastest ball moves between two instants of an exposure
 _MOST_INSTANTS = 8
 
-_SHOWN, _HIDDEN, _SMEARED, _UNSHARP = 0.3, 0.5, 0.45, 0.09
-"""A ball can be told where its emblem is turned so far to the camera, less than so much of it is hidden, and
-smear and defocus are less than so many radii."""
+_LEAST_SHOWN, _MOST_HIDDEN, _MOST_BLUR, _MOST_DEFOCUS = 0.3, 0.5, 0.45, 0.09
+"""Limits within which the class of a ball is visible in one frame: how far its emblem faces the camera, its
+hidden share, and motion blur and defocus relative to its radius."""
 
 
 @dataclass(frozen=True)
-class VideoFrame:
-    """A frame and the objects in it; N that can be seen at all.
+class SyntheticFrame:
+    """A frame and its N visible objects.
 
     Attributes:
         image: RGB uint8 (H, W, 3).
         boxes: float32 (N, 4), half-open x1 y1 x2 y2, clipped to the frame.
-        labels: int64 (N,), classes.
-        tracks: int64 (N,), the same number in all frames.
-        occluded: bool (N,), whether another thing hides a good part.
-        clear: bool (N,), whether the class can be told from this frame by itself.
+        labels: int64 (N,), indexes into `CLASSES`.
+        tracks: int64 (N,), ids that are the same in all frames.
+        occluded: bool (N,), whether other objects hide a large part.
+        clear: bool (N,), whether the class is visible in this frame.
     """
 
     image: NDArray[np.uint8]
@@ -45,21 +45,21 @@ class VideoFrame:
 
 
 @dataclass(frozen=True)
-class _Stretch:
-    """Frames for which something is wrong with the camera, and how much at the worst."""
+class _Defect:
+    """A defect of the camera that comes and goes; `middle` and `half` of its duration are in frames."""
 
     middle: float
     half: float
     strength: float
 
     def at(self, t: float) -> float:
-        """It comes and goes smoothly."""
+        """Return the strength of the defect at time t."""
         away = abs(t - self.middle) / self.half
         return self.strength * (1 - away * away) ** 2 if away < 1 else 0.0
 
 
-def film(*, seed: int, video: int, frames: int, height: int, width: int) -> Iterator[VideoFrame]:
-    """A video of a seed; frame t is the same whatever `frames` is. Sizes in pixels."""
+def film(*, seed: int, video: int, frames: int, height: int, width: int) -> Iterator[SyntheticFrame]:
+    """Generate the frames of a video, which do not depend on their number. Sizes are in pixels."""
     scene = make_scene(seed=seed, video=video, height=height, width=width)
     for t in range(frames):
         defocus, dark = (_strength(seed, video, kind, t) for kind in (0, 1))
@@ -75,18 +75,18 @@ def film(*, seed: int, video: int, frames: int, height: int, width: int) -> Iter
 
 
 def _strength(seed: int, video: int, kind: int, t: int) -> float:
-    """How strong a defect is at frame t: each block of 24 frames has a stretch of it, or none."""
+    """Return the strength of a kind of defect at frame t; it occurs at most once per block of 24 frames."""
     strongest = 0.0
     for block in (t // 24 - 1, t // 24, t // 24 + 1):
-        rng = stream(seed, video, _STRETCHES, kind, block + 1)
+        rng = stream(seed, video, _DEFECTS, kind, block + 1)
         if rng.random() < 0.45:
-            stretch = _Stretch(24 * block + rng.uniform(0, 24), rng.uniform(3, 9), rng.uniform(0.5, 1))
-            strongest = max(strongest, stretch.at(t))
+            defect = _Defect(24 * block + rng.uniform(0, 24), rng.uniform(3, 9), rng.uniform(0.5, 1))
+            strongest = max(strongest, defect.at(t))
     return strongest
 
 
 def _expose(scene: Scene, t: int) -> NDArray[np.float32]:
-    """The mean of the instants while the shutter is open."""
+    """Average the instants while the shutter is open."""
     instants = 1 + min(math.ceil(max(_speeds(scene, t), default=0.0) * _SHUTTER / _STEP), _MOST_INSTANTS - 1)
     times = t + _SHUTTER * ((np.arange(instants) + 0.5) / instants - 0.5)
     canvas = np.asarray(scene.draw(max(float(times[0]), 0.0)), np.float32)
@@ -96,13 +96,13 @@ def _expose(scene: Scene, t: int) -> NDArray[np.float32]:
 
 
 def _speeds(scene: Scene, t: int) -> list[float]:
-    """Of the balls, pixels a frame."""
+    """Return the speed of each ball in pixels per frame."""
     return [
         math.dist(ball.place(max(t - 0.5, 0.0)), ball.place(max(t - 0.5, 0.0) + 1)) for ball in scene.balls
     ]
 
 
-def _annotate(scene: Scene, image: NDArray[np.uint8], t: int, sigma: float) -> VideoFrame:
+def _annotate(scene: Scene, image: NDArray[np.uint8], t: int, sigma: float) -> SyntheticFrame:
     speeds = _speeds(scene, t)
     rows = []
     for i, ball in enumerate(scene.balls):
@@ -112,13 +112,13 @@ def _annotate(scene: Scene, image: NDArray[np.uint8], t: int, sigma: float) -> V
         if (box[2] - box[0]) * (box[3] - box[1]) < 0.2 * whole or hidden > 0.9:
             continue
         clear = (
-            ball.shows(t) > _SHOWN
-            and hidden < _HIDDEN
-            and speeds[i] * _SHUTTER < _SMEARED * ball.radius
-            and sigma < _UNSHARP * ball.radius
+            ball.shows(t) > _LEAST_SHOWN
+            and hidden < _MOST_HIDDEN
+            and speeds[i] * _SHUTTER < _MOST_BLUR * ball.radius
+            and sigma < _MOST_DEFOCUS * ball.radius
         )
         rows.append((box, ball.label, i, hidden > 0.3, clear))
     boxes = np.array([row[0] for row in rows], np.float32).reshape(-1, 4)
     labels, tracks = (np.array([row[k] for row in rows], np.int64) for k in (1, 2))
     occluded, clear_ = (np.array([row[k] for row in rows], np.bool_) for k in (3, 4))
-    return VideoFrame(image, boxes, labels, tracks, occluded, clear_)
+    return SyntheticFrame(image, boxes, labels, tracks, occluded, clear_)

@@ -1,8 +1,8 @@
-"""Balls that roll and spin over a moving background: what there is to see, before a camera spoils it.
+"""Scenes of balls that roll and spin over a moving background.
 
-A ball's outline, colours and grain say nothing of its class: an emblem painted on one side of it does,
-which is out of sight while the ball is turned away. Everything draws from random streams of its own, and
-where it is at time t (in frames, not only whole ones) is a closed formula.
+The class of a ball is an emblem that is painted on one side of it, and cannot be seen while that side is
+turned away. Outline, colors and grain are independent of the class. Every part has a random stream of its
+own, and its position at any time t, in frames, is a closed formula.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from megavid.datasets.synthetic.patterns import Field, Floats, colour, cross, dots, inside, stream
+from megavid.datasets.synthetic.patterns import Field, Floats, color, cross, dots, inside, stream
 from megavid.datasets.synthetic.scenery import Background, make_background
 
 _BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # random streams
@@ -27,31 +27,34 @@ _EMBLEMS: dict[str, Field] = {
     "spokes": lambda x, y: np.hypot(x, y) * np.sin(5 * np.arctan2(y, x)) / 5,
     "cross": lambda x, y: -cross(x, y),
 }
-"""Of each class, about the distance to the border of two colours in a disc of radius 1."""
+"""Pattern of each class: approximate distance to the border between two colors in a disc of radius 1."""
 
 CLASSES: tuple[str, ...] = tuple(_EMBLEMS)
-"""Names of the classes; a label is an index into them."""
+"""Class names; a label is an index into them."""
 
-_EMBLEM = 0.88  # of a ball's radius
+_EMBLEM = 0.88
+"""Radius of the emblem relative to that of the ball."""
+
 _PACES = ((0.0, 0.2), (0.35, 0.9), (1.8, 9.0))
-"""Pixels a frame of slow, medium and fast balls in a frame of 144 lines, drawn evenly in their logarithm."""
+"""Speeds of slow, medium and fast balls in pixels per frame, for frames of 144 lines, log-uniform."""
+
 _SWAYING = (0.8, 0.45, 0.1)
-"""The share of them that only sway, their emblem always in sight: what hardly moves seldom tumbles."""
+"""Shares of slow, medium and fast balls that sway with their emblem in view, instead of spinning."""
 
 
 @dataclass(frozen=True)
 class _Path:
-    """A place on a line that turns back at both ends, at a speed that swells and ebbs."""
+    """A coordinate that moves back and forth between two ends at a varying speed."""
 
     start: float
     speed: float
     low: float
     high: float
-    rhythm: float  # radians a frame
+    rhythm: float  # radians per frame
     phase: float
 
     def travelled(self, t: float) -> float:
-        """Pixels gone since the start; the speed varies between a fifth and nine fifths."""
+        """Return the distance since the start in pixels; the speed varies from 0.2 to 1.8 times `speed`."""
         swing = 0.8 * (math.sin(self.rhythm * t + self.phase) - math.sin(self.phase)) / self.rhythm
         return self.speed * (t + swing)
 
@@ -66,33 +69,41 @@ class Ball:
     """An object.
 
     Attributes:
-        label: Its class, an index into `CLASSES`.
-        radius: Pixels.
+        label: Index into `CLASSES`.
+        radius: Radius in pixels.
+        x: Path of the center's x coordinate.
+        y: Path of the center's y coordinate.
+        tilt: Rotation of the emblem in its plane, in radians.
+        turn: Rotation around the vertical axis at the start, in radians; the emblem faces the camera at 0.
+        spin: Speed of the rotation in radians per frame.
+        sway: Largest rotation to either side of a ball that sways, in radians; 0 for balls that spin.
+        colors: Colors of the body, its grain and the emblem.
+        ripples: Frequencies and phases of the grain.
     """
 
     label: int
     radius: float
     x: _Path
     y: _Path
-    tilt: float  # of the emblem in its own plane, radians
-    turn: float  # about the vertical axis at the start, radians; 0 shows the emblem
-    spin: float  # radians a frame
-    sway: float  # radians: how far a ball that only sways turns to either side; 0 for those that go round
-    colours: tuple[Floats, Floats, Floats]  # body, grain, emblem
+    tilt: float
+    turn: float
+    spin: float
+    sway: float
+    colors: tuple[Floats, Floats, Floats]
     ripples: tuple[tuple[float, float, float, float], ...]
 
     def place(self, t: float) -> tuple[float, float]:
-        """x and y of the centre at time t, pixels."""
+        """Return x and y of the center at time t in pixels."""
         return self.x.at(t), self.y.at(t)
 
     def turned(self, t: float) -> float:
-        """How far it is turned about the vertical axis, radians: it rolls, and spins or sways besides."""
+        """Return the rotation around the vertical axis in radians, due to rolling and spinning or swaying."""
         if self.sway:
             return self.sway * math.sin(self.turn + self.spin * t)
         return self.turn + self.spin * t + self.x.travelled(t) / self.radius
 
     def draw(self, canvas: Floats, t: float) -> None:
-        """Paint it into `canvas` (H, W, 3)."""
+        """Draw the ball into `canvas` (H, W, 3)."""
         height, width = canvas.shape[:2]
         x, y = self.place(t)
         left, top = max(math.floor(x - self.radius), 0), max(math.floor(y - self.radius), 0)
@@ -110,31 +121,31 @@ class Ball:
         patch += cover[..., None] * (self._paint(across, down, distance, t) - patch)
 
     def _paint(self, across: Floats, down: Floats, distance: Floats, t: float) -> Floats:
-        """Colour (h, w, 3) where the unit sphere is seen at `across`, `down`."""
+        """Return the colors (h, w, 3) of the unit sphere at the points `across`, `down`."""
         depth = np.sqrt(np.clip(1 - distance * distance, 0, None))
         cos, sin = math.cos(self.turned(t)), math.sin(self.turned(t))
-        side, front = cos * across - sin * depth, sin * across + cos * depth  # on the ball itself
-        body, grain, emblem = self.colours
+        side, front = cos * across - sin * depth, sin * across + cos * depth  # coordinates on the ball
+        body, grain, emblem = self.colors
         ripple = np.full_like(side, -0.8)
         for a, b, c, d in self.ripples:
             ripple += np.sin(a * side + b * down + c * front + d)
-        colours = body + inside(0.12 * ripple, self.radius)[..., None] * (grain - body)
+        colors = body + inside(0.12 * ripple, self.radius)[..., None] * (grain - body)
         roll, lift = math.cos(self.tilt) / _EMBLEM, math.sin(self.tilt) / _EMBLEM
         u, v = roll * side + lift * down, roll * down - lift * side
         plate = inside(1 - np.hypot(u, v), self.radius * _EMBLEM) * inside(front - 0.1, self.radius)
         mark = inside(_EMBLEMS[CLASSES[self.label]](u, v), self.radius * _EMBLEM)
         painted = 0.35 * body + mark[..., None] * (emblem - 0.35 * body)
-        colours = colours + plate[..., None] * (painted - colours)
-        return colours * (0.55 + 0.5 * depth)[..., None]
+        colors = colors + plate[..., None] * (painted - colors)
+        return colors * (0.55 + 0.5 * depth)[..., None]
 
     def shows(self, t: float) -> float:
-        """How much of the emblem's front is turned to the camera: the cosine of the turn."""
+        """Return how far the emblem faces the camera: the cosine of the rotation."""
         return math.cos(self.turned(t))
 
 
 @dataclass(frozen=True)
 class _Post:
-    """Something in the foreground that drifts by and hides what is behind it."""
+    """A vertical bar in the foreground that moves and hides other objects."""
 
     x: _Path
     width: float
@@ -142,9 +153,9 @@ class _Post:
     ripple: float
 
     def span(self, t: float) -> tuple[float, float]:
-        """Left and right, pixels."""
-        centre = self.x.at(t)
-        return centre - self.width / 2, centre + self.width / 2
+        """Return the left and right edge at time t in pixels."""
+        center = self.x.at(t)
+        return center - self.width / 2, center + self.width / 2
 
     def draw(self, canvas: Floats, t: float) -> None:
         left, right = self.span(t)
@@ -156,11 +167,14 @@ class _Post:
 
 @dataclass(frozen=True)
 class Scene:
-    """A background, balls and posts.
+    """A background with balls and posts.
 
     Attributes:
-        height, width: Of a frame, pixels.
-        balls: Objects; later ones hide earlier ones.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        balls: The objects; later ones hide earlier ones.
+        posts: Bars that hide the balls.
+        background: The background.
     """
 
     height: int
@@ -170,7 +184,7 @@ class Scene:
     background: Background
 
     def draw(self, t: float) -> Floats:
-        """What an instant looks like, float32 (H, W, 3) in 0 .. 255."""
+        """Draw the scene at time t, float32 (H, W, 3), 0 to 255."""
         canvas = self.background.view(t)
         for ball in self.balls:
             ball.draw(canvas, t)
@@ -179,14 +193,14 @@ class Scene:
         return canvas
 
     def box(self, ball: int, t: float) -> NDArray[np.float32]:
-        """Half-open x1 y1 x2 y2 of a ball, clipped to the frame; empty where it is outside."""
+        """Return the half-open box of a ball, clipped to the frame; empty if the ball is outside."""
         x, y = self.balls[ball].place(t)
         r = self.balls[ball].radius
         corners = np.array([x - r, y - r, x + r, y + r], np.float32)
         return corners.clip(0, np.array([self.width, self.height] * 2, np.float32))
 
     def hidden(self, ball: int, t: float) -> float:
-        """The share of a ball's part in the frame that later balls and posts hide, by a grid of points."""
+        """Estimate which share of a ball's part in the frame is hidden, on a grid of points."""
         x1, y1, x2, y2 = self.box(ball, t)
         if x2 - x1 < 1 or y2 - y1 < 1:
             return 1.0
@@ -206,7 +220,7 @@ class Scene:
 
 
 def make_scene(*, seed: int, video: int, height: int, width: int) -> Scene:
-    """A video's scene: one to four balls, up to two posts."""
+    """Make the scene of a video, with one to four balls and up to two posts."""
     counts = stream(seed, video, _COUNTS)
     hue = counts.random()
     number = int(counts.integers(1, 5))
@@ -230,7 +244,7 @@ def _make_ball(rng: np.random.Generator, height: int, width: int, hue: float) ->
     heading = rng.uniform(0, math.tau)
     sways = rng.random() < _SWAYING[kind]
     spin = rng.uniform(0.06, 0.3) * rng.choice((-1, 1))
-    own = (colour(hue, 0.75, 0.8), colour(hue + 0.07, 0.85, 0.5), colour(hue + 0.5, 0.35, 1.0))
+    own = (color(hue, 0.75, 0.8), color(hue + 0.07, 0.85, 0.5), color(hue + 0.5, 0.35, 1.0))
     return Ball(
         label=int(rng.integers(len(CLASSES))),
         radius=radius,
@@ -240,7 +254,7 @@ def _make_ball(rng: np.random.Generator, height: int, width: int, hue: float) ->
         turn=rng.uniform(0, math.tau),
         spin=float(spin),
         sway=rng.uniform(0.2, 0.9) if sways else 0.0,
-        colours=own,
+        colors=own,
         ripples=tuple((*rng.normal(0, 5, 3), rng.uniform(0, math.tau)) for _ in range(4)),
     )
 
@@ -254,4 +268,4 @@ def _make_post(rng: np.random.Generator, height: int, width: int) -> _Post:
     breadth = height * rng.uniform(0.08, 0.2)
     speed = height / 144 * rng.uniform(0.3, 3.0) * rng.choice((-1, 1))
     path = _make_path(rng, float(speed), -breadth, width + breadth)
-    return _Post(path, breadth, colour(rng.random(), 0.2, rng.uniform(0.2, 0.5)), rng.uniform(0.3, 1.2))
+    return _Post(path, breadth, color(rng.random(), 0.2, rng.uniform(0.2, 0.5)), rng.uniform(0.3, 1.2))

@@ -1,4 +1,4 @@
-"""What is behind the objects: a textured picture, on a camera that sways."""
+"""The background of a scene: a textured picture, seen by a swaying camera."""
 
 from __future__ import annotations
 
@@ -8,25 +8,25 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from megavid.datasets.synthetic.patterns import Floats, colour
+from megavid.datasets.synthetic.patterns import Floats, color
 
 
 @dataclass(frozen=True)
 class _Swing:
-    """A value that swings round `centre` by `reach`."""
+    """A value that swings around `center` by `reach`; the speed is in radians per frame."""
 
-    centre: float
+    center: float
     reach: float
     phase: float
     speed: float
 
     def at(self, t: float) -> float:
-        return self.centre + self.reach * math.sin(self.phase + self.speed * t)
+        return self.center + self.reach * math.sin(self.phase + self.speed * t)
 
 
 @dataclass(frozen=True)
 class Background:
-    """A picture larger than the frame, and where the frame lies on it."""
+    """A picture that is larger than the frame, and the position of the frame on it."""
 
     picture: Floats  # (H', W', 3)
     height: int
@@ -35,7 +35,7 @@ class Background:
     top: _Swing
 
     def view(self, t: float) -> Floats:
-        """Frame t, float32 (H, W, 3), between pixels by linear interpolation."""
+        """Return the background at time t by linear interpolation, float32 (H, W, 3)."""
         left, top = self.left.at(t), self.top.at(t)
         column, row = int(left), int(top)
         part = self.picture[row : row + self.height + 1, column : column + self.width + 1]
@@ -44,7 +44,7 @@ class Background:
 
 
 def make_background(rng: np.random.Generator, height: int, width: int) -> Background:
-    """Patches and clouds of muted colours, on a camera that sways by up to a tenth of the short side."""
+    """Make patches and clouds of muted colors, and a camera that sways by up to a tenth of the short side."""
     short = min(height, width)
     reach = short / 10
     left, top = (_Swing(reach, reach, rng.uniform(0, math.tau), rng.uniform(0.03, 0.06)) for _ in range(2))
@@ -54,7 +54,7 @@ def make_background(rng: np.random.Generator, height: int, width: int) -> Backgr
         start=np.zeros(size, np.float32),
     )
     hue = rng.random()
-    stops = [colour(hue + rng.normal(0, 0.08), rng.uniform(0.1, 0.45), v) for v in (0.2, 0.42, 0.6, 0.85)]
+    stops = [color(hue + rng.normal(0, 0.08), rng.uniform(0.1, 0.45), v) for v in (0.2, 0.42, 0.6, 0.85)]
     places = [-0.45, -0.12, 0.12, 0.45]
     channels = [np.interp(level, places, [stop[c] for stop in stops]) for c in range(3)]
     picture = np.stack(channels, axis=-1) * (1 + 0.15 * _noise(rng, size, max(short / 120, 1)))[..., None]
@@ -62,7 +62,7 @@ def make_background(rng: np.random.Generator, height: int, width: int) -> Backgr
 
 
 def _noise(rng: np.random.Generator, size: tuple[int, int], cell: float) -> Floats:
-    """Smooth noise in about [-1, 1], (height, width); `cell` pixels from one random value to the next."""
+    """Make smooth noise (height, width) from about -1 to 1, with a random value every `cell` pixels."""
     height, width = size
     grid = rng.uniform(-1, 1, (math.ceil(height / cell) + 1, math.ceil(width / cell) + 1)).astype(np.float32)
     frame = (0, 0, width / cell, height / cell)

@@ -1,4 +1,4 @@
-"""Writing a generated set in the layout of ImageNet VID."""
+"""Write a synthetic data set in the layout of ImageNet VID."""
 
 from __future__ import annotations
 
@@ -20,34 +20,35 @@ from megavid.core.machine.cores import usable_cores
 from megavid.core.machine.processes import end_with_parent
 from megavid.core.ranges import MOST_SEED, check_range
 from megavid.datasets.formats.ilsvrc.ilsvrc_lists import CLASSES_FILE
-from megavid.datasets.synthetic.camera import VideoFrame, film
+from megavid.datasets.synthetic.camera import SyntheticFrame, film
 from megavid.datasets.synthetic.scene import CLASSES
 
 _QUALITY = 90
 
 _MOST_FRAMES, _MOST_SIDE = 999_999, 4096
-"""Videos and frames have six digits in their names; what is larger than 4K needs much memory to be drawn."""
+"""Largest numbers, since names have six digits; largest side in pixels, since drawing takes memory."""
 
 _UNFINISHED = ".unfinished"
-_WRITTEN = re.compile(
+_FILES = re.compile(
     rf"(Data|Annotations)/VID/(train|val)/\d{{4,}}_\d{{6,}}/\d{{6,}}\.(JPEG|xml)|{re.escape(str(CLASSES_FILE))}"
 )
-"""Names of the files of a set, as seen from its folder."""
+"""Pattern of the files of a data set, relative to its folder."""
 
-_MADE = re.compile(r"(Data|Annotations)(/VID(/(train|val)(/\d{4,}_\d{6,})?)?)?|ImageSets")
-"""Names of its folders."""
+_FOLDERS = re.compile(r"(Data|Annotations)(/VID(/(train|val)(/\d{4,}_\d{6,})?)?)?|ImageSets")
+"""Pattern of the folders of a data set, relative to its folder."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class GeneratedSet:
-    """What is written. Video i of a seed is the same in every set of that size of frames.
+class SyntheticSet:
+    """A synthetic data set. Video i depends only on the seed and the size of the frames.
 
     Attributes:
-        videos: How many.
-        val_every: One in how many is for validation.
-        frames: Of each.
-        height, width: Of a frame, pixels.
-        seed: Of everything.
+        videos: Number of videos.
+        val_every: Interval of videos that are for validation.
+        frames: Number of frames of each video.
+        height: Height of the frames in pixels.
+        width: Width of the frames in pixels.
+        seed: Seed of all random numbers.
     """
 
     videos: int
@@ -69,21 +70,21 @@ class GeneratedSet:
             check_range(name, getattr(self, name), least=least, most=most)
 
 
-def write_generated_set(
+def write_synthetic_set(
     folder: Path,
-    config: GeneratedSet,
+    config: SyntheticSet,
     *,
     workers: int | None = None,
     progress: Callable[[int], None] = lambda done: None,
 ) -> None:
-    """Write JPEG images, XML annotations with track ids and the names of the classes.
+    """Write JPEG images, XML annotations with track ids, and the class names.
 
     Args:
-        folder: Made if missing; must be empty. A set that was broken off has a file `.unfinished` in it, and
-            what it had written is removed.
-        config: What to write.
-        workers: Processes; as many as there are cores by default.
-        progress: Called with the number of videos done.
+        folder: The folder, which must be empty or missing. The files of an interrupted run, which left a file
+            `.unfinished`, are removed first.
+        config: The data set.
+        workers: Number of processes; by default the number of cores.
+        progress: Called with the number of videos written so far.
 
     Raises:
         InputError: The folder is not empty or cannot be written to.
@@ -97,7 +98,7 @@ def write_generated_set(
 
 
 def _write_all(
-    folder: Path, config: GeneratedSet, workers: int | None, progress: Callable[[int], None]
+    folder: Path, config: SyntheticSet, workers: int | None, progress: Callable[[int], None]
 ) -> None:
     mark = folder / _UNFINISHED
     try:
@@ -126,18 +127,18 @@ def _write_all(
 
 
 def _remove_unfinished(folder: Path) -> None:
-    """Remove what a run that was broken off has written, and the folders that are empty then."""
+    """Remove the files that an interrupted run left, and folders that become empty."""
     remove_leftovers((folder / CLASSES_FILE).parent)
-    for place, _, names in os.walk(folder, topdown=False):  # links are not followed
+    for place, _, names in os.walk(folder, topdown=False):  # does not follow links
         where = Path(place)
         for name in names:
-            if _WRITTEN.fullmatch((where / name).relative_to(folder).as_posix()):
+            if _FILES.fullmatch((where / name).relative_to(folder).as_posix()):
                 (where / name).unlink()
-        if _MADE.fullmatch(where.relative_to(folder).as_posix()) and not any(where.iterdir()):
+        if _FOLDERS.fullmatch(where.relative_to(folder).as_posix()) and not any(where.iterdir()):
             where.rmdir()
 
 
-def _write_video(folder: Path, config: GeneratedSet, video: int) -> None:
+def _write_video(folder: Path, config: SyntheticSet, video: int) -> None:
     subset = "val" if video % config.val_every == config.val_every - 1 else "train"
     name = f"{subset}/{config.seed:04d}_{video:06d}"
     images, annotations = (folder / top / "VID" / name for top in ("Data", "Annotations"))
@@ -154,8 +155,8 @@ def _write_video(folder: Path, config: GeneratedSet, video: int) -> None:
         raise InputError(f"{images}: cannot be written: {error.strerror}") from error
 
 
-def _xml(frame: VideoFrame, folder: str, stem: str) -> bytes:
-    """An annotation file: boxes with their last pixel at xmax, ymax, rounded outwards to whole pixels."""
+def _xml(frame: SyntheticFrame, folder: str, stem: str) -> bytes:
+    """Make an annotation file, with boxes rounded outward to integers and the last pixel at xmax, ymax."""
     root = ElementTree.Element("annotation")
     for key, text in (("folder", folder), ("filename", stem)):
         ElementTree.SubElement(root, key).text = text

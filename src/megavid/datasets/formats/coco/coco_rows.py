@@ -1,4 +1,4 @@
-"""Check the rows of a COCO file, one at a time."""
+"""Parse and check single rows of COCO files."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from megavid.datasets.table.problems import Kind
 Row = dict[str, Any]
 
 FRAME_KEYS = ("frame_id", "frame_index")
-"""What an image's number in its video is called, the first that there is; the second is TAO's."""
+"""Keys of an image's number in its video, by descending priority; TAO uses the second one."""
 
-_MOST_AREA = 1e10
-"""Square pixels: COCO's own limit of large objects."""
+_LARGEST_AREA = 1e10
+"""Largest area of an object in square pixels, as in COCO's own evaluation."""
 
 
 class BadRowError(Exception):
-    """A row makes no sense.
+    """A row is invalid.
 
     Args:
         message: What was expected and what was found.
-        kind: The kind of problem.
+        kind: Kind of the problem.
     """
 
     def __init__(self, message: str, kind: Kind = Kind.BAD_ROW) -> None:
@@ -39,7 +39,7 @@ class BadRowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CocoVideo:
-    """A video: its name, and its file if it has one."""
+    """A row of `videos`: the name, and the file if the video has one."""
 
     name: str
     file: str | None
@@ -47,7 +47,7 @@ class CocoVideo:
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """An image, or a frame of a video; a side of 0 pixels is not known."""
+    """A row of `images`: a still image or a frame of a video. Width and height are 0 if unknown."""
 
     id: int
     file: str | None
@@ -60,7 +60,7 @@ class CocoImage:
 
 @dataclass(frozen=True, slots=True)
 class CocoObject:
-    """An object of an image. The box is half-open; the area is NaN where the file does not say."""
+    """A row of `annotations`. The box is half-open; the area is NaN if unknown."""
 
     image: int
     box: tuple[float, float, float, float]
@@ -73,11 +73,14 @@ class CocoObject:
     area: float
 
 
-def read_video(row: Row) -> tuple[int | str, CocoVideo]:
-    """Take the id and the rest of a row of `videos`.
+def parse_video(row: Row) -> tuple[int | str, CocoVideo]:
+    """Parse a row of `videos`, which has `id` and `name`.
+
+    Returns:
+        The id, and the video.
 
     Raises:
-        BadRowError: It makes no sense.
+        BadRowError: The row is invalid.
     """
     number, name, file = _video_id(row["id"]), row["name"], _with_slashes(row.get("file_name"))
     if number is None:
@@ -89,16 +92,16 @@ def read_video(row: Row) -> tuple[int | str, CocoVideo]:
     return number, CocoVideo(str(name), file or None)
 
 
-def read_image(row: Row, videos: Container[int | str] | None, *, numbered: bool = True) -> CocoImage:
-    """Take a row of `images`.
+def parse_image(row: Row, videos: Container[int | str] | None, *, numbered: bool = True) -> CocoImage:
+    """Parse a row of `images`.
 
     Args:
-        row: The row; it has `id` and `file_name`.
-        videos: Ids of the videos; None where every image is by itself.
-        numbered: Whether images of videos have one of `FRAME_KEYS`; else it is the number in the file's name.
+        row: The row, which has `id` and `file_name`.
+        videos: Ids of the videos; None if all images are still images.
+        numbered: Whether images have one of `FRAME_KEYS`; otherwise the number is taken from the file name.
 
     Raises:
-        BadRowError: It makes no sense.
+        BadRowError: The row is invalid.
     """
     number, file = whole_number(row["id"]), _with_slashes(row["file_name"])
     width, height = (whole_number(row.get(side) or 0) for side in ("width", "height"))
@@ -115,19 +118,19 @@ def read_image(row: Row, videos: Container[int | str] | None, *, numbered: bool 
     return CocoImage(number, file or None, width, height, video, frame, listed)
 
 
-def read_object(
+def parse_object(
     row: Row, images: Container[int], labels: Mapping[int, int], names: Mapping[int, str]
 ) -> CocoObject:
-    """Take a row of `annotations`.
+    """Parse a row of `annotations`.
 
     Args:
-        row: The row; it has `image_id`, `category_id` and `bbox`.
+        row: The row, which has `image_id`, `category_id` and `bbox`.
         images: Ids of the images.
-        labels: The label of each category that is wanted.
-        names: The names of all categories.
+        labels: Label of each selected category.
+        names: Names of all categories.
 
     Raises:
-        BadRowError: It makes no sense, or is of another category.
+        BadRowError: The row is invalid, or its category is not selected.
     """
     box = _corners(row["bbox"])
     image, category = whole_number(row["image_id"]), whole_number(row["category_id"])
@@ -152,12 +155,12 @@ def read_object(
 
 
 def shown_id(value: object) -> str:
-    """Show an id in a message."""
+    """Format an id for a message."""
     return value if isinstance(value, str) else shown(value)
 
 
 def _place(row: Row, videos: Container[int | str], *, numbered: bool) -> tuple[int | str, int]:
-    """The id of an image's video and its number there."""
+    """Return the id of an image's video and its frame number."""
     video = _video_id(row.get("video_id"))
     key = next((key for key in FRAME_KEYS if key in row), FRAME_KEYS[0])
     file = row["file_name"]
@@ -199,7 +202,7 @@ def _flag(row: Row, key: str) -> bool:
 
 def _area(value: object) -> float:
     area = finite_number(value)
-    return area if area is not None and 0 < area < _MOST_AREA else math.nan
+    return area if area is not None and 0 < area < _LARGEST_AREA else math.nan
 
 
 def _video_id(value: object) -> int | str | None:
@@ -207,7 +210,7 @@ def _video_id(value: object) -> int | str | None:
 
 
 def _with_slashes(file: Any) -> Any:
-    """A file's name; what Windows wrote, with backslashes alone, in the way of other systems."""
+    """Replace backslashes in a file name that was written on Windows."""
     return file.replace("\\", "/") if isinstance(file, str) and "/" not in file else file
 
 

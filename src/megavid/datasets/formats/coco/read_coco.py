@@ -1,8 +1,8 @@
 """Read CocoVID and COCO annotations.
 
-CocoVID is COCO's JSON with `videos`, and with `video_id` and `frame_id` in `images`; objects have an
-`instance_id` or a `track_id`. In plain COCO every image is a video of its own, but for those that Roboflow
-took from a video.
+CocoVID adds `videos` to COCO's JSON, `video_id` and `frame_id` to images, and `instance_id` or `track_id` to
+objects. In plain COCO, every image is a video of its own, except for frames that Roboflow extracted from a
+video.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from megavid.datasets.formats.coco.coco_rows import (
     CocoObject,
     CocoVideo,
     Row,
-    read_image,
-    read_object,
-    read_video,
+    parse_image,
+    parse_object,
+    parse_video,
     shown_id,
 )
 from megavid.datasets.formats.json_values import shown, whole_number
@@ -39,7 +39,7 @@ from megavid.video.suffixes import is_video_name
 
 
 def is_coco(path: Path) -> bool:
-    """Whether a file is JSON by its name."""
+    """Return whether a path is a file whose suffix is .json."""
     return path.suffix.lower() == ".json" and path.is_file()
 
 
@@ -48,23 +48,21 @@ def read_coco(
 ) -> Annotations:
     """Read a CocoVID or COCO file.
 
-    Frames have the numbers that `frame_id` or TAO's `frame_index` gives, or where no image has them, those in
-    their files' names; a video may start anywhere. `iscrowd` and `ignore` make an
-    object difficult, `iscrowd` a crowd, too. An object's `area` is kept where it is a number. Categories of
-    the same name are one class.
+    Frame numbers are `frame_id` or TAO's `frame_index`, or the numbers in the file names if no image has
+    these. Objects with `iscrowd` or `ignore` are difficult, those with `iscrowd` are crowds, too. Categories
+    of the same name are one class.
 
-    Where a video has a `file_name`, its frames are those of that file, unless the images that they name are
-    there.
+    If a video has a `file_name`, its frames are read from that file, unless the images that they name exist.
 
     Args:
         path: The JSON file.
-        images: The folder that file names are relative to. By default the JSON's own, or one beside or above
-            it, whichever has the first image or video.
-        classes: The categories to take, in this order; None for all.
-        problems: Where rows go that make no sense, and objects of other categories.
+        images: The folder that file names are relative to. By default, the first folder in or near that of
+            the JSON file which contains the first image or video.
+        classes: Names of the categories to read, in the order of their labels; None for all.
+        problems: Collects invalid rows, and objects of other categories.
 
     Raises:
-        InputError: The file is missing, broken or something else; or see `problems`.
+        InputError: The file is missing, broken, or of another kind; or see `problems`.
     """
     return _Reader(path, _load(path), classes, problems).read(images)
 
@@ -79,7 +77,7 @@ def _load(path: Path) -> Row:
 
 
 class _Reader:
-    """The tables of a file."""
+    """Reads the tables of a file."""
 
     def __init__(self, path: Path, data: Row, classes: Sequence[str] | None, problems: Problems) -> None:
         self._path = path
@@ -103,7 +101,9 @@ class _Reader:
             first = [name for names in (sources, files) if (name := next(filter(None, names), None))]
             root = _media_folder(self._path, first, self._problems)
         builder = AnnotationBuilder(self._classes, root=root, category_ids=self._category_ids)
-        grouped = _grouped(videos, images) if self._has_videos else _singly(images, self._problems)
+        grouped = (
+            _group_by_video(videos, images) if self._has_videos else _videos_of_images(images, self._problems)
+        )
         for video, frames in grouped:
             _add_video(builder, video, frames, objects)
         return builder.build()
@@ -113,7 +113,7 @@ class _Reader:
         return any(key in row for row in rows for key in keys)
 
     def _read_categories(self) -> dict[int, str]:
-        """Name of each category by its id."""
+        """Return the name of each category by its id."""
         check_class_count(len(self._data["categories"]), origin=self._path)
         names: dict[int, str] = {}
         for row in self._rows("categories", "id", "name"):
@@ -134,7 +134,7 @@ class _Reader:
         videos: dict[int | str, CocoVideo] = {}
         for row in self._rows("videos", "id", "name"):
             try:
-                number, video = read_video(row)
+                number, video = parse_video(row)
                 if number in videos:
                     raise BadRowError("two videos have this id")
             except BadRowError as bad:
@@ -150,11 +150,11 @@ class _Reader:
         taken: set[tuple[int | str | None, int]] = set()
         for row in self._rows("images", "id", "file_name"):
             try:
-                image = read_image(row, videos if self._has_videos else None, numbered=self._numbered)
+                image = parse_image(row, videos if self._has_videos else None, numbered=self._numbered)
                 if image.id in images:
                     raise BadRowError("two images have this id", Kind.DUPLICATE_FRAME)
                 if self._has_videos and (image.video, image.frame) in taken:
-                    message = f"frame {image.frame} of video {image.video} stands there before"
+                    message = f"frame {image.frame} of video {image.video} is in the file twice"
                     raise BadRowError(message, Kind.DUPLICATE_FRAME)
             except BadRowError as bad:
                 self._report("image", row["id"], bad)
@@ -164,11 +164,11 @@ class _Reader:
         return images
 
     def _read_objects(self, images: Mapping[int, CocoImage]) -> dict[int, list[CocoObject]]:
-        """Objects of each image."""
+        """Return the objects of each image by the image's id."""
         objects: dict[int, list[CocoObject]] = {}
         for number, row in enumerate(self._rows("annotations", "image_id", "category_id", "bbox")):
             try:
-                found = read_object(row, images, self._labels, self._names)
+                found = parse_object(row, images, self._labels, self._names)
             except BadRowError as bad:
                 self._report("annotation", row.get("id", number), bad)
                 continue
@@ -176,7 +176,7 @@ class _Reader:
         return objects
 
     def _rows(self, table: str, *keys: str) -> Iterator[Row]:
-        """The rows of a table that have what they need."""
+        """Yield the rows of a table that have all of `keys`."""
         rows: Any = self._data[table]
         if not isinstance(rows, list):
             raise InputError(f"{self._path}: expected {table} as a list, got {shown(rows)}")
@@ -193,7 +193,7 @@ class _Reader:
 
 
 def _media_folder(path: Path, files: Sequence[str], problems: Problems) -> Path:
-    """Find the folder near the JSON file that contains one of the files."""
+    """Find the folder in or near that of the JSON file that contains one of the files."""
     folder = path.absolute().parent
     candidates = (folder, folder / "images", folder / "data", folder.parent, folder.parent / "images")
     found = next((c for c in candidates if any(is_file(c / file) for file in files)), None)
@@ -203,10 +203,10 @@ def _media_folder(path: Path, files: Sequence[str], problems: Problems) -> Path:
     return found or folder
 
 
-def _grouped(
+def _group_by_video(
     videos: Mapping[int | str, CocoVideo], images: Mapping[int, CocoImage]
 ) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
-    """The frames of each video, in order."""
+    """Yield each video with its frames in order."""
     frames: dict[int | str | None, list[CocoImage]] = {}
     for image in images.values():
         frames.setdefault(image.video, []).append(image)
@@ -214,7 +214,7 @@ def _grouped(
         yield video, sorted(frames.get(number, ()), key=lambda image: image.frame)
 
 
-def _singly(
+def _videos_of_images(
     images: Mapping[int, CocoImage], problems: Problems
 ) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
     """Yield each image as a video of its own, except images that Roboflow extracted from a video."""
@@ -243,7 +243,7 @@ def _singly(
 
 
 def _stills(images: Sequence[CocoImage]) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
-    """Each image as a video, named by its file without suffix, unless two differ by nothing else."""
+    """Yield each image as a video, named after its file; with suffix if names would be equal otherwise."""
     files = [image.file or "" for image in images]
     bare = [Path(file).with_suffix("").as_posix() for file in files]
     counts = Counter(bare)
@@ -252,7 +252,7 @@ def _stills(images: Sequence[CocoImage]) -> Iterator[tuple[CocoVideo, Sequence[C
 
 
 def _source(root: Path, video: CocoVideo, frames: Sequence[CocoImage]) -> str | None:
-    """The file of a video that is one, and not the images that its frames name."""
+    """Return the file of a video; None if its frames are images."""
     file, first = video.file, frames[0].file if frames else None
     if file is None or first is None:
         return file

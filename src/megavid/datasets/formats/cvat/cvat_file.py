@@ -1,4 +1,4 @@
-"""The file of CVAT's export "CVAT for video 1.1", taken apart: XML, or a zip with `annotations.xml`."""
+"""Parse files of CVAT's export "CVAT for video 1.1": XML, or a zip with `annotations.xml`."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 class Shape(NamedTuple):
-    """A box of a track at a frame.
+    """A box of a track in a frame.
 
     Attributes:
-        frame: The frame's number.
-        corners: x1 y1 x2 y2 in pixels, before it is turned.
-        rotation: Degrees that it is turned by around its middle.
-        outside: The object is not there from here on.
+        frame: Frame number.
+        corners: x1 y1 x2 y2 in pixels, before the rotation.
+        rotation: Rotation around the center in degrees.
+        outside: Whether the object is invisible from this frame on.
         occluded: As annotated.
-        drawn: By a person; else between two that were.
-        bad: What the file says of the track here makes no sense, and neither do boxes across it.
+        drawn: Whether a person drew the box; otherwise it was interpolated.
+        bad: Whether the file's entry is invalid, so that boxes must not be interpolated up to or from it.
     """
 
     frame: int
@@ -43,7 +43,7 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Track:
-    """An object: where the file says so, its class, the id of its task or "", and its shapes in order."""
+    """An object: its place in the file, its class, the id of its task or "", and its shapes in order."""
 
     where: str
     label: str
@@ -53,14 +53,14 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         path: The file.
-        labels: Names of its classes.
-        tasks: Its tasks, at least one.
+        labels: Names of the classes.
+        tasks: The tasks, at least one.
         tracks: The tracks of all tasks.
-        with_images: Whether it is a zip that has images, too.
+        with_images: Whether the file is a zip that also contains images.
     """
 
     path: Path
@@ -70,7 +70,7 @@ class Export:
     with_images: bool
 
     def tracks_of(self, task: Task) -> list[tuple[int, Track]]:
-        """The tracks of a task with their places in `tracks`; all, if it is the only one."""
+        """Return the tracks of a task with their indexes in `tracks`; all tracks if it is the only task."""
         if len(self.tasks) == 1:
             return list(enumerate(self.tracks))
         return self._by_task.get(task.number, [])
@@ -84,24 +84,24 @@ class Export:
 
 
 def is_export(path: Path) -> bool:
-    """Whether a file looks like one, at a glance."""
+    """Return whether a file looks like an export, without reading all of it."""
     try:
         if path.suffix.lower() == ".zip" and path.is_file():
             with zipfile.ZipFile(path) as archive:
                 return _XML in archive.namelist()
         if path.suffix.lower() == ".xml" and path.is_file():
             with path.open("rb") as file:
-                return b"<annotations" in file.read(_GLANCE)
+                return b"<annotations" in file.read(_HEAD)
     except (OSError, zipfile.BadZipFile):
         pass
     return False
 
 
 def is_unpacked(archive: Path, xml: Path) -> bool:
-    """Whether the `annotations.xml` of a zip has the same bytes as a file.
+    """Return whether the `annotations.xml` in a zip has the same bytes as an XML file.
 
     Raises:
-        InputError: One of them cannot be read.
+        InputError: The zip or the file cannot be read.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
@@ -122,10 +122,10 @@ def read_export(path: Path, problems: Problems) -> Export:
 
     Args:
         path: The XML file or the zip.
-        problems: Where shapes go that make no sense.
+        problems: Collects invalid shapes.
 
     Raises:
-        InputError: The file is missing, broken or something else; or see `problems`.
+        InputError: The file is missing, broken or of another kind; or see `problems`.
     """
     builder = _Builder(path, problems)
     with _opened(path) as (file, with_images):
@@ -133,7 +133,7 @@ def read_export(path: Path, problems: Problems) -> Export:
             root = _parse(file, builder, path)
         except InputError:
             raise
-        except (ElementTree.ParseError, ValueError, LookupError) as error:  # the latter of encodings
+        except (ElementTree.ParseError, ValueError, LookupError) as error:  # LookupError: unknown encoding
             raise InputError(f"{path}: expected XML: {error}") from error
         except _ARCHIVE_ERRORS as error:
             raise InputError(f"{path}: cannot be read: {error}") from error
@@ -152,15 +152,20 @@ def read_export(path: Path, problems: Problems) -> Export:
 
 
 _XML = "annotations.xml"
-_GLANCE = 500
-"""Bytes at the start of a file that name CVAT's element."""
+_HEAD = 500
+"""Number of bytes at the start of an XML file that contain CVAT's root element."""
+
 _CHUNK = 1 << 20
+
 _LARGEST = 1 << 30
-"""The most bytes of XML: six million boxes."""
+"""Most bytes of XML, enough for six million boxes."""
+
 _MOST_ELEMENTS = 600_000
-"""The most elements beside tracks; a label has five or more."""
+"""Most elements outside of tracks. A label has at least five."""
+
 _DEEPEST = 50
-"""Levels of nesting; CVAT's files have ten."""
+"""Most levels of nesting. CVAT's files have ten."""
+
 _EXPECTED_EXPORT = 'expected the export "CVAT for video 1.1", with tracks'
 _EXPECTED_BOX = "expected a box with frame, xtl, ytl, xbr, ybr"
 _ARCHIVE_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile.BadZipFile, zlib.error)
@@ -168,7 +173,7 @@ _ARCHIVE_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
-    """The XML, and whether images are beside it in a zip."""
+    """Open the XML, and tell whether it is in a zip with images."""
     check_regular_file(path)
     try:
         if path.suffix.lower() != ".zip":
@@ -191,7 +196,7 @@ def _parse(file: IO[bytes], builder: _Builder, path: Path) -> ElementTree.Elemen
     while chunk := file.read(_CHUNK):
         size, before = size + len(chunk), builder.count
         parser.feed(chunk)
-        # The parser goes back to the beginning of whatever has no end yet, again and again.
+        # The parser scans an unfinished element again for each chunk, so elements must not be too long.
         if size > _LARGEST or (len(chunk) == _CHUNK and builder.count == before):
             raise InputError(f"{path}: expected at most {_LARGEST} bytes of XML, with elements all over")
     root: ElementTree.Element = parser.close()
@@ -199,16 +204,16 @@ def _parse(file: IO[bytes], builder: _Builder, path: Path) -> ElementTree.Elemen
 
 
 class _Builder(ElementTree.TreeBuilder):
-    """Builds the tree without what is in its tracks, which it keeps as `tracks`.
+    """Builds a tree without the content of tracks, which is collected in `tracks` instead.
 
-    A document type or deep nesting is an `InputError`.
+    A document type or deep nesting raises an `InputError`.
     """
 
     def __init__(self, path: Path, problems: Problems) -> None:
         super().__init__()
         self.tracks: list[Track] = []
-        self.count = 0  # of elements that have begun
-        self._others = 0  # beside tracks
+        self.count = 0  # elements so far
+        self._others = 0  # elements outside of tracks
         self._path, self._problems, self._depth = path, problems, 0
         self._track: _TrackReader | None = None
 
@@ -245,7 +250,7 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 class _TrackReader:
-    """Collects the shapes of a track; those of a frame that are not the same are bad."""
+    """Collects the shapes of a track; different shapes in one frame are bad."""
 
     def __init__(self, where: str, about: Mapping[str, str], problems: Problems) -> None:
         self._where, self._about, self._problems = where, about, problems
@@ -254,7 +259,7 @@ class _TrackReader:
         self._usable = True
 
     def add(self, element: ElementTree.Element) -> None:
-        """Take what is in the track."""
+        """Add an element of the track."""
         if element.tag != "box":
             self._others |= {element.tag} - {"attribute"}
             return
@@ -262,7 +267,7 @@ class _TrackReader:
             frame = int(element.attrib["frame"])
         except (KeyError, ValueError) as error:
             self._problems.add(Kind.BAD_ROW, self._where, f"{_EXPECTED_BOX}: {error}")
-            self._usable = False  # wherever it belongs, boxes would be made up around it
+            self._usable = False  # boxes must not be interpolated across a shape of unknown frame
             return
         shape = _shape(element, frame, self._where, self._problems)
         twin = self._shapes.get(frame)
@@ -275,7 +280,7 @@ class _TrackReader:
             self._shapes[frame] = shape
 
     def finish(self) -> Track:
-        """Give the track; it has no shapes if it holds other things, or one of an unknown frame."""
+        """Return the track, without shapes if it has other elements or a shape of unknown frame."""
         if self._others:
             message = f"expected boxes, got {', '.join(sorted(self._others))}"
             self._problems.add(Kind.BAD_ROW, self._where, message)
@@ -296,7 +301,7 @@ def _shape(box: ElementTree.Element, frame: int, where: str, problems: Problems)
         return _bad(frame)
     corners = (x1, y1, x2, y2)
     listed = f"got {x1:g}, {y1:g}, {x2:g}, {y2:g}"
-    if not all(abs(x) <= LARGEST_COORDINATE for x in (*corners, rotation)):  # nor NaN
+    if not all(abs(x) <= LARGEST_COORDINATE for x in (*corners, rotation)):  # false for NaN, too
         expected = f"frame {frame}: expected numbers up to {LARGEST_COORDINATE:g}"
         problems.add(Kind.BAD_ROW, where, f"{expected}, {listed}, rotation {rotation:g}")
         return _bad(frame)

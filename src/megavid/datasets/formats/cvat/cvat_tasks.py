@@ -1,4 +1,4 @@
-"""What CVAT's export says of its tasks: frames, sizes, sources."""
+"""Parse the tasks in CVAT's export: their frames, sizes and sources."""
 
 from __future__ import annotations
 
@@ -14,15 +14,17 @@ from megavid.datasets.table.index_file import LARGEST_NUMBER
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A video.
+    """A task, which is a video.
 
     Attributes:
-        number: Its id, as text.
-        name: What it is called in CVAT.
-        source: The video's or image's file as CVAT was given it.
-        width, height: Pixels; 0 where the file doesn't say.
-        first, step: Its frames are first, first + step, ...
-        size: How many there are; None where the file doesn't say.
+        number: Id of the task, as text.
+        name: Name of the task in CVAT.
+        source: Name of the video or image file that was uploaded to CVAT.
+        width: Width of the frames in pixels; 0 if unknown.
+        height: Height of the frames in pixels; 0 if unknown.
+        first: Number of the first frame.
+        step: Difference between the numbers of successive frames.
+        size: Number of frames; None if unknown.
     """
 
     number: str
@@ -36,14 +38,14 @@ class Task:
 
 
 def read_tasks(meta: ElementTree.Element, path: Path) -> list[Task]:
-    """Read the tasks of a file; a project may have several.
+    """Parse the tasks of a file; the export of a project has several.
 
     Args:
-        meta: The element that describes the export.
+        meta: The element `meta` of the file.
         path: The file, for messages.
 
     Raises:
-        InputError: A number is none, too large, or does not agree with the others.
+        InputError: A number is invalid, too large, or contradicts the others.
     """
     found = meta.findall("project/tasks/task") or [*meta.findall("task"), *meta.findall("job")]
     return [_task(element, meta, path) for element in found or [meta]]

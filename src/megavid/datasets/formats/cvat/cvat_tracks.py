@@ -1,4 +1,4 @@
-"""Boxes of CVAT's tracks in frames, also in those that the file leaves out."""
+"""Interpolate CVAT's tracks in frames that the file leaves out."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 def check_frames(track: Track, frames: Sequence[int], problems: Problems) -> Track:
-    """Mark the shapes of a track as bad that are in none of a video's frames.
+    """Mark shapes of a track as bad if they are in none of the video's frames.
 
     Args:
         track: The track.
-        frames: The numbers of the frames, rising.
-        problems: Where such shapes go.
+        frames: Numbers of the frames, ascending.
+        problems: Collects such shapes.
 
     Raises:
         InputError: See `problems`.
@@ -39,28 +39,28 @@ def check_frames(track: Track, frames: Sequence[int], problems: Problems) -> Tra
 
 
 def count_filled(tracks: Iterable[Track], frames: Sequence[int]) -> int:
-    """Count the boxes that `fill_track` adds in such frames."""
+    """Count the boxes that `fill_track` adds to the shapes of the tracks."""
     return sum(len(between) for track in tracks for _, _, between in _gaps(track, frames))
 
 
 def fill_track(track: Track, frames: Sequence[int]) -> Iterator[Shape]:
-    """Yield the boxes that a track has, and those between them.
+    """Yield the visible shapes of a track, and interpolated boxes in the frames between them.
 
-    In frames that the file leaves out, a box moves evenly from one shape to the next, as in CVAT; up to a
-    frame where the object is gone, it stays where it was. Nothing is filled in beside a shape that is bad.
+    As in CVAT, boxes are interpolated linearly from one shape to the next, and stay where they are before a
+    frame in which the object is outside. Frames next to a bad shape are not filled.
 
     Args:
         track: The track.
-        frames: The numbers of the frames to fill in, rising.
+        frames: Numbers of the frames to fill, ascending.
     """
     for shape, following, between in _gaps(track, frames):
         yield shape
         for frame in between:
-            yield _moved(shape, following, frame)
+            yield _interpolate(shape, following, frame)
 
 
 def box_around(shape: Shape) -> tuple[float, float, float, float]:
-    """Compute the box around a shape, which may be turned: x1 y1 x2 y2 in pixels."""
+    """Compute the axis-aligned box around a shape that may be rotated: x1 y1 x2 y2 in pixels."""
     x1, y1, x2, y2 = shape.corners
     if not shape.rotation:
         return shape.corners
@@ -72,7 +72,7 @@ def box_around(shape: Shape) -> tuple[float, float, float, float]:
 
 
 def _gaps(track: Track, frames: Sequence[int]) -> Iterator[tuple[Shape, Shape, Sequence[int]]]:
-    """Yield each box, the shape that follows it (or itself), and the frames in between."""
+    """Yield each visible shape, the next shape (or itself if there is none), and the frames between them."""
     for shape, following in zip_longest(track.shapes, track.shapes[1:]):
         if shape.outside:
             continue
@@ -83,11 +83,11 @@ def _gaps(track: Track, frames: Sequence[int]) -> Iterator[tuple[Shape, Shape, S
         yield shape, following, between
 
 
-def _moved(shape: Shape, following: Shape, frame: int) -> Shape:
+def _interpolate(shape: Shape, following: Shape, frame: int) -> Shape:
     corners, rotation = shape.corners, shape.rotation
     if not following.outside:
         part = (frame - shape.frame) / (following.frame - shape.frame)
         moved = [a + (b - a) * part for a, b in zip(shape.corners, following.corners, strict=True)]
         corners = (moved[0], moved[1], moved[2], moved[3])
-        rotation += ((following.rotation - rotation + 180) % 360 - 180) * part  # the shorter way
+        rotation += ((following.rotation - rotation + 180) % 360 - 180) * part  # the smaller angle
     return Shape(frame, corners, rotation, outside=False, occluded=shape.occluded, drawn=False)

@@ -1,4 +1,4 @@
-"""Names of the videos in exports of CVAT's, and their files."""
+"""Choose names for the videos in CVAT's exports, and find their files."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from megavid.datasets.formats.cvat.cvat_tasks import Task
 
 @dataclass(frozen=True, kw_only=True)
 class CvatVideo:
-    """A task as a video.
+    """A task and its files.
 
     Attributes:
-        name: Its name in the data set.
-        export: The file that it is in.
-        task: What the file says of it.
-        media: Its frames; empty if there are none.
-        missing: What was looked for in vain, if there are none.
+        name: Name of the video in the data set.
+        export: The file that contains the task.
+        task: The task.
+        media: The video file or images; empty if none were found.
+        missing: Message about what was searched for, if nothing was found.
     """
 
     name: str
@@ -33,30 +33,30 @@ class CvatVideo:
 
 
 def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> list[CvatVideo]:
-    """Name each task, and look for its frames.
+    """Choose a name for each task, and find its files.
 
     Args:
         exports: The files.
-        path: The file or the folder that they were read from.
-        images: Where the videos or folders of images are, if not beside the files.
+        path: The file or folder that they were read from.
+        images: Folder of the videos or folders of images; by default that of each file.
 
     Raises:
-        InputError: A task is there twice, two videos have the same name, or a video's file is not clear.
+        InputError: A task is in two files, two videos have the same name, or several video files match.
     """
     top = path if path.is_dir() else path.parent
     tasks = [(export, task) for export in exports for task in export.tasks]
-    _check_doubles(tasks)
+    _check_unique_tasks(tasks)
     names = [_name(export, task, top) for export, task in tasks]
     counts = Counter(names)
     for place, (export, task) in enumerate(tasks):
         if counts[names[place]] > 1:
             names[place] = f"{export.path.stem}_{task.number}" if len(export.tasks) > 1 else export.path.stem
-    doubled = next((name for name, count in Counter(names).items() if count > 1), None)
-    if doubled is not None:
+    repeated = next((name for name, count in Counter(names).items() if count > 1), None)
+    if repeated is not None:
         files = " and ".join(
-            str(export.path) for (export, _), name in zip(tasks, names, strict=True) if name == doubled
+            str(export.path) for (export, _), name in zip(tasks, names, strict=True) if name == repeated
         )
-        raise InputError(f"{files}: expected one video called {doubled}")
+        raise InputError(f"{files}: expected one video called {repeated}")
     folders = Counter(_folder(export, images) for export, _ in tasks)
     return [
         _with_media(name, export, task, top, images, only=folders[_folder(export, images)] == 1)
@@ -64,8 +64,8 @@ def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> l
     ]
 
 
-def _check_doubles(tasks: Sequence[tuple[Export, Task]]) -> None:
-    """Check that no two files are exports of the same task, such as one of yesterday and one of today."""
+def _check_unique_tasks(tasks: Sequence[tuple[Export, Task]]) -> None:
+    """Check that no two files are exports of the same task, made at different times."""
     first: dict[Task, Path] = {}
     for export, task in tasks:
         other = first.setdefault(replace(task, name="", width=0, height=0), export.path)
@@ -77,7 +77,7 @@ def _check_doubles(tasks: Sequence[tuple[Export, Task]]) -> None:
 
 
 def _name(export: Export, task: Task, top: Path) -> str:
-    """Choose a video's name: that of its file, unless CVAT named the file or it has several tasks."""
+    """Name a video after its export, unless CVAT chose the name of the file or it has several tasks."""
     if len(export.tasks) > 1:
         return _stem(task.source) or base_name(task.name) or task.number
     if not _is_unnamed(export.path):
@@ -106,12 +106,12 @@ def _with_media(
 
 
 def _folder(export: Export, images: Path | None) -> Path:
-    """Where the frames of an export are looked for."""
+    """Return the folder in which the files of an export are searched for."""
     return (images or export.path.parent).absolute()
 
 
 def _is_unnamed(path: Path) -> bool:
-    """Whether the file has a name that CVAT gave it, which says nothing about the video."""
+    """Return whether CVAT chose the name of the file, so that it does not name the video."""
     return path.stem == "annotations" or path.suffix.lower() == ".zip"
 
 

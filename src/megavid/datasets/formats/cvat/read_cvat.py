@@ -1,4 +1,4 @@
-"""CVAT's export "CVAT for video 1.1": XML with a track for each object."""
+"""Read CVAT's export "CVAT for video 1.1", in which each object is a track."""
 
 from __future__ import annotations
 
@@ -20,38 +20,40 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 
 MOST_FILLED = 1_000_000
-"""The most boxes that may have to be filled in between those in the files. CVAT's own exports have all."""
+"""Most boxes that are interpolated. Exports that CVAT itself wrote leave out none."""
 
 
 def is_cvat(path: Path) -> bool:
-    """Whether it is an export of CVAT's, XML or a zip, or a folder with such files."""
+    """Return whether a path is an export of CVAT (XML or zip), or a folder with exports."""
     return bool(_exports(path)) if path.is_dir() else is_export(path)
 
 
 def read_cvat(
     path: Path, *, images: Path | None = None, classes: Sequence[str] | None = None, problems: Problems
 ) -> Annotations:
-    """Read an XML file, a zip as downloaded, or a folder of them. Each task in them is a video.
+    """Read an XML file, a zip as downloaded, or a folder of these. Each task is a video.
 
-    In a folder these are its XML files, every `annotations.xml` in folders of it, and its zips, except for
-    zips whose `annotations.xml` is one of these files.
+    In a folder, its XML files, the files `annotations.xml` in its subfolders, and its zips are read, except
+    for zips that were unpacked there.
 
-    The frames are looked for beside the file: a video or a folder of images called as the file is, or as CVAT
-    calls its source; else a folder `images`. Images are matched to frames as `datasets.frame_names` says;
-    frames that have neither an image nor a box are left out, since frames can be deleted in CVAT.
+    Frames are searched for beside each file: a video file or a folder of images with the name of the file or
+        of
+    of CVAT's source, or else a folder `images`. `datasets.match_frames` matches images to frames. Frames with
+    neither an image nor a box are left out, since frames can be deleted in CVAT.
 
-    Where the file leaves out frames of a track, its box moves evenly from one to the next, as in CVAT; such
-    boxes, and those that CVAT marks so, are `generated`. Of a turned box, the box around it is taken.
+    Boxes are interpolated linearly in frames that the file leaves out, as in CVAT. Boxes that were
+    interpolated here or in CVAT are `generated`. Rotated boxes are replaced by the axis-aligned boxes around
+    them.
 
     Args:
         path: The file or folder.
-        images: Where the videos or folders of images are, if not beside the file.
-        classes: Names in the order of their labels; None for the file's own.
-        problems: Where shapes go that make no sense, and objects of other classes.
+        images: Folder of the videos or folders of images; by default that of each file.
+        classes: Names of the classes to read, in the order of their labels; None for all.
+        problems: Collects invalid shapes, and objects of other classes.
 
     Raises:
-        InputError: A file is missing, broken or something else, or images cannot be matched to frames; or see
-            `problems`.
+        InputError: A file is missing, broken or of another kind, or images cannot be matched to frames; or
+            see `problems`.
     """
     files = _exports(path) if path.is_dir() else [path]
     if not files:
@@ -69,7 +71,7 @@ def read_cvat(
 
 
 def _exports(folder: Path) -> list[Path]:
-    """The files of CVAT's in a folder, but for zips that were unpacked there."""
+    """Return the exports in a folder, without zips that were unpacked there."""
     found = [*sorted(folder.glob("*.xml")), *sorted(folder.glob("*/annotations.xml"))]
     found = [file for file in found if is_export(file)]
     zips = [file for file in sorted(folder.glob("*.zip")) if is_export(file)]
@@ -77,7 +79,7 @@ def _exports(folder: Path) -> list[Path]:
 
 
 class _Reader:
-    """Adds videos to a table."""
+    """Reads videos into a table."""
 
     def __init__(self, builder: AnnotationBuilder, problems: Problems) -> None:
         self.builder, self._problems = builder, problems
@@ -85,16 +87,17 @@ class _Reader:
         self._frames = self._filled = 0
 
     def read(self, video: CvatVideo) -> None:
+        """Add a video to the table."""
         tracks = self._tracks(video.export, video.task)
         frames = _frames(video.task, tracks.values())
         files = self._match(video, frames)
-        there = [frame for frame in frames if frame in files] if files else frames
+        present = [frame for frame in frames if frame in files] if files else frames
         tracks = {n: check_frames(track, frames, self._problems) for n, track in tracks.items()}
-        self._check_room(video, len(frames), count_filled(tracks.values(), there))
-        stated = [shape for track in tracks.values() for shape in track.shapes if not shape.outside]
-        labelled = {shape.frame for shape in stated}
-        kept = [frame for frame in frames if frame in files or frame in labelled] if files else frames
-        rotated = sum(bool(shape.rotation) for shape in stated)
+        self._check_room(video, len(frames), count_filled(tracks.values(), present))
+        visible = [shape for track in tracks.values() for shape in track.shapes if not shape.outside]
+        labeled = {shape.frame for shape in visible}
+        kept = [frame for frame in frames if frame in files or frame in labeled] if files else frames
+        rotated = sum(bool(shape.rotation) for shape in visible)
         if rotated:
             self._problems.note(
                 f"video {video.name!r}", f"{rotated} boxes are turned: the boxes around them are taken"
@@ -105,7 +108,7 @@ class _Reader:
                 f"video {video.name!r}", f"{deleted} frames without image and boxes are left out"
             )
         self.builder.video(video.name, source=video.media.source)
-        self._add_frames(kept, files, (video.task.width, video.task.height), tracks, there)
+        self._add_frames(kept, files, (video.task.width, video.task.height), tracks, present)
 
     def _add_frames(
         self,
@@ -113,11 +116,11 @@ class _Reader:
         files: Mapping[int, str],
         size: tuple[int, int],
         tracks: Mapping[int, Track],
-        there: Sequence[int],
+        present: Sequence[int],
     ) -> None:
-        """Add frames with their boxes; `there` are those to fill in."""
+        """Add frames with their boxes, which are interpolated in the frames `present`."""
         rows = merge(
-            *(_rows(number, track, there) for number, track in tracks.items()),
+            *(_rows(number, track, present) for number, track in tracks.items()),
             key=itemgetter(0),
         )
         row = next(rows, None)
@@ -135,7 +138,7 @@ class _Reader:
                 row = next(rows, None)
 
     def _tracks(self, export: Export, task: Task) -> dict[int, Track]:
-        """The tracks of a task that have a known class, by their numbers in the file."""
+        """Return the tracks of a task that have a known class, by their numbers in the file."""
         kept = {}
         for number, track in export.tracks_of(task):
             if track.label in self._labels:
@@ -146,7 +149,7 @@ class _Reader:
         return kept
 
     def _match(self, video: CvatVideo, frames: Sequence[int]) -> dict[int, str]:
-        """Find the image of each frame that has one, and note how they were matched."""
+        """Find the image of each frame, and note how images and frames were matched."""
         media, where = video.media, f"video {video.name!r}"
         if media.files and frames:
             matched = match_frames(media.files, frames, where=video.export.path)
@@ -164,7 +167,7 @@ class _Reader:
         return {}
 
     def _check_room(self, video: CvatVideo, frames: int, filled: int) -> None:
-        """Check that there are not too many frames and boxes that no file holds."""
+        """Check that the declared frames and interpolated boxes are not too many for the memory."""
         self._frames += frames
         self._filled += filled
         for count, most, what in (
@@ -175,13 +178,13 @@ class _Reader:
                 raise InputError(f"{video.export.path}: expected at most {most} {what}, got {count}")
 
 
-def _rows(number: int, track: Track, there: Sequence[int]) -> Iterator[tuple[int, int, Shape]]:
-    """The boxes of a track: their frames, the track's number and shapes."""
-    return ((shape.frame, number, shape) for shape in fill_track(track, there))
+def _rows(number: int, track: Track, frames: Sequence[int]) -> Iterator[tuple[int, int, Shape]]:
+    """Yield the frame number, track number and shape of each box of a track."""
+    return ((shape.frame, number, shape) for shape in fill_track(track, frames))
 
 
 def _frames(task: Task, tracks: Iterable[Track]) -> range:
-    """The frames of a task; up to the last box where the file does not say how many there are."""
+    """Return the frame numbers of a task, up to the last box if the file does not state their count."""
     size = task.size
     if size is None:
         last = max((s.frame for t in tracks for s in t.shapes if not s.outside), default=task.first - 1)
@@ -190,7 +193,7 @@ def _frames(task: Task, tracks: Iterable[Track]) -> range:
 
 
 def _check_tasks(export: Export, problems: Problems) -> None:
-    """Check that tracks say which of several tasks they are of."""
+    """Check that the tracks name their tasks if there are several."""
     ids = [task.number for task in export.tasks]
     if len(ids) == 1:
         return

@@ -1,4 +1,4 @@
-"""The rows of MOT's `gt.txt`, checked."""
+"""Read and check the rows of MOT's `gt.txt`."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ class Row(NamedTuple):
     """A box.
 
     Attributes:
-        line: The line of the file, from 1.
-        frame: The number of its frame, from 1.
-        track: The object's number, or `NO_TRACK`.
-        box: Half-open x1 y1 x2 y2 in pixels, which count from 0 here and from 1 in the file.
-        considered: Whether it counts.
-        label: The number of its class, from 1; 0 if the row names none, as with -1 or nothing in its place.
-        visible: How much of it is to be seen, from 0 to 1.
+        line: Line number in the file, from 1.
+        frame: Frame number, from 1.
+        track: Track id, or `NO_TRACK`.
+        box: Half-open x1 y1 x2 y2 in pixels. The first pixel is 0, unlike in the file, where it is 1.
+        considered: Whether the object counts in an evaluation.
+        label: Class number, from 1; 0 if the row has none or -1.
+        visible: Visible share of the object, from 0 to 1.
     """
 
     line: int
@@ -39,14 +39,15 @@ class Row(NamedTuple):
 
 @dataclass(frozen=True)
 class Rows:
-    """The good rows of a file.
+    """The valid rows of a file.
 
     Attributes:
         path: The file.
-        rows: Its rows, in its order.
-        unclear: Whether it has ten columns, as MOT15 with world coordinates, but whole numbers above 0 in the
-            eighth, which may be classes; not where all are 1, since it is the first class whatever they are.
-        counts_from_zero: Whether there is a class 0 beside others.
+        rows: The rows in the order of the file.
+        unclear: Whether the eighth column may be world coordinates, as in MOT15's files of ten columns, or
+            classes: it has only integers, some above 0, but not only the number 1, which is the same in both
+                cases.
+        counts_from_zero: Whether rows have class 0, and others have classes above it.
     """
 
     path: Path
@@ -55,7 +56,7 @@ class Rows:
     counts_from_zero: bool
 
     def frames(self) -> dict[int, list[Row]]:
-        """The rows of each frame that has some, by its number, which rises."""
+        """Return the rows of each frame by its number, ascending."""
         frames: dict[int, list[Row]] = {}
         for row in self.rows:
             frames.setdefault(row.frame, []).append(row)
@@ -67,14 +68,14 @@ def read_rows(path: Path, problems: Problems) -> Rows:
 
     Args:
         path: The file.
-        problems: Where lines go that make no sense.
+        problems: Collects invalid lines.
 
     Raises:
         InputError: The file cannot be read; or see `problems`.
     """
     rows: list[Row] = []
     seen: set[tuple[int, int]] = set()
-    coordinates: set[float] = set()  # of MOT15's world, or classes
+    eighth_of_ten: set[float] = set()  # MOT15's world coordinates, or classes
     classes: set[float] = set()
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
@@ -89,27 +90,27 @@ def read_rows(path: Path, problems: Problems) -> Rows:
         if row is None:
             continue
         if row.track != NO_TRACK and (row.frame, row.track) in seen:
-            message = f"object {row.track} stands in frame {row.frame} before"
+            message = f"object {row.track} is in frame {row.frame} twice"
             problems.add(Kind.DUPLICATE_BOX, where, message)
             continue
         seen.add((row.frame, row.track))
         rows.append(row)
-        (coordinates if len(values) >= _MOT15 else classes).update(values[7:8])
-    unclear = max(coordinates, default=0) > 0 and all(value.is_integer() for value in coordinates)
+        (eighth_of_ten if len(values) >= _MOT15 else classes).update(values[7:8])
+    unclear = max(eighth_of_ten, default=0) > 0 and all(value.is_integer() for value in eighth_of_ten)
     return Rows(
         path,
         rows,
-        unclear=unclear and coordinates != {1},
+        unclear=unclear and eighth_of_ten != {1},
         counts_from_zero=0 in classes and max(classes) > 0,
     )
 
 
 _MOT15 = 10
-"""Columns of MOT15's files: the last three are world coordinates."""
+"""Number of columns in MOT15's files, of which the last three are world coordinates."""
 
 
 def _values(line: str) -> list[float] | None:
-    """The numbers of a line; None if they are none, or too few."""
+    """Parse the numbers of a line; None if one is not a number, or if there are too few."""
     try:
         values = [float(value) for value in line.rstrip(", \t\r").split(",")]
     except ValueError:
@@ -118,7 +119,7 @@ def _values(line: str) -> list[float] | None:
 
 
 def _checked(line: int, values: Sequence[float], where: str, problems: Problems) -> Row | None:
-    """The row, or None where it makes no sense, which is a problem."""
+    """Make a row of the numbers of a line; if it is invalid, add a problem and return None."""
     frame, track, x, y, width, height = values[:6]
     label = values[7] if 7 < len(values) < _MOT15 else 0.0
     wrong = [

@@ -1,4 +1,4 @@
-"""MOTChallenge's `gt.txt`: a line an object and frame."""
+"""Read MOTChallenge's `gt.txt`, which has a line for each object in each frame."""
 
 from __future__ import annotations
 
@@ -34,17 +34,17 @@ CLASSES = (
     "reflection",
     "crowd",
 )
-"""MOT16's, whose numbers start from 1."""
+"""Classes of MOT16, which are numbered from 1."""
 
 _HALF = 0.5
-"""An object of which less is to be seen counts as occluded."""
+"""Visible share of an object below which it counts as occluded."""
 
 _CHALLENGE = re.compile(r"MOT(16|17|20)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sequence:
-    """A sequence: its files, what `seqinfo.ini` says (0 where it doesn't), and its rows."""
+    """A sequence: its files, and the values in `seqinfo.ini`, 0 if missing."""
 
     name: str
     folder: Path
@@ -58,30 +58,31 @@ class _Sequence:
 
 
 def is_mot(path: Path) -> bool:
-    """Whether it is a sequence with `gt/gt.txt`, a folder of such, or a gt.txt."""
+    """Return whether a path is a sequence with `gt/gt.txt`, a folder of sequences, or a gt.txt."""
     return bool(_sequences(path))
 
 
 def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Problems) -> Annotations:
-    """Read one sequence or a folder of them.
+    """Read one sequence or a folder of sequences.
 
-    Frames count from 1 in the file, and so do pixels; here both count from 0. Objects that are not to be
-    considered (seventh column 0) are difficult, those less than half visible (ninth column) are occluded.
-    Images are matched to frames as `megavid.datasets.frame_names` says.
+    Frames and pixels are numbered from 1 in the file, and from 0 in the table. Objects whose seventh column
+    is 0 are difficult; objects that are less than half visible (ninth column) are occluded. Images are
+    matched to frames by `megavid.datasets.match_frames`.
 
-    Classes are named by `gt/labels.txt` where there is one, as label tools write it; else by `classes`; else
-    they are MOT16's where the sequence is of MOT16, MOT17 or MOT20. A sequence without classes, or with no
-    other than 1, has pedestrians. Ten columns are those of MOT15, which has world coordinates for classes.
+    Class names come from `gt/labels.txt`, which label tools write, or else from `classes`, or else from MOT16
+    if the sequence belongs to MOT16, MOT17 or MOT20. In other sequences without classes or with class 1 only,
+    all objects are pedestrians. Files of ten columns are those of MOT15, which have world coordinates instead
+    of classes.
 
     Args:
         path: A sequence, a folder of sequences, or a gt.txt.
-        classes: Names of the classes 1, 2, ..., or where `labels.txt` names them, in the order of their
-            labels. Rows without a class have the first.
-        problems: Where lines go that make no sense.
+        classes: Names of the classes from number 1 on; if `labels.txt` names the classes, the names to
+            select, in the order of their labels. Rows without a class have the first one.
+        problems: Collects invalid lines.
 
     Raises:
-        InputError: There is no sequence, nothing names the classes, or images cannot be matched to frames; or
-            see `problems`.
+        InputError: There is no sequence, the class names are unknown, or images cannot be matched to frames;
+            or see `problems`.
     """
     found = _sequences(path)
     if not found:
@@ -104,7 +105,7 @@ def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Prob
 
 
 def _sequences(path: Path) -> list[tuple[str, Path, Path]]:
-    """Name, folder and file of each."""
+    """Return the name, folder and gt.txt of each sequence."""
     if path.is_file():
         return [(path.parent.absolute().name, path.parent, path)] if path.name == "gt.txt" else []
     if (path / "gt" / "gt.txt").is_file():
@@ -147,7 +148,7 @@ def _describe(name: str, folder: Path, truth: Path) -> _Sequence:
 
 
 def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """The names of the classes 1, 2, ... of a sequence; the first is that of rows without a class."""
+    """Return the names of a sequence's classes from number 1 on; rows without a class have the first one."""
     listing = sequence.truth.parent / "labels.txt"
     if listing.exists():
         return read_class_names(listing)
@@ -212,8 +213,8 @@ def _add_sequence(
     else:
         where = f"{sequence.images}, or a video called {sequence.folder.name}"
         problems.warn(f"video {sequence.name!r}", f"no images found: expected some in {where}")
-    place = {name: label for label, name in enumerate(builder.classes)}
-    labels = [place.get(name, -1) for name in names]
+    by_name = {name: label for label, name in enumerate(builder.classes)}
+    labels = [by_name.get(name, -1) for name in names]
     boxes = _known_rows(rows, names, labels, last, problems).frames()
     numbers = set(files) or set(range(1, max(sequence.length, *boxes, 0) + 1))
     builder.video(sequence.name, source=media.source)
@@ -230,10 +231,10 @@ def _add_sequence(
 
 
 def _check_order(sequence: _Sequence, files: Mapping[int, str], frames: Sequence[int]) -> None:
-    """Check that frames are not meant as places in the order of images, as Datumaro and CVAT count them.
+    """Check that frame numbers are not positions in the list of images.
 
-    They do so where names hold more than the number. It shows only if a frame is beyond the last place or
-    has no image of its number.
+    Datumaro and CVAT write positions if file names contain more than a number. This is only certain if a
+    frame's number is larger than the number of images, or if no image has that number.
     """
     first, file = next(iter(files.items()))
     counted = (sequence.truth.parent / "labels.txt").exists() and parse_name(file).clip
@@ -247,7 +248,7 @@ def _check_order(sequence: _Sequence, files: Mapping[int, str], frames: Sequence
 def _known_rows(
     rows: Rows, names: Sequence[str], labels: Sequence[int], last: int, problems: Problems
 ) -> Rows:
-    """The rows whose class and frame exist; others are problems. `labels`: -1 for names that are no class."""
+    """Select rows whose class and frame exist. `labels` has -1 for names that are not selected as classes."""
     without = len(names) == 1 or not any(row.label for row in rows.rows)
     kept = []
     for row in rows.rows:

@@ -1,6 +1,6 @@
-"""Read YOLO's text files: an image and a `.txt` of the same name, a line an object.
+"""Read YOLO's text files, which have the name of an image and a line for each object.
 
-`class cx cy width height`, in fractions of the image's size; after them a track's id, where there are tracks.
+A line is `class cx cy width height`, in fractions of the image's size, and optionally a track id.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from megavid.core.files.paths import is_file, is_folder
 from megavid.core.files.regular_files import read_text
 from megavid.core.ranges import LARGEST_EXACT
 from megavid.datasets.formats.json_values import shown
-from megavid.datasets.formats.yolo.yolo_labels import find_labels, report_labels
+from megavid.datasets.formats.yolo.yolo_labels import LabelFiles, find_labels, report_labels
 from megavid.datasets.formats.yolo.yolo_layout import CLASS_FILES, images_by_folder, read_layout
 from megavid.datasets.formats.yolo.yolo_paths import absolute
 from megavid.datasets.frame_names import is_video_frame, parse_name
@@ -29,7 +29,7 @@ _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
 
 
 def is_yolo(path: Path) -> bool:
-    """Whether it is a data.yaml with `names`, or a folder with one or with `labels`."""
+    """Return whether a path is a YAML file, or a folder with data.yaml, `labels` or a file of class names."""
     if is_folder(path):
         return any((path / name).exists() for name in ("data.yaml", "labels", *CLASS_FILES))
     return path.suffix in {".yaml", ".yml"} and is_file(path)
@@ -45,40 +45,30 @@ def read_yolo(
 ) -> Annotations:
     """Read a folder with `images` and `labels`, or with images and text files side by side.
 
-    Where data.yaml names images under `train`, `val` and `test`, these are the data set; each is a folder,
-    a text file with an image's path a line, or several of these. Paths start from its key `path`, else from
-    its own folder.
+    If data.yaml names images under `train`, `val` or `test`, only these are read. Each key names a folder, a
+    text file with an image path per line, or a list of these. Paths are relative to the key `path`, or else
+    to the folder of data.yaml.
 
-    A folder of images is a video. Images that lie in one folder but have several names before their numbers
-    (`cat_001.jpg`, `dog_001.jpg`) are a video for each name. Numbers in names are the frames' own; where no
-    name has one, frames count from 0. An image without a text file has no objects.
+    A folder of images is a video. If the names of its images differ in more than their numbers
+    (`cat_001.jpg`, `dog_001.jpg`), it is a video for each name. Frames have the numbers in the names of their
+    images, or are counted from 0 if no name has a number. Images without a text file have no objects.
 
     Args:
         path: The folder, or its data.yaml.
-        images: The folder of images, if it is not `images`; text files are beside it in `labels`, or in it.
-        subset: The key of data.yaml that names the images ("val"), or the folder in `images`; None for all.
-        classes: Names in the order of their numbers; None for those of data.yaml, classes.txt (also in
+        images: Folder of the images, if it is not `images`. Text files are in `labels` beside it, or in it.
+        subset: A key of data.yaml ("val"), or the name of a folder in `images`; None for all.
+        classes: Class names in the order of their numbers; None for those in data.yaml, classes.txt (also in
             `labels`) or obj.names.
-        problems: Where images and lines go that make no sense.
+        problems: Collects invalid images and lines.
 
     Raises:
-        InputError: The folder has no images, or nothing names the classes; or see `problems`.
+        InputError: There are no images, or the class names are unknown; or see `problems`.
     """
     layout = read_layout(path)
     names = tuple(classes or layout.classes())
     places = [images] if images is not None and subset is None else layout.places(subset, images=images)
-    folders, lacking = images_by_folder(places, base=layout.base)
-    for listing, lines in lacking.items():
-        if lines:
-            message = f"{len(lines)} of its lines name no image that is there, the first is {lines[0]}"
-            problems.add(Kind.NO_IMAGE, listing, message)
-    if not folders:
-        raise InputError(f"{places[0]}: no images in this folder or those in it")
-    labels = {folder: find_labels(folder) for folder in folders}
-    for folder, found in labels.items():
-        report_labels(found, folder, problems)
-    if not any(file.stem in labels[folder].files for folder, files in folders.items() for file in files):
-        problems.warn(places[0], "no image has a text file of labels")
+    folders = _find_images(places, layout.base, problems)
+    labels = _find_labels(folders, places[0], problems)
     builder = AnnotationBuilder(names, root=_root(layout.folder, folders))
     for name, files in _videos(places, folders, problems):
         builder.video(name)
@@ -89,19 +79,43 @@ def read_yolo(
 
 
 def yolo_subsets(path: Path) -> list[str]:
-    """Which of "train", "val" and "test" there are: as keys of data.yaml, or as folders of images."""
+    """Return which of "train", "val" and "test" exist, as keys of data.yaml or as folders of images."""
     return read_layout(path).subsets()
 
 
+def _find_images(places: Sequence[Path], base: Path, problems: Problems) -> dict[Path, list[Path]]:
+    """Return the images of each folder, and report lines of lists that name none."""
+    folders, missing = images_by_folder(places, base=base)
+    for listing, lines in missing.items():
+        if lines:
+            message = f"{len(lines)} of its lines name no existing image, the first is {lines[0]}"
+            problems.add(Kind.NO_IMAGE, listing, message)
+    if not folders:
+        raise InputError(f"{places[0]}: no images in this folder or those in it")
+    return folders
+
+
+def _find_labels(
+    folders: Mapping[Path, Sequence[Path]], place: Path, problems: Problems
+) -> dict[Path, LabelFiles]:
+    """Return the text files of each folder of images, and report those that belong to no image."""
+    labels = {folder: find_labels(folder) for folder in folders}
+    for folder, found in labels.items():
+        report_labels(found, folder, problems)
+    if not any(file.stem in labels[folder].files for folder, files in folders.items() for file in files):
+        problems.warn(place, "no image has a text file of labels")
+    return labels
+
+
 def _root(folder: Path, folders: Mapping[Path, object]) -> Path:
-    """The data set's folder, or one above it that has all images."""
+    """Return the data set's folder, or a parent that contains all images."""
     return folder if all(f.is_relative_to(folder) for f in folders) else Path(os.path.commonpath(folders))
 
 
 def _videos(
     places: Sequence[Path], folders: Mapping[Path, Sequence[Path]], problems: Problems
 ) -> Iterator[tuple[str, dict[int, str]]]:
-    """Name and numbered images of each video."""
+    """Yield the name of each video, and its images by frame number."""
     for folder, name in _folder_names(places, list(folders)).items():
         for clip, files in _clips(folders[folder]).items():
             try:
@@ -115,7 +129,7 @@ def _videos(
 
 
 def _folder_names(places: Sequence[Path], folders: Sequence[Path]) -> dict[Path, str]:
-    """What the videos of each folder are called; several places differ by what is not `images`."""
+    """Choose the name of each folder's video, without the part `images` if the names differ without it."""
     if len(places) == 1 and places[0].is_dir():
         top = absolute(places[0])
         return {folder: "/".join(folder.relative_to(top).parts) for folder in folders}
@@ -127,7 +141,7 @@ def _folder_names(places: Sequence[Path], folders: Sequence[Path]) -> dict[Path,
 
 
 def _clips(files: Sequence[Path]) -> dict[str, Sequence[Path]]:
-    """The images of a folder by the clip that their names tell of; "" where the folder is the clip."""
+    """Group the images of a folder by the clip in their names; the key is "" if the folder is one clip."""
     clips: dict[str, list[Path]] = {}
     for file in files:
         clips.setdefault(parse_name(file).clip, []).append(file)

@@ -1,4 +1,4 @@
-"""Which text files of YOLO's have the labels of the images in a folder."""
+"""Find the text files with the labels of the images in a folder."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ class LabelFiles:
     """The text files for a folder of images.
 
     Attributes:
-        files: The file by its name without suffix, which is the image's.
-        lacking: Files in `labels` whose image is not in the folder.
-        useless: Whether these are all that are in `labels`.
+        files: Each text file by its name without suffix, which is that of the image.
+        orphans: Files in the folder `labels` that belong to no image.
+        only_orphans: Whether no file in the folder `labels` belongs to an image.
     """
 
     files: Mapping[str, Path]
-    lacking: Sequence[Path]
-    useless: bool
+    orphans: Sequence[Path]
+    only_orphans: bool
 
 
 def find_labels(folder: Path) -> LabelFiles:
     """Find the text files for a folder of images.
 
-    They are in `labels` (also `Labels`), in the place that the folder has in `images`; else
-    beside the images.
+    The text files of `images/FOLDER` are in `labels/FOLDER` (also `Labels` or `LABELS`), or else beside the
+    images.
 
     Raises:
         InputError: A folder cannot be read.
@@ -40,28 +40,28 @@ def find_labels(folder: Path) -> LabelFiles:
     for labels in _label_folders(folder):
         for file in _text_files(labels):
             files.setdefault(file.stem, file)
-    apart = {stem: file for stem, file in files.items() if stem not in _NO_LABELS}
-    there = {path.stem for path in _listed(folder) if is_image_name(path)} if apart else set()
-    lacking = sorted(file for stem, file in apart.items() if stem not in there)
+    separate = {stem: file for stem, file in files.items() if stem not in _NOT_LABELS}
+    images = {path.stem for path in _listed(folder) if is_image_name(path)} if separate else set()
+    orphans = sorted(file for stem, file in separate.items() if stem not in images)
     for file in _text_files(folder):
         files.setdefault(file.stem, file)
-    return LabelFiles(files, lacking, useless=len(lacking) == len(apart))
+    return LabelFiles(files, orphans, only_orphans=len(orphans) == len(separate))
 
 
 def report_labels(labels: LabelFiles, folder: Path, problems: Problems) -> None:
-    """Say which text files belong to no image of a folder; a problem where none does."""
-    if not labels.lacking:
+    """Report text files that belong to no image: as a warning, or as a problem if all of them do."""
+    if not labels.orphans:
         return
-    count, first = len(labels.lacking), labels.lacking[0]
-    if labels.useless:
+    count, first = len(labels.orphans), labels.orphans[0]
+    if labels.only_orphans:
         message = f"{count} text files belong to no image, and no image in {folder} has one"
         problems.add(Kind.NO_FRAME, first, message)
     else:
         problems.warn(first.parent, f"{count} text files belong to no image, the first is {first.name}")
 
 
-_NO_LABELS = ("classes", "labels", "notes")
-"""What label tools call other text files."""
+_NOT_LABELS = ("classes", "labels", "notes")
+"""Names of other text files that label tools write."""
 
 
 def _label_folders(folder: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Where a YOLO data set has its classes and images: data.yaml, classes.txt, and the usual folders."""
+"""Find the class names and images of a YOLO data set: data.yaml, classes.txt and the usual folders."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from megavid.datasets.formats.yolo.yolo_paths import absolute, find_images
 from megavid.video.suffixes import image_files, is_image_name
 
 SUBSETS = ("train", "val", "test")
-"""The parts that a data set usually has."""
+"""The usual subsets of a data set."""
 
 CLASS_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
-"""Files with the name of a class in each line, as label tools write them."""
+"""Files with one class name per line, as label tools write them."""
 
 _OTHER_NAMES = {"val": ("valid", "validation"), "valid": ("val",), "validation": ("val",)}
-"""What tools call the same part."""
+"""Other names that tools give to the same subset."""
 
 
 @dataclass(frozen=True)
 class YoloLayout:
-    """A folder, and the data.yaml that describes it.
+    """A folder and its data.yaml.
 
     Attributes:
-        folder: The folder that has data.yaml, or that is the data set.
-        file: The data.yaml; None where there is none.
-        content: Its content.
+        folder: The data set's folder.
+        file: The data.yaml; None if there is none.
+        content: Content of data.yaml; empty if there is none.
     """
 
     folder: Path
@@ -44,14 +44,15 @@ class YoloLayout:
 
     @property
     def origin(self) -> Path:
-        """The file, else the folder, for messages."""
+        """The data.yaml, or else the folder, for messages."""
         return self.file or self.folder
 
     @cached_property
     def base(self) -> Path:
-        """The folder that paths in data.yaml start from: its key `path`, else its own.
+        """The folder that paths in data.yaml are relative to.
 
-        Data sets are moved: if there is no such folder, it is data.yaml's own.
+        It is the value of the key `path`, or that of data.yaml if there is no such folder, as in a data set
+        that was moved.
         """
         path = self.content.get("path")
         if path is not None and not isinstance(path, str):
@@ -60,10 +61,10 @@ class YoloLayout:
         return named if is_folder(named) else self.folder
 
     def classes(self) -> tuple[str, ...]:
-        """Names of the classes, in the order of their numbers.
+        """Return the class names in the order of their numbers.
 
         Raises:
-            InputError: Nothing names them, or their number is not `nc`.
+            InputError: The class names are unknown or invalid, or their count is not `nc`.
         """
         names = self.content.get("names")
         if names is None:
@@ -92,7 +93,7 @@ class YoloLayout:
         )
 
     def subsets(self) -> list[str]:
-        """Which of `SUBSETS` there are; one that has the same images as one before is none."""
+        """Return which of `SUBSETS` exist, without those that have the same images as an earlier one."""
         found: dict[str, list[Path]] = {}
         for name in SUBSETS:
             with suppress(InputError):
@@ -102,16 +103,17 @@ class YoloLayout:
         return list(found)
 
     def places(self, subset: str | None, *, images: Path | None = None) -> list[Path]:
-        """Folders of images and lists of images, of a subset or of all.
+        """Return folders of images and text files that list images.
 
-        All are those that data.yaml names, where it names any; else the folder itself.
+        Without `subset`, they are those that data.yaml names, or else the folder of all images.
 
         Args:
-            subset: A key of data.yaml or the name of a folder; None for all.
-            images: The folder to look in for the subset's, instead.
+            subset: A key of data.yaml or the name of a folder; None for all images.
+            images: Folder in which the subset is a folder; by default, data.yaml and the usual folders are
+                searched.
 
         Raises:
-            InputError: There is none.
+            InputError: The subset does not exist.
         """
         if images is not None and subset is not None:
             return self._subset_folder(subset, images)
@@ -124,18 +126,18 @@ class YoloLayout:
             try:
                 places += self._subset(name)
             except InputError:
-                if name == "train" and self._key(name):  # whole data sets often come without the others
+                if name == "train" and self._key(name):  # val and test are often missing
                     raise
         return list(dict.fromkeys(places)) or [self.top]
 
     @property
     def top(self) -> Path:
-        """The folder of all images."""
+        """The folder that contains all images."""
         images = self.base / "images"
         return images if is_folder(images) else self.base
 
     def _key(self, subset: str) -> str | None:
-        """The key of data.yaml that names a subset."""
+        """Return the key of data.yaml for a subset; None if there is none."""
         keys = (subset, *_OTHER_NAMES.get(subset, ()))
         return next((key for key in keys if self.content.get(key) not in (None, "", [])), None)
 
@@ -158,9 +160,9 @@ class YoloLayout:
         raise InputError(f"subset: expected a folder {places}, or data.yaml to name one under {subset!r}")
 
     def _entry(self, key: str, entry: object) -> Path:
-        """The folder or list that an entry of data.yaml names.
+        """Return the folder or text file that an entry of data.yaml names.
 
-        Roboflow writes `../train/images` for what is beside data.yaml.
+        Roboflow writes `../train/images` for a folder that is beside data.yaml.
         """
         if not isinstance(entry, str) or "\0" in entry:
             raise InputError(
@@ -169,20 +171,20 @@ class YoloLayout:
         wanted = [self.base / entry]
         if entry.startswith("../"):
             wanted.append(self.base / entry.removeprefix("../"))
-        there = {path.resolve(): path for path in wanted if is_folder(path) or is_file(path)}
-        if len(there) > 1:
-            both = " and ".join(map(str, there))
+        found = {path.resolve(): path for path in wanted if is_folder(path) or is_file(path)}
+        if len(found) > 1:
+            both = " and ".join(map(str, found))
             raise InputError(f"{self.origin}: {key}: expected one place, got {entry}, which may be {both}")
-        if not there:
+        if not found:
             raise InputError(f"{self.origin}: {key}: expected a folder or a list of images, no {wanted[-1]}")
-        return absolute(next(iter(there.values())))
+        return absolute(next(iter(found.values())))
 
 
 def read_layout(path: Path) -> YoloLayout:
-    """Read the data.yaml of a folder, or a file like it, if there is one.
+    """Read the data.yaml of a folder, or the given YAML file.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     path = absolute(path)
     folder, file = (path, path / "data.yaml") if path.is_dir() else (path.parent, path)
@@ -197,35 +199,35 @@ def read_layout(path: Path) -> YoloLayout:
 def images_by_folder(
     places: Iterable[Path], *, base: Path
 ) -> tuple[dict[Path, list[Path]], dict[Path, list[str]]]:
-    """The images of folders, with those in them, and of lists, each once, by the folder that they lie in.
+    """Collect the images in folders and in lists, and group them by their folders.
 
     Args:
-        places: Folders, and text files with an image's path a line.
-        base: What paths in lists may start from, beside the list's own folder.
+        places: Folders, which are searched with their subfolders, and text files with an image path per line.
+        base: Folder that paths in text files are relative to, if not to that of the text file.
 
     Returns:
-        The images in natural order, and for each list the lines that name no image.
+        The images of each folder in natural order, and the lines of each text file that name no image.
 
     Raises:
-        InputError: A list cannot be read.
+        InputError: A text file cannot be read.
     """
     found: dict[Path, dict[Path, None]] = {}
-    lacking: dict[Path, list[str]] = {}
+    missing: dict[Path, list[str]] = {}
     for place in places:
         files: Iterable[Path]
         if place.is_dir():
             files = find_images(absolute(place))
         else:
-            files, lacking[place] = _read_list(place, base)
+            files, missing[place] = _read_list(place, base)
         for file in files:
             found.setdefault(file.parent, {})[file] = None
-    return {folder: image_files(found[folder]) for folder in sorted(found)}, lacking
+    return {folder: image_files(found[folder]) for folder in sorted(found)}, missing
 
 
 def _read_list(file: Path, base: Path) -> tuple[list[Path], list[str]]:
-    """The images of a list, and the lines that name none."""
+    """Return the images that a text file names, and the lines that name no image."""
     files: list[Path] = []
-    lacking: list[str] = []
+    missing: list[str] = []
     for line in read_text(file).splitlines():
         name = line.strip()
         if not name:
@@ -233,10 +235,10 @@ def _read_list(file: Path, base: Path) -> tuple[list[Path], list[str]]:
         is_image = is_image_name(name)
         image = next((p for p in (file.parent / name, base / name) if is_image and is_file(p)), None)
         if image is None:
-            lacking.append(name)
+            missing.append(name)
         else:
             files.append(absolute(image.parent) / image.name)
-    return files, lacking
+    return files, missing
 
 
 def _checked_names(names: Sequence[object], *, origin: object) -> tuple[str, ...]:

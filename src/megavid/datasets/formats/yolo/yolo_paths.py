@@ -1,4 +1,4 @@
-"""Paths in data sets."""
+"""Find images in the folders of a data set."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from megavid.core.errors import InputError
 from megavid.video.suffixes import is_image_name
 
 MOST_FOLDERS = 1_000_000
-"""Folders within a data set's folder. More are somebody's whole disk."""
+"""Most folders in a data set's folder; a folder with more is probably a whole disk."""
 
 
 def absolute(path: Path) -> Path:
-    """Return the absolute path without `..`; other links stay, since labels are found by the path."""
+    """Make a path absolute and without `..`, but keep links, since labels are found by the image path."""
     path = path.absolute()
-    return Path(os.path.realpath(path)) if ".." in path.parts else path  # of a loop of links, too
+    return Path(os.path.realpath(path)) if ".." in path.parts else path  # accepts loops of links, too
 
 
 def find_images(folder: Path) -> Iterator[Path]:
-    """Find files with an image's suffix in a folder and those in it, in no order.
+    """Find files with the suffix of an image in a folder and its subfolders, in no particular order.
 
     Links to folders are not followed.
 
     Raises:
-        InputError: A folder cannot be read, it is the root of all, or it has more than `MOST_FOLDERS`.
+        InputError: A folder cannot be read, there are more than `MOST_FOLDERS`, or `folder` is the root of
+            the file system.
     """
     if folder == Path(folder.anchor):
         raise InputError(f"{folder}: expected a data set, this is the root of the file system")
