@@ -70,7 +70,7 @@ is of no use on real videos.
 - **Command**: `{command}`,
   at commit {commit}, finished {day}.
 - **Time**: {hours["base"]:.2f} hours and {hours[method]:.2f} hours, on one thread each of {machine}.
-- **Licence**: Apache-2.0, like the package; trained on generated videos only.
+- **License**: Apache-2.0, like the package; trained on generated videos only.
 """
 
 

@@ -36,8 +36,8 @@ def test_boxes_are_rescored_and_other_columns_kept(tmp_path: Path, every: int) -
     before, after = pq.read_table(source).to_pylist(), pq.read_table(target).to_pylist()
     assert [row.pop("score") for row in after] == pytest.approx([0.7, 0.7, 0.4])
     assert after == [{k: v for k, v in row.items() if k != "score"} for row in before[:3]]
-    told = read_metadata(source) | {"postprocessing": "Seq-NMS, average"}
-    assert read_metadata(target) == told
+    expected = read_metadata(source) | {"postprocessing": "Seq-NMS, average"}
+    assert read_metadata(target) == expected
 
 
 def test_rescoring_with_the_maximum(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
