@@ -1,4 +1,4 @@
-"""Seq-NMS: rescore sequences of overlapping boxes, and suppress the boxes beside them.
+"""Seq-NMS: rescore sequences of overlapping boxes, and suppress boxes that compete with them.
 
 Source: Han et al., "Seq-NMS for Video Object Detection", 2016, arXiv:1602.08465, section 3.2.
 
@@ -79,10 +79,10 @@ def sequences(
 
 
 class _BestSums:
-    """The largest sum of scores of a sequence that ends at each free box; boxes can be removed.
+    """For each free box, the sequence that ends there with the largest sum of scores.
 
-    The method is dynamic programming. Since removing boxes can only decrease sums, just the sequences through
-    removed boxes are computed again.
+    The sequences are found by dynamic programming. Removing boxes can only decrease sums, so only the
+    sequences through removed boxes are computed again.
 
     Args:
         ahead: Rows of the boxes in the next frame that each box is linked to.
@@ -101,12 +101,12 @@ class _BestSums:
         self._sums = [-1.0] * len(scores)  # below every possible sum
         self._heap: list[tuple[float, int]] = []
         for row in range(len(scores)):
-            self._find(row)
+            self._update(row)
 
     def sequence(self) -> list[int]:
-        """Return the best sequence of free boxes; of equally good ones, the one whose last row is first.
+        """Return the rows of the sequence of free boxes with the largest sum; empty if no box is free.
 
-        The sequence is empty if no box is free.
+        Of sequences with equal sums, the one whose last row comes first is returned.
         """
         while self._heap:
             negative, end = self._heap[0]
@@ -121,14 +121,14 @@ class _BestSums:
         return []
 
     def remove(self, rows: set[int]) -> None:
-        """Remove boxes, which are free no longer."""
+        """Remove boxes from the free ones."""
         rows = {row for row in rows if self._free[row]}
         for row in rows:
             self._free[row] = False
         waiting = sorted({after for row in rows for after in self._after(row)})
         while waiting:
             row = heapq.heappop(waiting)
-            if self._find(row):
+            if self._update(row):
                 for after in self._after(row):
                     heapq.heappush(waiting, after)
 
@@ -136,7 +136,7 @@ class _BestSums:
         """Return the free boxes of the next frame whose best sequence goes through this box."""
         return [other for other in self._ahead[row] if self._free[other] and self._before[other] == row]
 
-    def _find(self, row: int) -> bool:
+    def _update(self, row: int) -> bool:
         """Find the best sequence that ends at a box; return whether its sum has changed."""
         behind = [other for other in self._behind[row] if self._free[other]]
         before = max(behind, key=self._sums.__getitem__, default=None)

@@ -1,4 +1,4 @@
-"""Track objects from frame to frame, with the tracker of the library trackers."""
+"""Track objects from frame to frame, with ByteTrack from the library `trackers`."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class Tracker:
     """ByteTrack (Zhang et al., ECCV 2022): links boxes by overlap, first confident ones, then the others.
 
     Classes play no part, so an object that gets a wrong class in one frame keeps its id. A track starts with
-    a detection of score 0.5 or more, and gets its id in its second frame; detections with lower
-    scores can continue it.
+    a detection of score 0.5 or more, and gets its id in its second frame. Detections with lower scores can
+    continue it.
 
     Args:
         rate: Frames per second: a track ends if its object is not detected for a second. For a live stream it
