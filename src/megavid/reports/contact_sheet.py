@@ -22,7 +22,7 @@ _CLASSES, _TILES, _WIDTH, _HEIGHT = 40, 8, 240, 180
 """Largest number of rows, number of tiles in a row, and size of a tile, pixels."""
 
 _CONTEXT = 4
-"""Width of the part of a frame that a tile shows, in longer sides of the object."""
+"""Width of the part of a frame that a tile shows, as a multiple of the object's longer side."""
 
 _SUFFIXES = (".jpg", ".jpeg", ".png")
 

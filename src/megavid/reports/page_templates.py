@@ -18,7 +18,7 @@ def render_page(template: str, **values: Any) -> str:
 
     Args:
         template: File name of the template in this folder.
-        values: What the template names. Text in them is escaped.
+        values: Variables of the template; text in them is escaped.
     """
     environment = jinja2.Environment(
         autoescape=True,
