@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation import MOTION_RANGES, Boxes, average_precision_by_motion
-from tests.datasets.formats.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.evaluation.simple_ap import Object, simple_outcome
 
 CLASSES, BOXES_PER_FRAME, OBJECTS_PER_FRAME = 30, 300, 1.55

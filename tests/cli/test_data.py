@@ -18,7 +18,7 @@ from megavid.datasets.formats.coco.read_coco import read_coco
 from megavid.datasets.table.annotations import Annotations, load_annotations
 from megavid.datasets.table.problems import Problems
 from tests.cli.helpers import error_of
-from tests.datasets.formats.ilsvrc_set import write_frame, write_ilsvrc, xml
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_frame, write_ilsvrc, xml
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from megavid.datasets.table.annotations import load_annotations
 from megavid.training.hardware import Hardware
 from megavid.training.read_recipe import read_recipe
 from tests.cli.helpers import error_of
-from tests.datasets.formats.cvat_files import write_cvat_export
+from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 
 NAMES = ("pond", "river", "lake", "sea", "fen")
 

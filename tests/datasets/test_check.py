@@ -14,7 +14,7 @@ from megavid.datasets.check import check_annotations
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind
 from tests.cli.helpers import write_video
-from tests.datasets.formats.ilsvrc_set import jpeg
+from tests.datasets.formats.ilsvrc.ilsvrc_set import jpeg
 
 
 @pytest.fixture

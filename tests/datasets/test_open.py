@@ -13,8 +13,10 @@ from megavid.datasets.formats.yolo.yolo_paths import absolute
 from megavid.datasets.open import Source, open_annotations, recognize
 from megavid.datasets.table.annotations import AnnotationBuilder
 from megavid.datasets.table.problems import Problems
-from tests.datasets.formats import test_coco, test_cvat, test_mot
-from tests.datasets.formats.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.coco import coco_files
+from tests.datasets.formats.cvat import cvat_xml
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.mot import mot_files
 
 
 def make(name: str, folder: Path) -> Path:
@@ -23,11 +25,11 @@ def make(name: str, folder: Path) -> Path:
     if name == "ilsvrc":
         return write_ilsvrc(folder, val_videos=1)
     if name == "coco":
-        return test_coco.write(folder / "x.json")
+        return coco_files.write(folder / "x.json")
     if name == "mot":
-        return test_mot.write(folder / "s", "1,1,1,1,5,5\n")
+        return mot_files.write(folder / "s", "1,1,1,1,5,5\n")
     if name == "cvat":
-        return test_cvat.write(folder / "clip.xml", test_cvat.box(0, 0))
+        return cvat_xml.write(folder / "clip.xml", cvat_xml.box(0, 0))
     if name == "yolo":
         PIL.Image.new("RGB", (9, 9)).save(folder / "1.png")
         (folder / "classes.txt").write_text("cat")

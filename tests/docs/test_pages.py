@@ -26,8 +26,8 @@ from megavid.models.methods import METHODS, detector_config
 from megavid.training.read_recipe import SECTIONS, read_recipe
 from megavid.training.recipe import Recipe
 from tests.cli.helpers import write_video
-from tests.datasets.formats.cvat_files import write_cvat_export
-from tests.datasets.formats.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.cvat.cvat_export import write_cvat_export
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, shrink
 from tests.official import official_shapes, write_official
 

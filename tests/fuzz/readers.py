@@ -39,8 +39,8 @@ from megavid.video.image_pages import ImagePages
 from megavid.video.open_input import open_input
 from megavid.video.video_file import VideoFile
 from tests.conftest import build_tiny
-from tests.datasets.formats.cvat_files import write_cvat_export
-from tests.datasets.formats.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.cvat.cvat_export import write_cvat_export
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.evaluation.generated import noisy_predictions, write_data_set
 from tests.fuzz.worker import Target
 from tests.mutations import mutated_bytes, mutated_json

@@ -25,7 +25,7 @@ from megavid.training.clip_reader import ClipReader
 from megavid.video.images import read_image
 from megavid.video.video_writer import VideoWriter
 from tests.conftest import build_tiny
-from tests.datasets.formats.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 from tests.video.videos import damage, make_video
 

@@ -1,4 +1,4 @@
-"""COCO and YOLO files that are broken or hold what nobody expects."""
+"""Mutated COCO and YOLO files."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ YAML: dict[str, Any] = {
 }
 
 
-def use(read: Callable[[Problems], Annotations]) -> None:
-    """Read, strictly and leniently; what was read can be used."""
+def read_and_use(read: Callable[[Problems], Annotations]) -> None:
+    """Read with and without skipping problems, and check that the result can be used."""
     tables = []
     for skip in (False, True):
         ends_well(lambda skip=skip: tables.append(read(Problems(skip=skip))))  # type: ignore[misc]
@@ -55,11 +55,11 @@ def test_coco(tmp_path: Path) -> None:
     PIL.Image.new("RGB", (32, 24)).save(tmp_path / "1.png")
     for number, random in enumerate(mutators(300)):
         path.write_bytes(mutated_json(COCO if number % 3 else PLAIN, random))
-        use(lambda problems: read_coco(path, problems=problems))
+        read_and_use(lambda problems: read_coco(path, problems=problems))
 
 
 def yolo_files(folder: Path, random: Random) -> None:
-    """One of the files is changed, now and then several."""
+    """Write the files of a data set, some of them mutated."""
     contents = {
         "labels/a/1.txt": b"0 0.5 0.5 0.25 0.25\n1 0.5 0.5 1 1 7\n",
         "list.txt": b"images/b/1.png\n./images/a/1.png\n",
@@ -81,7 +81,7 @@ def test_yolo(tmp_path: Path) -> None:
     for random in mutators(120):
         yolo_files(tmp_path / "set", random)
         for subset in (None, "val"):
-            use(
+            read_and_use(
                 lambda problems, subset=subset: read_yolo(  # type: ignore[misc]
                     tmp_path / "set", subset=subset, problems=problems
                 )

@@ -1,4 +1,4 @@
-"""YOLO's text files."""
+"""Reading YOLO's data sets."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_flat_folder_of_several_videos(tmp_path: Path) -> None:
     assert table.box_frames.tolist() == [0]
 
 
-def test_images_of_one_number_are_refused(tmp_path: Path) -> None:
+def test_images_of_the_same_number_are_refused(tmp_path: Path) -> None:
     for name in ("1.jpg", "01.jpg", "10.png"):
         image(tmp_path / name)
     with pytest.raises(InputError, match="expected one image of number 1, got"):
@@ -77,14 +77,14 @@ ROBOFLOW = {2: "a1b2c3d4e5f6071817060f5e4d3c2b1a", 10: "9988aa7766bb55011055bb66
 
 
 def roboflow(folder: Path) -> None:
-    """Frames 2, 10 and 11 of clip.mp4, whose hashes order them otherwise."""
+    """Write frames 2, 10 and 11 of clip.mp4, whose hashes have another order."""
     for number, digest in ROBOFLOW.items():
         stem = f"clip_mp4-{number}_jpg.rf.{digest}"
         image(folder / "images" / f"{stem}.jpg")
         text(folder / "labels" / f"{stem}.txt", f"0 0.5 0.5 0.{number:02d} 0.5\n")
 
 
-def test_an_export_of_roboflow(tmp_path: Path) -> None:
+def test_a_roboflow_export(tmp_path: Path) -> None:
     roboflow(tmp_path / "train")
     roboflow(tmp_path / "valid")
     text(
@@ -103,8 +103,8 @@ def test_an_export_of_roboflow(tmp_path: Path) -> None:
     assert read_yolo(tmp_path / "train", classes=["fox"], problems=Problems()).videos == ("clip",)
 
 
-def test_a_folder_that_may_be_one_of_two_is_refused(tmp_path: Path) -> None:
-    roboflow(tmp_path / "train")  # another data set's
+def test_an_ambiguous_folder_is_refused(tmp_path: Path) -> None:
+    roboflow(tmp_path / "train")  # belongs to another data set
     roboflow(tmp_path / "set" / "train")
     text(tmp_path / "set" / "data.yaml", "train: ../train/images\nnames: [fox]\n")
     with pytest.raises(InputError, match="train: expected one place, got ../train/images, which may be"):
@@ -118,7 +118,7 @@ def test_augmented_copies_of_a_frame_are_refused(tmp_path: Path) -> None:
         read_yolo(tmp_path, classes=["fox"], problems=Problems())
 
 
-def test_lists_and_several_folders(tmp_path: Path) -> None:
+def test_lists_of_images_and_lists_of_folders(tmp_path: Path) -> None:
     for folder in ("a", "b", "c"):
         for number in (1, 2, 3):
             image(tmp_path / "images" / folder / f"{number}.png")
@@ -131,7 +131,7 @@ def test_lists_and_several_folders(tmp_path: Path) -> None:
     val = read_yolo(tmp_path, subset="val", problems=Problems())
     assert val.videos == ("b", "c")
     assert len(val) == 6
-    assert len(read_yolo(tmp_path, problems=Problems())) == 8  # image 2 of b is in both
+    assert len(read_yolo(tmp_path, problems=Problems())) == 8  # image 2 of b is in both subsets
 
     text(tmp_path / "lists" / "train.txt", "images/a/9.png\nimages/a/1.png\nlists/train.txt\na\0b.png\n")
     with pytest.raises(InputError, match=r"train.txt: 3 of its lines name no existing image"):
@@ -139,7 +139,7 @@ def test_lists_and_several_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", ["..", "{}", "/moved/elsewhere", "../datasets/gone"])
-def test_where_paths_start(tmp_path: Path, path: str) -> None:
+def test_the_folder_that_paths_are_relative_to(tmp_path: Path, path: str) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     place = tmp_path / "about" if path in ("..", "{}") else tmp_path
     text(place / "some.yaml", f"path: {path.format(tmp_path)}\ntrain: images\nnames: [cat]\n")
@@ -147,7 +147,7 @@ def test_where_paths_start(tmp_path: Path, path: str) -> None:
     assert (table.videos, table.root) == (("v",), tmp_path if place == tmp_path else tmp_path / "images/v")
 
 
-def test_validation_on_the_same_images_is_no_part_of_its_own(tmp_path: Path) -> None:
+def test_a_subset_with_the_same_images_is_not_listed(tmp_path: Path) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", "train: images\nval: images\nnames: [cat]\n")
     assert yolo_subsets(tmp_path) == ["train"]
@@ -169,7 +169,7 @@ def test_validation_on_the_same_images_is_no_part_of_its_own(tmp_path: Path) -> 
         ("[" * 200, "no valid YAML"),
     ],
 )
-def test_bad_descriptions(tmp_path: Path, content: str, message: str) -> None:
+def test_invalid_data_yaml(tmp_path: Path, content: str, message: str) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", content)
     with pytest.raises(InputError, match=f"data.yaml: {message}"):
@@ -177,13 +177,13 @@ def test_bad_descriptions(tmp_path: Path, content: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("names", ["[0, 1]", "{0: '0', '1': '1'}"])
-def test_names_that_are_digits(tmp_path: Path, names: str) -> None:
+def test_class_names_of_digits(tmp_path: Path, names: str) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", f"names: {names}")
     assert read_yolo(tmp_path, problems=Problems()).classes == ("0", "1")
 
 
-def test_photos_that_are_displayed_turned(tmp_path: Path) -> None:
+def test_exif_orientation(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
@@ -209,7 +209,7 @@ def test_a_subset(tmp_path: Path, named: bool) -> None:
         read_yolo(tmp_path, subset="x", problems=Problems())
 
 
-def test_times_as_names(tmp_path: Path) -> None:
+def test_timestamps_as_names(tmp_path: Path) -> None:
     for time in (1_700_000_000_123, 1_700_000_000_456):
         image(tmp_path / f"{time}.jpg")
     table = read_yolo(tmp_path, classes=["cat"], problems=Problems())
@@ -261,7 +261,7 @@ def test_a_broken_image_and_broken_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels"), [("images", "Labels"), ("Images", "Labels"), ("IMAGES", "LABELS")]
 )
-def test_folders_in_capitals(tmp_path: Path, images: str, labels: str) -> None:
+def test_folder_names_in_capitals(tmp_path: Path, images: str, labels: str) -> None:
     image(tmp_path / images / "v" / "1.jpg")
     text(tmp_path / labels / "v" / "1.TXT", "0 0.5 0.5 0.2 0.4")
     assert len(read_yolo(tmp_path, classes=["cat"], problems=Problems()).boxes) == 1
@@ -281,7 +281,7 @@ def test_text_files_that_belong_to_no_image(tmp_path: Path) -> None:
     ]
 
 
-def test_a_list_may_leave_out_images_that_have_labels(tmp_path: Path) -> None:
+def test_a_list_may_leave_out_labeled_images(tmp_path: Path) -> None:
     for name in ("1", "2"):
         image(tmp_path / "images" / f"{name}.jpg")
     text(tmp_path / "labels" / "2.txt", "0 0.5 0.5 0.2 0.4")
@@ -293,7 +293,7 @@ def test_a_list_may_leave_out_images_that_have_labels(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "obj.names", "labels/classes.txt"])
-def test_files_that_name_the_classes(tmp_path: Path, name: str) -> None:
+def test_files_of_class_names(tmp_path: Path, name: str) -> None:
     image(tmp_path / "images" / "1.jpg")
     text(tmp_path / name, "cat\r\ndog\r\n\r\n")
     assert is_yolo(tmp_path)
@@ -303,14 +303,14 @@ def test_files_that_name_the_classes(tmp_path: Path, name: str) -> None:
         read_yolo(tmp_path, problems=Problems())
 
 
-def test_a_description_of_another_name(tmp_path: Path) -> None:
+def test_a_yaml_file_of_another_name_is_suggested(tmp_path: Path) -> None:
     image(tmp_path / "images" / "1.jpg")
     text(tmp_path / "dataset.yml", "names: [cat]")
     with pytest.raises(InputError, match="or the classes named; if it is dataset.yml, give that file"):
         read_yolo(tmp_path, problems=Problems())
 
 
-def test_nothing_names_the_classes(tmp_path: Path) -> None:
+def test_unknown_class_names(tmp_path: Path) -> None:
     image(tmp_path / "1.jpg")
     with pytest.raises(InputError, match=r"expected data.yaml with names, or classes.txt"):
         read_yolo(tmp_path, problems=Problems())
@@ -327,7 +327,7 @@ def test_no_images(tmp_path: Path) -> None:
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
 
-def test_recognised(tmp_path: Path) -> None:
+def test_a_folder_with_labels_is_recognized(tmp_path: Path) -> None:
     assert not is_yolo(tmp_path)
     (tmp_path / "labels").mkdir()
     assert is_yolo(tmp_path)

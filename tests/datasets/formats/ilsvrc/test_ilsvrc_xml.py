@@ -18,7 +18,7 @@ from megavid.datasets.formats.ilsvrc.ilsvrc_lists import (
 from megavid.datasets.formats.ilsvrc.ilsvrc_xml import VID_SYNSETS, read_entries
 from megavid.datasets.table.annotations import NO_TRACK
 from megavid.datasets.table.problems import Kind, Problems
-from tests.datasets.formats.ilsvrc_set import read, write_frame, write_ilsvrc, xml
+from tests.datasets.formats.ilsvrc.ilsvrc_set import read, write_frame, write_ilsvrc, xml
 from tests.mutations import ends_well, mutated_bytes, mutators
 
 CAR, DOG = "n02958343", "n02084071"

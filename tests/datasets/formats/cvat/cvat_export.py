@@ -1,4 +1,4 @@
-"""What an annotator's export from CVAT looks like: videos, and an XML file beside each."""
+"""Write a synthetic data set like an export of CVAT: videos, and an XML file for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 144, 192
 
 
 def write_cvat_export(folder: Path, *, names: tuple[str, ...], frames: int) -> Path:
-    """`NAME.mp4` and `NAME.xml` of generated videos, every object a track with a box in each frame."""
+    """Write `NAME.mp4` and `NAME.xml`, in which every object is a track with a box in each frame."""
     folder.mkdir(parents=True)
     for number, name in enumerate(names):
         video = list(film(seed=2, video=number, frames=frames, height=HEIGHT, width=WIDTH))

@@ -16,7 +16,7 @@ from megavid.datasets.formats.ilsvrc.ilsvrc_lists import (
 )
 from megavid.datasets.table.problems import Problems
 from tests.conftest import SHARED, require_shared
-from tests.datasets.formats.ilsvrc_set import SYNSETS
+from tests.datasets.formats.ilsvrc.ilsvrc_set import SYNSETS
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import pytest
 from megavid.core.errors import InputError
 from megavid.datasets.formats.ilsvrc.ilsvrc_layout import find_root, is_ilsvrc, list_videos, subsets
 from megavid.datasets.table.problems import Kind, Problems
-from tests.datasets.formats.ilsvrc_set import read, write_frame, write_ilsvrc, xml
+from tests.datasets.formats.ilsvrc.ilsvrc_set import read, write_frame, write_ilsvrc, xml
 
 CAR = "n02958343"
 

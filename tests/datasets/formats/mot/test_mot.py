@@ -1,4 +1,4 @@
-"""MOTChallenge files."""
+"""MOTChallenge sequences."""
 
 from __future__ import annotations
 
@@ -11,30 +11,16 @@ from megavid.core.errors import InputError
 from megavid.datasets.formats.mot.read_mot import is_mot, read_mot
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 from megavid.datasets.table.problems import Kind, Problems
-
-
-def write(folder: Path, text: str, *, info: bool = True, images: int = 0) -> Path:
-    (folder / "gt").mkdir(parents=True)
-    (folder / "gt" / "gt.txt").write_bytes(text.encode())
-    if info:
-        lines = ["[Sequence]", "name=x", "imDir=img1", "seqLength=4", "imWidth=64", "imHeight=48"]
-        (folder / "seqinfo.ini").write_text("\n".join(lines))
-    add_images(folder, range(1, images + 1))
-    return folder
-
-
-def add_images(folder: Path, numbers: Iterable[int], prefix: str = "", suffix: str = ".jpg") -> None:
-    for number in numbers:
-        (folder / "img1").mkdir(exist_ok=True)
-        (folder / "img1" / f"{prefix}{number:06d}{suffix}").touch()
+from tests.datasets.formats.mot.mot_files import add_images, write
 
 
 def rows(frames: Iterable[int], end: str = "1,1,1.0") -> str:
+    """Format one box in each frame, whose left edge is the frame number."""
     return "".join(f"{frame},1,{frame},1,5,5,{end}\n" for frame in frames)
 
 
 def found_in(table: Annotations) -> dict[str | None, float]:
-    """The left edge, which is the frame's number in `rows`, of the box in each image."""
+    """Return the frame number of the box in each image; `rows` writes it as the left edge."""
     return {
         table.files[frame].as_py(): box[0] + 1
         for frame, box in zip(table.box_frames.tolist(), table.boxes.tolist(), strict=True)
@@ -56,7 +42,7 @@ def test_a_sequence(tmp_path: Path) -> None:
     assert set(table.width.tolist()) == {64}
 
 
-def test_a_folder_of_sequences_without_much_else(tmp_path: Path) -> None:
+def test_a_folder_of_sequences_without_descriptions(tmp_path: Path) -> None:
     write(tmp_path / "b" / "two", "2,1,1,1,5,5\n", info=False)
     write(tmp_path / "a", "", info=False, images=1)
     (tmp_path / "b" / "two.mp4").touch()
@@ -67,14 +53,14 @@ def test_a_folder_of_sequences_without_much_else(tmp_path: Path) -> None:
     assert (table.boxes.tolist(), table.labels.tolist()) == ([[0, 0, 5, 5]], [0])
 
 
-def test_frames_of_many_sequences_that_no_file_holds(tmp_path: Path) -> None:
+def test_too_many_declared_frames(tmp_path: Path) -> None:
     for name in "abcdef":
         write(tmp_path / name, rows([999_999]), info=False)
     with pytest.raises(InputError, match="expected at most 5000000 frames in all sequences, got 5999994"):
         read_mot(tmp_path, problems=Problems())
 
 
-def test_images_that_are_not_there(tmp_path: Path) -> None:
+def test_missing_images_are_a_warning(tmp_path: Path) -> None:
     write(tmp_path, rows([1]))
     problems = Problems()
     read_mot(tmp_path, problems=problems)
@@ -84,13 +70,13 @@ def test_images_that_are_not_there(tmp_path: Path) -> None:
     ]
 
 
-def test_one_class_and_none_in_the_file(tmp_path: Path) -> None:
+def test_a_given_class_for_rows_without_classes(tmp_path: Path) -> None:
     write(tmp_path, "1,1,1,1,5,5,1,-1,-1\n", info=False)
     table = read_mot(tmp_path, classes=["ant"], problems=Problems())
     assert (table.classes, table.labels.tolist()) == (("ant",), [0])
 
 
-def test_the_file_itself(tmp_path: Path) -> None:
+def test_a_path_of_gt_txt(tmp_path: Path) -> None:
     write(tmp_path / "x", "1,1,1,1,5,5\n")
     path = tmp_path / "x" / "gt" / "gt.txt"
     assert is_mot(path)
@@ -160,7 +146,7 @@ def test_a_broken_description(tmp_path: Path, text: str, message: str) -> None:
         ([1, 2, 4], [1, 2, 4, 5]),
     ],
 )
-def test_images_are_the_frames_of_their_numbers(
+def test_numbers_in_image_names_are_frame_numbers(
     tmp_path: Path, frames: Iterable[int], images: Iterable[int]
 ) -> None:
     write(tmp_path / "x", rows(frames), info=False)
@@ -180,14 +166,14 @@ def test_images_that_count_from_0(tmp_path: Path) -> None:
     assert table.number.tolist() == [0, 1, 2, 3]
 
 
-def test_frames_without_an_image_stay(tmp_path: Path) -> None:
+def test_frames_without_images_are_kept(tmp_path: Path) -> None:
     write(tmp_path / "x", rows([1, 2, 3]), info=False)
     add_images(tmp_path / "x", [1, 3, 4])
     table = read_mot(tmp_path / "x", problems=Problems())
     assert found_in(table) == {"img1/000001.jpg": 1, None: 2, "img1/000003.jpg": 3}
 
 
-def test_images_that_are_other_frames_are_refused(tmp_path: Path) -> None:
+def test_ambiguous_images_are_refused(tmp_path: Path) -> None:
     write(tmp_path / "x", rows(range(1, 21)), info=False)
     add_images(tmp_path / "x", range(11, 41))
     with pytest.raises(InputError, match="x: cannot tell which image is which frame"):
@@ -205,7 +191,7 @@ def test_a_frame_far_beyond_the_images(tmp_path: Path) -> None:
         read_mot(tmp_path / "y", problems=Problems())
 
 
-def test_the_suffix_that_the_description_names(tmp_path: Path) -> None:
+def test_the_image_suffix_in_the_description(tmp_path: Path) -> None:
     write(tmp_path / "x", rows([1, 2]), images=2)
     add_images(tmp_path / "x", [1, 2], suffix=".png")
     with (tmp_path / "x" / "seqinfo.ini").open("a") as file:
@@ -216,7 +202,7 @@ def test_the_suffix_that_the_description_names(tmp_path: Path) -> None:
     }
 
 
-def test_classes_that_a_label_tool_names(tmp_path: Path) -> None:
+def test_class_names_in_labels_txt(tmp_path: Path) -> None:
     write(tmp_path / "a", rows([1], "1,2,1.0"))
     (tmp_path / "a" / "gt" / "labels.txt").write_text("fox\nbadger\n")
     write(tmp_path / "b", rows([1], "1,1,1.0"))
@@ -244,21 +230,21 @@ def test_rows_without_a_class(tmp_path: Path, end: str) -> None:
     assert (table.classes, table.labels.tolist()) == (("ant", "bee"), [0, 0])
 
 
-def test_classes_that_nothing_names_are_refused(tmp_path: Path) -> None:
+def test_unnamed_classes_are_refused(tmp_path: Path) -> None:
     write(tmp_path, rows([1], "1,3,1"))
     with pytest.raises(InputError, match=r"gt.txt: expected --classes or a file labels.txt .* up to 3"):
         read_mot(tmp_path, problems=Problems())
     assert read_mot(tmp_path, classes=["a", "b", "c"], problems=Problems()).labels.tolist() == [2]
 
 
-def test_ten_columns_that_may_hold_a_class_are_refused(tmp_path: Path) -> None:
+def test_ten_columns_with_possible_classes_are_refused(tmp_path: Path) -> None:
     write(tmp_path, rows([1], "1,4,0,1"))
     assert read_mot(tmp_path, classes=["ant"], problems=Problems()).labels.tolist() == [0]
     with pytest.raises(InputError, match="expected world coordinates or -1 in the last three of ten"):
         read_mot(tmp_path, classes=["ant", "bee"], problems=Problems())
 
 
-def test_ten_columns_of_which_the_eighth_is_always_1(tmp_path: Path) -> None:
+def test_ten_columns_whose_eighth_is_always_1(tmp_path: Path) -> None:
     write(tmp_path, rows([1, 2], "1,1,1,1"))
     assert read_mot(tmp_path, problems=Problems()).classes == ("pedestrian",)
 
@@ -270,31 +256,31 @@ def test_ten_columns_with_classes_are_not_all_pedestrians(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("classes", [None, ["ant"]])
-def test_classes_0_and_1_are_two(tmp_path: Path, classes: list[str] | None) -> None:
+def test_classes_0_and_1_are_refused(tmp_path: Path, classes: list[str] | None) -> None:
     write(tmp_path, rows([1, 2], "1,0,1") + rows([3], "1,1,1"))
     with pytest.raises(InputError, match="gt.txt: expected classes that count from 1, got 0 and 1"):
         read_mot(tmp_path, classes=classes, problems=Problems())
 
 
-def test_an_empty_line_among_names_of_classes_is_refused(tmp_path: Path) -> None:
+def test_an_empty_line_in_labels_txt_is_refused(tmp_path: Path) -> None:
     write(tmp_path, rows([1], "1,2,1"))
     (tmp_path / "gt" / "labels.txt").write_text("fox\n\nbadger\n")
     with pytest.raises(InputError, match="labels.txt: expected a name of a class in each line"):
         read_mot(tmp_path, problems=Problems())
 
 
-def test_objects_without_a_number_have_no_track(tmp_path: Path) -> None:
+def test_track_minus_one_means_no_track(tmp_path: Path) -> None:
     write(tmp_path, "1,-1,1,1,5,5\n1,-1,2,2,5,5\n")
     assert read_mot(tmp_path, problems=Problems()).tracks.tolist() == [NO_TRACK, NO_TRACK]
 
 
-def test_a_name_that_no_folder_can_have(tmp_path: Path) -> None:
+def test_an_image_folder_with_an_impossible_name(tmp_path: Path) -> None:
     write(tmp_path, rows([1, 2]))
     (tmp_path / "seqinfo.ini").write_text(f"[Sequence]\nimDir={'x' * 5000}\n")
     assert read_mot(tmp_path, problems=Problems()).files.to_pylist() == [None, None]
 
 
-def test_an_export_that_may_count_places(tmp_path: Path) -> None:
+def test_frame_numbers_that_may_be_positions_are_refused(tmp_path: Path) -> None:
     write(tmp_path, rows([5, 6]), info=False)
     add_images(tmp_path, range(3, 13), prefix="frame_")
     assert found_in(read_mot(tmp_path, problems=Problems())) == {
@@ -303,5 +289,5 @@ def test_an_export_that_may_count_places(tmp_path: Path) -> None:
     (tmp_path / "gt" / "labels.txt").write_text("fox\n")
     with pytest.raises(InputError, match="cannot tell whether frames count from 1 or as the images"):
         read_mot(tmp_path, problems=Problems())
-    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # of ten images
+    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # there are ten images
     assert len(read_mot(tmp_path, problems=Problems()).boxes) == 2

@@ -1,4 +1,4 @@
-"""Data sets as YOLO's tools take them."""
+"""Writing data sets in YOLO's format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.cli.helpers import write_video
 
 
 def images(root: Path, *, video: str = "v", size: tuple[int, int] = (64, 48)) -> Annotations:
-    """Frames 3 and 4 of a video; the first has a box partly outside, one all outside, and a crowd."""
+    """Make frames 3 and 4 of a video; the first has a box partly outside, one outside, and a crowd."""
     builder = AnnotationBuilder(("Käfer", "no: yaml"), root=root)
     builder.video(video)
     for number in (3, 4):
@@ -36,7 +36,7 @@ def images(root: Path, *, video: str = "v", size: tuple[int, int] = (64, 48)) ->
 
 
 @pytest.mark.parametrize("tracks", [True, False])
-def test_what_is_written_is_read(tmp_path: Path, tracks: bool) -> None:
+def test_a_written_data_set_is_read_back(tmp_path: Path, tracks: bool) -> None:
     table = images(tmp_path, video="set/v")
     out = tmp_path / "out"
     written = write_yolo(table, out, tracks=tracks, problems=Problems())
@@ -82,7 +82,7 @@ def test_frames_of_a_video_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("video", ["../v", "/v", "a/../../v", "nul\0", "", "images/v", "v/labels"])
-def test_names_that_lead_elsewhere(tmp_path: Path, video: str) -> None:
+def test_video_names_that_lead_out_of_the_folder(tmp_path: Path, video: str) -> None:
     with pytest.raises(InputError, match="expected (the name of a file within|no folder called images or)"):
         write_yolo(images(tmp_path, video=video), tmp_path / "a" / "out", problems=Problems())
     assert sorted(path.name for path in tmp_path.iterdir()) in (["a", "pictures"], ["pictures"])
@@ -105,7 +105,7 @@ def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "pictures"]
 
 
-def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     table = images(tmp_path)
     with pytest.raises(InputError, match="pictures: expected a new or empty folder"):
         write_yolo(table, tmp_path / "pictures", problems=Problems())

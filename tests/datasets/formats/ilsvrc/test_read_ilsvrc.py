@@ -15,7 +15,7 @@ from megavid.datasets.formats.ilsvrc import read_ilsvrc as module
 from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from tests.datasets.formats.ilsvrc_set import write_frame, write_ilsvrc, xml
+from tests.datasets.formats.ilsvrc.ilsvrc_set import write_frame, write_ilsvrc, xml
 from tests.datasets.table.test_annotations import assert_same
 from tests.mutations import ends_well, mutated_bytes, mutated_json, mutators
 
