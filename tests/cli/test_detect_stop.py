@@ -55,7 +55,7 @@ def test_ctrl_c_completes_a_live_stream(weights: dict[str, Path], tmp_path: Path
     data = io.BytesIO()
     make_video(data, 2000, format="mpegts")
     out = tmp_path / "out"
-    with serve(data.getvalue(), bytes_a_second=25_000) as address:
+    with serve(data.getvalue(), bytes_per_second=25_000) as address:
         process = subprocess.Popen(
             [*subprocess_arguments(address, out, weights["single_frame"]), "--every", "50"],
             stderr=subprocess.PIPE,

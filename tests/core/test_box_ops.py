@@ -1,4 +1,4 @@
-"""Box arithmetic, by hand."""
+"""Operations on boxes, with values computed by hand."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ def test_clip_keeps_one_pixel_inside() -> None:
 
 
 def test_rescale_multiplies_inclusive_coordinates() -> None:
-    # Inclusive 10 20 19 39, twice as wide and three times as high: 20 60 38 117; half-open 39 118.
+    # Inclusive 10 20 19 39 becomes 20 60 38 117, which is half-open 20 60 39 118.
     boxes = torch.tensor([[10.0, 20.0, 20.0, 40.0]])
     assert box_ops.rescale(boxes, from_size=(50, 100), to_size=(150, 200)).tolist() == [[20, 60, 39, 118]]
 
 
-def test_decode_by_hand() -> None:
-    # A 20x10 box with centre (30, 25); half its width to the right, a tenth of its height up,
-    # width doubled, height kept: centre (40, 24), 40x10.
+def test_decode() -> None:
+    # A 20x10 box at (30, 25) moves right by half its width and up by a tenth of its height, and becomes twice
+    # as wide: a 40x10 box at (40, 24).
     boxes = torch.tensor([[20.0, 20.0, 40.0, 30.0]])
     deltas = torch.tensor([[5.0, -1.0, 5 * math.log(2.0), 0.0]])
     decoded = box_ops.decode(deltas, boxes, (10.0, 10.0, 5.0, 5.0))
@@ -44,11 +44,11 @@ def test_decode_limits_growth() -> None:
     torch.testing.assert_close(decoded[0, 0], torch.tensor([-492.0, -492.0, 508.0, 508.0]))
 
 
-def test_decode_of_nothing() -> None:
+def test_decode_without_boxes() -> None:
     assert box_ops.decode(torch.zeros(0, 8), torch.zeros(0, 4), (1.0, 1.0, 1.0, 1.0)).shape == (0, 2, 4)
 
 
-def test_nms_leaves_classes_apart_and_sorts_by_score() -> None:
+def test_nms_treats_classes_separately_and_sorts_by_score() -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60]])
     scores = torch.tensor([0.5, 0.9, 0.7, 0.8])
     labels = torch.tensor([0, 0, 1, 0])
@@ -62,12 +62,12 @@ def test_nms_keeps_boxes_that_overlap_by_the_threshold_exactly() -> None:
     assert len(box_ops.nms_per_class(boxes, scores, labels, 0.49)) == 1
 
 
-def test_nms_of_nothing() -> None:
+def test_nms_without_boxes() -> None:
     nothing = box_ops.nms_per_class(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.long), 0.5)
     assert nothing.tolist() == []
 
 
-def test_the_best_of_suppression_are_the_first_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_boxes_are_the_first_of_full_nms(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     start = 50 * torch.rand(400, 2)
     boxes = torch.cat((start, start + 5 + 20 * torch.rand(400, 2)), dim=1)
@@ -86,7 +86,7 @@ def test_the_best_of_suppression_are_the_first_of_all(monkeypatch: pytest.Monkey
         assert best.tolist() == everything[:limit].tolist()
     assert looked_at[0] == 4
     assert looked_at[-1] == 400
-    # All in one place: four are not enough to find two, nor are any.
+    # All boxes are in one place, so that the search for two goes through all of them.
     same = boxes[:1].expand(20, 4)
     assert box_ops.nms_best(same, scores[:20], 0.3, limit=2).tolist() == [0]
     assert box_ops.nms_best(boxes[:0], scores[:0], 0.3, limit=2).tolist() == []

@@ -1,4 +1,4 @@
-"""Slicing keeps fields together."""
+"""Slicing and conversion of detections."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Numbers within limits."""
+"""Limits of numbers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from megavid.jobs.detect_to_folder import DetectOptions
 from megavid.jobs.measure_speed import BenchmarkOptions
 
 
-def test_limits_belong_to_the_range() -> None:
+def test_limits_are_inclusive() -> None:
     for value in (None, 2, 5):
         check_range("--workers", value, least=2, most=5)
     with pytest.raises(InputError, match=r"^--workers: expected at least 2, got 1$"):

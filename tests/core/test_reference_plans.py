@@ -1,4 +1,4 @@
-"""Reference plans as indexes, by hand."""
+"""Frame numbers of reference plans, with values computed by hand."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def test_causal_window_has_no_future() -> None:
     assert window_indexes(plan, 3, 4) == [1, 2, 3]
 
 
-def test_global_frames_by_hand() -> None:
-    # Filled backwards with 20 10 7, so that 20 leaves first.
+def test_global_frames() -> None:
+    # The queue is filled backward, so that frame 20 leaves first.
     order = [7, 10, 20, 3, 5]
     assert global_indexes(order, 0, 3) == [20, 10, 7]
     assert global_indexes(order, 1, 3) == [10, 7, 3]
@@ -57,10 +57,10 @@ def test_global_order_is_a_seeded_permutation() -> None:
     assert global_order(50, seed=1) == global_order(50, seed=1) != global_order(50, seed=2)
 
 
-def test_in_a_long_video_a_random_choice_takes_turns() -> None:
+def test_a_long_video_uses_a_random_subset() -> None:
     order = global_order(5000, seed=1)
     assert len(order) == len(set(order)) == GLOBAL_POOL == 64
-    assert np.histogram(order, bins=4, range=(0, 5000))[0].min() >= 8  # from everywhere
+    assert np.histogram(order, bins=4, range=(0, 5000))[0].min() >= 8  # from all parts of the video
     assert order != sorted(order)
 
 
@@ -72,5 +72,5 @@ def test_reservoir_is_uniform() -> None:
             reservoir.push(i)
             assert len(reservoir.indexes) == min(i + 1, 2)
         drawn.update(reservoir.indexes)
-    # Each of 8 frames is among the 2 with probability 1/4: 500 of 2000, standard deviation 19.
+    # Each of 8 frames is sampled with probability 1/4: 500 times of 2000, standard deviation 19.
     assert all(400 < drawn[i] < 600 for i in range(8))

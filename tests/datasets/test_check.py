@@ -1,4 +1,4 @@
-"""What is wrong with a data set."""
+"""Problems that the check of a data set finds."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.datasets.formats.ilsvrc.ilsvrc_set import jpeg
 
 @pytest.fixture
 def data(tmp_path: Path) -> Annotations:
-    """Two videos of three 96x64 images with a box each; nothing is wrong."""
+    """Make two videos of three 96x64 images with a box each, without problems."""
     builder = AnnotationBuilder(("a", "b"), root=tmp_path)
     for video in ("v", "ü"):
         builder.video(video)
@@ -35,13 +35,13 @@ def found(data: Annotations) -> list[tuple[Kind, str]]:
     return [(p.kind, str(p).replace(f"{data.root}/", "")) for p in check_annotations(data)]
 
 
-def test_nothing_is_wrong(data: Annotations) -> None:
+def test_no_problems(data: Annotations) -> None:
     seen: list[tuple[int, int]] = []
     assert list(check_annotations(data, progress=lambda done, total: seen.append((done, total)))) == []
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
-def test_images(data: Annotations) -> None:
+def test_missing_and_broken_images(data: Annotations) -> None:
     (data.root / "v/5.jpg").unlink()
     path = data.root / "v/6.jpg"
     path.write_bytes(path.read_bytes()[:-300])
@@ -53,7 +53,7 @@ def test_images(data: Annotations) -> None:
     assert problems[2][1] == "v/7.jpg: annotated as 96x64, but it is 80x64"
 
 
-def test_a_video_file(data: Annotations) -> None:
+def test_missing_and_broken_videos(data: Annotations) -> None:
     builder = AnnotationBuilder(("a",), root=data.root)
     builder.video("v", source="v.mp4")
     builder.frame(0)
@@ -77,7 +77,7 @@ def test_missing_images_of_a_video_are_one_problem(data: Annotations) -> None:
     assert found(data) == [(Kind.NO_IMAGE, "ü/5.jpg: no such file; 2 more images of the video are missing")]
 
 
-def test_photos_that_are_displayed_turned(data: Annotations) -> None:
+def test_exif_orientation(data: Annotations) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     path = data.root / "v/5.jpg"
@@ -103,13 +103,13 @@ def test_a_video_file_of_another_size(tmp_path: Path, size: tuple[int, int]) -> 
     assert found(builder.build()) == expected
 
 
-def test_names_that_differ_by_case_or_blanks(data: Annotations) -> None:
+def test_similar_class_names(data: Annotations) -> None:
     alike = replace(data, classes=("Traffic light ", "traffic_light"))
     message = "class 'traffic_light': differs from 'Traffic light ' by case or blanks only"
     assert found(alike) == [(Kind.SIMILAR_NAMES, message)]
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])  # the last two don't declare their length
+@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])  # only .mp4 declares its length
 def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path, name: str) -> None:
     write_video(tmp_path / "v.mp4", [np.zeros((32, 32, 3), np.uint8)] * 5)
     if name != "v.mp4":
@@ -131,7 +131,7 @@ def remux(path: Path, other: Path) -> None:
                 target.mux(packet)
 
 
-def test_frames(data: Annotations) -> None:
+def test_duplicate_frames_gaps_and_sizes(data: Annotations) -> None:
     number = np.array([5, 5, 7, 5, 6, 7])
     width = np.array([96, 96, 96, 96, 80, 80], np.int32)
     changed = replace(data, number=number, width=width, videos=("v", "ü", "none"), sources=("",) * 3)
@@ -143,14 +143,14 @@ def test_frames(data: Annotations) -> None:
     ]
 
 
-def test_an_image_that_is_two_frames(data: Annotations) -> None:
+def test_an_image_used_twice(data: Annotations) -> None:
     files = data.files.to_pylist()
     files[4] = files[1]
     changed = replace(data, files=type(data.files).from_pandas(np.array(files, object)))
     assert found(changed) == [(Kind.DUPLICATE_FRAME, "v/6.jpg: is the image of frame 6 of video 'v', too")]
 
 
-def test_boxes(data: Annotations) -> None:
+def test_inverted_and_outside_boxes(data: Annotations) -> None:
     boxes = np.array(
         [[5, 5, 5, 9], [-3, 0, 9, 9], [0, 0, 97, 65], [0, 0, 98.5, 60], [9, 9, 3, 20], [1, 2, 30, 40]],
         np.float32,
@@ -163,7 +163,7 @@ def test_boxes(data: Annotations) -> None:
     ]
 
 
-def test_boxes_that_stand_there_twice(data: Annotations) -> None:
+def test_duplicate_boxes(data: Annotations) -> None:
     builder = AnnotationBuilder(data.classes, root=data.root)
     builder.video("v")
     builder.frame(5, file="v/5.jpg", width=96, height=64)
@@ -178,11 +178,11 @@ def test_boxes_that_stand_there_twice(data: Annotations) -> None:
     ]
 
 
-def test_nothing_at_all(tmp_path: Path) -> None:
+def test_an_empty_data_set(tmp_path: Path) -> None:
     assert found(AnnotationBuilder((), root=tmp_path).build()) == []
 
 
-def test_gaps_where_not_every_frame_was_taken(tmp_path: Path) -> None:
+def test_gaps_if_only_every_fifth_frame_is_annotated(tmp_path: Path) -> None:
     builder = AnnotationBuilder(("a",), root=tmp_path)
     for video, numbers in (("v", (0, 5, 10, 15, 25)), ("w", (0, 5))):
         builder.video(video)

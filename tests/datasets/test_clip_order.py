@@ -1,4 +1,4 @@
-"""Which clips are trained on, and in which order."""
+"""Training clips and their order."""
 
 from __future__ import annotations
 
@@ -24,8 +24,10 @@ PLAN = TrainingPlan(
 
 
 def make(classes: tuple[str, ...] = ("cat", "dog"), *, start: int = 0, stills: int = 0) -> Annotations:
-    """Two videos of ten frames that do not begin at frame 0; of each, frames 3 and 4 have no object, frame 5
-    one that lies outside, frame 6 is not listed."""
+    """Make two videos of ten frames that do not start at frame 0.
+
+    In each, frames 3 and 4 have no object, frame 5 has one outside the frame, and frame 6 is not listed.
+    """
     builder = AnnotationBuilder(classes, root=Path("data"))
     for video in range(2):
         builder.video(f"v{start + video}")
@@ -42,11 +44,11 @@ def make(classes: tuple[str, ...] = ("cat", "dog"), *, start: int = 0, stills: i
     return builder.build()
 
 
-def test_frames_without_an_object_in_them() -> None:
+def test_frames_without_objects_are_no_key_frames() -> None:
     assert np.flatnonzero(~has_objects(make())).tolist() == [3, 4, 5, 13, 14, 15]
 
 
-def test_slivers_and_crowds_are_no_objects_to_learn() -> None:
+def test_slivers_and_crowds_are_not_trainable() -> None:
     builder = AnnotationBuilder(("cat",), root=Path("data"))
     builder.video("v")
     boxes = {0: (49.4, 2, 60, 20), 1: (48.9, 2, 60, 20), 2: (1, 2, 1.5, 20), 3: (1, 2, 30, 20)}
@@ -65,7 +67,7 @@ def test_an_epoch_has_every_key_frame_once() -> None:
     assert epochs[0] != epochs[1] != epochs[2] != sorted(epochs[2])
 
 
-def test_a_clip_is_the_same_whenever_it_is_asked_for() -> None:
+def test_a_clip_depends_only_on_its_number() -> None:
     one, other = ClipOrder([make()], PLAN, seed=3), ClipOrder([make()], PLAN, seed=3)
     forwards = [one[i] for i in range(40)]
     assert [other[i] for i in reversed(range(40))] == forwards[::-1]
@@ -88,11 +90,11 @@ def test_references_stay_in_the_video() -> None:
             assert all(row in span for row in rows)
             if clip.key == 9:
                 seen[name].update(rows)
-    # Frames without objects and those that are not listed are references all the same.
+    # Frames that are not key frames can be references.
     assert seen == {"local": {7, 8, 9}, "memory": {2, 3, 4, 5, 6}, "global": set(range(10))}
 
 
-def test_a_still_has_only_itself() -> None:
+def test_a_still_is_its_own_reference() -> None:
     order = ClipOrder([make(stills=1)], PLAN, seed=0)
     [clip] = [order[i] for i in range(13) if order[i].key == 20]
     assert clip.references == {"local": (20, 20), "memory": (20, 20, 20), "global": (20, 20)}
@@ -113,7 +115,7 @@ def test_flips() -> None:
     assert 70 < sum(order[i].flip for i in range(200)) < 130
 
 
-def test_other_classes_are_refused() -> None:
+def test_different_classes_are_refused() -> None:
     with pytest.raises(InputError, match="expected the classes of .*: cat, dog; got dog, cat"):
         ClipOrder([make(), make(("dog", "cat"))], PLAN, seed=0)
 
@@ -128,7 +130,7 @@ def test_offsets_are_drawn_without_replacement() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         assert sorted(training_indexes(plan, 10, 20, rng)["local"]) == [8, 9, 10, 11, 12]
-        # Clamped to the video only afterwards.
+        # Offsets are clamped to the video after they were drawn.
         assert sorted(training_indexes(plan, 0, 20, rng)["local"]) == [0, 0, 0, 1, 2]
     more = TrainingPlan((ReferenceGroup(name="all", count=4, anywhere=True),))
     assert set(training_indexes(more, 0, 2, rng)["all"]) <= {0, 1}

@@ -1,4 +1,4 @@
-"""Motion IoU: by hand, and the official file."""
+"""Motion IoU, and the official file of motion IoUs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Place = tuple[int, int, float]
 
 
 def moving(*videos: list[Place]) -> Annotations:
-    """Boxes of 10x10 by frame number, track and x; a frame for each number."""
+    """Make videos of 10x10 boxes from frame numbers, tracks and left edges."""
     builder = AnnotationBuilder(("a",), root=Path("/d"))
     for i, places in enumerate(videos):
         builder.video(f"v{i}")
@@ -35,24 +35,24 @@ def iou(shift: float) -> float:
     return (10 - shift) / (10 + shift)
 
 
-def test_the_mean_over_the_other_frames() -> None:
+def test_motion_is_the_mean_iou_with_other_frames() -> None:
     table = moving([(0, 7, 0), (1, 7, 2), (2, 7, 5)])
     a, b, c = iou(2), iou(5), iou(3)
     assert motion_iou(table) == pytest.approx([(a + b) / 2, (a + c) / 2, (b + c) / 2])
 
 
-def test_ten_frames_to_either_side() -> None:
+def test_the_window_has_ten_frames_on_each_side() -> None:
     table = moving([(3, 0, 0), (13, 0, 5), (23, 0, 5), (34, 0, 0)])
-    # By number, not by place: 3-13 and 13-23 are near, 23-34 is not.
+    # Distances are between frame numbers: 3 to 13 and 13 to 23 are in the window, 23 to 34 is not.
     assert motion_iou(table) == pytest.approx([1 / 3, (1 / 3 + 1) / 2, 1, 1])
 
 
-def test_tracks_and_videos_are_apart() -> None:
+def test_tracks_and_videos_are_independent() -> None:
     table = moving([(0, 0, 0), (0, 1, 0), (1, 0, 0), (1, 1, 5)], [(0, 0, 5), (1, 0, 5)])
     assert motion_iou(table) == pytest.approx([1, 1 / 3, 1, 1 / 3, 1, 1])
 
 
-def test_alone_and_without_a_track() -> None:
+def test_single_boxes_and_boxes_without_tracks() -> None:
     table = moving([(0, NO_TRACK, 0), (1, NO_TRACK, 0), (1, 4, 0)])
     assert motion_iou(table) == pytest.approx([np.nan, np.nan, 1], nan_ok=True)
 
@@ -66,7 +66,7 @@ def test_no_boxes() -> None:
     assert motion_iou(moving([])).shape == (0,)
 
 
-def test_a_long_track_is_the_slow_sum() -> None:
+def test_a_long_track_agrees_with_a_simple_loop() -> None:
     rng = np.random.default_rng(0)
     numbers = sorted(rng.choice(60, 40, replace=False).tolist())
     xs = dict(zip(numbers, rng.uniform(0, 15, 40).tolist(), strict=True))
@@ -113,7 +113,7 @@ def test_numbers_of_any_type_in_a_cell(tmp_path: Path, compressed: bool, kind: t
     assert [values.tolist() for values in read] == [[1], [0, 1, 1], [], [0]]
 
 
-def test_files_that_are_none(tmp_path: Path) -> None:
+def test_invalid_files(tmp_path: Path) -> None:
     path = tmp_path / "motion.mat"
     content = write_mat(path, [[0.5]]).read_bytes()
     objects = np.empty((1, 1), object)
@@ -150,7 +150,7 @@ def test_files_that_are_none(tmp_path: Path) -> None:
 
 
 def _matrix_of(kind: int, *sizes: int) -> bytes:
-    """A matrix without a name or content."""
+    """Make a matrix without name and content."""
     body = struct.pack("<4I", 6, 8, kind, 0) + struct.pack(f"<2I{len(sizes)}i", 5, 4 * len(sizes), *sizes)
     body += bytes(-len(body) % 8) + struct.pack("<2I", 1, 0)
     return struct.pack("<2I", 14, len(body)) + body
@@ -163,7 +163,7 @@ def _packed(*contents: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_mutations_of_a_file_are_read_or_refused(tmp_path: Path, compressed: bool) -> None:
+def test_mutated_files_are_read_or_refused(tmp_path: Path, compressed: bool) -> None:
     path = write_mat(tmp_path / "motion.mat", [[0.5, 0.25], [], [0.75]], compressed=compressed)
     content, read = path.read_bytes(), 0
     for random in mutators(400):
@@ -172,15 +172,15 @@ def test_mutations_of_a_file_are_read_or_refused(tmp_path: Path, compressed: boo
     assert 0 < read < 300
 
 
-def test_the_real_official_file_counts_the_other_frames_that_have_the_object() -> None:
+def test_the_published_file_counts_other_frames_with_the_object() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     values = np.concatenate(frames)
-    others = 1e-10 / values[values < 1e-6]  # of objects that never overlap themselves
+    others = 1e-10 / values[values < 1e-6]  # objects that never overlap themselves
     assert others == pytest.approx(others.round(), abs=1e-6)
     assert (others.min(), others.max()) == pytest.approx((4, 20))
 
 
-def test_the_real_official_file() -> None:
+def test_the_published_file() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     assert len(frames) == 176126
     empty = sum(len(values) == 0 for values in frames)

@@ -1,4 +1,4 @@
-"""Any format by its looks."""
+"""Opening annotations of every format."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.datasets.formats.mot import mot_files
 
 
 def make(name: str, folder: Path) -> Path:
-    """A data set of each format, with a frame at least."""
+    """Write a data set with at least one frame."""
     folder.mkdir()
     if name == "ilsvrc":
         return write_ilsvrc(folder, val_videos=1)
@@ -42,7 +42,7 @@ def make(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_each_is_told_from_the_others(tmp_path: Path, name: str) -> None:
+def test_each_format_is_recognized(tmp_path: Path, name: str) -> None:
     path = make(name, tmp_path / "d")
     assert recognize(path) == name
     assert len(open_annotations(Source(path=path), problems=Problems())) > 0
@@ -59,13 +59,13 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "option"), [("mot", "subset"), ("index", "classes"), ("ilsvrc", "images")])
-def test_options_that_a_format_has_no_use_for(tmp_path: Path, name: str, option: str) -> None:
+def test_options_that_a_format_does_not_have(tmp_path: Path, name: str, option: str) -> None:
     path = make(name, tmp_path / "d")
     value = {"subset": "val", "classes": ["a"], "images": tmp_path}[option]
     with pytest.raises(InputError, match=f"{option}: .* has no use for it"):
         open_annotations(Source(path=path, **{option: value}), problems=Problems())  # type: ignore[arg-type]
 
 
-def test_paths_through_links_that_go_round(tmp_path: Path) -> None:
+def test_paths_through_loops_of_links(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert absolute(tmp_path / "a" / ".." / "loop" / "x") == tmp_path / "loop" / "x"

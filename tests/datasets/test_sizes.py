@@ -1,4 +1,4 @@
-"""Sizes of pictures against those of the annotations."""
+"""Annotated frame sizes and the sizes of images and videos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.helpers import write_video
 
 
 def build(root: Path, *, size: tuple[int, int], box: tuple[float, float, float, float]) -> Annotations:
-    """A folder of images and a video file, both of 64x48, of two frames each."""
+    """Make a folder of images and a video file, each with two frames of 64x48 pixels."""
     (root / "images").mkdir()
     write_video(root / "v.mp4", [np.zeros((48, 64, 3), np.uint8)] * 2)
     builder = AnnotationBuilder(("a",), root=root)
@@ -31,7 +31,7 @@ def build(root: Path, *, size: tuple[int, int], box: tuple[float, float, float, 
 
 
 @pytest.mark.parametrize("size", [(64, 48), (0, 0)])
-def test_the_same_size_or_none_stated(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_equal_or_unknown_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     table = build(tmp_path, size=size, box=(60, 40, 70, 50))
     assert check_sizes(table, problems=Problems()) is table
 
@@ -46,7 +46,7 @@ def test_the_same_size_or_none_stated(tmp_path: Path, size: tuple[int, int]) -> 
         ((64, 48), (1, -9, 3, 0), "2 of the video's 2 boxes are outside its frames of 64x48"),
     ],
 )
-def test_another_size(
+def test_different_sizes_and_impossible_boxes(
     tmp_path: Path, size: tuple[int, int], box: tuple[float, float, float, float], message: str
 ) -> None:
     table = build(tmp_path, size=size, box=box)
@@ -57,7 +57,7 @@ def test_another_size(
     assert problems.counts() == {Kind.OUTSIDE if "outside" in message else Kind.IMAGE_SIZE: 2}
 
 
-def test_only_the_videos_of_another_size_are_left_out(tmp_path: Path) -> None:
+def test_only_videos_of_another_size_are_left_out(tmp_path: Path) -> None:
     table = build(tmp_path, size=(64, 48), box=(1, 2, 3, 4))
     table.width[2:] = 100
     left = check_sizes(table, problems=Problems(skip=True))
@@ -65,7 +65,7 @@ def test_only_the_videos_of_another_size_are_left_out(tmp_path: Path) -> None:
     assert left.videos == ("images", "v")
 
 
-def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
+def test_unreadable_files_are_ignored(tmp_path: Path) -> None:
     table = build(tmp_path, size=(32, 24), box=(1, 2, 3, 4))
     (tmp_path / "v.mp4").write_bytes(b"no")
     (tmp_path / "images/0.png").unlink()
@@ -74,7 +74,7 @@ def test_what_cannot_be_read_is_passed_over(tmp_path: Path) -> None:
     assert check_sizes(nothing, problems=Problems()) is nothing
 
 
-def test_sizes_are_filled_in(tmp_path: Path) -> None:
+def test_unknown_sizes_are_filled(tmp_path: Path) -> None:
     table = build(tmp_path, size=(0, 0), box=(1, 2, 3, 4))
     table.width[0], table.height[0] = 32, 24
     (tmp_path / "images/1.png").unlink()

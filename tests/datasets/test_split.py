@@ -1,4 +1,4 @@
-"""Videos to validate on."""
+"""Splitting data sets for training and validation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 
 
 def data_set(videos: Sequence[tuple[int, Sequence[int]]]) -> Annotations:
-    """Videos of so many frames, with a box of each of the labels in their first."""
+    """Make videos from their numbers of frames and the labels of boxes in their first frames."""
     builder = AnnotationBuilder(("cat", "dog", "fox"), root=Path("/nowhere"))
     for number, (frames, labels) in enumerate(videos):
         builder.video(f"clip_{number}")
@@ -24,8 +24,8 @@ def data_set(videos: Sequence[tuple[int, Sequence[int]]]) -> Annotations:
     return builder.build()
 
 
-def test_frames_and_classes_are_shared_out() -> None:
-    # Cats in half of the videos, dogs in the others; two of ten are wanted.
+def test_frames_and_classes_are_divided_by_share() -> None:
+    # Half of the videos have cats, the others have dogs; two of ten are for validation.
     data = data_set([(4, [number % 2]) for number in range(10)])
     for seed in range(5):
         chosen = split_videos(data, share=0.2, seed=seed)
@@ -34,20 +34,20 @@ def test_frames_and_classes_are_shared_out() -> None:
     assert (split_videos(data, share=0.2, seed=3) == split_videos(data, share=0.2, seed=3)).all()
 
 
-def test_long_videos_count_as_long() -> None:
-    # 100 frames in all: a fifth is the video of 20, or the ten of 2, not the one of 60.
+def test_videos_are_weighted_by_length() -> None:
+    # A fifth of 100 frames is the video of 20 frames or all videos of 2, but not the video of 60.
     data = data_set([(60, [0]), (20, [0]), *[(2, [0])] * 10])
     frames = [60, 20, *[2] * 10]
     chosen = split_videos(data, share=0.2)
     assert sum(n for n, is_chosen in zip(frames, chosen, strict=True) if is_chosen) in range(16, 25)
 
 
-def test_no_class_is_missing_where_that_can_be() -> None:
-    # By amounts alone it would be the first, a fifth of all frames and cats, and no dog could be scored.
+def test_classes_are_on_both_sides_if_possible() -> None:
+    # The first video has exactly a fifth of the frames and cats, but no dogs to validate on.
     data = data_set([(20, [0]), (30, [0, 1]), (25, [0]), (25, [0, 1])])
     for seed in range(5):
         assert split_videos(data, share=0.2, seed=seed)[[1, 3]].any()
-    # A class of one video alone is to be learned.
+    # A class that is in one video only is for training.
     data = data_set([(10, [0, 2]), (10, [0]), (10, [0]), (10, [0])])
     for seed in range(5):
         assert not split_videos(data, share=0.3, seed=seed)[0]
@@ -59,7 +59,7 @@ def test_both_sides_have_a_video(share: float) -> None:
     assert 0 < chosen.sum() < 3
 
 
-def test_videos_without_frames_are_nobodys() -> None:
+def test_videos_without_frames_are_on_no_side() -> None:
     assert split_videos(data_set([(0, []), (5, [0]), (5, [0])]), share=0.5)[0] == 0
     with pytest.raises(ValueError, match="two videos or more"):
         split_videos(data_set([(5, [0]), (0, [])]), share=0.5)
@@ -84,7 +84,7 @@ def test_named_videos() -> None:
 
 
 def test_splits_in_time() -> None:
-    # Of 100 frames the last 20 and a gap of 10, of 500 the last 100 and a gap of 24; 9 frames are too few.
+    # The gap is a tenth of 100 frames, and 24 of 500 frames; a video of 9 frames is not split.
     data = data_set([(100, [0]), (9, [0]), (500, [0]), (10, [0])])
     train, val = split_in_time(data, share=0.2)
     assert not (train & val).any()

@@ -1,4 +1,4 @@
-"""The generated video set."""
+"""The synthetic data set."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def read(folder: Path, subset: str) -> Annotations:
     return open_annotations(Source(path=folder, subset=subset), problems=Problems())
 
 
-def test_the_number_of_workers_is_of_no_matter(written: Path, tmp_path: Path) -> None:
+def test_the_number_of_workers_does_not_matter(written: Path, tmp_path: Path) -> None:
     write_synthetic_set(tmp_path / "two", SMALL, workers=2)
     assert sums(tmp_path / "two") == sums(written)
     assert len(sums(written)) == 5 * 6 * 2 + 1
 
 
-def test_a_video_is_the_same_in_any_set(written: Path, tmp_path: Path) -> None:
+def test_a_video_depends_only_on_seed_and_size(written: Path, tmp_path: Path) -> None:
     fewer = SyntheticSet(videos=2, frames=4, height=72, width=96)
     write_synthetic_set(tmp_path / "set", fewer, workers=1)
     all_sums = sums(written)
@@ -60,7 +60,7 @@ def test_a_video_is_the_same_in_any_set(written: Path, tmp_path: Path) -> None:
     assert not set(sums(tmp_path / "other").values()) <= set(all_sums.values())
 
 
-def test_what_is_read_back_is_what_was_drawn(written: Path) -> None:
+def test_annotations_agree_with_the_frames(written: Path) -> None:
     train, val = read(written, "vid_train"), read(written, "vid_val")
     assert train.classes == val.classes == CLASSES
     assert (len(train.videos), len(val.videos)) == (4, 1)
@@ -68,17 +68,17 @@ def test_what_is_read_back_is_what_was_drawn(written: Path) -> None:
     assert len(val) == len(drawn)
     for t, frame in enumerate(drawn):
         rows = slice(*val.offsets[t : t + 2])
-        assert np.abs(val.boxes[rows] - frame.boxes).max(initial=0) <= 1  # whole pixels
+        assert np.abs(val.boxes[rows] - frame.boxes).max(initial=0) <= 1  # rounded to pixels
         assert val.labels[rows].tolist() == frame.labels.tolist()
         assert val.tracks[rows].tolist() == frame.tracks.tolist()
         assert val.occluded[rows].tolist() == frame.occluded.tolist()
 
 
-def test_nothing_is_wrong_with_it(written: Path) -> None:
+def test_the_check_finds_no_problems(written: Path) -> None:
     assert list(check_annotations(read(written, "vid_train"))) == []
 
 
-def test_single_frames_are_ambiguous_and_neighbours_are_not() -> None:
+def test_the_class_is_clear_in_some_neighboring_frames() -> None:
     clear, total, near = 0, 0, 0
     for video in range(40):
         tracks: dict[int, dict[int, bool]] = {}
@@ -101,7 +101,7 @@ def test_all_kinds_of_motion(tmp_path: Path) -> None:
     assert min(shares) > 0.15, shares
 
 
-def test_boxes_are_round_the_balls() -> None:
+def test_boxes_fit_the_balls() -> None:
     for frame in frames_of(1):
         assert (frame.boxes[:, 2:] > frame.boxes[:, :2]).all()
         assert (frame.boxes >= 0).all()
@@ -115,14 +115,14 @@ def test_boxes_are_round_the_balls() -> None:
         assert middle.max() > 5
 
 
-def test_only_an_empty_folder_is_written_to(tmp_path: Path) -> None:
+def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine.txt").touch()
     with pytest.raises(InputError, match="expected an empty folder"):
         write_synthetic_set(tmp_path, SMALL)
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_what_was_broken_off_is_written_anew(written: Path, tmp_path: Path) -> None:
+def test_an_interrupted_run_is_written_again(written: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     (folder / "Data").mkdir(parents=True)
     (folder / ".unfinished").touch()
@@ -131,12 +131,12 @@ def test_what_was_broken_off_is_written_anew(written: Path, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize(("field", "value"), [("videos", 0), ("frames", 0), ("height", 8), ("seed", -1)])
-def test_numbers_that_are_too_small(field: str, value: int) -> None:
+def test_numbers_out_of_range(field: str, value: int) -> None:
     with pytest.raises(InputError, match=f"{field}: expected at least"):
         SyntheticSet(**({"videos": 1} | {field: value}))
 
 
-def test_classes_that_a_set_names_itself(written: Path, tmp_path: Path) -> None:
+def test_class_names_are_read_from_the_data_set(written: Path, tmp_path: Path) -> None:
     root = tmp_path / "set"
     (root / "ImageSets").mkdir(parents=True)
     for name in ("Annotations", "Data"):

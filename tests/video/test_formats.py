@@ -1,4 +1,4 @@
-"""The oracle for what a video file holds is FFmpeg's own decoding of it."""
+"""Containers and codecs, compared with FFmpeg's own decoding."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ CODECS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "mpeg1": ("mpeg1video", {"bf": "2", "g": "12"}, "yuv420p", "m1v mpg"),
     "mpeg2": ("mpeg2video", {"bf": "2", "g": "12"}, "yuv420p", "mpg ts m2v avi"),
     "mpeg4": ("mpeg4", {"bf": "2", "g": "12"}, "yuv420p", "avi mp4 m4v"),
-    "h263": ("h263", {}, "yuv420p", "avi 3gp"),  # all of whose packets are called key frames
+    "h263": ("h263", {}, "yuv420p", "avi 3gp"),  # marks all packets as key frames
     "mjpeg": ("mjpeg", {}, "yuvj420p", "avi mjpeg"),
     "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "g": "10"}, "yuv420p", "webm ivf"),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "g": "10"}, "yuv420p", "webm"),
@@ -52,7 +52,7 @@ def encode(path: Path, name: str) -> None:
 
 
 def remux(source: Path, target: Path) -> None:
-    """Copy packets with presentation times that are those of decoding, as is done with raw streams."""
+    """Copy packets with decoding times as presentation times, like tools that copy raw streams."""
     with av.open(source) as before, av.open(target, "w") as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         place = 0
@@ -65,7 +65,7 @@ def remux(source: Path, target: Path) -> None:
 
 
 def decoded(path: Path) -> list[Image]:
-    """What FFmpeg shows, one packet after the other; it passes over what it cannot decode."""
+    """Decode all frames packet by packet, and skip packets that cannot be decoded."""
     images: list[Image] = []
     with av.open(path) as container:
         stream = container.streams.video[0]
@@ -76,7 +76,7 @@ def decoded(path: Path) -> list[Image]:
 
 
 def check(path: Path) -> None:
-    """That a file has the frames which FFmpeg shows, in order, by iteration, by number and by steps."""
+    """Check iteration, indexing and steps against all frames that FFmpeg decodes."""
     expected = decoded(path)
     assert expected
     with VideoFile(path) as video:
@@ -122,9 +122,7 @@ def test_container_and_codec(tmp_path: Path, name: str, suffix: str) -> None:
         ("h264", "mp4", "mkv"),
     ],
 )
-def test_presentation_times_are_those_of_decoding(
-    tmp_path: Path, name: str, source: str, target: str
-) -> None:
+def test_decoding_times_as_presentation_times(tmp_path: Path, name: str, source: str, target: str) -> None:
     encode(tmp_path / f"raw.{source}", name)
     remux(tmp_path / f"raw.{source}", tmp_path / f"v.{target}")
     check(tmp_path / f"v.{target}")
@@ -136,7 +134,7 @@ def packets(path: Path) -> list[tuple[bytes, bool]]:
 
 
 def write_packets(path: Path, template: Path, wanted: list[tuple[bytes, bool, int]]) -> None:
-    """Packets at places in time, a 25th of a second apart."""
+    """Write packets with given positions in time, in units of 1/25 s."""
     with av.open(template) as before, av.open(path, "w") as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         decoding = 0
@@ -148,12 +146,12 @@ def write_packets(path: Path, template: Path, wanted: list[tuple[bytes, bool, in
             after.mux(packet)
 
 
-def test_hidden_references_of_vp8_are_no_frames(tmp_path: Path) -> None:
+def test_hidden_references_of_vp8_are_not_counted(tmp_path: Path) -> None:
     encode(tmp_path / "a.webm", "vp8")
     entries = packets(tmp_path / "a.webm")
     wanted: list[tuple[bytes, bool, int]] = []
     for place, (data, key) in enumerate(entries):
-        if place in (5, 14):  # the same picture, with "show" switched off, before it is shown
+        if place in (5, 14):  # add the same packet with its "show" bit cleared
             wanted.append((bytes([data[0] & ~0x10]) + data[1:], False, place))
         wanted.append((data, key, place))
     write_packets(tmp_path / "v.webm", tmp_path / "a.webm", wanted)
@@ -163,7 +161,7 @@ def test_hidden_references_of_vp8_are_no_frames(tmp_path: Path) -> None:
         assert len(video) == COUNT
 
 
-def test_empty_chunks_of_an_avi_are_no_frames(tmp_path: Path) -> None:
+def test_empty_chunks_of_an_avi_are_not_counted(tmp_path: Path) -> None:
     make_video(tmp_path / "a.avi", COUNT, codec="mpeg4")
     entries = packets(tmp_path / "a.avi")
     dropped = (3, 10, 11)
@@ -174,7 +172,7 @@ def test_empty_chunks_of_an_avi_are_no_frames(tmp_path: Path) -> None:
     check(tmp_path / "v.avi")
 
 
-def test_a_file_cut_out_of_another_starts_at_its_first_frame(tmp_path: Path) -> None:
+def test_a_cut_file_starts_at_its_first_decodable_frame(tmp_path: Path) -> None:
     encode(tmp_path / "a.ts", "h264 reordered")
     with av.open(tmp_path / "a.ts") as container:
         starts = [packet.pos for packet in container.demux(video=0) if packet.size]
@@ -187,7 +185,7 @@ def test_a_file_cut_out_of_another_starts_at_its_first_frame(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("bad", [[25], [24], [23, 24], [22, 25]])
-def test_a_damaged_end_takes_no_other_frames_with_it(tmp_path: Path, bad: list[int]) -> None:
+def test_a_damaged_end_loses_no_other_frames(tmp_path: Path, bad: list[int]) -> None:
     path = tmp_path / "v.mov"
     make_video(path, COUNT, codec="png", pix_fmt="rgb24")
     damage(path, bad)
@@ -199,7 +197,7 @@ def test_a_damaged_end_takes_no_other_frames_with_it(tmp_path: Path, bad: list[i
             video[i]
 
 
-def test_a_frame_with_a_broken_timestamp_does_not_hide_those_after_it(tmp_path: Path) -> None:
+def test_a_broken_timestamp_hides_no_later_frames(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mkv", 80, options={"bf": "0"})
     wanted = [(data, key, n) for n, (data, key) in enumerate(packets(tmp_path / "a.mkv"))]
     wanted[20] = (*wanted[20][:2], 5000)

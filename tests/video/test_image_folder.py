@@ -1,4 +1,4 @@
-"""Reading folders of images."""
+"""Folders of images as videos."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_folder_without_images_names_the_suffixes(tmp_path: Path) -> None:
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
 def test_exif_orientation(tmp_path: Path, suffix: str) -> None:
     exif = Pillow.Exif()
-    exif[0x0112] = 6  # to be shown turned clockwise
+    exif[0x0112] = 6  # displayed after a clockwise turn
     save(tmp_path / f"a.{suffix}", picture(3), exif=exif)
     save(tmp_path / "b.png", np.ascontiguousarray(np.rot90(picture(3), -1)))
     folder = open_folder(tmp_path)

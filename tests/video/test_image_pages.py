@@ -1,4 +1,4 @@
-"""Several pictures in one image file."""
+"""Image files with several pictures as videos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_picture_is_a_frame(tmp_path: Path, name: str) -> None:
-    if name == "default.png":  # shows another picture where animation is not known
+    if name == "default.png":  # its default image is not part of the animation
         other = Pillow.fromarray(picture(20))
         frames = [Pillow.fromarray(picture(i)) for i in range(COUNT)]
         other.save(tmp_path / name, save_all=True, append_images=frames, default_image=True, duration=100)
@@ -57,7 +57,7 @@ def test_every_picture_is_a_frame(tmp_path: Path, name: str) -> None:
             pages[COUNT]
 
 
-def test_rate_of_what_has_no_times(tmp_path: Path) -> None:
+def test_rate_of_a_file_without_durations(tmp_path: Path) -> None:
     save(tmp_path / "v.tif")
     save(tmp_path / "v.png", duration=100)
     pages = open_input(tmp_path / "v.tif", fps=5)
@@ -67,7 +67,7 @@ def test_rate_of_what_has_no_times(tmp_path: Path) -> None:
         open_input(tmp_path / "v.png", fps=5)
 
 
-def test_one_picture_is_an_image(tmp_path: Path) -> None:
+def test_a_file_of_one_picture_is_an_image(tmp_path: Path) -> None:
     save(tmp_path / "v.tif", 1)
     assert isinstance(open_input(tmp_path / "v.tif"), ImageFolder)
 
@@ -92,7 +92,7 @@ def test_damaged_pictures_are_named(tmp_path: Path) -> None:
         list(open_input(tmp_path / "v.tif"))
 
 
-def test_a_folder_takes_files_of_one_picture_only(tmp_path: Path) -> None:
+def test_a_folder_refuses_files_of_several_pictures(tmp_path: Path) -> None:
     save(tmp_path / "a.tif", 1)
     save(tmp_path / "b.tif", 2)
     with pytest.raises(InputError, match=r"b\.tif: expected one picture, got 2"):
@@ -101,7 +101,7 @@ def test_a_folder_takes_files_of_one_picture_only(tmp_path: Path) -> None:
         open_input(f"{tmp_path}/*.tif")
 
 
-def test_what_is_no_regular_file(tmp_path: Path) -> None:
+def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.tif")
     with pytest.raises(InputError, match=r"pipe\.tif"):
         open_input(tmp_path / "pipe.tif")

@@ -1,4 +1,4 @@
-"""Reading single images."""
+"""Decoding of single images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRAY = np.array([[0, 100, 200, 255]] * 3, np.uint8)
 
 
 def write_tiff(path: Path, data: bytes, *, bits: int, sample_format: int, photometric: int = 1) -> None:
-    """A gray TIFF of 4x3 pixels, little-endian, uncompressed."""
+    """Write an uncompressed gray TIFF of 4x3 pixels, in little-endian order."""
     tags = {256: 4, 257: 3, 258: bits, 259: 1, 262: photometric, 277: 1, 278: 3, 339: sample_format}
     start = 8 + 2 + 12 * (len(tags) + 2) + 4
     entries = [(tag, 3, value) for tag, value in tags.items()] + [(273, 4, start), (279, 4, len(data))]
@@ -60,7 +60,7 @@ def test_pixels_of_unknown_range_are_refused(tmp_path: Path, bits: int, sample_f
             read(path)
 
 
-def test_kinds_that_have_no_rgb_are_refused(tmp_path: Path) -> None:
+def test_color_spaces_without_rgb_are_refused(tmp_path: Path) -> None:
     Pillow.fromarray(GRAY / np.float32(255)).save(tmp_path / "a.pfm")
     Pillow.new("LAB", (4, 3), (100, 20, 20)).save(tmp_path / "a.tif")
     (tmp_path / "a.jpg").write_bytes(b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 3\n%%EndComments\n")
@@ -69,7 +69,7 @@ def test_kinds_that_have_no_rgb_are_refused(tmp_path: Path) -> None:
             read_image(tmp_path / name)
 
 
-def test_several_pictures_where_one_is_expected(tmp_path: Path) -> None:
+def test_several_pictures_are_refused(tmp_path: Path) -> None:
     pages = [Pillow.fromarray(np.full((6, 8, 3), 50 * n, np.uint8)) for n in range(3)]
     for name in ("a.tif", "a.png", "a.webp", "a.gif"):
         pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
@@ -78,7 +78,7 @@ def test_several_pictures_where_one_is_expected(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
-def test_thumbnails_and_previews_are_no_pictures_of_their_own(tmp_path: Path) -> None:
+def test_thumbnails_and_previews_are_ignored(tmp_path: Path) -> None:
     big, small = (Pillow.fromarray(np.full((h, 2 * h, 3), 90, np.uint8)) for h in (8, 4))
     small.encoderinfo = {"tiffinfo": {254: 1}}
     big.save(tmp_path / "a.tif", save_all=True, append_images=[small])
@@ -99,7 +99,7 @@ def test_a_tiff_with_too_few_rows_is_damaged(tmp_path: Path) -> None:
         read_image(path)
 
 
-def test_what_is_no_regular_file(tmp_path: Path) -> None:
+def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     for name in ("pipe.png", "zero.png", "missing.png"):

@@ -1,4 +1,4 @@
-"""Reading streams."""
+"""Network streams."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a video file says of itself."""
+"""Properties of video files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ PLAYLISTS = {
 
 
 @pytest.mark.parametrize("name", PLAYLISTS)
-def test_files_that_name_others_are_refused(tmp_path: Path, name: str) -> None:
+def test_playlists_are_refused(tmp_path: Path, name: str) -> None:
     make_video(tmp_path / "v.ts", 5)
     (tmp_path / name).write_text(PLAYLISTS[name].format(video="v.ts"))
     for read in (probe_video, open_input):
@@ -54,7 +54,7 @@ def test_files_that_name_others_are_refused(tmp_path: Path, name: str) -> None:
         open_input(f"file://{tmp_path / name}")
 
 
-def test_what_is_no_regular_file(tmp_path: Path) -> None:
+def test_pipes_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     (tmp_path / "zero.mp4").symlink_to("/dev/zero")
     for name in ("pipe.mp4", "zero.mp4", "missing.mp4"):
@@ -63,7 +63,7 @@ def test_what_is_no_regular_file(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
-def test_a_codec_that_ffmpeg_does_not_know(tmp_path: Path) -> None:
+def test_a_codec_that_ffmpeg_cannot_decode(tmp_path: Path) -> None:
     path = tmp_path / "v.mkv"
     make_video(path, 5)
     path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))

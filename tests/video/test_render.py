@@ -1,4 +1,4 @@
-"""Boxes and labels in frames."""
+"""Drawing of boxes and labels."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_box_is_half_open_and_the_image_unchanged() -> None:
     drawn = draw_detections(image, detections([[50, 40, 150, 90]]))
     assert not image.any()
     box = is_color(drawn, 0)
-    box[:40] = False  # the label lies above
+    box[:40] = False  # the label is above the box
     rows, columns = np.nonzero(box)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 89, 50, 149)
     assert not drawn[42:88, 52:148].any()
@@ -61,7 +61,7 @@ def test_label_at_the_top_edge_stays_inside() -> None:
     assert above[:100].any()
 
 
-def test_best_box_lies_on_top() -> None:
+def test_the_best_box_is_on_top() -> None:
     drawn = draw_detections(black(100, 100), detections([[10, 50, 90, 90], [10, 50, 90, 90]], [0, 1]))
     assert is_color(drawn, 0)[89, 50]
 
@@ -95,7 +95,7 @@ def test_any_frame_size(size: tuple[int, int]) -> None:
     assert drawn.any()
 
 
-def test_lines_and_text_grow_with_the_frame() -> None:
+def test_line_and_text_sizes_follow_the_frame() -> None:
     def sizes(width: int, height: int) -> tuple[int, int]:
         box = detections([[width / 4, height / 2, width / 2, height * 0.75]])
         color = is_color(draw_detections(black(width, height), box), 0)
@@ -114,7 +114,7 @@ def test_labels_without_names() -> None:
     assert draw_detections(black(100, 100), plain).any()
 
 
-def test_colours_are_stable_and_apart() -> None:
+def test_colors_are_stable_and_distinct() -> None:
     assert label_color(3) == label_color(3)
     colors = [label_color(i) for i in range(30)]
     assert min(sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in combinations(colors, 2)) > 25

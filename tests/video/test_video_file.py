@@ -1,4 +1,4 @@
-"""Reading video files."""
+"""Video files."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_edit_list_that_starts_between_key_frames(tmp_path: Path) -> None:
     data = bytearray(path.read_bytes())
     start = data.find(b"elst") + 16  # version, count, duration, then the media time
     media_time = int.from_bytes(data[start : start + 4], "big")
-    data[start : start + 4] = (media_time + 5 * 512).to_bytes(4, "big")  # 512 ticks a frame
+    data[start : start + 4] = (media_time + 5 * 512).to_bytes(4, "big")  # 512 ticks per frame
     path.write_bytes(data)
     video = open_video(path)
     check_consistent(video, 25)
@@ -93,9 +93,9 @@ def test_edit_list_that_starts_between_key_frames(tmp_path: Path) -> None:
     assert next(iter(video)).time == 0
 
 
-TURNS = {  # a b c d of the display matrix -> what a viewer does with the picture
+TURNS = {  # a b c d of the display matrix, and its effect on the image
     (1, 0, 0, 1): lambda image: image,
-    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # clockwise, as phones held upright write it
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # clockwise, as phones write it
     (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
     (0, -1, 1, 0): lambda image: np.rot90(image, 1),
     (-1, 0, 0, 1): np.fliplr,
@@ -128,7 +128,7 @@ def test_rotation_among_side_data_unknown_to_pyav(tmp_path: Path) -> None:
     image.save(tmp_path / "v.mjpeg", format="JPEG", exif=exif, quality=95)
     video = open_video(tmp_path / "v.mjpeg")
     assert (video.width, video.height) == (48, 64)
-    # Turned clockwise, the flat left half lies on top.
+    # After the clockwise turn, the left half is at the top.
     assert np.ptp(video[0][:28]) < 10 < np.ptp(video[0][36:])
 
 
@@ -179,10 +179,10 @@ def test_undecodable_packets_are_skipped_and_counted(
             else:
                 with pytest.raises(InputError, match=rf"v\.mov: frame {i} is damaged"):
                     video[i]
-    assert capfd.readouterr().err == ""  # FFmpeg keeps its comments to itself
+    assert capfd.readouterr().err == ""  # FFmpeg prints nothing
 
 
-def test_truncated_file_gives_what_is_there(tmp_path: Path) -> None:
+def test_a_truncated_file_is_read_to_its_end(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     make_video(path, 30, movflags="+faststart", options={"bf": "0"})
     position, _ = packet_places(path)[12]
@@ -251,7 +251,7 @@ def test_frames_leave_no_threads(tmp_path: Path) -> None:
         video.close()
     finally:
         gc.enable()
-    assert max(counts) - before <= 2 * ((os.cpu_count() or 1) + 1)  # of two decoders
+    assert max(counts) - before <= 2 * ((os.cpu_count() or 1) + 1)  # two decoders may have threads
 
 
 def test_frames_that_are_skipped_are_not_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,7 @@ def test_frames_that_are_skipped_are_not_converted(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(RgbConverter, "convert", counted)
     monkeypatch.setattr(decoding, "decode_packet", listed)
-    assert [number(frame.image) for frame in video.every(50)] == [0, 14, 28]  # of 36 gray levels
+    assert [number(frame.image) for frame in video.every(50)] == [0, 14, 28]  # there are 36 gray levels
     assert len(converted) == 3
     assert len(packets) < 60
 
@@ -298,7 +298,7 @@ def make_audio(path: Path) -> None:
         container.mux(stream.encode(None))
 
 
-def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
+def test_files_without_video_are_refused(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("hello\n" * 100)
     (tmp_path / "notes.mp4").write_text("hello\n" * 100)
     (tmp_path / "empty.mp4").write_bytes(b"")

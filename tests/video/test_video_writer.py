@@ -1,4 +1,4 @@
-"""Writing videos, and putting files in place at once."""
+"""Writing of videos."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from megavid.video.open_input import VideoFile
 from megavid.video.video_writer import VideoWriter
 
 
-def grey(i: int, width: int = 64, height: int = 48) -> Image:
+def gray(i: int, width: int = 64, height: int = 48) -> Image:
     return np.full((height, width, 3), 7 * i % 252, np.uint8)
 
 
 def write(path: Path, times: list[float], *, rate: Fraction = Fraction(25)) -> list[Frame]:
     with VideoWriter(path, rate=rate, width=64, height=48) as writer:
         for i, time in enumerate(times):
-            writer.write(grey(i), time)
+            writer.write(gray(i), time)
     return list(VideoFile(path))
 
 
@@ -49,18 +49,18 @@ def test_constant_rate_is_exact(tmp_path: Path, rate: Fraction) -> None:
     assert [round(float(frame.image.mean()) / 7) for frame in frames] == list(range(30))
 
 
-def test_variable_rate_is_kept(tmp_path: Path) -> None:
+def test_a_variable_rate_is_kept(tmp_path: Path) -> None:
     times = [0, 0.04, 0.2, 0.201, 1.5, 7.25]
     frames = write(tmp_path / "v.mp4", times)
     np.testing.assert_allclose([frame.time for frame in frames], times, atol=1e-5)
 
 
-def test_times_that_do_not_rise_go_on_after_one_period(tmp_path: Path) -> None:
+def test_times_that_do_not_increase_continue_after_one_period(tmp_path: Path) -> None:
     frames = write(tmp_path / "v.mp4", [5.0, 5.04, 5.04, 0.0, 0.5, 0.54])
     np.testing.assert_allclose([f.time for f in frames], [0, 0.04, 0.08, 0.12, 0.62, 0.66], atol=1e-9)
 
 
-def test_players_can_read_it(tmp_path: Path) -> None:
+def test_the_file_suits_all_players(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     write(path, [0.0, 0.04])
     data = path.read_bytes()
@@ -72,7 +72,7 @@ def test_players_can_read_it(tmp_path: Path) -> None:
         assert (stream.codec_context.name, stream.pix_fmt, stream.frames) == ("h264", "yuv420p", 2)
 
 
-def test_colours_survive(tmp_path: Path) -> None:
+def test_colors_are_preserved(tmp_path: Path) -> None:
     colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [30, 90, 200]], np.uint8)
     image = np.repeat(np.repeat(colours[None], 32, axis=0), 32, axis=1)
     with VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=128, height=32) as writer:
@@ -107,7 +107,7 @@ def test_pixel_aspect_is_kept(tmp_path: Path, aspect: Fraction) -> None:
 
 def test_close_twice_and_without_frames(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=64, height=48)
-    writer.write(grey(0), 0.0)
+    writer.write(gray(0), 0.0)
     writer.close()
     size = (tmp_path / "v.mp4").stat().st_size
     writer.close()
@@ -116,10 +116,10 @@ def test_close_twice_and_without_frames(tmp_path: Path) -> None:
     VideoWriter(tmp_path / "none.mp4", rate=Fraction(25), width=64, height=48).close()
 
 
-def test_what_was_written_before_an_error_can_be_read(tmp_path: Path) -> None:
+def test_frames_before_an_error_can_be_read(tmp_path: Path) -> None:
     def interrupted() -> None:
         with VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=64, height=48) as writer:
-            writer.write(grey(0), 0.0)
+            writer.write(gray(0), 0.0)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -127,13 +127,13 @@ def test_what_was_written_before_an_error_can_be_read(tmp_path: Path) -> None:
     assert len(VideoFile(tmp_path / "v.mp4")) == 1
 
 
-def test_mistakes_are_named(tmp_path: Path) -> None:
+def test_invalid_arguments_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     with (
         VideoWriter(path, rate=Fraction(25), width=64, height=48) as writer,
         pytest.raises(InputError, match=r"v\.mp4: expected frames of 64x48 pixels, got 48x64"),
     ):
-        writer.write(grey(0, 48, 64), 0.0)
+        writer.write(gray(0, 48, 64), 0.0)
     with pytest.raises(InputError, match=r"nowhere.*No such file"):
         VideoWriter(tmp_path / "nowhere" / "v.mp4", rate=Fraction(25), width=64, height=48)
     with pytest.raises(InputError, match="positive"):
@@ -165,7 +165,7 @@ except InputError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no RLIMIT_FSIZE there")
-@pytest.mark.parametrize("count", [12, 200])  # full when closing, full when writing
+@pytest.mark.parametrize("count", [12, 200])  # the disk is full at the end, and while writing
 def test_full_disk(tmp_path: Path, count: int) -> None:
     script = [sys.executable, "-c", FULL_DISK, str(tmp_path / "v.mp4"), str(count)]
     done = subprocess.run(script, capture_output=True, text=True, check=True)

@@ -1,7 +1,7 @@
-"""Videos made on the spot.
+"""Write test videos whose frames can be told apart.
 
-Frame i has the grey level 7 * i in its left half and a moving texture in its right half, so that a wrong
-index or a wrongly decoded reference shows.
+Frame i has the gray level 7 * i in its left half and a moving texture in its right half, which reveals a
+wrong frame number or a wrongly decoded reference.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_video(
     movflags: str = "",
     pixel_aspect: Fraction | None = None,
 ) -> None:
-    """Frames at 1/25 s, or at `times` in 1/1000 s."""
+    """Write frames every 1/25 s, or at `times` in 1/1000 s."""
     muxer = {"movflags": movflags} if movflags else {}
     with av.open(path, "w", format=format, options=muxer) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
@@ -81,7 +81,7 @@ def open_folder(spec: str | Path, *, fps: float | None = None) -> ImageFolder:
 
 
 def check_consistent(video: VideoFile, count: int) -> None:
-    """Iteration gives frames 0, 1, ..., and indexing in any order the very same pixels."""
+    """Check that iteration yields all frames in order, and that indexing returns the same pixels."""
     frames = list(video)
     assert [frame.index for frame in frames] == list(range(count))
     assert len(video) == count
@@ -106,16 +106,16 @@ def damage(path: Path, packets: Sequence[int]) -> None:
 
 
 @contextmanager
-def serve(data: bytes, *, bytes_a_second: int | None = None) -> Iterator[str]:
-    """The address of a server that sends the data to whoever connects, then hangs up."""
-    step = len(data) if bytes_a_second is None else bytes_a_second // 50
+def serve(data: bytes, *, bytes_per_second: int | None = None) -> Iterator[str]:
+    """Yield the address of a server that sends the data to every client and closes the connection."""
+    step = len(data) if bytes_per_second is None else bytes_per_second // 50
 
     def send() -> None:
         connection, _ = server.accept()
-        with connection, suppress(ConnectionError):  # the reader may hang up first
+        with connection, suppress(ConnectionError):  # the client may disconnect first
             for start in range(0, len(data), step):
                 connection.sendall(data[start : start + step])
-                if bytes_a_second is not None:
+                if bytes_per_second is not None:
                     time.sleep(0.02)
 
     with socket.create_server(("127.0.0.1", 0)) as server:

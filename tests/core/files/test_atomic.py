@@ -1,4 +1,4 @@
-"""Putting files in place: whole, where they were asked for, and over nobody else's."""
+"""Atomic writing of files and folders."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_failure_leaves_no_trace(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_impossible_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.*No such file"):
         write(tmp_path / "nowhere" / "a.txt", "")
     with pytest.raises(InputError, match="this is a folder"):
@@ -72,7 +72,7 @@ def test_a_place_that_is_none_is_named(tmp_path: Path) -> None:
         write(Path("/"), "")
     with pytest.raises(InputError, match="File name too"):
         write(tmp_path / ("a" * 300), "")
-    if os.geteuid() != 0:  # root may write anywhere
+    if os.geteuid() != 0:  # root ignores permissions
         (tmp_path / "locked").mkdir(mode=0o500)
         with pytest.raises(InputError, match="denied"):
             write(tmp_path / "locked" / "a.txt", "")
@@ -85,7 +85,7 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["a.json", "diary.txt", "diary", "data.yaml", "a.parquet", "a.mp4", "a.png"])
-def test_somebody_elses_file_stays(tmp_path: Path, name: str) -> None:
+def test_files_of_other_programs_are_kept(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("mine")
     with pytest.raises(InputError, match=r"is there already"):
@@ -94,7 +94,7 @@ def test_somebody_elses_file_stays(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_kind_without_a_mark_is_replaced_by_the_same_bytes_only(tmp_path: Path) -> None:
+def test_files_without_marks_are_replaced_by_equal_bytes_only(tmp_path: Path) -> None:
     path = tmp_path / "results.txt"
     for _ in range(2):
         write(path, "1 2 3\n")
@@ -130,8 +130,8 @@ def test_a_folder_behind_a_link_may_be_written_to(tmp_path: Path) -> None:
     assert (tmp_path / "disk" / "a.json").read_text() == OURS
 
 
-def test_a_folder_called_tilde_is_no_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Arrow takes a leading ~ for somebody's home: the file landed there, and an empty one here.
+def test_a_folder_named_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Arrow expands a leading ~, so that the file would be written to the home folder.
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -154,7 +154,7 @@ def test_messages_name_the_output_not_the_temporary_file(tmp_path: Path) -> None
         fail()
 
 
-def test_files_of_a_set_take_their_places_together(tmp_path: Path) -> None:
+def test_several_files_are_replaced_together(tmp_path: Path) -> None:
     for name in ("a.json", "b.json", "c.json"):
         (tmp_path / name).write_text(OURS)
 
@@ -169,7 +169,10 @@ def test_files_of_a_set_take_their_places_together(tmp_path: Path) -> None:
     with atomic_files(tmp_path, ("a.json", "b.json")) as aside:
         write(aside / "a.json", ALSO_OURS)
     assert (tmp_path / "a.json").read_text() == ALSO_OURS
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.json", "c.json"]  # b was not written again
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "a.json",
+        "c.json",
+    ]  # b was not written
     (tmp_path / "b.json").write_text("mine")
     with pytest.raises(InputError, match=r"b\.json: is there already"), atomic_files(tmp_path, ("b.json",)):
         pass
@@ -185,7 +188,7 @@ with atomic_path(Path(sys.argv[1]) / "a.json"):
 """
 
 
-def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+def test_only_leftovers_of_killed_processes_are_removed(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     assert len(list(tmp_path.iterdir())) == 2
     other_host = zlib.crc32(f"not {socket.gethostname()}".encode())
@@ -203,7 +206,7 @@ def test_what_killed_processes_left_is_removed_and_nothing_else(tmp_path: Path) 
     assert sorted(tmp_path.iterdir()) == sorted(kept[1:3])
 
 
-def test_a_set_of_files_takes_the_leftovers_of_killed_processes_with_it(tmp_path: Path) -> None:
+def test_writing_several_files_removes_leftovers(tmp_path: Path) -> None:
     subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], check=False)
     with atomic_files(tmp_path, ("b.json",)) as aside:
         write(aside / "b.json", OURS)

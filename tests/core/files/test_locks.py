@@ -1,4 +1,4 @@
-"""One run at a time in a folder."""
+"""Locks of output folders."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_a_lock_is_gone_in_the_end(tmp_path: Path) -> None:
+def test_the_lock_file_is_removed(tmp_path: Path) -> None:
     for _ in range(2):
         take(tmp_path)
         assert list(tmp_path.iterdir()) == []
@@ -46,7 +46,7 @@ def test_a_lock_is_gone_in_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_another_process_is_named_and_one_that_was_killed_is_not_in_the_way(tmp_path: Path) -> None:
+def test_a_running_process_holds_the_lock_and_a_killed_one_does_not(tmp_path: Path) -> None:
     process = hold(tmp_path)
     with pytest.raises(InputError, match=rf"another run writes to it \(process {process.pid} on .*, since"):
         take(tmp_path)
@@ -57,29 +57,29 @@ def test_another_process_is_named_and_one_that_was_killed_is_not_in_the_way(tmp_
     assert list(tmp_path.iterdir()) == []
 
 
-def test_one_process_holds_a_folder_once(tmp_path: Path) -> None:
+def test_a_process_cannot_lock_a_folder_twice(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path)
     with locked_folder(tmp_path):
         with pytest.raises(InputError, match="another run of this process"):
             take(tmp_path / "link")
-        script = [sys.executable, "-c", HOLD, str(tmp_path)]  # the failure above gave nothing up
+        script = [sys.executable, "-c", HOLD, str(tmp_path)]  # the failed attempt must not release the lock
         done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=20)
         assert "InputError" in done.stderr
         assert "another run writes to it" in done.stderr
 
 
-def test_another_host_is_asked_for(tmp_path: Path) -> None:
+def test_a_lock_of_another_host_is_kept(tmp_path: Path) -> None:
     owner = {"host": f"not-{socket.gethostname()}", "pid": 7, "since": "then", "launch": "job 12"}
     (tmp_path / LOCK).write_text(json.dumps(owner))
     for launch in (None, "job 13"):
         with pytest.raises(InputError, match=rf"process 7 on not-.*; .* remove .*{LOCK}"):
             take(tmp_path, launch=launch)
-    take(tmp_path, launch="job 12")  # the same job, started again
+    take(tmp_path, launch="job 12")  # a restart of the same launch
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 4000, "null", '{"host": null}'])
-def test_a_lock_that_was_cut_short_is_taken_over(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_lock_file_is_taken_over(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK).write_text(text)
     take(tmp_path)
 

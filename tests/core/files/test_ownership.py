@@ -1,4 +1,4 @@
-"""Every kind of output is known as one, and files of other programs are not."""
+"""Recognition of files that megavid wrote."""
 
 from __future__ import annotations
 
@@ -58,12 +58,12 @@ OTHERS: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
-def test_outputs_are_known(tmp_path: Path, name: str) -> None:
+def test_outputs_are_recognized(tmp_path: Path, name: str) -> None:
     OUTPUTS[name](tmp_path / name)
     assert written_by_megavid(tmp_path / name) is True
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_files_of_others_are_not(tmp_path: Path, name: str) -> None:
+def test_files_of_other_programs_are_not_recognized(tmp_path: Path, name: str) -> None:
     OTHERS[name](tmp_path / name)
     assert written_by_megavid(tmp_path / name) is False

@@ -1,4 +1,4 @@
-"""Looking at paths that no file can have."""
+"""Existence of ordinary and impossible paths."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from megavid.core.files.paths import exists, is_file, is_folder
 
 
-def test_what_is_there(tmp_path: Path) -> None:
+def test_existing_paths(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     assert exists(file)
@@ -21,7 +21,7 @@ def test_what_is_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["none", "n" * 300, "a\0b", "file/inside"])
-def test_names_of_nothing(tmp_path: Path, name: str) -> None:
+def test_impossible_paths_do_not_exist(tmp_path: Path, name: str) -> None:
     (tmp_path / "file").touch()
     for look in (exists, is_file, is_folder):
         assert not look(tmp_path / name)

@@ -1,4 +1,4 @@
-"""Files that are not what their names say are named by what they are."""
+"""Descriptions of files by their first bytes."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ def _tar() -> bytes:
         (b"\x08\x01\x12\x07pytorch\x00", "something else"),
     ],
 )
-def test_kinds(head: bytes, kind: str) -> None:
+def test_descriptions(head: bytes, kind: str) -> None:
     assert describe_content(head).startswith(kind)
 
 
-def test_a_character_cut_in_two_is_text_all_the_same() -> None:
+def test_text_may_end_within_a_character() -> None:
     assert describe_content(("x" + "é" * 600).encode()[:1024]).startswith("a text ('xéé")
 
 
-def test_only_files_are_read(tmp_path: Path) -> None:
+def test_only_ordinary_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"a" * 2000)
     assert read_head(tmp_path / "text") == b"a" * 1024
     os.mkfifo(tmp_path / "pipe")

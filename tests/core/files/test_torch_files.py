@@ -1,4 +1,4 @@
-"""PyTorch's files: read to the bit without its unpickler, and refused in one line when they are broken."""
+"""Reading PyTorch files without its unpickler, and refusing broken ones."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refusal(path: Path) -> str:
 
 @pytest.mark.parametrize("as_zip", [True, False], ids=["zip", "old"])
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
-def test_what_was_saved_is_read_to_the_bit(tmp_path: Path, as_zip: bool, protocol: int) -> None:
+def test_saved_values_are_read_exactly(tmp_path: Path, as_zip: bool, protocol: int) -> None:
     generator = torch.Generator().manual_seed(0)
     base = torch.randn(6, 8, generator=generator)
     tensors = {str(dtype): (base * 9).to(dtype) for dtype in DTYPES} | {
@@ -64,9 +64,9 @@ def test_what_was_saved_is_read_to_the_bit(tmp_path: Path, as_zip: bool, protoco
     for name, tensor in tensors.items():
         found = read["model"][name]
         assert (found.dtype, found.shape, found.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
-        same = found.double(), tensor.double()  # exact, and takes NaN for itself below
+        same = found.double(), tensor.double()  # float64 is exact for all types
         assert torch.equal(*(t.nan_to_num(7) for t in same))
-    # Views of one tensor are so again.
+    # Views of the same tensor still share its memory.
     assert read["model"]["view"].untyped_storage().data_ptr() == (
         read["model"]["transposed"].untyped_storage().data_ptr()
     )
@@ -129,19 +129,19 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("content", "message"), BROKEN.values(), ids=BROKEN.keys())
-def test_broken_files_are_told_apart(tmp_path: Path, content: bytes, message: str) -> None:
+def test_broken_files_have_specific_messages(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(content)
     assert message in refusal(path)
 
 
-def test_the_broken_ones_differ_from_a_whole_one(tmp_path: Path) -> None:
+def test_the_unbroken_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(zipped(tensor(), data__0=TWO))
     assert load(path).tolist() == [1, 2]
 
 
-def test_the_old_form_is_checked_too(tmp_path: Path) -> None:
+def test_the_old_format_is_checked(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
@@ -153,7 +153,7 @@ def test_the_old_form_is_checked_too(tmp_path: Path) -> None:
     assert "expected tensors" in refusal(path)
 
 
-def test_a_file_of_gigabytes_that_says_little(tmp_path: Path) -> None:
+def test_a_sparse_file_of_gigabytes(tmp_path: Path) -> None:
     for name, head in {"zip.pth": b"PK\x03\x04", "zeros.pth": b""}.items():
         with (tmp_path / name).open("wb") as file:
             file.write(head)
@@ -161,7 +161,7 @@ def test_a_file_of_gigabytes_that_says_little(tmp_path: Path) -> None:
         refusal(tmp_path / name)
 
 
-def test_a_short_entry_may_unpack_to_gigabytes(tmp_path: Path) -> None:
+def test_an_entry_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     made = io.BytesIO(zipped(tensor(), data__0=TWO))
     with zipfile.ZipFile(made, "a", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("a/byteorder", bytes(1 << 28))
@@ -179,7 +179,7 @@ def test_limits_can_be_smaller(tmp_path: Path) -> None:
             load(tmp_path / "x.pth", **limits)
 
 
-def test_objects_are_named_with_the_way_out(tmp_path: Path) -> None:
+def test_other_objects_are_named(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save({"model": {"a": torch.ones(1)}, "best": np.float64(3)}, path)
     assert "a NumPy scalar (numpy." in refusal(path)
@@ -192,7 +192,7 @@ def test_objects_are_named_with_the_way_out(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("as_zip", [True, False], ids=["zip", "old"])
-def test_mutations_are_read_or_refused(tmp_path: Path, as_zip: bool) -> None:
+def test_mutated_files_are_read_or_refused(tmp_path: Path, as_zip: bool) -> None:
     path = tmp_path / "x.pth"
     state = OrderedDict(a=torch.randn(3, 4), b=torch.ones(5, dtype=torch.int64), c=torch.zeros(2).half())
     torch.save({"model": state, "step": 3}, path, _use_new_zipfile_serialization=as_zip)

@@ -1,4 +1,4 @@
-"""Cores that a process may use, from files as the kernel shows them."""
+"""Number of usable cores, with files like those of the kernel."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ V1_FILES = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     [
         ("0::/", {"cpu.max": "150000 100000\n"}, 1.5),
         ("0::/", {"cpu.max": "max 100000\n"}, None),
-        # The narrowest of the group and those above it.
+        # The lowest limit of the group and its parents counts.
         ("0::/a/b", {"a/b/cpu.max": "400000 100000", "a/cpu.max": "200000 100000"}, 2),
-        # The host's path, which a container does not see.
+        # In a container, the group's path may be that of the host.
         ("0::/docker/0a1b", {"cpu.max": "300000 100000"}, 3),
         ("0::/../outside", {"cpu.max": "50000 100000"}, 0.5),
         (

@@ -1,4 +1,4 @@
-"""Memory that a process may use, from files as the kernel shows them."""
+"""Usable memory, with files like those of the kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of annotated videos: building, saving, joining, selecting."""
+"""The table of annotated videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 def build(root: Path, name: str = "a") -> Annotations:
-    """A video of two images, one without frames, and a file of which frame 5 is annotated."""
+    """Make a video of two images, one without frames, and a video file whose frame 5 is annotated."""
     builder = AnnotationBuilder(("cat", "dog"), root=root, category_ids=(3, 7))
     builder.video(name)
     builder.frame(0, file=f"{name}/ä 0.jpg", width=64, height=48)
@@ -48,7 +48,7 @@ def assert_same(one: Annotations, two: Annotations) -> None:
             assert a == b, field.name
 
 
-def test_what_is_built(tmp_path: Path) -> None:
+def test_a_built_table(tmp_path: Path) -> None:
     table = build(tmp_path)
     assert len(table) == 3
     assert table.videos == ("a", "a empty", "a file")
@@ -74,26 +74,26 @@ def test_what_is_built(tmp_path: Path) -> None:
     assert table.describe(2) == f"{tmp_path / 'clip.mp4'}, frame 5"
 
 
-def test_saved_is_loaded(tmp_path: Path) -> None:
+def test_a_saved_table_is_loaded(tmp_path: Path) -> None:
     table = build(tmp_path)
     table.save(tmp_path / "index.parquet")
     assert_same(load_annotations(tmp_path / "index.parquet"), table)
 
 
-def test_an_empty_table_is_saved_and_loaded(tmp_path: Path) -> None:
+def test_an_empty_table_is_loaded(tmp_path: Path) -> None:
     table = AnnotationBuilder((), root=tmp_path).build()
     table.save(tmp_path / "index.parquet")
     assert_same(load_annotations(tmp_path / "index.parquet"), table)
 
 
-def test_many_row_groups_are_one_table(tmp_path: Path) -> None:
+def test_many_row_groups_are_loaded(tmp_path: Path) -> None:
     table = concatenate([build(tmp_path, name) for name in "abcdefgh"])
     table.save(tmp_path / "one.parquet")
     pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=5)
     assert_same(load_annotations(tmp_path / "many.parquet"), table)
 
 
-def test_joined(tmp_path: Path) -> None:
+def test_concatenated_tables(tmp_path: Path) -> None:
     one, two = build(tmp_path, "a"), build(tmp_path, "b")
     both = concatenate([one, two])
     assert both.videos == (*one.videos, *two.videos)
@@ -109,7 +109,7 @@ def test_selecting_frames_keeps_their_boxes(tmp_path: Path) -> None:
     assert (frames.offsets.tolist(), frames.boxes.tolist()) == ([0, 0, 1], [[9, 9, 10, 10]])
 
 
-def test_what_is_no_index(tmp_path: Path) -> None:
+def test_files_that_are_not_an_index(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none.parquet: no such file"):
         load_annotations(tmp_path / "none.parquet")
     broken = tmp_path / "broken.parquet"
@@ -122,7 +122,7 @@ def test_what_is_no_index(tmp_path: Path) -> None:
         load_annotations(other)
 
 
-def test_an_index_of_an_earlier_version_is_to_be_made_again(tmp_path: Path) -> None:
+def test_an_index_of_another_version_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "index.parquet"
     build(tmp_path).save(path)
     table = pq.read_table(path)
@@ -147,7 +147,7 @@ def test_videos_of_the_same_name_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
-def test_a_box_that_is_no_number_is_refused(tmp_path: Path, value: float) -> None:
+def test_a_box_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> None:
     table = build(tmp_path)
     boxes = table.boxes.copy()
     boxes[2, 1] = value
@@ -157,12 +157,12 @@ def test_a_box_that_is_no_number_is_refused(tmp_path: Path, value: float) -> Non
         replace(table, boxes=boxes)
 
 
-def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_folder(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         build(tmp_path).save(tmp_path / "none" / "index.parquet")
 
 
-def test_problems_stop_or_are_counted() -> None:
+def test_problems_are_raised_or_collected() -> None:
     with pytest.raises(InputError, match="^a.xml, object 2: expected a number$"):
         Problems().add(Kind.UNREADABLE, "a.xml, object 2", "expected a number")
     with pytest.raises(InputError, match="^a.xml: is broken; mend it$"):
@@ -175,7 +175,7 @@ def test_problems_stop_or_are_counted() -> None:
 
 
 def test_frame_numbers_of_64_bits_are_kept(tmp_path: Path) -> None:
-    """Names of cameras' images: milliseconds and nanoseconds since 1970."""
+    """Cameras name images by milliseconds or nanoseconds since 1970."""
     numbers = [1_700_000_000_123, 1_700_000_000_163, 1_700_000_000_123_456_789]
     builder = AnnotationBuilder(("cat",), root=tmp_path)
     builder.video("a")
@@ -202,7 +202,7 @@ def test_frame_numbers_of_64_bits_are_kept(tmp_path: Path) -> None:
         ({"file": "\udcff.jpg"}, {}, r"expected a file name in UTF-8"),
     ],
 )
-def test_what_cannot_be_kept_is_refused(
+def test_numbers_that_are_too_large_are_refused(
     tmp_path: Path, frame: dict[str, Any], box: dict[str, Any], message: str
 ) -> None:
     def build_one() -> Annotations:

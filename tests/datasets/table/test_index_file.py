@@ -1,4 +1,4 @@
-"""Files of annotations that are broken, contradict themselves or are larger than they look."""
+"""Index files that are broken, contradictory or too large."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, columns: Mapping[str, Any] | None = None, *, about: bytes | None = None) -> None:
-    """Put other metadata or columns into an index; a column inside `objects` by its own name."""
+    """Replace metadata or columns of an index; columns inside `objects` are given by their own names."""
     table = pq.read_table(path)
     schema = table.schema
     objects = table["objects"].combine_chunks()
@@ -70,7 +70,7 @@ def rewrite(path: Path, columns: Mapping[str, Any] | None = None, *, about: byte
         ("area", [1, -2, 3], "column 'area', row 1: expected at least 0"),
     ],
 )
-def test_columns_that_make_no_sense(path: Path, column: str, values: list[Any], message: str) -> None:
+def test_invalid_columns(path: Path, column: str, values: list[Any], message: str) -> None:
     rewrite(path, {column: values})
     with pytest.raises(InputError, match=f"index.parquet: {message}"):
         load_annotations(path)
@@ -94,7 +94,7 @@ def test_columns_that_make_no_sense(path: Path, column: str, values: list[Any], 
         ("more", 1, "more: unknown key"),
     ],
 )
-def test_metadata_that_makes_no_sense(path: Path, key: str, value: Any, message: str) -> None:
+def test_invalid_metadata(path: Path, key: str, value: Any, message: str) -> None:
     about = json.loads(pq.read_schema(path).metadata[b"megavid"])
     rewrite(path, about=json.dumps({**about, key: value}).encode())
     with pytest.raises(InputError, match=message):
@@ -111,7 +111,7 @@ def test_metadata_that_makes_no_sense(path: Path, key: str, value: Any, message:
         (b'{"annotations": 2}', "index.parquet, metadata: root: missing"),
     ],
 )
-def test_metadata_that_is_none(path: Path, about: bytes, message: str) -> None:
+def test_missing_metadata(path: Path, about: bytes, message: str) -> None:
     rewrite(path, about=about)
     with pytest.raises(InputError, match=message):
         load_annotations(path)
@@ -126,7 +126,7 @@ def test_metadata_that_is_none(path: Path, about: bytes, message: str) -> None:
         ("_LARGEST_NAMES", 16, "at most 16 bytes of file names, got 17"),
     ],
 )
-def test_what_is_larger_than_it_looks(
+def test_files_that_are_too_large_when_expanded(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int, message: str
 ) -> None:
     monkeypatch.setattr(index_file, name, limit)
@@ -134,7 +134,7 @@ def test_what_is_larger_than_it_looks(
         load_annotations(path)
 
 
-def test_a_table_that_makes_no_sense_is_not_written(tmp_path: Path) -> None:
+def test_an_invalid_table_is_not_written(tmp_path: Path) -> None:
     table = build(tmp_path)
     wrong = Annotations(**{**vars(table), "labels": np.array([0, 5, 0], np.int32)})
     with pytest.raises(InputError, match="column 'label', row 1: expected numbers below 2"):
@@ -142,13 +142,13 @@ def test_a_table_that_makes_no_sense_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "index.parquet").exists()
 
 
-def test_names_that_are_no_utf_8(tmp_path: Path) -> None:
+def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
     folder = tmp_path / "\udcff"
     with pytest.raises(InputError, match=r"index.parquet: cannot be written: names .* UTF-8"):
         build(folder).save(tmp_path / "index.parquet")
 
 
-def test_mutated_files_end_in_a_table_or_an_error(path: Path) -> None:
+def test_mutated_files_give_a_table_or_an_error(path: Path) -> None:
     content = path.read_bytes()
     about = json.loads(pq.read_schema(path).metadata[b"megavid"])
     whole = 0
