@@ -130,7 +130,7 @@ def test_a_signal_saves_a_checkpoint(data: Path, tmp_path: Path, how: signal.Sig
     assert process.returncode == 130, output
     [path] = list_checkpoints(folder / "checkpoints")
     step = load_checkpoint(path).step
-    assert f"stopped at step {step}; --resume goes on" in output
+    assert f"stopped at step {step}; --resume continues" in output
     assert read_log(folder / "log.jsonl")[-1]["step"] == step
     assert train(recipe, folder, "--resume", "--run.steps", str(step + 2)) == 0
     assert [line["step"] for line in numbers(folder)] == list(range(1, step + 3))
@@ -147,7 +147,7 @@ def test_ending_torchrun_saves_a_checkpoint(data: Path, tmp_path: Path) -> None:
     process.terminate()
     output, _ = process.communicate(timeout=120)
     [path] = list_checkpoints(folder / "checkpoints")
-    assert f"stopped at step {load_checkpoint(path).step}; --resume goes on" in output
+    assert f"stopped at step {load_checkpoint(path).step}; --resume continues" in output
 
 
 def test_restarts_do_not_resume_a_run_of_another_launch(data: Path, tmp_path: Path) -> None:

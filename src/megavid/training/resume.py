@@ -29,7 +29,7 @@ def load_checkpoint_to_resume(folder: Path, recipe: Recipe, ranks: Ranks) -> Che
 
     Args:
         folder: Folder of the run.
-        recipe: The recipe to go on with.
+        recipe: Recipe of the resumed run.
         ranks: This process among all.
 
     Returns:

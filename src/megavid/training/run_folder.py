@@ -64,7 +64,7 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
     marker, launch = folder / CHECKPOINTS / LAUNCH, launch_id()
     restarted = launch is not None and marker.exists() and read_text(marker) == launch
     if list_checkpoints(folder / CHECKPOINTS) and not (resume or restarted):
-        raise InputError(f"{folder}: holds a run already; --resume goes on with it, or choose another folder")
+        raise InputError(f"{folder}: holds a run already; --resume continues it, or choose another folder")
     make_output_folder(folder)
 
 

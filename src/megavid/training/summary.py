@@ -47,7 +47,7 @@ def summarize(folder: Path, recipe: Recipe) -> list[str]:
     scores = [(float(line["AP50"]), int(line["step"])) for line in lines]
     weights = folder / (BEST if (folder / BEST).exists() else MODEL)
     text = _describe_scores(scores, recipe.run.steps)
-    text.append("go on with:")
+    text.append("next commands:")
     if recipe.data.val is not None:
         data = _data_options(recipe.data.val)
         text.append(f"  megavid evaluate {data} --weights {_quoted(weights)} -o {_quoted(folder / 'eval')}")

@@ -47,7 +47,7 @@ def open_training_data(recipe: Recipe, *, few: bool = False) -> TrainingData:
         InputError: A data set cannot be read, an image has another size than annotated, the validation data
             has no frames or no class in common with the training data, or the motion is not known.
     """
-    problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out and goes on")
+    problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out")
     train = [_open(config, problems) for config in recipe.data.train]
     val = None if recipe.data.val is None else _open(recipe.data.val, problems)
     motion = None
