@@ -7,6 +7,7 @@ from pathlib import Path
 
 import PIL.Image
 import pytest
+import torch
 
 from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
@@ -31,11 +32,11 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture
-def run(weights: dict[str, Path], tmp_path: Path) -> Run:
+def run(weights: dict[str, Path], tmp_path: Path, device: torch.device) -> Run:
     """Return a function that runs `megavid detect INPUT -o tmp_path/out` and returns the exit code."""
 
     def detect(video: object, *arguments: str, method: str = "mega") -> int:
-        fixed = ["--weights", str(weights[method]), "-o", str(tmp_path / "out"), "--device", "cpu"]
+        fixed = ["--weights", str(weights[method]), "-o", str(tmp_path / "out"), "--device", str(device)]
         return main(["detect", str(video), *fixed, *arguments])
 
     return detect
