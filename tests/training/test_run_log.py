@@ -57,6 +57,12 @@ def test_an_error_names_the_broken_line(tmp_path: Path, line: bytes, message: st
         read_log(write_log(tmp_path, [good, line, good]))
 
 
+@pytest.mark.parametrize("name", ["_", "$x_{$", "a" * 2000, "\0", "\ud800"])
+def test_any_name_of_a_loss_term_is_drawn(tmp_path: Path, name: str) -> None:
+    write_curves(tmp_path / "curves.png", [{"step": 1, "loss": 1.0, "learning_rate": 0.1, name: 1.0}])
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
 def test_mutated_logs_are_drawn_or_refused(tmp_path: Path) -> None:
     lines = [json.dumps(line).encode() for line in LINES]
     for random in mutators(120):

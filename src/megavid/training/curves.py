@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.ownership import PNG_METADATA
+from megavid.core.text import printable
 
 CURVES = "curves.png"
 
@@ -60,7 +61,7 @@ def _plot_terms(axes: Axes, trained: Lines) -> None:
     names = dict.fromkeys(name for line in trained for name in line if name not in NO_LOSS_TERMS)
     for name in names:
         steps, values = _points(trained, name)
-        axes.plot(steps, _smooth(values), label=name, linewidth=1.5)
+        axes.plot(steps, _smooth(values), label=_label(name), linewidth=1.5)
     axes.set(title="terms of the loss, smoothed")
     if names:
         axes.legend()
@@ -74,6 +75,11 @@ def _plot_scores(axes: Axes, scored: Lines) -> None:
     axes.set(title="AP50, percent", ylim=(0, 100))
     if axes.lines:
         axes.legend()
+
+
+def _label(name: str) -> str:
+    """Return a name as Matplotlib shows it: not a formula, and not left out for a leading underscore."""
+    return printable(name, limit=40).lstrip("_").replace("$", r"\$") or "?"
 
 
 def _points(lines: Lines, name: str) -> tuple[list[int], list[float]]:
