@@ -82,10 +82,7 @@ def match_frames(
     numbers = _numbers(files, where)
     if numbers is None:
         return _match_in_order(files, listed, where)
-    how = _BY_NUMBER
-    if min(numbers) < first:
-        numbers = {number + first - min(numbers): file for number, file in numbers.items()}
-        how += f", which count from {min(numbers) - first}"
+    numbers, how = _count_from(first, numbers)
     if _are_frames(list(numbers), frames, first):
         return _matched(numbers, how)
     for order in (frames, listed):
@@ -97,6 +94,14 @@ def match_frames(
         f"{where}: cannot tell which image is which frame: {_span('image', list(numbers))} for "
         f"{_span('frame', frames)}; expected the frames' numbers in the names, or as many images as frames"
     )
+
+
+def _count_from(first: int, numbers: dict[int, str]) -> tuple[dict[int, str], str]:
+    """Shift the numbers of images to start from `first` if they start below it."""
+    if min(numbers) >= first:
+        return numbers, _BY_NUMBER
+    shifted = {number + first - min(numbers): file for number, file in numbers.items()}
+    return shifted, f"{_BY_NUMBER}, which count from {min(numbers)}"
 
 
 def _match_in_order(files: Sequence[str], frames: Sequence[int], where: object) -> Matched:

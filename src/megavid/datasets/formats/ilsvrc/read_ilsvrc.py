@@ -60,30 +60,28 @@ def read_ilsvrc(
             of VID.
         problems: Collects broken files, lines and objects.
         workers: Number of processes; by default the number of cores, at most 16.
-        parts: Folder for finished parts of the table. Parts that a run with the same arguments left in it are
-            loaded instead of being read again. Parts with problems are not kept.
+        parts: Folder for finished parts of the table without problems. A later run with the same arguments
+            loads them.
         progress: Called with the number of XML files read so far and the total.
 
     Raises:
         InputError: The subset is missing, or `parts` cannot be written; or see `problems`.
     """
-    root = root.absolute()
-    classes = classes or read_classes(root)
+    root, classes = root.absolute(), classes or read_classes(root)
     entries = list_videos(root, subset, problems=problems)
     if parts is not None:
         _prepare(parts, root, subset, classes, entries)
     job = _Job(root, subset, tuple(classes) if classes else None, parts)
-    chunks, done, tables = _chunks(entries), 0, []
+    chunks, done = _chunks(entries), 0
+    tables = [read_entries(root, subset, (), classes=classes, problems=problems)]  # there may be no chunks
     for chunk, (table, found) in zip(chunks, _read_chunks(job, chunks, workers), strict=True):
         for problem in found:
             problems.add_problem(problem)
         tables.append(table)
         done += sum(map(len, chunk))
         progress(done, sum(map(len, entries)))
-    empty = read_entries(root, subset, (), classes=classes, problems=problems)
-    table = concatenate(tables or [empty])
-    # Image ids start from 1 in every part, but have to be unique in the table.
-    return replace(table, image_ids=np.arange(1, len(table) + 1))
+    # Image ids start from 1 in every part, but have to be unique.
+    return replace(concatenate(tables), image_ids=np.arange(1, 1 + sum(map(len, tables))))
 
 
 @dataclass(frozen=True)

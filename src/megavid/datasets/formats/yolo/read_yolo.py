@@ -73,8 +73,7 @@ def read_yolo(
     for name, files in _videos(places, folders, problems):
         builder.video(name)
         for number, image in files.items():
-            file = Path(image)
-            _read_frame(builder, number, file, labels[file.parent].files.get(file.stem), problems)
+            _read_frame(builder, number, Path(image), labels, problems)
     return builder.build()
 
 
@@ -152,7 +151,11 @@ def _clips(files: Sequence[Path]) -> dict[str, Sequence[Path]]:
 
 
 def _read_frame(
-    builder: AnnotationBuilder, number: int, file: Path, labels: Path | None, problems: Problems
+    builder: AnnotationBuilder,
+    number: int,
+    file: Path,
+    labels: Mapping[Path, LabelFiles],
+    problems: Problems,
 ) -> None:
     try:
         size = image_size(file)
@@ -160,16 +163,17 @@ def _read_frame(
         problems.add(Kind.BAD_IMAGE, file, error.without(file))
         return
     builder.frame(number, file=file.relative_to(builder.root).as_posix(), width=size[0], height=size[1])
-    if labels is None:
+    text_file = labels[file.parent].files.get(file.stem)
+    if text_file is None:
         return
     try:
-        lines = read_text(labels).splitlines()
+        lines = read_text(text_file).splitlines()
     except InputError as error:
-        problems.add(Kind.UNREADABLE, labels, error.without(labels))
+        problems.add(Kind.UNREADABLE, text_file, error.without(text_file))
         return
     for row, line in enumerate(lines, 1):
         if line.strip():
-            _read_line(builder, line.split(), size, f"{labels}, line {row}", problems)
+            _read_line(builder, line.split(), size, f"{text_file}, line {row}", problems)
 
 
 def _read_line(
