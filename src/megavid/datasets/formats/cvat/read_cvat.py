@@ -37,9 +37,8 @@ def read_cvat(
     for zips that were unpacked there.
 
     Frames are searched for beside each file: a video file or a folder of images with the name of the file or
-        of
-    of CVAT's source, or else a folder `images`. `datasets.match_frames` matches images to frames. Frames with
-    neither an image nor a box are left out, since frames can be deleted in CVAT.
+    of of CVAT's source, or else a folder `images`. `datasets.match_frames` matches images to frames. Frames
+    with neither an image nor a box are left out, since frames can be deleted in CVAT.
 
     Boxes are interpolated linearly in frames that the file leaves out, as in CVAT. Boxes that were
     interpolated here or in CVAT are `generated`. Rotated boxes are replaced by the axis-aligned boxes around
