@@ -39,7 +39,7 @@ class VideoFile:
     of AVI, and undecodable frames at the start of a file that was cut out of another one.
 
     Some files have no usable presentation timestamps: AVI and raw streams with reordered frames, even when
-    copied copied to another container, and clips that were joined byte by byte. Their frames are counted
+    copied to another container, and clips that were joined byte by byte. Their frames are counted
     while decoding, and reading an earlier frame decodes the file from its start.
 
     Args:

@@ -19,7 +19,7 @@ def write_cocovid(annotations: Annotations, path: Path) -> None:
     """Write a CocoVID file. File names are relative to the data set's root.
 
     Two keys are added to those of CocoVID: `file_name` for videos that are files, and `listed` for frames
-    that that are not for training. Since other programs expect every image to have a file name, frames of
+    that are not for training. Since other programs expect every image to have a file name, frames of
     video files are named like files in a folder: `clip.mp4/000012.jpg` is frame 12 of clip.mp4.
 
     Raises:

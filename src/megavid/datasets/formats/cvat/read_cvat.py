@@ -37,7 +37,7 @@ def read_cvat(
     for zips that were unpacked there.
 
     Frames are searched for beside each file: a video file or a folder of images with the name of the file or
-    of of CVAT's source, or else a folder `images`. `datasets.match_frames` matches images to frames. Frames
+    of CVAT's source, or else a folder `images`. `datasets.match_frames` matches images to frames. Frames
     with neither an image nor a box are left out, since frames can be deleted in CVAT.
 
     Boxes are interpolated linearly in frames that the file leaves out, as in CVAT. Boxes that were
