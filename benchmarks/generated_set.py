@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from megavid.training.curves import CURVES
 from megavid.training.run_log import read_log
 

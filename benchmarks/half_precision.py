@@ -15,7 +15,7 @@ import torch
 from megavid import Detections, detect_video, load_detector
 from megavid.datasets.synthetic.camera import SyntheticFrame, film
 from megavid.evaluation import Boxes, average_precision
-from megavid.models.base.inference import Inference
+from megavid.models.acceleration.inference import Inference
 
 PIXELS, SCORE = 2.0, 0.3
 SETTINGS = {

@@ -18,8 +18,8 @@ from pathlib import Path
 
 from megavid import detect_video, load_detector
 from megavid.datasets.synthetic.camera import film
-from megavid.jobs.measure_speed import counted_encodes
-from megavid.models.methods import METHODS
+from megavid.jobs.metered_detector import MeteredDetector
+from megavid.models.method_registry import METHODS
 from megavid.video.video_writer import VideoWriter
 
 SMALL = {
@@ -28,7 +28,7 @@ SMALL = {
     "backbone.reduce_channels": 16,
     "input.min_size": 64,
     "input.max_size": 96,
-    "rpn.proposals": 60,
+    "rpn.post_nms_top_n": 60,
     "method.hidden": 64,
 }
 DISTINCT_FRAMES = 100
@@ -65,10 +65,10 @@ def main() -> None:
 def detect(method: str, video: Path) -> None:
     """Detect, and print peak memory in megabytes and the number of encodings per frame."""
     detector = load_detector(f"{method}_r50", device="cpu", overrides=SMALL)
-    with counted_encodes(detector) as counts:
-        frames = sum(1 for _ in detect_video(detector, video))
+    metered = MeteredDetector(detector)
+    frames = sum(1 for _ in detect_video(metered, video))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"{peak:.1f} {sum(counts) / frames:.3f}")
+    print(f"{peak:.1f} {metered.encoded / frames:.3f}")
 
 
 def write(path: Path, length: int) -> Path:

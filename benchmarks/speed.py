@@ -22,10 +22,10 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from megavid.cli.benchmark import KeepsRounding, MayRound
-from megavid.core.profiling import STAGES
+from megavid.core.profiling import PROFILE_RANGES
 from megavid.jobs.measure_speed import describe_machine
-from megavid.models.methods import METHODS
+from megavid.models.acceleration.inference import KeepsRounding, MayRound
+from megavid.models.method_registry import METHODS
 
 RESULTS = Path(__file__).parent / "results" / "speed.json"
 
@@ -54,7 +54,7 @@ COLUMNS = ("row", "trunk s", "frame s", "trunks", "frames/s", "first s", "encode
 
 COLORS = dict(
     zip(
-        (*STAGES, "other"),
+        (*PROFILE_RANGES, "other"),
         (
             "#7f7f7f",
             "#1f4e79",
@@ -119,9 +119,9 @@ def measure(arguments: list[str]) -> dict[str, Any]:
 
 def show(name: str, row: dict[str, Any]) -> None:
     numbers = (
-        f"{row['trunk_seconds']:.3f}",
+        f"{row['unit_seconds']:.3f}",
         f"{row['frame_seconds']:.3f}",
-        f"{row['trunks_per_frame']:.2f}",
+        f"{row['units_per_frame']:.2f}",
         f"{row['frames_per_second']:.2f}",
         f"{row['first_seconds']:.1f}",
         f"{row['encodes_per_frame']:.2f}",
@@ -137,13 +137,13 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
     axes = figure.add_subplot()
     names = list(rows)
     starts = [0.0] * len(names)
-    for stage in (*STAGES, "other"):
+    for stage in (*PROFILE_RANGES, "other"):
         lengths = [in_trunks(rows[name], stage) for name in names]
         if any(lengths):
             axes.barh(names, lengths, left=starts, label=stage, color=COLORS[stage], height=0.72)
             starts = [start + length for start, length in zip(starts, lengths, strict=True)]
     for position, (name, end) in enumerate(zip(names, starts, strict=True)):
-        axes.text(end + 0.03, position, f"{rows[name]['trunks_per_frame']:.2f}", va="center", fontsize=8)
+        axes.text(end + 0.03, position, f"{rows[name]['units_per_frame']:.2f}", va="center", fontsize=8)
     axes.invert_yaxis()
     axes.set(xlabel="plain float32 trunk passes per frame", xlim=(0, max(starts) * 1.06))
     axes.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1.0, 1.0))
@@ -158,10 +158,10 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
 
 def in_trunks(row: dict[str, Any], stage: str) -> float:
     """Return the trunk passes that a stage takes; the profiler's overhead is taken off all stages alike."""
-    stages = row["stage_seconds"]
+    stages = row["range_seconds"]
     total = max(sum(stages.values()), row["frame_seconds"])
     seconds = stages.get(stage, 0.0) if stage != "other" else total - sum(stages.values())
-    return float(seconds * row["trunks_per_frame"] / total)
+    return float(seconds * row["units_per_frame"] / total)
 
 
 if __name__ == "__main__":

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from torch import Tensor
 
 from megavid.checkpoints.load import find_device, load_detector, read_config
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 
 # Networks this small are faster on one thread, and other tests have the other cores.
 torch.set_num_threads(1)
@@ -35,8 +38,8 @@ TINY: dict[str, Any] = {
     "backbone.width": 8,
     "backbone.reduce_channels": 16,
     "rpn.anchor_sizes": [16, 32],
-    "rpn.candidates": 200,
-    "rpn.proposals": 20,
+    "rpn.pre_nms_top_n": 200,
+    "rpn.post_nms_top_n": 20,
     "head.pool_size": 3,
     "method.hidden": 32,
 }
@@ -88,12 +91,13 @@ def tiny_overrides(method: str) -> dict[str, Any]:
     return TINY | own
 
 
-def build_tiny(method: str, device: torch.device | str = "cpu", /, **changes: Any) -> VideoDetector[Any, Any]:
+def build_tiny(method: str, device: torch.device | str = "cpu", /, **changes: Any) -> FasterRCNN:
     """Build a tiny detector with random weights that are the same every time, on every device."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)
         overrides = tiny_overrides(method) | changes
         detector = load_detector(f"{method}_r50", device="cpu", overrides=overrides, inference=None)
+        assert isinstance(detector, FasterRCNN)
         for parameter in detector.predictor.parameters():
             torch.nn.init.normal_(parameter, std=0.3)  # scores that differ
     return detector.to(device)
@@ -107,6 +111,16 @@ def make_frames() -> Callable[[int], list[Image]]:
         return [frame.image for frame in film(seed=0, video=3, frames=n, height=64, width=96)]
 
     return make
+
+
+def network_input(detector: VideoDetector, frames: Sequence[Image]) -> Tensor:
+    """Preprocess frames as one batch, (B, 3, h, w)."""
+    return detector.preprocess(torch.from_numpy(np.stack(frames)).to(detector.device))
+
+
+def total(losses: Mapping[str, Tensor]) -> Tensor:
+    """Return the sum of losses, which training minimizes."""
+    return torch.stack(list(losses.values())).sum()
 
 
 def require_shared(path: Path) -> Path:

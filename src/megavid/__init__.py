@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from megavid.core.detections import Detections, FrameResult
     from megavid.core.errors import InputError
     from megavid.core.frames import Frame
-    from megavid.models.base.inference import Inference
+    from megavid.models.acceleration.inference import Inference
     from megavid.runtime.detect_video import detect_video
     from megavid.runtime.session import VideoSession
     from megavid.video.open_input import open_input
@@ -39,7 +39,7 @@ _HOMES = {
     "Detections": "core.detections",
     "Frame": "core.frames",
     "FrameResult": "core.detections",
-    "Inference": "models.base.inference",
+    "Inference": "models.acceleration.inference",
     "InputError": "core.errors",
     "VideoSession": "runtime.session",
     "detect_video": "runtime.detect_video",

@@ -99,10 +99,10 @@ def test_nan_infinity_and_wrong_types_are_refused(tmp_path: Path, value: float) 
         ("{", "is broken: expected JSON"),
         ("[" * 100_000, "is broken: expected JSON"),
         ("[]", "is broken: expected a mapping of keys, got list"),
-        ("{}", "is broken: classes: missing; method: missing; backbone: missing"),
+        ("{}", "is broken: classes: missing; method: missing"),
         (
             '{"classes": "dog", "method": {"name": 5}, "backbone": {"depth": "50"}}',
-            "is broken: classes: should be a valid list, got 'dog'; method.name: .*; backbone.depth: ",
+            "is broken: classes: should be a valid list, got 'dog'; method.name: ",
         ),
     ],
 )

@@ -17,7 +17,8 @@ from megavid.checkpoints.detectron import read_detectron
 from megavid.checkpoints.starting_weights import load_backbone, load_flow, load_from_detector
 from megavid.checkpoints.weights import write_weights
 from megavid.core.errors import InputError
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.layers.flownet import FlowNet
 from tests.conftest import build_tiny
 from tests.mutations import ends_well, mutated_bytes, mutators
@@ -40,7 +41,7 @@ def resnet() -> nn.Module:
     return model
 
 
-def wide(**changes: Any) -> VideoDetector[Any, Any]:
+def wide(**changes: Any) -> FasterRCNN:
     return build_tiny("single_frame", **{"backbone.width": 64, "backbone.reduce_channels": None, **changes})
 
 
@@ -232,16 +233,16 @@ def test_backbone_of_another_depth_or_norm_is_refused(resnet: nn.Module, tmp_pat
         load_backbone(wide(**{"backbone.norm": "group"}), tmp_path / "resnet18.pth")
 
 
-def save(detector: VideoDetector[Any, Any], path: Path) -> Path:
+def save(detector: VideoDetector, path: Path) -> Path:
     config = detector.config.model_dump(mode="json")
     write_weights(path, detector.state_dict(), config=config, about={"licence": "as it was"})
     return path
 
 
 def test_rdn_starts_from_rdn_base(tmp_path: Path) -> None:
-    base, rdn = build_tiny("rdn_base"), build_tiny("rdn", **{"rpn.proposals": 9})
+    base, rdn = build_tiny("rdn_base"), build_tiny("rdn", **{"rpn.post_nms_top_n": 9})
     torch.manual_seed(7)
-    rdn.initialise()
+    rdn.initialize()
     loaded = load_from_detector(rdn, save(base, tmp_path / "base.safetensors"))
     assert set(loaded.new) == {
         "advanced_fc.weight",
@@ -260,11 +261,11 @@ def test_only_predictors_of_new_classes_are_new(tmp_path: Path) -> None:
     old = build_tiny("mega").predictor
     new = build_tiny("mega", classes=["cat", "square"])
     torch.manual_seed(7)
-    new.initialise()
+    new.initialize()
     before = new.predictor.scores.weight.clone()
     loaded = load_from_detector(new, path)
     assert loaded.new_classes == ("cat",)
-    assert "made anew for the classes cat" in str(loaded)
+    assert "new weights for the classes cat" in str(loaded)
     scores = new.predictor.scores.weight
     assert torch.equal(scores[0], old.scores.weight[0])  # background
     assert torch.equal(scores[1], before[1])  # cat: new

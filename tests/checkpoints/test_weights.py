@@ -10,6 +10,7 @@ import torch
 
 from megavid import InputError, load_detector
 from megavid.checkpoints.load import convert_weights, find_device
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from tests.conftest import build_tiny
 from tests.official import OFFICIAL_METHODS, official_shapes, write_official
 
@@ -19,6 +20,7 @@ from tests.official import OFFICIAL_METHODS, official_shapes, write_official
 def test_configuration_is_inferred(method: str, classes: int, tmp_path: Path) -> None:
     path = write_official(tmp_path / "official.pth", official_shapes(method, 50, classes=classes))
     detector = load_detector(weights=path, device="cpu")
+    assert isinstance(detector, FasterRCNN)
     assert detector.config.method.name == method
     assert detector.config.backbone.depth == 50
     names = ("airplane", "antelope") if classes == 30 else ("class_1", "class_2")
@@ -27,7 +29,7 @@ def test_configuration_is_inferred(method: str, classes: int, tmp_path: Path) ->
 
 
 def test_model_that_does_not_match_the_weights_is_refused(official: Path) -> None:
-    with pytest.raises(InputError, match="base.pth: its method is single_frame, but mega_r50 has mega"):
+    with pytest.raises(InputError, match="base.pth: its method.name is single_frame, but mega_r50 has mega"):
         load_detector("mega_r50", weights=official)
     with pytest.raises(InputError, match="base.pth: its backbone.depth is 50, but single_frame_r101 has 101"):
         load_detector("single_frame_r101", weights=official)
@@ -97,5 +99,6 @@ def test_available_devices_are_found() -> None:
 def test_input_sizes_can_be_set() -> None:
     assert build_tiny("mega", **{"input.min_size": 80}).config.input.min_size == 80
     detector = load_detector("single_frame_r50", device="cpu", min_size=80, max_size=90)
+    assert isinstance(detector, FasterRCNN)
     assert (detector.config.input.min_size, detector.config.input.max_size) == (80, 90)
     assert not detector.training

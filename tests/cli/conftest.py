@@ -12,7 +12,7 @@ import torch
 from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
 from megavid.core.frames import Image
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from tests.conftest import build_tiny
 
 MakeFrames = Callable[[int], list[Image]]

@@ -11,7 +11,7 @@ import pytest
 
 from megavid.cli import main
 from megavid.jobs.measure_speed import BenchmarkOptions, benchmark
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from tests.cli.helpers import error_of, subprocess_arguments
 from tests.conftest import build_tiny
 
@@ -29,10 +29,13 @@ def test_measurements_are_consistent(method: str) -> None:
     assert result.look_ahead == detector.plan.future
     assert result.input_size == (64, 96)
     assert result.frames_per_second == pytest.approx(1 / result.frame_seconds)
-    assert result.trunks_per_frame == pytest.approx(result.frame_seconds / result.trunk_seconds)
-    assert {"trunk", "RPN", "conv5", "RoI pooling", "fully connected", "choice"} <= set(result.stage_seconds)
-    assert ("flow" in result.stage_seconds) == (method in {"dff", "fgfa"})
-    assert all(seconds > 0 for seconds in result.stage_seconds.values())
+    assert result.unit_seconds is not None
+    assert result.units_per_frame == pytest.approx(result.frame_seconds / result.unit_seconds)
+    assert {"trunk", "RPN", "conv5", "RoI pooling", "fully connected", "post-processing"} <= set(
+        result.range_seconds
+    )
+    assert ("flow" in result.range_seconds) == (method in {"dff", "fgfa"})
+    assert all(seconds > 0 for seconds in result.range_seconds.values())
     assert result.first_seconds > 0
     assert result.peak_megabytes > 100
 
@@ -62,11 +65,11 @@ def test_report_is_printed_and_written(
         "reuse": False,
         "compile": False,
     }
-    assert (report["model"], report["backbone"]) == ("mega", "ResNet-18")
+    assert (report["model"], report["architecture"]) == ("mega", "ResNet-18 of width 8")
     assert {"device", "threads", "torch", "torchvision", "megavid", "python"} <= set(report["machine"])
     assert f"{report['frames_per_second']:.2f}" in shown
     enabled = "channels_last, sum_cells, winograd, split_heads"
-    assert f"mega, ResNet-18, input 96x64, bfloat16, {enabled}" in shown
+    assert f"mega, ResNet-18 of width 8, input 96x64, bfloat16, {enabled}" in shown
 
 
 def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

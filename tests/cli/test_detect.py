@@ -19,7 +19,7 @@ from megavid import detect_video, load_detector
 from megavid.cli import main
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from tests.cli.helpers import error_of, read_predictions, read_video, write_video
 from tests.tolerances import REPEATABLE, REPEATED
 from tests.video.videos import make_video

@@ -43,7 +43,7 @@ def test_official_checkpoints_run_on_the_clip(clip: Path, tmp_path: Path, method
         "64",
         "--input.max_size",
         "120",
-        "--rpn.proposals",
+        "--rpn.post_nms_top_n",
         "20",
         "--batch-size",
         "8",

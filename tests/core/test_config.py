@@ -22,7 +22,8 @@ from megavid.core.config import (
     with_overrides,
 )
 from megavid.core.errors import LONGEST_MESSAGE, InputError
-from megavid.models.methods import METHODS, detector_config
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
+from megavid.models.method_registry import METHODS, detector_config
 from tests.mutations import ends_well
 
 
@@ -35,6 +36,7 @@ def mega(**overrides: Any) -> Any:
 def test_shipped_configurations_are_valid_and_named_by_what_they_are(name: str) -> None:
     data, origin = read_config(name)
     config = detector_config(data, origin=origin)
+    assert isinstance(config, FasterRCNNConfig)
     assert name == f"{config.method.name}_r{config.backbone.depth}"
     assert len(config.classes) == 30
     assert config.classes[0] == "airplane"
@@ -79,8 +81,8 @@ def test_mistakes_are_named_by_their_path(path: str, value: object, message: str
 
 def test_missing_key_is_named() -> None:
     data, _ = read_config("mega_r50")
-    del data["rpn"]["proposals"]
-    with pytest.raises(InputError, match="here: rpn.proposals: missing"):
+    del data["rpn"]["post_nms_top_n"]
+    with pytest.raises(InputError, match="here: rpn.post_nms_top_n: missing"):
         detector_config(data, origin="here")
 
 

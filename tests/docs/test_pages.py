@@ -20,9 +20,10 @@ from megavid.cli import COMMANDS, main
 from megavid.cli.arguments import split_overrides
 from megavid.core.config import parse_overrides, validate
 from megavid.datasets.synthetic.camera import film
-from megavid.models.base.detector import DetectorConfig, VideoDetector
-from megavid.models.base.inference import FAST
-from megavid.models.methods import METHODS, detector_config
+from megavid.models.acceleration.inference import FAST
+from megavid.models.base.detector_config import DetectorConfig
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.method_registry import METHODS, detector_config
 from megavid.training.read_recipe import SECTIONS, read_recipe
 from megavid.training.recipe import Recipe
 from tests.cli.helpers import write_video
@@ -81,7 +82,7 @@ def test_page_runs_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest
             check_yaml(block)
 
 
-def load_small(model: str | None = None, **options: Any) -> VideoDetector[Any, Any]:
+def load_small(model: str | None = None, **options: Any) -> VideoDetector:
     """Load the detector of the weights, with a small input and without compiling; the model is ignored."""
     options.setdefault("device", "cpu")
     options["inference"] = options.get("inference", FAST).model_copy(update={"compile": False})

@@ -22,8 +22,8 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
 from megavid.jobs.executors.ranks import Ranks
-from megavid.models.base.detector import VideoDetector
-from megavid.models.methods import METHODS
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.method_registry import METHODS
 from tests.cli.helpers import read_predictions, write_video
 from tests.conftest import build_tiny
 from tests.video.videos import damage, make_video
@@ -50,7 +50,7 @@ def data(tmp_path: Path, make_frames: MakeFrames) -> Annotations:
 
 
 @pytest.fixture
-def detector() -> VideoDetector[Any, Any]:
+def detector() -> VideoDetector:
     return build_tiny("mega")
 
 
@@ -58,7 +58,7 @@ Detect = Callable[..., bool]
 
 
 @pytest.fixture
-def detect(detector: VideoDetector[Any, Any], data: Annotations, tmp_path: Path) -> Detect:
+def detect(detector: VideoDetector, data: Annotations, tmp_path: Path) -> Detect:
     """Return a function that detects in the data set, into tmp_path/out, and returns whether all is done."""
 
     def run(annotations: Annotations = data, **options: Any) -> bool:
@@ -170,7 +170,7 @@ def test_a_video_without_any_image(detect: Detect, tmp_path: Path) -> None:
 
 
 def test_annotated_frames_of_a_video_file(
-    detect: Detect, detector: VideoDetector[Any, Any], tmp_path: Path, make_frames: MakeFrames
+    detect: Detect, detector: VideoDetector, tmp_path: Path, make_frames: MakeFrames
 ) -> None:
     path = write_video(tmp_path / "clip.mp4", make_frames(9), rate=Fraction(20))
     builder = AnnotationBuilder(CLASSES, root=tmp_path)

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 
 from megavid import detect_video, load_detector
 from megavid.core.reference_plans import global_indexes, window_indexes
-from megavid.models.base.detector import VideoDetector
-from megavid.models.base.inference import FAST, Inference
-from megavid.models.methods import METHODS
-from tests.conftest import SHARED, require_shared
+from megavid.models.acceleration.inference import FAST, Inference
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+from megavid.models.method_registry import METHODS
+from tests.conftest import SHARED, network_input, require_shared
 from tests.official import OFFICIAL_METHODS, official_shapes, write_official
 from tests.parity.cases import (
     MATCHED,
@@ -58,7 +58,7 @@ def ways(path: Path) -> list[str]:
 WAYS = {"plain": Inference.plain(), "fast": FAST, "compiled": Inference(compile=True)}
 
 
-def load_official(case: Case, path: Path, inference: Inference) -> VideoDetector[Any, Any]:
+def load_official(case: Case, path: Path, inference: Inference) -> FasterRCNN:
     """A detector from a checkpoint in the original's form, whose names and shapes must tell what it is."""
     shapes = official_shapes(case.method, case.depth)
     sums = {name: float(w.sum(dtype=np.float64)) for name, w in _some_weights(case, shapes).items()}
@@ -69,6 +69,7 @@ def load_official(case: Case, path: Path, inference: Inference) -> VideoDetector
     )
     path.unlink()
     assert type(detector) is METHODS[case.method]
+    assert isinstance(detector, FasterRCNN)
     return detector
 
 
@@ -84,7 +85,7 @@ class Captured:
     inputs: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     outputs: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
 
-    def watch(self, detector: VideoDetector[Any, Any]) -> None:
+    def watch(self, detector: FasterRCNN) -> None:
         for name, module in detector.named_children():
             module.register_forward_hook(partial(self._record, name))
 
@@ -141,7 +142,7 @@ def test_detections_and_intermediate_tensors(path: Path, way: str, tmp_path: Pat
 def check_intermediates(
     case: Case,
     frame: int,
-    detector: VideoDetector[Any, Any],
+    detector: FasterRCNN,
     frames: list[Any],
     captured: Captured,
 ) -> None:
@@ -153,7 +154,7 @@ def check_intermediates(
     newest = global_indexes(order, frame, detector.plan.global_frames)[-1] if order else frame
     # The original detects frame t on what it has kept of it, while its "current image" is the newest global
     # frame's by then; for frame 0 it has kept nothing else.
-    at_hand = detector.network_input(frames[newest if quirks else frame])[None]
+    at_hand = network_input(detector, [frames[newest if quirks else frame]])
     assert at_hand.shape == tuple(want["input_shape"].tolist())
     close(at_hand[0, :, ::8, ::8], want["input_slice"], 1e-3)
     size = (at_hand.shape[2], at_hand.shape[3])
@@ -163,12 +164,11 @@ def check_intermediates(
             c4 = captured.inputs["rpn"][frame]
         else:
             c4 = detector.backbone.c4(
-                detector.network_input(frames[newest if quirks and frame == 0 else frame])[None]
+                network_input(detector, [frames[newest if quirks and frame == 0 else frame]])
             )
         check_rpn(want, c4, detector)
         [proposals] = detector.rpn.propose(detector.rpn(c4), size)
-        assert same_boxes(proposals.boxes, want["proposals"] + torch.tensor([0.0, 0, 1, 1])) >= MATCHED
-        close(proposals.objectness, want["objectness"], 1e-4)
+        assert same_boxes(proposals, want["proposals"] + torch.tensor([0.0, 0, 1, 1])) >= MATCHED
         if "last_ref_proposals" in want:
             last = newest if order else min(frame + detector.plan.future, len(frames) - 1)
             check_last_reference(want, frames[last], detector)
@@ -179,16 +179,16 @@ def check_intermediates(
     close(prediction.deltas[:32], want["box_regression_32"], logits)
 
 
-def check_last_reference(want: dict[str, Tensor], image: Any, detector: VideoDetector[Any, Any]) -> None:
-    network_input = detector.network_input(image)[None]
-    height, width = network_input.shape[2:]
-    [proposals] = detector.rpn.propose(detector.rpn(detector.backbone.c4(network_input)), (height, width))
+def check_last_reference(want: dict[str, Tensor], image: Any, detector: FasterRCNN) -> None:
+    images = network_input(detector, [image])
+    height, width = images.shape[2:]
+    [proposals] = detector.rpn.propose(detector.rpn(detector.backbone.c4(images)), (height, width))
     expected = want["last_ref_proposals"] + torch.tensor([0.0, 0, 1, 1])
-    assert same_boxes(proposals.boxes[: len(expected)], expected) >= MATCHED
+    assert same_boxes(proposals[: len(expected)], expected) >= MATCHED
 
 
 def check_flow(
-    want: dict[str, Tensor], frame: int, length: int, captured: Captured, detector: VideoDetector[Any, Any]
+    want: dict[str, Tensor], frame: int, length: int, captured: Captured, detector: FasterRCNN
 ) -> None:
     flow, _ = captured.outputs["flow"][frame]
     places = window_indexes(detector.plan, frame, length)
@@ -200,7 +200,7 @@ def check_flow(
         close(scale[0, ::step], want["scale_map_slice"].squeeze(0), 1e-3)
 
 
-def check_rpn(want: dict[str, Tensor], c4: Tensor, detector: VideoDetector[Any, Any]) -> None:
+def check_rpn(want: dict[str, Tensor], c4: Tensor, detector: FasterRCNN) -> None:
     statistics = torch.stack((c4.double().mean(), c4.double().std()))
     torch.testing.assert_close(statistics, want["rpn_feature_mean_std"], rtol=1e-4, atol=1e-5)
     some = c4[0, ::128]

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from megavid.checkpoints.official import from_official
 from megavid.models.base.clip import Clip
-from megavid.models.base.detector import VideoDetector
-from tests.conftest import require_shared
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+from tests.conftest import network_input, require_shared
 from tests.official import official_shapes
 from tests.parity.cases import Case, load_case, reference_folder
 from tests.parity.recipe import make_weights
@@ -39,7 +39,7 @@ def case_files() -> list[Path]:
     )
 
 
-def clip_of(case: Case, detector: VideoDetector[Any, Any]) -> Clip:
+def clip_of(case: Case, detector: FasterRCNN) -> Clip:
     """The recorded step's frames and objects; samplers take the first."""
     name = "key" if case.method == "dff" else "local"
     references = {
@@ -48,7 +48,7 @@ def clip_of(case: Case, detector: VideoDetector[Any, Any]) -> Clip:
     unique = list(dict.fromkeys([case.facts["cur"], *(f for group in references.values() for f in group)]))
     video = case.frames()
     return Clip(
-        torch.stack([detector.network_input(video[frame]) for frame in unique]),
+        network_input(detector, [video[frame] for frame in unique]),
         {group: tuple(unique.index(f) for f in frames) for group, frames in references.items()},
         torch.tensor(case.facts["gt_boxes"]) + torch.tensor([0.0, 0, 1, 1]),
         torch.tensor(case.facts["gt_labels"]) - 1,
@@ -81,6 +81,7 @@ def test_losses_and_gradients(path: Path) -> None:
         for name, weights in make_weights(shapes, case.facts["weights_salt"]).items()
     }
     detector = load_detector(f"{case.method}_r{case.depth}", device="cpu", inference=None, **case.limits)
+    assert isinstance(detector, FasterRCNN)
     load_state(detector, from_official(state), origin=path.name)
     detector.freeze(stages=2)
     clip = clip_of(case, detector)
@@ -90,18 +91,18 @@ def test_losses_and_gradients(path: Path) -> None:
     losses = detector.losses(clip)
 
     for ours, theirs in LOSSES.items():
-        assert getattr(losses, ours).item() == pytest.approx(case.facts["losses"][theirs], rel=1e-4), ours
+        assert losses[ours].item() == pytest.approx(case.facts["losses"][theirs], rel=1e-4), ours
     boxes, logits = sampled
     half_open = case.arrays["roi_boxes"] + np.array([0, 0, 1, 1], np.float32)
     torch.testing.assert_close(boxes, torch.from_numpy(half_open), rtol=0, atol=0.02)
     # The original's own differ by 0.008 with the number of threads, of RDN and MEGA.
     torch.testing.assert_close(logits, torch.from_numpy(case.arrays["class_logits"]), rtol=0, atol=0.03)
-    check_gradients(case, detector, losses.objectness + losses.proposals, "rpn", shapes)
-    check_gradients(case, detector, losses.classes + losses.boxes, "roi", shapes)
+    check_gradients(case, detector, losses["objectness"] + losses["proposals"], "rpn", shapes)
+    check_gradients(case, detector, losses["classes"] + losses["boxes"], "roi", shapes)
 
 
 def check_gradients(
-    case: Case, detector: VideoDetector[Any, Any], loss: Tensor, part: str, shapes: dict[str, Any]
+    case: Case, detector: FasterRCNN, loss: Tensor, part: str, shapes: dict[str, Any]
 ) -> None:
     ours = names_of_theirs(shapes)
     detector.zero_grad()

@@ -14,17 +14,18 @@ from torch import Tensor
 
 from megavid import Frame, InputError, VideoSession, detect_video
 from megavid.core.frames import Image
-from megavid.models.base.detector import FrameFeatures, VideoDetector
-from megavid.models.methods import METHODS
+from megavid.models.base.features import FrameFeatures
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.method_registry import METHODS
 from megavid.runtime.store import FrameStore
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input
 from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
 
 
 @pytest.fixture(scope="module")
-def detector() -> VideoDetector[Any, Any]:
+def detector() -> VideoDetector:
     return build_tiny("single_frame")
 
 
@@ -38,21 +39,19 @@ def detector() -> VideoDetector[Any, Any]:
         [[1, 2, 3]],
     ],
 )
-def test_what_is_no_rgb_frame_is_refused(detector: VideoDetector[Any, Any], frame: Any) -> None:
+def test_what_is_no_rgb_frame_is_refused(detector: VideoDetector, frame: Any) -> None:
     with pytest.raises(InputError, match=r"frame 0: expected an RGB uint8 array"):
         VideoSession(detector).push(frame)
 
 
-def test_a_change_of_size_is_refused(detector: VideoDetector[Any, Any]) -> None:
+def test_a_change_of_size_is_refused(detector: VideoDetector) -> None:
     session = VideoSession(detector)
     session.push(np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(InputError, match="frame 1: .*60x40, got 40x60"):
         session.push(np.zeros((60, 40, 3), np.uint8))
 
 
-def test_a_batch_is_taken_whole_or_not_at_all(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_a_batch_is_taken_whole_or_not_at_all(detector: VideoDetector, make_frames: MakeFrames) -> None:
     frames = make_frames(3)
     bad: list[tuple[Image | Frame, str]] = [
         (frames[0][:9], "frame 2: expected the size"),
@@ -71,7 +70,7 @@ def test_a_batch_is_taken_whole_or_not_at_all(
 
 @pytest.mark.parametrize("wrap", [lambda n, image: image, lambda n, image: Frame(n, n / 25, image)])
 def test_an_iterator_may_fill_one_buffer(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, wrap: Callable[[int, Image], Image | Frame]
+    detector: VideoDetector, make_frames: MakeFrames, wrap: Callable[[int, Image], Image | Frame]
 ) -> None:
     frames = make_frames(5)
 
@@ -87,9 +86,7 @@ def test_an_iterator_may_fill_one_buffer(
         assert torch.equal(a.detections.boxes, b.detections.boxes)
 
 
-def test_an_error_of_an_iterator_stays_what_it_is(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_an_error_of_an_iterator_stays_what_it_is(detector: VideoDetector, make_frames: MakeFrames) -> None:
     def broken() -> Iterator[Image]:
         yield from make_frames(2)
         raise RuntimeError("connection to the camera timed out")
@@ -105,7 +102,7 @@ def test_a_damaged_frame_of_a_file_is_passed_over_as_a_global_one(tmp_path: Path
     assert [result.index for result in found] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
 
 
-def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector[Any, Any]) -> None:
+def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector) -> None:
     session = VideoSession(detector)
     assert session.flush() == []
     assert session.flush() == []
@@ -114,12 +111,12 @@ def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector[Any, Any]) 
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, 7])
-def test_impossible_threshold_is_refused(detector: VideoDetector[Any, Any], threshold: float) -> None:
+def test_impossible_threshold_is_refused(detector: VideoDetector, threshold: float) -> None:
     with pytest.raises(InputError, match=f"score_threshold: .* got {threshold}"):
         VideoSession(detector, score_threshold=threshold)
 
 
-def test_threshold_leaves_the_better_ones(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_threshold_leaves_the_better_ones(detector: VideoDetector, make_frames: MakeFrames) -> None:
     [everything] = detect_video(detector, make_frames(1))
     scores = everything.detections.scores
     threshold = float(scores.median())
@@ -128,21 +125,17 @@ def test_threshold_leaves_the_better_ones(detector: VideoDetector[Any, Any], mak
     assert 0 < len(some.detections) < len(everything.detections)
 
 
-def test_frames_keep_their_own_numbers_and_times(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_frames_keep_their_own_numbers_and_times(detector: VideoDetector, make_frames: MakeFrames) -> None:
     frames = [Frame(10 + 3 * i, 0.5 * i, image) for i, image in enumerate(make_frames(3))]
     results = list(detect_video(detector, iter(frames)))
     assert [(r.index, r.time) for r in results] == [(10, 0.0), (13, 0.5), (16, 1.0)]
 
 
-def test_arrays_get_times_from_fps(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_arrays_get_times_from_fps(detector: VideoDetector, make_frames: MakeFrames) -> None:
     assert [r.time for r in detect_video(detector, make_frames(3), fps=10)] == [0.0, 0.1, 0.2]
 
 
-def test_an_array_of_frames_is_a_whole_video(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_an_array_of_frames_is_a_whole_video(detector: VideoDetector, make_frames: MakeFrames) -> None:
     frames = make_frames(3)
     from_array = list(detect_video(detector, np.stack(frames)))
     from_list = list(detect_video(detector, frames))
@@ -150,7 +143,7 @@ def test_an_array_of_frames_is_a_whole_video(
         assert torch.equal(a.detections.boxes, b.detections.boxes)
 
 
-def test_what_is_no_video_is_refused(detector: VideoDetector[Any, Any]) -> None:
+def test_what_is_no_video_is_refused(detector: VideoDetector) -> None:
     with pytest.raises(InputError, match="video: expected a path or RGB frames, got int"):
         detect_video(detector, 0)  # type: ignore[arg-type]
 
@@ -187,7 +180,7 @@ def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames) -> N
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2), (3000, 5000)])
-def test_frames_of_any_size(detector: VideoDetector[Any, Any], size: tuple[int, int]) -> None:
+def test_frames_of_any_size(detector: VideoDetector, size: tuple[int, int]) -> None:
     [result] = detect_video(detector, [np.full((*size, 3), 128, np.uint8)])
     assert torch.isfinite(result.detections.boxes).all()
 
@@ -238,7 +231,7 @@ def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(make_frames: MakeFra
             assert torch.equal(a.detections.boxes, b.detections.boxes)
 
 
-def test_results_may_be_changed(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_results_may_be_changed(detector: VideoDetector, make_frames: MakeFrames) -> None:
     [result] = detect_video(detector, make_frames(1))
     result.detections.boxes.sub_(1)
     assert result.detections.boxes.min() < 0
@@ -249,7 +242,7 @@ def test_results_may_be_changed(detector: VideoDetector[Any, Any], make_frames: 
     [([0, 0], "frame 0: expected a number above 0"), ([3, 1], "frame 1: .* above 3"), ([9], "9 frames only")],
 )
 def test_numbers_of_frames_fit_the_source(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, indexes: list[int], message: str
+    detector: VideoDetector, make_frames: MakeFrames, indexes: list[int], message: str
 ) -> None:
     images = make_frames(9)
     session = VideoSession(detector, source=images)
@@ -265,7 +258,7 @@ def test_a_source_of_another_size_is_refused(make_frames: MakeFrames) -> None:
 
 @pytest.mark.parametrize("option", [{"fps": 0}, {"fps": -2}, {"seed": -1}])
 def test_impossible_options_are_refused(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, option: Any
+    detector: VideoDetector, make_frames: MakeFrames, option: Any
 ) -> None:
     with pytest.raises(InputError, match=f"{next(iter(option))}: "):
         detect_video(detector, make_frames(1), **option)
@@ -275,7 +268,7 @@ def test_impossible_options_are_refused(
 @pytest.mark.parametrize("method", METHODS)
 def test_kept_features_own_their_memory(method: str, make_frames: MakeFrames) -> None:
     detector = build_tiny(method)
-    images = torch.stack([detector.network_input(frame) for frame in make_frames(4)])
+    images = network_input(detector, make_frames(4))
     for features in detector.encode(images):
         tensors = [v for v in vars(features).values() if isinstance(v, Tensor)]
         assert sum(t.untyped_storage().nbytes() for t in tensors) <= 1.2 * features.nbytes

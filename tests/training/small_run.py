@@ -52,7 +52,12 @@ def recipe_values(data: Path, method: str = "mega", **changes: Any) -> dict[str,
     settings = {key: value for key, value in tiny_overrides(method).items() if key != "classes"}
     values: dict[str, Any] = {
         "model": f"{method}_r50",
-        "settings": {**settings, "backbone.norm": "group", "head.sampled": 16, "rpn.sampled": 32},
+        "settings": {
+            **settings,
+            "backbone.norm": "group",
+            "head.batch_size_per_image": 16,
+            "rpn.batch_size_per_image": 32,
+        },
         "data": {"train": [{"path": str(data)}], "val": {"path": str(data)}},
         "optimizer": {"learning_rate": 0.01, "warmup": 4, "milestones": [5]},
         "run": {"steps": 6, "batch": 2, "workers": 0, "frozen_stages": 0},

@@ -12,7 +12,7 @@ import yaml
 from megavid.checkpoints.load import read_config
 from megavid.core.config import has_path, parse_overrides, with_overrides
 from megavid.core.errors import InputError
-from megavid.models.methods import METHODS, detector_config
+from megavid.models.method_registry import METHODS, detector_config
 from megavid.training.read_recipe import read_recipe, shipped_recipes
 from megavid.training.setup import make_detector
 from tests.mutations import ends_well, mutated_bytes, mutated_value, mutators

@@ -18,7 +18,7 @@ import yaml
 from megavid import load_detector
 from megavid.checkpoints.load import read_config
 from megavid.core.errors import InputError
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from megavid.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 

@@ -24,7 +24,7 @@ from megavid.datasets.table.annotations import AnnotationBuilder, load_annotatio
 from megavid.training.clip_reader import ClipReader
 from megavid.video.images import read_image
 from megavid.video.video_writer import VideoWriter
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input
 from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 from tests.video.videos import damage, make_video
@@ -80,11 +80,8 @@ def test_a_clip_that_was_read(data: Path) -> None:
     plan = TrainingPlan((ReferenceGroup(name="local", count=2, low=-3, high=3),))
     detector = build_tiny("rdn", **{"input.min_size": 96, "input.max_size": 144})  # half as large again
     table = load_annotations(data)
-    read = {
-        flip: ClipReader(ClipOrder([table], plan, seed=0, flip=flip), detector.network_input)[0]
-        for flip in (0.0, 1.0)
-    }
-    plain, mirrored = read[0.0].clip, read[1.0].clip
+    read = {flip: ClipReader(ClipOrder([table], plan, seed=0, flip=flip))[0] for flip in (0.0, 1.0)}
+    plain, mirrored = (read[flip].ready(detector) for flip in (0.0, 1.0))
     key = ClipOrder([table], plan, seed=0, flip=0.0)[0]
     rows = slice(*table.offsets[key.key : key.key + 2])
     # Inclusive coordinates are scaled, as in the original.
@@ -94,8 +91,8 @@ def test_a_clip_that_was_read(data: Path) -> None:
     assert torch.equal(mirrored.images, plain.images.flip(3))
     width = plain.images.shape[3]
     torch.testing.assert_close(mirrored.boxes[:, [0, 2]], width - plain.boxes[:, [2, 0]])
-    image = detector.network_input(read_image(data.parent / table.files[key.key].as_py()))
-    assert torch.equal(plain.images[0], image)
+    image = read_image(data.parent / table.files[key.key].as_py())
+    assert torch.equal(plain.images[:1], network_input(detector, [image]))
     assert len(plain.images) == len({0, *plain.references["local"]})
 
 
@@ -109,7 +106,7 @@ def test_a_damaged_video_frame_is_an_error(tmp_path: Path) -> None:
         builder.box(1, 2, 30, 40, label=0)
     detector = build_tiny("single_frame")
     order = ClipOrder([builder.build()], detector.training_plan, seed=0, flip=0.0)
-    reader = ClipReader(order, detector.network_input)
+    reader = ClipReader(order)
     for i in range(2):
         if order[i].key == 0:
             reader[i]
@@ -130,8 +127,8 @@ def test_difficult_and_narrow_objects_are_left_out(data: Path) -> None:
             seed=0,
             flip=0.0,
         )
-        reader = ClipReader(order, build_tiny("single_frame").network_input)
-        [found] = [clip for i in range(len(order)) if order[i].key == key for clip in [reader[i].clip]]
+        reader = ClipReader(order)
+        [found] = [clip for i in range(len(order)) if order[i].key == key for clip in [reader[i]]]
         assert len(found.boxes) == len(found.labels)
         return len(found.boxes)
 
@@ -151,6 +148,6 @@ def test_frames_of_several_sizes_are_an_error(data: Path, tmp_path: Path) -> Non
     shutil.copytree(data.parent, folder)
     PIL.Image.new("RGB", (50, 40)).save(folder / "clip_0" / "000003.png")
     order = ClipOrder([replace(table, root=folder)], build_tiny("rdn").training_plan, seed=0)
-    reader = ClipReader(order, build_tiny("rdn").network_input)
+    reader = ClipReader(order)
     with pytest.raises(InputError, match=r"clip_0.000003.png|frames of one size"):
         [reader[i] for i in range(60)]

@@ -1,4 +1,4 @@
-"""From a name, a YAML file or a weight file to a detector that is ready to run."""
+"""Load a detector by name, from a YAML file or from a weight file."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from megavid.checkpoints.weights import (
     read_weights,
     write_weights,
 )
-from megavid.core.config import read_mapping, with_overrides
+from megavid.core.config import read_mapping, value_at, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.paths import is_file
 from megavid.core.text import printable
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.base.detector import DetectorConfig, VideoDetector
-from megavid.models.base.inference import FAST, Inference
+from megavid.models.acceleration.inference import FAST, Inference
+from megavid.models.base.detector_config import DetectorConfig
+from megavid.models.base.video_detector import VideoDetector
 from megavid.models.layers.flownet import FlowNet
-from megavid.models.methods import build_detector, detector_config
+from megavid.models.method_registry import build_detector, detector_config, rename_config_keys
 
 _FLOWNET_WIDTH = 64
-"""Of the published FlowNet."""
+"""Width of the published FlowNet."""
 
 _CONFIGS = resources.files("megavid") / "configs"
 
 
 def shipped_configs() -> list[str]:
-    """Names of the configurations that come with the package."""
+    """Return the names of the configurations that ship with the package."""
     names = (Path(entry.name) for entry in _CONFIGS.iterdir())
     return sorted(name.stem for name in names if name.suffix == ".yaml")
 
@@ -49,23 +49,23 @@ def load_detector(
     max_size: int | None = None,
     overrides: Mapping[str, Any] | None = None,
     inference: Inference | None = FAST,
-) -> VideoDetector[Any, Any]:
-    """A detector, ready for inference.
+) -> VideoDetector:
+    """Load a detector, ready for inference.
 
     Args:
-        config: A shipped configuration's name (`shipped_configs`), a YAML file, or None when the weights
-            carry their configuration or their names and shapes tell it.
-        weights: megavid's `.safetensors`, a checkpoint of the original release as it is, or a name of
-            `shipped_weights`. None gives random, untrained weights.
-        device: "auto" takes the first of cuda, mps and cpu that is there.
-        min_size: Of the network's input, pixels (`InputConfig`); None leaves the configured.
-        max_size: The same.
-        overrides: Other values of the configuration by dotted path, such as {"method.window": 6}.
-        inference: How it computes: in which type, and what makes it fast. None leaves the network as it was
-            built, so that it can be trained or saved.
+        config: Name of a shipped configuration (`shipped_configs`) or a YAML file; None takes the
+            configuration from the weights, which carry it or imply it by the shapes of their tensors.
+        weights: A `.safetensors` file of megavid, a checkpoint of the original release, or a name of
+            `shipped_weights`. None gives random weights.
+        device: "auto" takes the first available of cuda, mps and cpu.
+        min_size: Shorter side of the network's input, pixels; None for the configured one.
+        max_size: Limit of the longer side of the network's input, pixels; None for the configured one.
+        overrides: Values of the configuration by dotted path, such as {"method.window": 6}.
+        inference: Inference settings: dtype and speed-ups. None leaves the network as it was built, for
+            training or saving.
 
     Raises:
-        InputError: A file, a key or a value is wrong, or weights and configuration don't fit each other.
+        InputError: A file, a key or a value is wrong, or weights and configuration do not fit each other.
 
     Examples:
         >>> detector = load_detector("mega_r101", weights="MEGA_R_101.pth", device="cpu")
@@ -82,25 +82,25 @@ def load_detector(
         load_state(detector, read.state, origin=str(read.path))
     detector = detector.to(place)
     if inference is not None:
-        prepare(detector, inference)
+        detector.prepare(inference)
     return detector
 
 
 def convert_weights(
     source: Path, target: Path, *, config: str | os.PathLike[str] | None = None
-) -> DetectorConfig[Any] | None:
-    """Write weights once as `.safetensors` with their configuration.
+) -> VideoDetector | None:
+    """Convert weights to a `.safetensors` file that carries its configuration.
 
     Args:
-        source: What `load_detector` or `load_flownet` reads.
-        target: A path that ends in `.safetensors`; it appears whole or not at all.
-        config: As in `load_detector`.
+        source: File that `load_detector` or `load_flownet` reads.
+        target: Path that ends in `.safetensors`; the file appears whole or not at all.
+        config: Configuration, as in `load_detector`.
 
     Returns:
-        The configuration; None for FlowNet's weights, which have none.
+        The detector; None for the weights of FlowNet alone.
 
     Raises:
-        InputError: As `load_detector`; or the target has another suffix or cannot be written.
+        InputError: As in `load_detector`; or the target has another suffix or cannot be written.
     """
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
@@ -115,18 +115,19 @@ def convert_weights(
     data, origin = _config_data(config, read)
     typed = detector_config(data, origin=origin)
     _check_match(typed, read, origin)
-    load_state(build_detector(typed), read.state, origin=str(source))
+    detector = build_detector(typed)
+    load_state(detector, read.state, origin=str(source))
     write_weights(target, read.state, config=typed.model_dump(mode="json"), about=about)
-    return typed
+    return detector
 
 
-def load_flownet(detector: VideoDetector[Any, Any], weights: str | os.PathLike[str]) -> None:
-    """Put FlowNet's weights into a detector that has a flow network: what training DFF and FGFA starts from.
+def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> None:
+    """Load the weights of FlowNet into a detector that has a flow network, to train DFF or FGFA from them.
 
     Args:
-        detector: Changed in place; to train it, load it with `inference=None`.
-        weights: The FlowNet that the original release published as a file of its own, or what
-            `convert_weights` made of it.
+        detector: Detector to change in place; to train it, load it with `inference=None`.
+        weights: The FlowNet that the original release published as a separate file, or its conversion by
+            `convert_weights`.
 
     Raises:
         InputError: The file holds something else or is broken, or the detector has no flow network.
@@ -143,10 +144,10 @@ def load_flownet(detector: VideoDetector[Any, Any], weights: str | os.PathLike[s
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """The device of a name; "auto" is the first of cuda, mps and cpu that is there.
+    """Return the device of a name; "auto" is the first available of cuda, mps and cpu.
 
     Raises:
-        InputError: There is no such device here.
+        InputError: The device is not available.
     """
     there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if device == "auto":
@@ -163,10 +164,10 @@ def find_device(device: str | torch.device) -> torch.device:
 
 
 def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
-    """The values of a shipped configuration or a YAML file, and its name for messages.
+    """Read a shipped configuration or a YAML file: nested values, and a name for messages.
 
     Raises:
-        InputError: There is no such configuration.
+        InputError: The configuration does not exist or cannot be read.
     """
     name = os.fspath(config)
     if name in shipped_configs():
@@ -197,24 +198,27 @@ def _config_data(
     if weights is None:
         raise InputError(f"expected a configuration, one of {', '.join(shipped_configs())}, or weights")
     if weights.config is not None:
-        return weights.config, str(weights.path)
-    told = weights.inferred
-    data, _ = read_config(f"{told['method.name']}_r{told['backbone.depth']}")
+        origin = str(weights.path)
+        return rename_config_keys(weights.config, origin=origin), origin
+    inferred = weights.inferred
+    data, _ = read_config(f"{inferred['method.name']}_r{inferred['backbone.depth']}")
     names = data["classes"]
     if weights.num_classes != len(names):
-        # The names of a fine-tuned checkpoint's classes are nowhere in it.
+        # A fine-tuned checkpoint does not contain the names of its classes.
         names = [f"class_{i + 1}" for i in range(weights.num_classes)]
-    return with_overrides(data, {**told, "classes": names}), str(weights.path)
+    return with_overrides(data, {**inferred, "classes": names}), str(weights.path)
 
 
-def _check_match(config: DetectorConfig[Any], weights: Weights, origin: str) -> None:
-    """What can be said in plain words before single tensors are compared."""
-    told = {
-        "method": (weights.inferred["method.name"], config.method.name),
-        "backbone.depth": (weights.inferred["backbone.depth"], config.backbone.depth),
-        "number of classes": (weights.num_classes, len(config.classes)),
+def _check_match(config: DetectorConfig, weights: Weights, origin: str) -> None:
+    """Compare weights and configuration in plain words, before single tensors are compared."""
+    values = config.model_dump(mode="json")
+    compared: dict[str, tuple[Any, Any]] = {
+        path: (weights.inferred[path], value_at(values, path))
+        for path in ("method.name", "backbone.depth")
+        if path in weights.inferred
     }
-    for key, (theirs, ours) in told.items():
+    compared["number of classes"] = (weights.num_classes, len(config.classes))
+    for key, (theirs, ours) in compared.items():
         if theirs != ours:
             raise InputError(f"{weights.path}: its {key} is {theirs}, but {origin} has {ours}")
     names = weights.config["classes"] if weights.config else list(config.classes)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from megavid.checkpoints import official
 from megavid.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from megavid.checkpoints.tensors import check_tensors
-from megavid.core.config import Config, validate
+from megavid.core.config import Config, validate, value_at
 from megavid.core.errors import InputError
 from megavid.core.files.json_yaml import load_json
 from megavid.core.files.paths import exists
@@ -234,14 +234,9 @@ class _Method(_Part):
     name: str
 
 
-class _Backbone(_Part):
-    depth: int
-
-
 class _Config(_Part):
     classes: list[str] = Field(min_length=1)
     method: _Method
-    backbone: _Backbone
 
 
 class _Metadata(_Part):
@@ -264,7 +259,8 @@ def _read_safetensors(path: Path) -> Weights | FlowNetWeights:
     if not isinstance(config, dict):
         raise InputError(f"{origin}: expected a mapping of keys, got {type(config).__name__}")
     known = validate(_Config, config, origin=origin)
-    inferred = {"method.name": known.method.name, "backbone.depth": known.backbone.depth}
+    compared = {key: value_at(config, key) for key in ("method.name", "backbone.depth")}
+    inferred = {key: value for key, value in compared.items() if value is not None}
     return Weights(path, state, config, inferred, len(known.classes), metadata.licence)
 
 

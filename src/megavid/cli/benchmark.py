@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
@@ -14,15 +14,10 @@ from megavid.cli.method import OutsideMethods
 from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 from megavid.cli.threads import ThreadOptions
+from megavid.models.acceleration.inference import SpeedUp
 
 if TYPE_CHECKING:
     from megavid.jobs.measure_speed import BenchmarkResult
-
-KeepsRounding = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse"]
-"""Fields of `Inference` that do something in float32 with the rounding of the trunk kept."""
-MayRound = Literal["winograd", "split_heads"]
-"""Those that do something in half precision, or where rounding may change, alone."""
-SpeedUp = Literal[KeepsRounding, MayRound]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,17 +98,20 @@ def _print_report(report: Mapping[str, Any], result: BenchmarkResult) -> None:
         f"torch {machine['torch']}, megavid {machine['megavid']}"
     )
     say(
-        f"{report['model']}, {report['backbone']}, input {width}x{height}, {inference['dtype']}, "
+        f"{report['model']}, {report['architecture']}, input {width}x{height}, {inference['dtype']}, "
         f"{', '.join(enabled) or 'plain'}"
     )
     rows = {
         "frames per second": f"{result.frames_per_second:.2f}",
         "seconds per frame": f"{result.frame_seconds:.4f}",
-        "trunk passes per frame": f"{result.trunks_per_frame:.2f} of {result.trunk_seconds:.4f} s (float32)",
         "encodings per frame": f"{result.encodes_per_frame:.2f}",
         "first result": f"{result.first_seconds:.1f} s, {result.look_ahead} frames late",
         "peak memory": f"{result.peak_megabytes:.0f} MB",
     }
-    rows |= {f"  {name}": f"{1000 * seconds:.1f} ms" for name, seconds in result.stage_seconds.items()}
+    if result.units_per_frame is not None:
+        rows["trunk passes per frame"] = (
+            f"{result.units_per_frame:.2f} of {result.unit_seconds:.4f} s (float32)"
+        )
+    rows |= {f"  {name}": f"{1000 * seconds:.1f} ms" for name, seconds in result.range_seconds.items()}
     for name, value in rows.items():
         say(f"{name:24}{value}")

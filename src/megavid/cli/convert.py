@@ -35,10 +35,10 @@ class Convert:
 
         refuse_overrides(overrides, "convert")
         check_output_is_no_input(self.target, self.source)
-        config = convert_weights(self.source, self.target, config=self.model)
-        if config is None:
+        detector = convert_weights(self.source, self.target, config=self.model)
+        if detector is None:
             say(f"{self.target}: FlowNet")
         else:
-            backbone = config.backbone.name
-            say(f"{self.target}: {config.method.name}, {backbone}, {len(config.classes)} classes")
+            method, classes = detector.config.method.name, len(detector.class_names)
+            say(f"{self.target}: {method}, {detector.architecture}, {classes} classes")
         return 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from megavid.datasets.table.annotations import Annotations
     from megavid.datasets.table.problems import Problems
     from megavid.jobs.executors.ranks import Ranks
-    from megavid.models.base.detector import VideoDetector
+    from megavid.models.base.video_detector import VideoDetector
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +86,7 @@ class Evaluate:
         self._score(annotations, motion, problems)
         return 0
 
-    def _load_detector(self, ranks: Ranks, overrides: Mapping[str, str]) -> VideoDetector[Any, Any]:
+    def _load_detector(self, ranks: Ranks, overrides: Mapping[str, str]) -> VideoDetector:
         from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides
         from megavid.jobs.evaluation_parts import threads_before
@@ -102,7 +102,7 @@ class Evaluate:
         )
 
     def _detect(
-        self, detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems, ranks: Ranks
+        self, detector: VideoDetector, annotations: Annotations, problems: Problems, ranks: Ranks
     ) -> bool:
         """Write the predictions of all videos; return whether the run is complete."""
         from megavid.checkpoints.weights import describe_weights

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from megavid.cli.output import say
 
 if TYPE_CHECKING:
-    from megavid.models.base.inference import Inference
+    from megavid.models.acceleration.inference import Inference
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +36,7 @@ class InferenceOptions:
             InputError: The options contradict each other.
         """
         from megavid.core.errors import InputError
-        from megavid.models.base.inference import Inference
+        from megavid.models.acceleration.inference import Inference
 
         if self.plain and (self.compile or self.loose):
             raise InputError("--plain: doesn't go with --compile or --loose")

@@ -79,6 +79,16 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     return result
 
 
+def value_at(data: Mapping[str, Any], path: str) -> Any:
+    """Return the value of nested `data` at a dotted path; None if it has no such value."""
+    place: Any = data
+    for key in path.split("."):
+        if not isinstance(place, Mapping) or key not in place:
+            return None
+        place = place[key]
+    return place
+
+
 def has_path(data: Mapping[str, Any], path: str) -> bool:
     """Return whether nested values have one at a dotted path."""
     place: Any = data

@@ -63,10 +63,15 @@ class Detections:
         tracks = None if self.tracks is None else self.tracks[rows]
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names, tracks)
 
+    def to(self, device: torch.device | str) -> Detections:
+        """Return the detections with all fields on a device."""
+        tracks = None if self.tracks is None else self.tracks.to(device)
+        boxes, scores, labels = (x.to(device) for x in (self.boxes, self.scores, self.labels))
+        return Detections(boxes, scores, labels, self.class_names, tracks)
+
     def cpu(self) -> Detections:
-        """Return a copy with all fields on the CPU."""
-        tracks = None if self.tracks is None else self.tracks.cpu()
-        return Detections(self.boxes.cpu(), self.scores.cpu(), self.labels.cpu(), self.class_names, tracks)
+        """Return the detections with all fields on the CPU."""
+        return self.to("cpu")
 
     def to_supervision(self) -> supervision.Detections:
         """Convert to `supervision.Detections`, with `data["class_name"]` if class names are known.

@@ -1,10 +1,10 @@
-"""Names for the stages of a detector's work, as PyTorch's profiler shows them."""
+"""Names for the parts of a detector's work, as PyTorch's profiler shows them."""
 
 from __future__ import annotations
 
 from torch.profiler import record_function
 
-STAGES = (
+PROFILE_RANGES = (
     "input",
     "trunk",
     "RPN",
@@ -14,19 +14,19 @@ STAGES = (
     "flow",
     "warping",
     "aggregation",
-    "choice",
+    "post-processing",
 )
-"""In the order of the work; a stage's time does not include that of stages within it."""
+"""In the order of the work; the time of a range does not include that of ranges within it."""
 
 _PREFIX = "megavid: "
 
 
-def stage(name: str) -> record_function:
-    """A context whose time goes to a stage; it costs next to nothing while nobody profiles."""
-    assert name in STAGES, name
+def profile_range(name: str) -> record_function:
+    """Return a context whose time the profiler attributes to a range; without a profiler it costs little."""
+    assert name in PROFILE_RANGES, name
     return record_function(_PREFIX + name)
 
 
-def stage_of(event: str) -> str | None:
-    """The stage that an event of the profiler is; None for all others."""
+def range_of(event: str) -> str | None:
+    """Return the range that an event of the profiler belongs to; None for other events."""
     return event.removeprefix(_PREFIX) if event.startswith(_PREFIX) else None

@@ -16,11 +16,13 @@ class ReferencePlan:
         past: Frames before t in the local window.
         future: Frames after t in the local window: the look-ahead, in frames.
         global_frames: Size of the set of frames from anywhere in the video (MEGA, section 3.2).
+        memory: Number of frames that are remembered after they left the local window (MEGA, section 3.3).
     """
 
     past: int = 0
     future: int = 0
     global_frames: int = 0
+    memory: int = 0
 
     def causal(self) -> ReferencePlan:
         """The same without look-ahead."""

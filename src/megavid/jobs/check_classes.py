@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from megavid.core.errors import InputError
 from megavid.core.similar_names import hint_similar
 from megavid.core.text import listed
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
 
 
-def check_classes(detector: VideoDetector[Any, Any], annotations: Annotations, problems: Problems) -> None:
+def check_classes(detector: VideoDetector, annotations: Annotations, problems: Problems) -> None:
     """Check that a detector and a data set have the same classes, in any order.
 
     Args:

@@ -28,7 +28,7 @@ from megavid.jobs.progress import progress
 from megavid.jobs.stop_requests import StoppedError, stop_request
 from megavid.jobs.threads.background import prefetch, queue_length
 from megavid.jobs.threads.thread_count import recorded_threads
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
 from megavid.video.every_nth import EveryNth
@@ -59,7 +59,7 @@ class EvaluateOptions:
 
 
 def detect_in_data_set(
-    detector: VideoDetector[Any, Any],
+    detector: VideoDetector,
     annotations: Annotations,
     folder: Path,
     options: EvaluateOptions,
@@ -117,7 +117,7 @@ def detect_in_data_set(
 class _Job:
     """Arguments that are the same for all videos."""
 
-    detector: VideoDetector[Any, Any]
+    detector: VideoDetector
     annotations: Annotations
     options: EvaluateOptions
     problems: Problems

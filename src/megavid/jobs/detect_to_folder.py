@@ -27,7 +27,7 @@ from megavid.jobs.progress import progress
 from megavid.jobs.stop_requests import StoppedError, stop_request, uninterrupted
 from megavid.jobs.threads.background import InBackground, prefetch, queue_length
 from megavid.linking.tracking import Tracker
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
 from megavid.video.every_nth import EveryNth, every_nth
@@ -90,7 +90,7 @@ class DetectSummary:
 
 
 def detect_to_folder(
-    detector: VideoDetector[Any, Any],
+    detector: VideoDetector,
     video: Video,
     folder: Path,
     options: DetectOptions,
@@ -152,7 +152,7 @@ class _Job:
         total: Number of frames to detect in; None for a live stream, whose regular end is a stop request.
     """
 
-    session: VideoSession[Any, Any]
+    session: VideoSession
     video: Video
     options: DetectOptions
     total: int | None

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from megavid.checkpoints.load import load_detector
 from megavid.checkpoints.weights import describe_weights
@@ -26,7 +25,7 @@ from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.progress import progress
 from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_comparison, write_scores
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
 from megavid.reports.side_by_side import SideBySide
 
 WEIGHTS = {"single_frame": "single_frame_generated", "mega": "mega_generated"}
@@ -82,9 +81,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
         return _compare(folder, config, detectors)
 
 
-def _compare(
-    folder: Path, config: SyntheticSet, detectors: Mapping[str, VideoDetector[Any, Any]]
-) -> DemoResult | None:
+def _compare(folder: Path, config: SyntheticSet, detectors: Mapping[str, VideoDetector]) -> DemoResult | None:
     """Compare the detectors in a folder that this run has locked; return None if the user asked to stop."""
     annotations = _generate(folder / "videos", config)
     scores: dict[str, Scores] = {}
@@ -110,7 +107,7 @@ def _generate(folder: Path, config: SyntheticSet) -> Annotations:
 
 
 def _detect(
-    detector: VideoDetector[Any, Any], annotations: Annotations, folder: Path, about: Mapping[str, str]
+    detector: VideoDetector, annotations: Annotations, folder: Path, about: Mapping[str, str]
 ) -> Scores | None:
     """Detect in the videos and score the results; return None if the user asked to stop."""
     problems = Problems()

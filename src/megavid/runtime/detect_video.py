@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
@@ -14,14 +14,14 @@ from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_BATCH, check_range
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.session import VideoSession
 from megavid.video.every_nth import EveryNth
 from megavid.video.open_input import Video, VideoFile, open_input
 
 
 def detect_video(
-    detector: VideoDetector[Any, Any],
+    detector: VideoDetector,
     video: str | os.PathLike[str] | FrameSource | Iterable[Image | Frame],
     *,
     score_threshold: float | None = None,
@@ -32,24 +32,24 @@ def detect_video(
     batch_size: int = 1,
     fps: float | None = None,
 ) -> Iterator[FrameResult]:
-    """The detections of every frame of a video, in frame order, as they become ready.
+    """Detect in every frame of a video; yield results in frame order, as they become ready.
 
     Args:
-        detector: What `load_detector` gives.
+        detector: Detector, as `load_detector` returns it.
         video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8
-            (H, W, 3) arrays. What has a length and can be indexed is seen as a whole: global frames
-            come from all of it. An iterator, a camera or a stream is taken as it comes; an iterator may fill
-            one array again and again.
-        batch_size: Frames that go through the network together.
-        fps: Frames a second, where the frames come without times: images and arrays, 25 by default.
-        score_threshold: See `VideoSession`, and for all of the following.
-        causal: No look-ahead.
-        global_order: Which frames are global ones.
-        seed: Of their choice.
-        official_quirks: As the original release does it.
+            (H, W, 3) arrays. A video that has a length and can be indexed supplies global frames from all of
+            it; an iterator, a camera or a stream, only from the frames that have come. An iterator may reuse
+            one array for all frames.
+        batch_size: Number of frames that go through the network together.
+        fps: Frames per second of images and arrays, which have no times; 25 by default.
+        score_threshold: Lowest score of a detection; see `VideoSession`, as for the following arguments.
+        causal: Detect without look-ahead.
+        global_order: Frame numbers in the order in which they become global frames.
+        seed: Seed for the choice of global frames.
+        official_quirks: Reproduce the original release's defect at the start of a video.
 
     Raises:
-        InputError: The video cannot be read, or an option doesn't fit.
+        InputError: The video cannot be read, or an argument is out of range.
 
     Examples:
         >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):
@@ -75,14 +75,14 @@ def detect_video(
 
 
 def _results(
-    session: VideoSession[Any, Any],
+    session: VideoSession,
     frames: FrameSource | Iterable[Image | Frame],
     opened: Video | None,
     *,
     batch_size: int,
 ) -> Iterator[FrameResult]:
     with opened or nullcontext():
-        # A list of arrays is iterated, something that can only be indexed is indexed.
+        # A source that can only be indexed is not iterable.
         in_order = frames if isinstance(frames, Iterable) else (frames[i] for i in range(len(frames)))
         if opened is None and batch_size > 1:
             in_order = map(_copy, in_order)
@@ -90,9 +90,9 @@ def _results(
 
 
 def run_session(
-    session: VideoSession[Any, Any], frames: Iterable[Image | Frame], *, batch_size: int
+    session: VideoSession, frames: Iterable[Image | Frame], *, batch_size: int
 ) -> Iterator[FrameResult]:
-    """All results of a new session, `batch_size` frames at a time."""
+    """Yield all results of a new session, which is given `batch_size` frames at a time."""
     batch: list[Image | Frame] = []
     for frame in frames:
         batch.append(frame)
@@ -109,7 +109,7 @@ def _tolerant(source: FrameSource) -> FrameSource:
 
 
 def _copy(item: Image | Frame) -> Image | Frame:
-    """A frame that stays as it is when the array that it came in is filled again."""
+    """Copy a frame, so that it keeps its content when its array is reused."""
     if isinstance(item, Frame):
         return replace(item, image=np.array(item.image))
     return np.array(item)

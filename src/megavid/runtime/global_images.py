@@ -1,4 +1,4 @@
-"""Images of a video's global frames, from anywhere in it, without going through the file for each."""
+"""Images of global frames, which may lie anywhere in a video, read in few passes over its file."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.reference_plans import global_indexes
 
 READ_AHEAD = 16
-"""Most images that are read before they are needed, if they take no more than `BUDGET`."""
+"""Limit of images that are read before they are needed."""
 
-BUDGET = 64 << 20  # bytes
+BUDGET = 64 << 20
+"""Limit of their memory, bytes."""
 
 
 class GlobalImages:
-    """Reads the global frames that are to come in one go through the video, in its order.
+    """Reader of global frames that reads several upcoming ones in one pass over the video.
 
-    To jump to a frame of a video file means to decode all from the last key frame on.
+    Jumping to a frame of a video file means decoding everything from the last key frame of its codec on.
 
     Args:
         source: The whole video.
-        order: Of the global frames (`global_indexes`).
-        size: How many there are at a time.
+        order: Order of global frames (`global_indexes`).
+        size: Number of global frames at a time.
     """
 
     def __init__(self, source: FrameSource, order: Sequence[int], *, size: int) -> None:
@@ -33,26 +34,26 @@ class GlobalImages:
     def read(
         self, index: int, *, step: int, pushed: int, image_bytes: int, is_known: Callable[[int], bool]
     ) -> Image:
-        """The image of frame `index`, which is needed now.
+        """Return the image of a frame that is needed now.
 
         Args:
-            index: Its number.
-            step: How many key frames were before.
-            pushed: How many of the video's frames have been seen in order.
-            image_bytes: Memory that an image takes.
+            index: Frame number.
+            step: Number of key frames so far.
+            pushed: Number of frames of the video that were pushed in order.
+            image_bytes: Memory of an image.
             is_known: Whether a frame need not be read.
         """
         if index not in self._images:
             room = max(min(READ_AHEAD, BUDGET // image_bytes) - len(self._images), 1)
-            others = (i for i in self._to_come(step, pushed) if not (i in self._images or is_known(i)))
+            others = (i for i in self._upcoming(step, pushed) if not (i in self._images or is_known(i)))
             for i in sorted(list(dict.fromkeys((index, *others)))[:room]):
                 item: Image | Frame = self._source[i]
                 self._images[i] = item.image if isinstance(item, Frame) else item
         return self._images.pop(index)
 
-    def _to_come(self, step: int, pushed: int) -> list[int]:
-        """The frames that are needed now and next, but for those that will have passed by until then."""
-        place = step + self._size - 1  # of the newest global frame in the endless order
-        later = [self._order[(place + lead) % len(self._order)] for lead in range(1, READ_AHEAD)]
-        passing = [i for lead, i in enumerate(later, 1) if i >= pushed + lead]
-        return global_indexes(self._order, step, self._size) + passing
+    def _upcoming(self, step: int, pushed: int) -> list[int]:
+        """Return the global frames needed now and next, except those that will have been pushed by then."""
+        newest = step + self._size - 1  # place in the endless order
+        later = [self._order[(newest + lead) % len(self._order)] for lead in range(1, READ_AHEAD)]
+        not_pushed = [i for lead, i in enumerate(later, 1) if i >= pushed + lead]
+        return global_indexes(self._order, step, self._size) + not_pushed

@@ -1,4 +1,4 @@
-"""One video on its way through a detector, frame by frame."""
+"""A session: one video that goes through a detector frame by frame."""
 
 from __future__ import annotations
 
@@ -6,19 +6,19 @@ import math
 import operator
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Generic
+from typing import Generic
 
+import numpy as np
 import torch
 
-from megavid.core import box_ops
-from megavid.core.detections import Detections, FrameResult
+from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameSource, Image, check_image
-from megavid.core.profiling import stage
+from megavid.core.profiling import profile_range
 from megavid.core.ranges import MOST_SEED, check_range
 from megavid.core.reference_plans import Reservoir, global_indexes, global_order, window_indexes
-from megavid.models.base.detector import FeaturesT, MemoryT, VideoDetector, Window
-from megavid.models.faster_rcnn.roi_head import HeadConfig, Prediction, choose_detections
+from megavid.models.base.features import FeaturesT, Window
+from megavid.models.base.video_detector import MemoryT, VideoDetector
 from megavid.runtime.global_images import GlobalImages
 from megavid.runtime.store import FrameStore
 from megavid.video.decode import DEFAULT_RATE
@@ -28,34 +28,34 @@ _LARGEST_STORE = 1 << 60
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
-    """A video that is pushed frame by frame, with all that is remembered of it.
+    """A video that is pushed frame by frame, with everything that is remembered of it.
 
-    The session owns the state and the detector none, so several sessions of one detector run side by
-    side. Results come as soon as the frames they look ahead to have been pushed: `look_ahead` frames late.
-    Every frame is encoded once, unless the store of encoded frames has had to drop it; in the default order
-    of global frames it never has to.
+    The session owns the state and the detector has none, so several sessions of one detector run side by
+    side. A result comes as soon as the frames that it looks ahead to have been pushed: `look_ahead` frames
+    late. Every frame is encoded once, unless the store of encoded frames had to drop it, which it never has
+    to in the default order of global frames.
 
     Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
     sample), or with `source` from the whole video, in a seeded random order
     (`core.reference_plans.global_order`).
 
     Args:
-        detector: What `load_detector` gives.
-        source: The whole video for random access, the same frames that will be pushed; the number of a
-            pushed `Frame` is its place in it.
+        detector: Detector, as `load_detector` returns it.
+        source: The whole video for random access: the same frames that will be pushed. The number of a pushed
+            `Frame` is its index in `source`.
         causal: Detect without look-ahead. With `source`, global frames still come from the whole video.
-        global_order: Frame numbers in the order in which they become global frames, instead of a seeded
-            one. Needs `source`.
-        seed: Of the choice of global frames.
+        global_order: Frame numbers in the order in which they become global frames, in place of a seeded
+            order. Needs `source`.
+        seed: Seed for the choice of global frames.
         score_threshold: Lowest score of a detection, exclusive; None for the configured one.
         official_quirks: Reproduce the original release's defect at the start of a video: the image of the
-            first frame of the global order stands in for frame 0. Needs `source` where the method has
+            first frame of the global order takes the place of frame 0. Needs `source` if the method has
             global frames.
-        fps: Frames a second, for the times of frames pushed as plain arrays; 25 by default.
+        fps: Frames per second, for the times of frames pushed as plain arrays; 25 by default.
         store_bytes: Memory for encoded frames that may be needed again as global frames.
 
     Attributes:
-        look_ahead: Frames by which results are late.
+        look_ahead: Number of frames by which results are late.
 
     Examples:
         >>> session = VideoSession(detector)
@@ -84,12 +84,12 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             raise InputError(f"fps: expected a positive number, got {fps}")
         _check_weights(detector)
         self._detector = detector
-        self._head = _with_threshold(detector.config.head, score_threshold)
+        self._score_threshold = _check_threshold(score_threshold)
         self._plan = detector.plan.causal() if causal else detector.plan
         self.look_ahead = self._plan.future
         self._source = source
         self._order = self._global_order(global_order, seed)
-        self._turns = frozenset(self._order or ())  # the frames that are global ones at some time
+        self._turns = frozenset(self._order or ())  # frames that become global frames
         self._images: GlobalImages | None = None
         if self._order is not None and source is not None:
             self._images = GlobalImages(source, self._order, size=self._plan.global_frames)
@@ -101,26 +101,26 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         self._memory = detector.initial_memory()
         self._store: FrameStore[FeaturesT] = FrameStore(budget=store_bytes if self._order else 0)
         self._frame_size: tuple[int, int] | None = None
-        self._last_index = -1  # the newest pushed frame's
-        self._waiting: deque[tuple[int, float]] = deque()  # number and time of frames to be detected
-        self._local: dict[int, FeaturesT] = {}  # the window's frames, by how many were pushed before
+        self._last_index = -1  # of the newest pushed frame
+        self._waiting: deque[tuple[int, float]] = deque()  # numbers and times of key frames to come
+        self._local: dict[int, FeaturesT] = {}  # frames of the window, by their place in the video
         self._global: dict[int, FeaturesT] = {}  # the global frames
         self._pushed = 0
         self._steps = 0
         self._finished = False
 
     def push(self, frame: Image | Frame) -> list[FrameResult]:
-        """Give the session the video's next frame.
+        """Push the next frame of the video.
 
         Args:
             frame: RGB uint8 (H, W, 3), or a `Frame` with its own number and time.
 
         Returns:
-            What has become ready, in frame order: no result or one.
+            Results that became ready, in frame order: one or none.
 
         Raises:
-            InputError: The frame is no RGB image, or has another size or no higher number than those before
-                it.
+            InputError: The frame is no RGB image, differs in size from the frames before it, or its number is
+                not higher than theirs.
         """
         return self.push_batch([frame])
 
@@ -129,7 +129,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         """Push several frames, which go through the network together; the results are those of `push`.
 
         Raises:
-            InputError: As by `push`, before any of the frames is taken.
+            InputError: As in `push`; then none of the frames was pushed.
         """
         if self._finished:
             raise ValueError("the session was flushed; a new video needs a new VideoSession")
@@ -151,12 +151,12 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
 
     @torch.no_grad()
     def flush(self) -> list[FrameResult]:
-        """The video is over: the results still to come. Nothing can be pushed afterwards."""
+        """End the video and return the remaining results. No frame can be pushed afterwards."""
         self._finished = True
         return [self._detect() for _ in range(len(self._waiting))]
 
     def _global_order(self, given: Sequence[int] | None, seed: int) -> list[int] | None:
-        """The order of global frames; None where they are sampled from what was pushed, or not used."""
+        """Return the order of global frames; None if they are sampled from pushed frames, or not used."""
         if given is not None and self._source is None:
             raise InputError("global_order: needs source, the whole video, for random access")
         if self._source is None or self._plan.global_frames == 0:
@@ -175,7 +175,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         return order
 
     def _checked(self, frames: Sequence[Image | Frame]) -> list[Frame]:
-        """The frames, once all of them are known to fit; nothing is changed before."""
+        """Check all frames before any is pushed, and number those that are plain arrays."""
         batch: list[Frame] = []
         last, size = self._last_index, self._frame_size
         for place, item in enumerate(frames, self._pushed):
@@ -193,24 +193,25 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         return batch
 
     def _encode_missing(self, images: dict[int, Image]) -> dict[int, FeaturesT]:
-        """Features of frames by their number; those not in the store go through the network together."""
+        """Return features by frame number, encoding the frames that are not in the store as one batch."""
         found = {index: self._store.get(index) for index in images}
         missing = [index for index, features in found.items() if features is None]
         if missing:
-            with stage("input"):
-                inputs = torch.stack([self._detector.network_input(images[index]) for index in missing])
-            if self._detector.device.type == "cuda":
-                inputs = inputs.pin_memory()
+            with profile_range("input"):
+                frames = torch.from_numpy(np.stack([images[index] for index in missing]))
+                if self._detector.device.type == "cuda":
+                    frames = frames.pin_memory()
+                inputs = self._detector.preprocess(frames.to(self._detector.device, non_blocking=True))
             with self._detector.autocast():
-                encoded = self._detector.encode(inputs.to(self._detector.device, non_blocking=True))
+                encoded = self._detector.encode(inputs)
             for index, features in zip(missing, encoded, strict=True):
                 found[index] = features
                 if index in self._turns:
                     self._store.put(index, features)
         return {index: features for index, features in found.items() if features is not None}
 
-    def _of_source(self, index: int) -> FeaturesT:
-        """Features of any frame of the whole video."""
+    def _encode_from_source(self, index: int) -> FeaturesT:
+        """Return the features of any frame of the whole video."""
         stored = self._store.get(index)
         if stored is not None:
             return stored
@@ -227,53 +228,49 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         return self._encode_missing({index: image})[index]
 
     def _stand_in(self) -> FeaturesT:
-        """The original release's defect: what it takes for frame 0 (`official_quirks`)."""
+        """Return the features that the original release mistakes for those of frame 0 (`official_quirks`)."""
         assert self._order is not None
-        return self._of_source(self._order[0])
+        return self._encode_from_source(self._order[0])
 
     def _sample_global(self, place: int) -> None:
-        """Offer a pushed frame as a global one, where there is no whole video to take them from."""
+        """Offer a pushed frame to the sample of global frames, if there is no whole video to choose from."""
         if self._order is None and self._plan.global_frames > 0:
             self._reservoir.push(place)
             known = self._global | {place: self._local[place]}
             self._global = {i: known[i] for i in self._reservoir.indexes}
 
     def _global_frames(self) -> list[FeaturesT]:
-        """The global frames of the next key frame."""
+        """Return the global frames of the next key frame."""
         if self._order is None:
             return list(self._global.values())
         indexes = global_indexes(self._order, self._steps, self._plan.global_frames)
         known = self._global
-        self._global = {i: known[i] if i in known else self._of_source(i) for i in indexes}
+        self._global = {i: known[i] if i in known else self._encode_from_source(i) for i in indexes}
         return [self._global[i] for i in indexes]
 
     def _detect(self) -> FrameResult:
-        """The next key frame's result."""
+        """Detect in the next key frame."""
+        assert self._frame_size is not None
         key = self._steps
         window = Window(
             step=key,
             key=self._local[key],
             local=[self._local[i] for i in window_indexes(self._plan, key, self._pushed)],
             global_frames=self._global_frames(),
+            frame_size=self._frame_size,
         )
-        with self._detector.autocast(), stage("aggregation"):
-            prediction, self._memory = self._detector.detect(window, self._memory)
+        with self._detector.autocast(), profile_range("aggregation"):
+            found, self._memory = self._detector.detect(
+                window, self._memory, score_threshold=self._score_threshold
+            )
         self._steps += 1
         self._local = {i: f for i, f in self._local.items() if i >= self._steps - self._plan.past}
         index, time = self._waiting.popleft()
-        return FrameResult(index, time, self._detections(prediction))
-
-    def _detections(self, prediction: Prediction) -> Detections:
-        assert self._frame_size is not None
-        with stage("choice"):
-            # On the CPU: of few boxes, class by class, a GPU would be waited for again and again.
-            found = choose_detections(prediction.cpu(), self._head, self._detector.class_names)
-        boxes = box_ops.rescale(found.boxes, from_size=prediction.image_size, to_size=self._frame_size)
-        return Detections(boxes, found.scores, found.labels, found.class_names)
+        return FrameResult(index, time, found.cpu())
 
 
 def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tuple[int, int]:
-    """The height and width of an image, which has to be one of the size before."""
+    """Return (height, width) of an image, which has to equal the size of the frames before it."""
     height, width = check_image(image, name=name).shape[:2]
     if size is not None and (height, width) != size:
         raise InputError(
@@ -282,20 +279,21 @@ def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tup
     return height, width
 
 
-def _check_weights(detector: VideoDetector[Any, Any]) -> None:
-    """Check that a detector was not converted to another type of numbers than it computes in."""
-    weight = detector.predictor.scores.weight
-    if weight.is_meta or (detector.inference.dtype == "float32" and weight.dtype != torch.float32):
-        got = "none (they are on the device meta)" if weight.is_meta else str(weight.dtype).split(".")[1]
+def _check_weights(detector: VideoDetector) -> None:
+    """Check that a detector has weights, in the dtype that it computes in."""
+    weights = [weight for weight in detector.parameters() if weight.is_floating_point()]
+    dtypes = {weight.dtype for weight in weights} if detector.inference.dtype == "float32" else set()
+    on_meta = any(weight.is_meta for weight in weights)
+    if on_meta or dtypes - {torch.float32}:
+        other = ", ".join(sorted(str(dtype).split(".")[1] for dtype in dtypes - {torch.float32}))
+        got = "none (they are on the device meta)" if on_meta else other
         raise InputError(
             f"detector: expected weights in float32, got {got}; for half precision load it with "
             'inference=Inference(dtype="bfloat16") or "float16"'
         )
 
 
-def _with_threshold(head: HeadConfig, score_threshold: float | None) -> HeadConfig:
-    if score_threshold is None:
-        return head
-    if not 0 <= score_threshold < 1:
+def _check_threshold(score_threshold: float | None) -> float | None:
+    if score_threshold is not None and not 0 <= score_threshold < 1:
         raise InputError(f"score_threshold: expected a number from 0 to below 1, got {score_threshold}")
-    return head.model_copy(update={"score_threshold": score_threshold})
+    return score_threshold

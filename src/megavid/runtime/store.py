@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Generic
 
-from megavid.models.base.detector import FeaturesT
+from megavid.models.base.features import FeaturesT
 
 
 class FrameStore(Generic[FeaturesT]):
-    """Encoded frames by number, the least recently used dropped when they take more than a byte budget.
+    """Encoded frames by number; the least recently used ones are dropped when a byte budget is exceeded.
 
     Args:
-        budget: Bytes that the frames' tensors may take.
+        budget: Limit of the memory of all tensors, bytes.
     """
 
     def __init__(self, *, budget: int) -> None:
@@ -24,14 +24,14 @@ class FrameStore(Generic[FeaturesT]):
         return index in self._frames
 
     def get(self, index: int) -> FeaturesT | None:
-        """The frame, or None when it was never put in or has been dropped."""
+        """Return the frame, or None if it was never put in or has been dropped."""
         if index not in self._frames:
             return None
         self._frames.move_to_end(index)
         return self._frames[index]
 
     def put(self, index: int, features: FeaturesT) -> None:
-        """Keep a frame that isn't stored."""
+        """Store a frame that is not stored yet."""
         assert index not in self._frames, index
         self._frames[index] = features
         self._used += features.nbytes

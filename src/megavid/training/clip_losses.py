@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from megavid.models.base.clip import Clip
-from megavid.models.base.detector import VideoDetector
-from megavid.training.run_log import LOSSES
+from megavid.models.base.video_detector import VideoDetector
 
 
 class MeanLosses(nn.Module):
-    """The mean losses of several clips: what `DistributedDataParallel` wraps.
+    """Mean losses of several clips: the module that `DistributedDataParallel` wraps.
 
     Args:
-        detector: In training mode.
+        detector: Detector in training mode.
     """
 
-    def __init__(self, detector: VideoDetector[Any, Any]) -> None:
+    def __init__(self, detector: VideoDetector) -> None:
         super().__init__()
         self.detector = detector
 
-    def forward(self, clips: Sequence[Clip]) -> Tensor:
-        """Compute (4,) losses, in the order of `LOSSES`."""
-        each = [self.detector.losses(clip) for clip in self.detector.through_trunk(clips)]
-        return torch.stack([torch.stack([getattr(losses, n) for n in LOSSES]) for losses in each]).mean(0)
+    def forward(self, clips: Sequence[Clip]) -> dict[str, Tensor]:
+        """Compute the mean over clips of each of the detector's losses."""
+        each = self.detector.batch_losses(clips)
+        means = torch.stack([torch.stack(tuple(losses.values())) for losses in each]).mean(0)
+        return dict(zip(each[0], means.unbind(), strict=True))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,66 +20,82 @@ from megavid.datasets.clip_order import LEAST_SIDE, ClipFrames, ClipOrder
 from megavid.datasets.frame_reader import FrameReader
 from megavid.jobs.stop_requests import ignore_stop_requests
 from megavid.models.base.clip import Clip
+from megavid.models.base.video_detector import VideoDetector
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingClip:
-    """A clip that was read.
+    """A clip as it was read: frames, and the objects of the key frame.
 
     Attributes:
-        clip: What `VideoDetector.losses` takes, without a generator.
-        seed: For the generator.
-        name: The key frame's file, for messages.
+        frames: (U, H, W, 3) uint8 RGB: the key frame, then every other frame once.
+        references: For each group of the training plan, indexes into `frames`.
+        boxes: (M, 4) float32, objects of the key frame, half-open, pixels of the frame.
+        labels: (M,) int64.
+        flip: Whether to mirror the clip.
+        seed: Seed of the generator that samples anchors and RoIs.
+        name: File of the key frame, for messages.
     """
 
-    clip: Clip
+    frames: Tensor
+    references: Mapping[str, tuple[int, ...]]
+    boxes: Tensor
+    labels: Tensor
+    flip: bool
     seed: int
     name: str
 
-    def ready(self, device: torch.device) -> Clip:
-        """The clip on a device, with its generator."""
-        clip = self.clip.to(device)
-        return Clip(
-            clip.images,
-            clip.references,
-            clip.boxes,
-            clip.labels,
-            generator=torch.Generator().manual_seed(self.seed),
+    def ready(self, detector: VideoDetector) -> Clip:
+        """Preprocess the clip on the device of a detector."""
+        frames, boxes, labels = (
+            tensor.to(detector.device, non_blocking=True) for tensor in (self.frames, self.boxes, self.labels)
         )
+        images = detector.preprocess(frames)
+        height, width = images.shape[2:]
+        size = (frames.shape[1], frames.shape[2])
+        boxes = box_ops.rescale(boxes, from_size=size, to_size=(height, width))
+        if self.flip:
+            images = images.flip(3)
+            left, top, right, bottom = boxes.unbind(1)
+            boxes = torch.stack((width - right, top, width - left, bottom), dim=1)
+        generator = torch.Generator().manual_seed(self.seed)
+        return Clip(images, self.references, boxes, labels, generator)
 
     def __reduce__(self) -> tuple[Any, ...]:
         # A tensor goes to another process through a socket of its own, which takes a millisecond.
-        clip = self.clip
-        objects = clip.boxes.numpy(), clip.labels.numpy()
-        return _sent, (clip.images, clip.references, objects, self.seed, self.name)
+        return _from_arrays, (self.frames, self.boxes.numpy(), self.labels.numpy(), self._facts())
 
     def pin_memory(self) -> TrainingClip:
-        """The same in pinned memory."""
-        return TrainingClip(self.clip.pin_memory(), self.seed, self.name)
+        """Return the clip in pinned memory."""
+        return TrainingClip(
+            frames=self.frames.pin_memory(),
+            boxes=self.boxes.pin_memory(),
+            labels=self.labels.pin_memory(),
+            **self._facts(),
+        )
+
+    def _facts(self) -> dict[str, Any]:
+        """Return all attributes that are no tensors."""
+        return {name: getattr(self, name) for name in ("references", "flip", "seed", "name")}
 
 
-def _sent(
-    images: Tensor,
-    references: Mapping[str, tuple[int, ...]],
-    objects: tuple[NDArray[np.float32], NDArray[np.int64]],
-    seed: int,
-    name: str,
+def _from_arrays(
+    frames: Tensor, boxes: NDArray[np.float32], labels: NDArray[np.int64], facts: dict[str, Any]
 ) -> TrainingClip:
-    boxes, labels = (torch.from_numpy(values) for values in objects)
-    return TrainingClip(Clip(images, references, boxes, labels), seed, name)
+    return TrainingClip(
+        frames=frames, boxes=torch.from_numpy(boxes), labels=torch.from_numpy(labels), **facts
+    )
 
 
 class ClipReader:
-    """The clips of a series by number; processes that read ahead have one each.
+    """Reader of the clips of a series by their numbers; each reading process has its own.
 
     Args:
-        order: Which clips.
-        network_input: What makes an RGB image the network's input (3, h, w).
+        order: Series of clips.
     """
 
-    def __init__(self, order: ClipOrder, network_input: Callable[[Image], Tensor]) -> None:
+    def __init__(self, order: ClipOrder) -> None:
         self.order = order
-        self._network_input = network_input
         self._frames = [FrameReader(annotations) for annotations in order.data]
 
     def __getitem__(self, number: int) -> TrainingClip:
@@ -88,46 +104,47 @@ class ClipReader:
         Raises:
             InputError: A frame cannot be read.
         """
-        frames = self.order[number]
-        annotations, read = self.order.data[frames.data], self._frames[frames.data].read
-        rows = list(dict.fromkeys([frames.key, *(r for group in frames.references.values() for r in group)]))
-        key = read(frames.key)
-        inputs = [self._network_input(key)]
-        for row in rows[1:]:
-            image = read(row)
-            if image.shape != key.shape:
-                raise InputError(
-                    f"{annotations.describe(row)}: expected frames of one size in a video; this one is "
-                    f"{image.shape[1]}x{image.shape[0]}, frame {annotations.number[frames.key]} is "
-                    f"{key.shape[1]}x{key.shape[0]}; `megavid data check` lists such videos"
-                )
-            inputs.append(self._network_input(image))
-        boxes, labels = self._objects(frames, (key.shape[0], key.shape[1]), tuple(inputs[0].shape[1:]))
-        images = torch.stack(inputs)
-        if frames.flip:
-            images = images.flip(3)
-            left, top, right, bottom = boxes.unbind(1)
-            boxes = torch.stack((images.shape[3] - right, top, images.shape[3] - left, bottom), dim=1)
-        references = {
-            name: tuple(rows.index(row) for row in group) for name, group in frames.references.items()
-        }
+        clip = self.order[number]
+        annotations = self.order.data[clip.data]
+        rows = list(dict.fromkeys([clip.key, *(r for group in clip.references.values() for r in group)]))
+        frames = self._read(clip.data, rows)
+        boxes, labels = self._objects(clip, height=frames.shape[1], width=frames.shape[2])
         return TrainingClip(
-            Clip(images, references, boxes, labels), frames.seed, annotations.describe(frames.key)
+            frames=frames,
+            references={
+                name: tuple(rows.index(row) for row in group) for name, group in clip.references.items()
+            },
+            boxes=boxes,
+            labels=labels,
+            flip=clip.flip,
+            seed=clip.seed,
+            name=annotations.describe(clip.key),
         )
 
-    def _objects(
-        self, frames: ClipFrames, frame_size: tuple[int, int], input_size: tuple[int, ...]
-    ) -> tuple[Tensor, Tensor]:
-        """Boxes and labels of the objects to learn in a key frame, inside of it, in input pixels."""
-        annotations = self.order.data[frames.data]
-        span = slice(*annotations.offsets[frames.key : frames.key + 2])
+    def _read(self, data: int, rows: Sequence[int]) -> Tensor:
+        """Read frames of one size."""
+        annotations = self.order.data[data]
+        images: list[Image] = []
+        for row in rows:
+            image = self._frames[data].read(row)
+            if images and image.shape != images[0].shape:
+                raise InputError(
+                    f"{annotations.describe(row)}: expected frames of one size in a video; this one is "
+                    f"{image.shape[1]}x{image.shape[0]}, frame {annotations.number[rows[0]]} is "
+                    f"{images[0].shape[1]}x{images[0].shape[0]}; `megavid data check` lists such videos"
+                )
+            images.append(image)
+        return torch.from_numpy(np.stack(images))
+
+    def _objects(self, clip: ClipFrames, *, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Return boxes and labels of the objects to learn in a key frame, clipped to the frame."""
+        annotations = self.order.data[clip.data]
+        span = slice(*annotations.offsets[clip.key : clip.key + 2])
         boxes = torch.from_numpy(annotations.boxes[span].copy())
-        height, width = frame_size
         boxes = boxes.clamp(min=torch.zeros(4), max=torch.tensor([width, height, width, height]).float())
         difficult = torch.from_numpy(annotations.difficult[span].copy())
         kept = (boxes[:, 2:] - boxes[:, :2] >= LEAST_SIDE).all(1) & ~difficult
-        boxes = box_ops.rescale(boxes[kept], from_size=frame_size, to_size=(input_size[0], input_size[1]))
-        return boxes, torch.from_numpy(annotations.labels[span].astype("int64"))[kept]
+        return boxes[kept], torch.from_numpy(annotations.labels[span].astype("int64"))[kept]
 
 
 @dataclass(frozen=True)

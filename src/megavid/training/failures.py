@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -12,7 +12,6 @@ from torch import Tensor
 from megavid.core.errors import InputError
 from megavid.models.acceleration.compiling import compiler_watched
 from megavid.training.clip_reader import TrainingClip
-from megavid.training.run_log import LOSSES
 
 
 @contextmanager
@@ -33,15 +32,14 @@ def device_watched(step: int) -> Iterator[None]:
         ) from error
 
 
-def check_finite(losses: Tensor, clips: Sequence[TrainingClip], *, step: int) -> None:
-    """That the losses (4,) of some clips are numbers.
+def check_finite(losses: Mapping[str, Tensor], clips: Sequence[TrainingClip], *, step: int) -> None:
+    """Check that the losses of some clips are finite numbers.
 
     Raises:
-        InputError: One is infinite or none.
+        InputError: A loss is infinite or not a number.
     """
-    if not losses.isfinite().all():
-        named = zip(LOSSES, losses.tolist(), strict=True)
-        values = ", ".join(f"{name} {value:g}" for name, value in named)
+    if not all(loss.isfinite() for loss in losses.values()):
+        values = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
         fail(f"the loss is not finite ({values})", clips, step=step)
 
 

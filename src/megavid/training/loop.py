@@ -10,14 +10,12 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import closing, nullcontext
-from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import torch
 import torch.distributed as dist
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from megavid.checkpoints.weights import load_state, write_weights
@@ -29,8 +27,7 @@ from megavid.jobs.executors.ranks import Ranks, translate_peer_errors
 from megavid.jobs.progress import Meter, progress, say
 from megavid.jobs.stop_requests import stop_request
 from megavid.jobs.threads.thread_count import recorded_threads
-from megavid.models.base.detector import VideoDetector
-from megavid.models.faster_rcnn.preprocess import network_input
+from megavid.models.base.video_detector import VideoDetector
 from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoint
 from megavid.training.clip_losses import MeanLosses
 from megavid.training.clip_reader import ClipReader, Share, TrainingClip, read_clips
@@ -40,11 +37,14 @@ from megavid.training.optimizer import make_optimizer
 from megavid.training.recipe import Recipe
 from megavid.training.resume import changed_keys, differing_keys
 from megavid.training.run_folder import CHECKPOINTS
-from megavid.training.run_log import LOSSES, TrainingLog
+from megavid.training.run_log import TrainingLog
 from megavid.training.schedule import learning_rate, set_learning_rate
 from megavid.training.summary import BEST, MODEL, describe_evaluation
 from megavid.training.training_data import TrainingData
 from megavid.training.validation import evaluate_while_training
+
+_BOOKKEEPING = {"steps", "seconds", "waited", "gradient_norm", "finite"}
+"""Sums since the last line of the log that are no losses."""
 
 
 class Training:
@@ -67,7 +67,7 @@ class Training:
     def __init__(
         self,
         recipe: Recipe,
-        detector: VideoDetector[Any, Any],
+        detector: VideoDetector,
         data: TrainingData,
         folder: Path,
         *,
@@ -93,9 +93,9 @@ class Training:
         self._ema = None if decay is None else make_ema(detector, decay)
         if checkpoint is not None:
             self._restore(checkpoint)
-        detector.backbone.recompute(enabled=run.activation_checkpointing)
+        detector.use_activation_checkpointing(enabled=run.activation_checkpointing)
         if run.compile:
-            detector.backbone.trunk.compile()
+            detector.compile_for_training()
         self._model: nn.Module = MeanLosses(detector)
         if ranks.world_size > 1:
             places = [detector.device.index] if detector.device.type == "cuda" else None
@@ -117,7 +117,7 @@ class Training:
             self.data.train, self.detector.training_plan, seed=run.seed, flip=self.recipe.data.flip
         )
         clips = read_clips(
-            ClipReader(order, partial(network_input, config=self.detector.config.input)),
+            ClipReader(order),
             self._share,
             steps=range(self.step, run.steps),
             workers=run.workers,
@@ -155,18 +155,18 @@ class Training:
         set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
         count = sum(len(group) for group in batch)
-        sums = torch.zeros(len(LOSSES) + 1, dtype=torch.float64)
+        means: dict[str, Tensor] = {}
         for number, group in enumerate(batch):
             alone = isinstance(self._model, DistributedDataParallel) and number < len(batch) - 1
             with self._model.no_sync() if alone else nullcontext():  # type: ignore[operator]
                 with self._autocast():
-                    losses = self._model([clip.ready(detector.device) for clip in group])
+                    losses = self._model([clip.ready(detector) for clip in group])
                 share = len(group) / count
-                self._scaler.scale(losses.sum() * share).backward()
-            mean = losses.detach().cpu().double()
-            check_finite(mean, group, step=self.step)
-            sums[:-1] += mean * share
-        sums[-1] = stop.is_set()
+                self._scaler.scale(torch.stack(tuple(losses.values())).sum() * share).backward()
+            values = {name: loss.detach().cpu().double() for name, loss in losses.items()}
+            check_finite(values, group, step=self.step)
+            means = {name: means.get(name, 0) + value * share for name, value in values.items()}
+        sums = torch.stack([*means.values(), torch.tensor(float(stop.is_set()), dtype=torch.float64)])
         if self._ranks.world_size > 1:
             dist.all_reduce(sums)
         sums[:-1] /= self._ranks.world_size
@@ -180,7 +180,7 @@ class Training:
         if self._ema is not None:
             self._ema.update_parameters(detector)
         self.step += 1
-        for name, value in zip(LOSSES, sums.tolist()[:-1], strict=True):
+        for name, value in zip(means, sums.tolist()[:-1], strict=True):
             self._add(name, value)
         if norm.isfinite():
             self._add("gradient_norm", float(norm))
@@ -205,7 +205,7 @@ class Training:
         note = None
         if due and self._log is not None:
             count, seconds, finite = (self._sums.get(key, 0.0) for key in ("steps", "seconds", "finite"))
-            losses = {name: self._sums[name] / count for name in LOSSES}
+            losses = {name: self._sums[name] / count for name in self._sums if name not in _BOOKKEEPING}
             line = {
                 "loss": sum(losses.values()),
                 **losses,
@@ -269,7 +269,7 @@ class Training:
         return True
 
     @property
-    def _evaluated_detector(self) -> VideoDetector[Any, Any]:
+    def _evaluated_detector(self) -> VideoDetector:
         """The detector with the averaged weights where there is an average."""
         if self._ema is None:
             return self.detector

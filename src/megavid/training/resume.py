@@ -9,7 +9,7 @@ from typing import Any
 from megavid.core.config import rename_keys, rename_path, validate
 from megavid.core.errors import InputError
 from megavid.jobs.executors.ranks import Ranks
-from megavid.models.methods import config_type
+from megavid.models.method_registry import config_type
 from megavid.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, load_newest
 from megavid.training.optimizer import OptimizerConfig
 from megavid.training.recipe import Recipe

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
 import torch
 
 from megavid.checkpoints.load import read_config
 from megavid.checkpoints.starting_weights import Loaded, load_backbone, load_flow, load_from_detector
 from megavid.core.config import with_overrides
-from megavid.models.base.detector import VideoDetector
-from megavid.models.methods import build_detector, detector_config
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.layers.timm_parts import TimmPart
+from megavid.models.method_registry import build_detector, detector_config
 from megavid.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 def make_detector(
     recipe: Recipe, classes: tuple[str, ...], *, begins: bool
-) -> tuple[VideoDetector[Any, Any], list[Loaded]]:
+) -> tuple[VideoDetector, list[Loaded]]:
     """Build a recipe's detector with the weights that it starts from.
 
     Args:
@@ -40,7 +40,7 @@ def make_detector(
     if not begins:
         return detector, []
     torch.manual_seed(recipe.run.seed)
-    detector.initialise()
+    detector.initialize()
     loaded = [
         load(detector, path)
         for load, path in (
@@ -52,7 +52,7 @@ def make_detector(
     ]
     if recipe.start.backbone is None and recipe.start.detector is None:
         _warn_of_random_backbone(recipe, detector)
-    if detector.config.backbone.timm is not None:
+    if any(isinstance(module, TimmPart) for module in detector.modules()):
         _warn_of_default_optimizer(recipe)
     return detector, loaded
 
@@ -65,8 +65,8 @@ def _warn_of_default_optimizer(recipe: Recipe) -> None:
         )
 
 
-def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector[Any, Any]) -> None:
-    kinds = {type(module).__name__ for module in detector.backbone.modules()}
+def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector) -> None:
+    kinds = {type(module).__name__ for module in detector.modules()}
     if any(kind.startswith("FrozenBatchNorm") for kind in kinds):  # torchvision's and timm's
         logger.warning(
             "frozen batch norm, and no weights to start from: this will hardly learn. Give start.backbone or "

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from functools import partial
 
 import torch
 
@@ -13,7 +12,6 @@ from megavid.core.errors import InputError
 from megavid.datasets.clip_order import ClipOrder
 from megavid.datasets.table.annotations import Annotations
 from megavid.models.base.clip import Clip
-from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.training.clip_losses import MeanLosses
 from megavid.training.clip_reader import ClipReader
 from megavid.training.hardware import Hardware
@@ -46,10 +44,10 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     starts = any(recipe.start.model_dump().values())
     detector, _ = make_detector(recipe, train.classes, begins=starts)  # random weights take as long
     detector.to(device).train()
-    detector.backbone.recompute(enabled=recipe.run.activation_checkpointing)
+    detector.use_activation_checkpointing(enabled=recipe.run.activation_checkpointing)
     losses = MeanLosses(detector)
     order = ClipOrder([train], detector.training_plan, seed=recipe.run.seed, flip=recipe.data.flip)
-    reader = ClipReader(order, partial(network_input, config=detector.config.input))
+    reader = ClipReader(order)
     mine = max(recipe.run.batch // hardware.count, 1)
     at_once = min(recipe.run.micro_batch, mine, _MOST_CLIPS)
     workers, seconds = recipe.run.workers, math.inf
@@ -57,7 +55,7 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
         began = time.perf_counter()
         group = [reader[number] for number in range(first, first + at_once)]
         reading = time.perf_counter() - began
-        computing = _compute(losses, [clip.ready(device) for clip in group], recipe.run.dtype, device)
+        computing = _compute(losses, [clip.ready(detector) for clip in group], recipe.run.dtype, device)
         seconds = max(computing, reading / workers) if workers else computing + reading
         if seconds > _SLOW:
             break
@@ -69,7 +67,7 @@ def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torc
     began = time.perf_counter()
     try:
         with torch.autocast(device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"):
-            total = losses(clips).sum()
+            total = torch.stack(tuple(losses(clips).values())).sum()
         total.backward()
         if device.type == "cuda":
             torch.cuda.synchronize()

@@ -22,7 +22,7 @@ from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_scores
-from megavid.models.base.detector import VideoDetector
+from megavid.models.base.video_detector import VideoDetector
 from megavid.training.training_data import TrainingData
 from megavid.video.render import draw_detections
 
@@ -44,7 +44,7 @@ class TrainingScores:
 
 
 def evaluate_while_training(
-    detector: VideoDetector[Any, Any],
+    detector: VideoDetector,
     data: TrainingData,
     folder: Path,
     *,

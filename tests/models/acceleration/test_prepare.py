@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from megavid import Inference, detect_video
+from megavid.models.acceleration.cpu.attention import attend_by_head
 from megavid.models.acceleration.cpu.packed import PackedLinear
 from megavid.models.acceleration.cpu.winograd import WinogradConv2d
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.layers.relation import Relation
+from megavid.models.layers.relation import Relation, attend_all_heads
 from megavid.models.methods.fgfa import Fgfa, _cosine
 from tests.conftest import build_tiny
 
@@ -18,7 +18,7 @@ from tests.conftest import build_tiny
 def test_it_says_what_there_is_of_the_settings() -> None:
     detector = build_tiny("mega")
     assert detector.inference == Inference.plain()
-    prepare(detector, Inference(dtype="bfloat16"))
+    detector.prepare(Inference(dtype="bfloat16"))
     assert detector.inference == Inference(dtype="bfloat16", pack=False)
     parts = ("stem", "layer1", "layer2", "layer3.0", "layer3.1")
     dtypes = [{p.dtype for p in detector.backbone.trunk.get_submodule(part).parameters()} for part in parts]
@@ -32,7 +32,7 @@ def test_where_proposals_are_is_exact_where_it_is_related() -> None:
     images = torch.rand(1, 3, 64, 96)
     for method, dtype in (("mega", torch.float32), ("single_frame", torch.bfloat16)):
         detector = build_tiny(method)
-        prepare(detector, Inference(dtype="bfloat16", winograd=False))
+        detector.prepare(Inference(dtype="bfloat16", winograd=False))
         with detector.autocast():
             c4 = detector.backbone.c4(images)
             assert (c4.dtype, detector.backbone.stage5(c4).dtype) == (dtype, torch.bfloat16)
@@ -56,19 +56,19 @@ def test_which_products_are_computed_how(
     inference: Inference, convolution: type, projection: type, splits_heads: bool
 ) -> None:
     detector = build_tiny("mega")
-    prepare(detector, inference)
+    detector.prepare(inference)
     assert type(detector.rpn.conv) is convolution
     relations = [module for module in detector.modules() if isinstance(module, Relation)]
     assert {type(part) for r in relations for part in (r.query, r.key, r.value)} == {projection}
     assert {type(layer) for layer in detector.fcs} == {projection}
     assert {type(r.geometry) for r in relations} == {nn.Linear, type(None)}
-    assert {r.splits_heads for r in relations} == {splits_heads}
+    assert {r.attention for r in relations} == {attend_by_head if splits_heads else attend_all_heads}
 
 
 @torch.no_grad()
 def test_filters_are_made_of_weights_that_were_not_rounded() -> None:
     plain, halved = build_tiny("single_frame"), build_tiny("single_frame")
-    prepare(halved, Inference(dtype="bfloat16"))
+    halved.prepare(Inference(dtype="bfloat16"))
     maps = torch.randn(1, plain.backbone.c4_channels, 5, 7, generator=torch.Generator().manual_seed(0))
     expected = plain.rpn.conv(maps)
     torch.testing.assert_close(
@@ -86,7 +86,7 @@ def test_proposals_are_nearer_to_float32_where_they_are_related() -> None:
         "loose": Inference(dtype="bfloat16", loose=True),
     }.items():
         detector = build_tiny("mega")
-        prepare(detector, inference)
+        detector.prepare(inference)
         with torch.no_grad(), detector.autocast():
             logits[name] = detector.rpn(detector.backbone.c4(images)).logits
     error = {name: float((values - logits["exact"]).norm()) for name, values in logits.items()}
@@ -96,10 +96,10 @@ def test_proposals_are_nearer_to_float32_where_they_are_related() -> None:
 
 def test_once_only() -> None:
     detector = build_tiny("single_frame")
-    prepare(detector, Inference())
+    detector.prepare(Inference())
     assert isinstance(detector.get_submodule("fcs.0"), PackedLinear)
     with pytest.raises(ValueError, match="prepared before"):
-        prepare(detector, Inference())
+        detector.prepare(Inference())
 
 
 def test_a_compiled_network_takes_all_windows_of_a_video() -> None:

@@ -8,14 +8,21 @@ import pytest
 import torch
 
 from megavid.models.base.clip import Clip
+from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput
 from megavid.models.faster_rcnn.losses import head_losses, rpn_losses, sample_rois
-from megavid.models.faster_rcnn.roi_head import HeadConfig, Prediction
 from megavid.models.faster_rcnn.rpn import RPNConfig, RPNOutput
 
 RPN = RPNConfig(
-    anchor_sizes=(16,), anchor_ratios=(1.0,), candidates=9, proposals=9, nms_threshold=0.7, sampled=4
+    anchor_sizes=(16,),
+    anchor_ratios=(1.0,),
+    pre_nms_top_n=9,
+    post_nms_top_n=9,
+    nms_threshold=0.7,
+    batch_size_per_image=4,
 )
-HEAD = HeadConfig(pool_size=3, score_threshold=0.1, nms_threshold=0.5, max_detections=9, sampled=4)
+HEAD = HeadConfig(
+    pool_size=3, score_threshold=0.1, nms_threshold=0.5, max_detections=9, batch_size_per_image=4
+)
 CLIP = Clip(torch.zeros(1, 3, 100, 100), {}, torch.tensor([[10.0, 10, 30, 30]]), torch.tensor([1]))
 
 
@@ -57,6 +64,6 @@ def test_head() -> None:
     # The object is 15 -> 20 pixels high and its centre 2.5 further down.
     right = torch.tensor([0.0, 10 * 2.5 / 15, 0, 5 * math.log(20 / 15)])
     deltas[1, 8:] = right + torch.tensor([0.5, 0, -3, 0])
-    classes, boxes = head_losses(Prediction(logits, deltas, rois.boxes, (100, 100)), rois)
+    classes, boxes = head_losses(HeadOutput(logits, deltas, rois.boxes, (100, 100)), rois)
     assert classes.item() == pytest.approx((math.log(3) + math.log(2)) / 2)
     assert boxes.item() == pytest.approx((0.125 + 2.5) / 2, rel=1e-5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 
@@ -31,10 +30,9 @@ def test_input_size(frame: tuple[int, int], limits: tuple[int, int], expected: t
 
 
 def test_input_is_bgr_less_the_mean() -> None:
-    image = np.zeros((16, 20, 3), np.uint8)
-    image[..., 0], image[..., 1], image[..., 2] = 10, 20, 30
+    frames = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(2, 16, 20, 3)
     config = InputConfig(min_size=16, max_size=40, mean=(1.0, 2.0, 3.0))
-    tensor = network_input(image, config)
-    assert tensor.shape == (3, 16, 20)
+    tensor = network_input(frames, config)
+    assert tensor.shape == (2, 3, 16, 20)
     assert tensor.dtype == torch.float32
-    assert tensor[:, 0, 0].tolist() == [29.0, 18.0, 7.0]
+    assert tensor[0, :, 0, 0].tolist() == [29.0, 18.0, 7.0]

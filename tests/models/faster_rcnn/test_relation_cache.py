@@ -8,8 +8,7 @@ from torch import Tensor
 
 from megavid import Inference, detect_video
 from megavid.datasets.synthetic.camera import film
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.faster_rcnn.relation_cache import PairBias, of_frames
+from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
 from megavid.models.layers.relation import Relation, geometry_biases
 from tests.conftest import build_tiny
 
@@ -45,7 +44,7 @@ def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch) -> 
     bias = PairBias()
     for step, (q, r) in enumerate(steps):
         pairs.clear()
-        bias = bias.moved_on(relation, q, r)
+        bias = bias.advance(relation, q, r)
         torch.testing.assert_close(bias.bias, compute(torch.cat(q), torch.cat(r)), rtol=0, atol=1e-5)
         everything = len(torch.cat(q)) * len(torch.cat(r))
         assert (sum(pairs) == everything) == (step in {0, 5}), step
@@ -59,13 +58,13 @@ def test_sessions_compute_fewer_pairs(method: str, monkeypatch: pytest.MonkeyPat
         pairs.append(len(modules) * len(queries) * len(references))
         return geometry_biases(modules, queries, references)
 
-    for name in ("nn.relation", "methods.rdn"):
-        monkeypatch.setattr(f"megavid.{name}.geometry_biases", counting)
+    for name in ("layers.relation", "methods.rdn"):
+        monkeypatch.setattr(f"megavid.models.{name}.geometry_biases", counting)
     frames = [frame.image for frame in film(seed=0, video=3, frames=20, height=64, width=96)]
     counts = []
     for reuse in (True, False):
         detector = build_tiny(method)
-        prepare(detector, Inference(reuse=reuse))
+        detector.prepare(Inference(reuse=reuse))
         pairs.clear()
         assert len(list(detect_video(detector, frames))) == 20
         counts.append(sum(pairs))
@@ -82,6 +81,6 @@ def test_each_frame_is_computed_once_while_it_is_in_use() -> None:
     known: dict[str, str] = {}
     windows = ["aab", "abc", "bcd", "cda"]
     for window in windows:
-        known = of_frames(window, compute, known=known)
+        known = compute_once(window, compute, known=known)
         assert known == {name: name.upper() for name in window}
     assert computed == ["a", "b", "c", "d", "a"]

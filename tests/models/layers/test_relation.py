@@ -7,7 +7,14 @@ import math
 import pytest
 import torch
 
-from megavid.models.layers.relation import _CHUNK_PAIRS, Relation, geometry_biases
+from megavid.models.acceleration.cpu.attention import attend_by_head
+from megavid.models.layers.relation import (
+    _CHUNK_PAIRS,
+    Attention,
+    Relation,
+    attend_all_heads,
+    geometry_biases,
+)
 
 BOXES = torch.tensor([[10.0, 20.0, 50.0, 40.0], [0.0, 0.0, 16.0, 64.0], [10.0, 20.0, 50.0, 40.0]])
 
@@ -46,13 +53,13 @@ def test_biases_of_several_modules_at_once() -> None:
         torch.testing.assert_close(bias, module.geometry_bias(BOXES, BOXES), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("splits_heads", [True, False])
+@pytest.mark.parametrize("attention", [attend_all_heads, attend_by_head])
 @pytest.mark.parametrize("geometry", [True, False])
 @torch.no_grad()
-def test_attention_by_loops(geometry: bool, splits_heads: bool) -> None:
+def test_attention_by_loops(geometry: bool, attention: Attention) -> None:
     torch.manual_seed(0)
     relation = Relation(features=32, heads=4, geometry=geometry, query_bias=True)
-    relation.splits_heads = splits_heads
+    relation.attention = attention
     torch.nn.init.normal_(relation.query_bias)  # type: ignore[arg-type]
     queries, references = torch.randn(2, 32), torch.randn(3, 32)
     bias = relation.geometry_bias(BOXES[:2], BOXES) if geometry else None
@@ -94,7 +101,7 @@ def test_one_head_after_the_other_in_bfloat16(geometry: bool) -> None:
     boxes[:, 2:] += boxes[:, :2] + 5
     bias = relation.geometry_bias(boxes[:20], boxes) if geometry else None
     exact = relation(queries, references, bias)
-    relation.splits_heads = True
+    relation.attention = attend_by_head
     with torch.autocast("cpu", dtype=torch.bfloat16):
         halved = relation(queries, references, bias)
     assert halved.dtype == torch.bfloat16

@@ -15,11 +15,11 @@ from megavid import InputError, detect_video, load_detector
 from megavid.checkpoints.starting_weights import load_backbone
 from megavid.checkpoints.weights import write_weights
 from megavid.core.frames import Image
-from megavid.models.base.inference import Inference
+from megavid.models.acceleration.inference import Inference
 from megavid.models.layers.timm_parts import create, timm_parts
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from tests.agreement import assert_same
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, total
 from tests.models.methods.test_contract import make_clip
 
 MakeFrames = Callable[[int], list[Image]]
@@ -76,7 +76,7 @@ def test_new_weights_follow_the_seed() -> None:
     for seed in (3, 3, 4):
         detector = build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})
         torch.manual_seed(seed)
-        detector.initialise()
+        detector.initialize()
         states.append(detector.state_dict())
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     stem = "backbone.trunk.layers.stem_0.weight"
@@ -104,8 +104,7 @@ def test_weights_of_a_file(tmp_path: Path) -> None:
 def test_every_method_on_convnext(method: str, make_frames: MakeFrames, tmp_path: Path) -> None:
     detector = build_tiny(method, **{"backbone.timm": "convnext_atto"})
     detector.freeze(stages=2)
-    losses = detector.losses(make_clip(detector, make_frames(3)))
-    losses.total.backward()
+    total(detector.losses(make_clip(detector, make_frames(3)))).backward()
     for name, parameter in detector.named_parameters():
         frozen = name.startswith(("backbone.trunk.layers.stem", "backbone.trunk.layers.stages_0"))
         assert (parameter.grad is not None) is not frozen, name
@@ -123,8 +122,8 @@ def test_recomputing_changes_nothing(make_frames: MakeFrames) -> None:
     detector = build_tiny("mega", **{"backbone.timm": "convnext_atto"})
     totals = []
     for enabled in (False, True):
-        detector.backbone.recompute(enabled=enabled)
-        totals.append(detector.losses(make_clip(detector, make_frames(3))).total)
+        detector.use_activation_checkpointing(enabled=enabled)
+        totals.append(total(detector.losses(make_clip(detector, make_frames(3)))))
         totals[-1].backward()
     assert torch.equal(*totals)
 

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from megavid.models.layers.warp import warp, warp_cells
+from megavid.models.acceleration.cpu.cells import warp_cells
+from megavid.models.layers.warp import warp
 
 BOTH = pytest.mark.parametrize("move", [warp, warp_cells])
 Warp = Callable[..., torch.Tensor]

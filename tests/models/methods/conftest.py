@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from megavid.models.base.detector import VideoDetector
-from megavid.models.methods import METHODS
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+from megavid.models.method_registry import METHODS
 from tests.conftest import build_tiny
 
 
@@ -17,5 +15,5 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def detector(method: str) -> VideoDetector[Any, Any]:
+def detector(method: str) -> FasterRCNN:
     return build_tiny(method)

@@ -13,7 +13,8 @@ from megavid.checkpoints.load import read_config
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.models.base import size_check as memory
-from megavid.models.methods import METHODS, build_detector, detector_config
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
+from megavid.models.method_registry import METHODS, build_detector, detector_config
 from tests.conftest import build_tiny
 from tests.mutations import ends_well, mutated_value, mutators
 
@@ -44,12 +45,17 @@ def test_every_method_has_both_backbones() -> None:
 def test_numbers_are_the_published_ones(method: str, depth: int) -> None:
     data, name = read_config(f"{method}_r{depth}")
     config = detector_config(data, origin=name)
+    assert isinstance(config, FasterRCNNConfig)
     assert config.method.name == method
     assert PUBLISHED[method].items() <= config.method.model_dump().items()
     assert config.backbone.depth == depth
     assert config.backbone.reduce_channels == (256 if depth == 50 else None)
     assert (config.input.min_size, config.input.max_size) == (600, 1000)
-    assert (config.rpn.candidates, config.rpn.proposals, config.head.max_detections) == (6000, 300, 300)
+    assert (config.rpn.pre_nms_top_n, config.rpn.post_nms_top_n, config.head.max_detections) == (
+        6000,
+        300,
+        300,
+    )
 
 
 @pytest.mark.parametrize("depth", [50, 101])
@@ -71,8 +77,11 @@ def configured(method: str, **overrides: Any) -> Any:
     [
         *(("single_frame", f"input.{key}") for key in ("min_size", "max_size")),
         *(("single_frame", f"backbone.{key}") for key in ("width", "reduce_channels")),
-        *(("single_frame", f"rpn.{key}") for key in ("candidates", "proposals", "sampled")),
-        *(("single_frame", f"head.{key}") for key in ("pool_size", "max_detections", "sampled")),
+        *(
+            ("single_frame", f"rpn.{key}")
+            for key in ("pre_nms_top_n", "post_nms_top_n", "batch_size_per_image")
+        ),
+        *(("single_frame", f"head.{key}") for key in ("pool_size", "max_detections", "batch_size_per_image")),
         ("single_frame", "method.hidden"),
         *(("dff", f"method.{key}") for key in ("key_interval", "flow_width")),
         *(("fgfa", f"method.{key}") for key in ("window", "flow_width")),
@@ -109,7 +118,7 @@ def test_values_that_make_no_sense(path: str, value: object, message: str) -> No
 def test_a_model_that_does_not_fit_is_refused_before_it_is_made() -> None:
     """Each number is within its limits; together they are 64 * 64 * 16384 * 16384 weights of 4 bytes."""
     large = {"head.pool_size": 64, "method.hidden": 16384, "backbone.reduce_channels": 16384}
-    with pytest.raises(InputError, match=r"^the model is too large .* its weights take 4399\.4 GB"):
+    with pytest.raises(InputError, match=r"^the model is too large .*\(weights 4399\.4 GB"):
         build_detector(configured("single_frame", **large))
 
 

@@ -17,27 +17,25 @@ from megavid.checkpoints.weights import write_weights
 from megavid.core.detections import FrameResult
 from megavid.core.frames import Image
 from megavid.models.base.clip import Clip
-from megavid.models.base.detector import VideoDetector
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.rpn import RPNOutput
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from tests.agreement import agreement, assert_same
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input, total
 
 MakeFrames = Callable[[int], list[Image]]
 
 
-def push_all(session: VideoSession[Any, Any], frames: list[Image]) -> list[FrameResult]:
+def push_all(session: VideoSession, frames: list[Image]) -> list[FrameResult]:
     return list(chain.from_iterable(session.push(frame) for frame in frames)) + session.flush()
 
 
-def lengths(detector: VideoDetector[Any, Any]) -> list[int]:
+def lengths(detector: FasterRCNN) -> list[int]:
     window = detector.plan.past + 1 + detector.plan.future
     return sorted({1, 2, max(window - 1, 1), window, window + 1, 3 * window, 8})
 
 
-def test_results_come_in_order_with_sound_fields(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_results_come_in_order_with_sound_fields(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     for n in lengths(detector):
         frames = make_frames(n)
         results = list(detect_video(detector, frames))
@@ -55,7 +53,7 @@ def test_results_come_in_order_with_sound_fields(
             assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
 
-def test_streaming_equals_offline(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_streaming_equals_offline(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     for n in lengths(detector):
         frames = make_frames(n)
         whole = push_all(VideoSession(detector, source=frames), frames)
@@ -65,7 +63,7 @@ def test_streaming_equals_offline(detector: VideoDetector[Any, Any], make_frames
 
 
 def test_a_result_comes_as_soon_as_its_look_ahead_is_there(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+    detector: FasterRCNN, make_frames: MakeFrames
 ) -> None:
     session = VideoSession(detector)
     late = detector.plan.future
@@ -76,7 +74,7 @@ def test_a_result_comes_as_soon_as_its_look_ahead_is_there(
 
 
 def test_causal_results_are_immediate_and_blind_to_the_future(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
+    detector: FasterRCNN, make_frames: MakeFrames
 ) -> None:
     frames = make_frames(9)
     causal = VideoSession(detector, causal=True)
@@ -88,7 +86,7 @@ def test_causal_results_are_immediate_and_blind_to_the_future(
 
 
 def test_every_frame_is_encoded_once(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+    detector: FasterRCNN, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     encoded = []
     encode = detector.encode
@@ -106,17 +104,13 @@ def test_every_frame_is_encoded_once(
             assert sum(encoded) == n
 
 
-def test_frames_that_were_dropped_are_encoded_again(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_frames_that_were_dropped_are_encoded_again(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     frames = make_frames(20)
     small = VideoSession(detector, source=frames, store_bytes=0)
     assert_same(push_all(small, frames), list(detect_video(detector, frames)))
 
 
-def test_sessions_do_not_affect_each_other(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_sessions_do_not_affect_each_other(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     frames = make_frames(18)
     one, two = frames[:9], frames[9:]
     alone = [push_all(VideoSession(detector), video) for video in (one, two)]
@@ -129,9 +123,7 @@ def test_sessions_do_not_affect_each_other(
         assert_same(results + session.flush(), expected)
 
 
-def test_inference_leaves_the_module_as_it_was(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_inference_leaves_the_module_as_it_was(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     def attributes() -> dict[str, set[str]]:
         return {name: set(vars(module)) for name, module in detector.named_modules()}
 
@@ -142,9 +134,7 @@ def test_inference_leaves_the_module_as_it_was(
         assert torch.equal(tensor, weights[name]), name
 
 
-def test_batches_change_nothing_but_rounding(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_batches_change_nothing_but_rounding(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     frames = make_frames(11)
     singly = list(detect_video(detector, frames))
     for batch_size in (2, 4, 16):
@@ -153,9 +143,7 @@ def test_batches_change_nothing_but_rounding(
 
 
 @pytest.mark.parametrize("empty", ["every frame", "every other frame"])
-def test_frames_without_proposals(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, empty: str
-) -> None:
+def test_frames_without_proposals(detector: FasterRCNN, make_frames: MakeFrames, empty: str) -> None:
     calls = []
 
     def no_proposals(module: object, args: object, output: RPNOutput) -> RPNOutput:
@@ -172,7 +160,7 @@ def test_frames_without_proposals(
 
 
 def test_weights_round_trip(
-    method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, tmp_path: Path
+    method: str, detector: FasterRCNN, make_frames: MakeFrames, tmp_path: Path
 ) -> None:
     path = tmp_path / "weights.safetensors"
     config = detector.config.model_dump(mode="json")
@@ -184,9 +172,9 @@ def test_weights_round_trip(
     assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)))
 
 
-def make_clip(detector: VideoDetector[Any, Any], frames: list[Image], **changes: Any) -> Clip:
+def make_clip(detector: FasterRCNN, frames: list[Image], **changes: Any) -> Clip:
     """A training clip of the first frames, with two objects, whose references go round."""
-    images = torch.stack([detector.network_input(frame) for frame in frames])
+    images = network_input(detector, frames)
     place = iter(range(1, 100))
     references = {
         group.name: tuple(next(place) % len(frames) for _ in range(group.count))
@@ -202,13 +190,10 @@ def make_clip(detector: VideoDetector[Any, Any], frames: list[Image], **changes:
     return replace(clip, **changes)
 
 
-def test_gradients_reach_all_that_is_trained(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames
-) -> None:
+def test_gradients_reach_all_that_is_trained(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     detector.freeze(stages=2)
     before = {name: value.clone() for name, value in detector.state_dict().items()}
-    losses = detector.losses(make_clip(detector, make_frames(4)))
-    losses.total.backward()
+    total(detector.losses(make_clip(detector, make_frames(4)))).backward()
     for name, parameter in detector.named_parameters():
         frozen = name.startswith(("backbone.trunk.stem", "backbone.trunk.layer1"))
         assert parameter.requires_grad is not frozen, name
@@ -222,62 +207,57 @@ def test_gradients_reach_all_that_is_trained(
 
 
 @pytest.mark.parametrize("frames", [1, 2, 9])
-def test_losses_of_stills_and_clips(
-    detector: VideoDetector[Any, Any], make_frames: MakeFrames, frames: int
-) -> None:
+def test_losses_of_stills_and_clips(detector: FasterRCNN, make_frames: MakeFrames, frames: int) -> None:
     encoded = []
     detector.backbone.trunk.register_forward_hook(lambda _, args, out: encoded.append(len(out)))
     losses = detector.losses(make_clip(detector, make_frames(frames)))
     assert sum(encoded) <= frames  # none twice
-    for loss in (losses.objectness, losses.proposals, losses.classes, losses.boxes):
+    assert list(losses) == ["objectness", "proposals", "classes", "boxes"]
+    for loss in losses.values():
         assert loss.shape == ()
         assert loss.isfinite()
         assert loss > 0
-    assert losses.total.item() == pytest.approx(
-        sum(x.item() for x in (losses.objectness, losses.proposals, losses.classes, losses.boxes))
-    )
 
 
-def test_a_key_frame_without_objects(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_a_key_frame_without_objects(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
     losses = detector.losses(make_clip(detector, make_frames(3), **empty))
-    losses.total.backward()
-    assert losses.objectness > 0
-    assert losses.classes > 0
-    assert losses.proposals == 0
-    assert losses.boxes == 0
+    total(losses).backward()
+    assert losses["objectness"] > 0
+    assert losses["classes"] > 0
+    assert losses["proposals"] == 0
+    assert losses["boxes"] == 0
     assert all(p.grad is None or p.grad.isfinite().all() for p in detector.parameters())
 
 
 def test_the_same_generator_gives_the_same_losses(method: str, make_frames: MakeFrames) -> None:
-    detector = build_tiny(method, **{"rpn.sampled": 8, "head.sampled": 8})
+    detector = build_tiny(method, **{"rpn.batch_size_per_image": 8, "head.batch_size_per_image": 8})
 
-    def total(seed: int) -> float:
+    def loss(seed: int) -> float:
         generator = torch.Generator().manual_seed(seed)
-        return detector.losses(make_clip(detector, make_frames(3), generator=generator)).total.item()
+        return total(detector.losses(make_clip(detector, make_frames(3), generator=generator))).item()
 
-    assert total(5) == total(5) != total(6)
+    assert loss(5) == loss(5) != loss(6)
 
 
-def test_clips_through_the_trunk_together(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_clips_through_the_trunk_together(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     clips = [make_clip(detector, make_frames(n), generator=None) for n in (1, 4, 3)]
     clips.append(replace(clips[1], images=clips[1].images[..., :48], boxes=clips[1].boxes.clamp(max=48)))
     alone = [detector.losses(clip) for clip in clips]
     batches = []
     detector.backbone.trunk.register_forward_hook(lambda _, args, out: batches.append(len(out)))
-    together = [detector.losses(clip) for clip in detector.through_trunk(clips)]
+    together = detector.batch_losses(clips)
     assert len(batches) == 2  # a batch for each size of frames
     for one, other in zip(alone, together, strict=True):
-        for name in ("objectness", "proposals", "classes", "boxes"):
-            torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=1e-3, atol=1e-4)
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
 
 
-def test_recomputing_changes_nothing(detector: VideoDetector[Any, Any], make_frames: MakeFrames) -> None:
+def test_recomputing_changes_nothing(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     gradients = []
     for enabled in (False, True):
-        detector.backbone.recompute(enabled=enabled)
+        detector.use_activation_checkpointing(enabled=enabled)
         detector.zero_grad()
-        detector.losses(make_clip(detector, make_frames(3))).total.backward()
+        total(detector.losses(make_clip(detector, make_frames(3)))).backward()
         gradients.append([p.grad.clone() for p in detector.parameters() if p.grad is not None])
     for plain, recomputed in zip(*gradients, strict=True):
         torch.testing.assert_close(plain, recomputed)
@@ -287,13 +267,13 @@ def test_recomputing_changes_nothing(detector: VideoDetector[Any, Any], make_fra
 def test_new_weights_learn_a_clip_by_heart(method: str, make_frames: MakeFrames, norm: str) -> None:
     detector = build_tiny(method, **{"backbone.norm": norm})
     torch.manual_seed(0)
-    detector.initialise()
+    detector.initialize()
     clip = make_clip(detector, make_frames(3))
     optimizer = torch.optim.SGD(detector.parameters(), lr=0.01 if norm == "group" else 0.001, momentum=0.9)
     totals = []
     for step in range(30):
         seeded = replace(clip, generator=torch.Generator().manual_seed(step))
-        loss = detector.losses(seeded).total
+        loss = total(detector.losses(seeded))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(detector.parameters(), 10)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from megavid import VideoSession, detect_video
 from megavid.core.frames import Image
-from megavid.models.base.detector import Window
+from megavid.models.base.features import Window
 from megavid.models.layers.warp import warp
 from megavid.models.methods.dff import Dff, DffFeatures
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -75,14 +75,14 @@ def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames) -> None:
 def test_frames_between_take_the_key_frames_map_along_the_flow(make_frames: MakeFrames) -> None:
     detector = build()
     features: list[DffFeatures] = [
-        detector.encode(detector.network_input(frame)[None])[0] for frame in make_frames(2)
+        detector.encode(network_input(detector, [frame]))[0] for frame in make_frames(2)
     ]
     maps: list[Tensor] = []
     detector.rpn.register_forward_hook(lambda module, args, output: maps.append(args[0]))
     memory = None
     for step, frame in enumerate(features):
-        window = Window(step=step, key=frame, local=[frame], global_frames=[])
-        _, memory = detector.detect(window, memory)
+        window = Window(step=step, key=frame, local=[frame], global_frames=[], frame_size=(64, 96))
+        _, memory = detector.predict(window, memory)
     key, current = (torch.nn.functional.avg_pool2d(f.image[None] / 255, 2) for f in features)
     c4 = detector.backbone.c4(features[0].image[None])
     for map_, image in zip(maps, (key, current), strict=True):

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, get_args
+from typing import get_args
 
 import pytest
 import torch
 from torchvision.ops import FrozenBatchNorm2d
 
 from megavid import detect_video
-from megavid.cli.benchmark import KeepsRounding
 from megavid.core.frames import Image
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.base.detector import VideoDetector
-from megavid.models.base.inference import FAST, Inference
+from megavid.models.acceleration.inference import FAST, Inference, KeepsRounding
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from tests.agreement import agreement
 from tests.conftest import build_tiny
 
@@ -23,7 +21,7 @@ MakeFrames = Callable[[int], list[Image]]
 SPEED_UPS: tuple[str, ...] = get_args(KeepsRounding)
 
 
-def spread_norms(detector: VideoDetector[Any, Any]) -> None:
+def spread_norms(detector: FasterRCNN) -> None:
     """Give batch norms statistics and weights of all kinds, the same every time."""
     generator = torch.Generator().manual_seed(0)
     for module in detector.modules():
@@ -57,14 +55,14 @@ def spread_norms(detector: VideoDetector[Any, Any]) -> None:
     ],
 )
 def test_speed_ups_do_not_change_detections(
-    method: str, detector: VideoDetector[Any, Any], make_frames: MakeFrames, inference: Inference
+    method: str, detector: FasterRCNN, make_frames: MakeFrames, inference: Inference
 ) -> None:
     frames = make_frames(12)
     fast = build_tiny(method)
     for network in (detector, fast):
         spread_norms(network)
     expected = list(detect_video(detector, frames))
-    prepare(fast, inference)
+    fast.prepare(inference)
     results = list(detect_video(fast, frames))
     # Rounding decides which of two proposals with all but the same score is kept.
     assert agreement(results, expected, pixels=0.01, score=1e-4) > 0.99

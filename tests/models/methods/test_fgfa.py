@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from megavid import VideoSession, detect_video
 from megavid.core.frames import Image
-from megavid.models.base.detector import Window
+from megavid.models.base.features import Window
 from megavid.models.layers.warp import warp
 from megavid.models.methods.fgfa import Fgfa, FgfaFeatures
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -47,14 +47,14 @@ def test_maps_once_a_frame_and_flow_only_where_needed(detector: Fgfa, make_frame
 
 
 def features_of(detector: Fgfa, frames: list[Image]) -> list[FgfaFeatures]:
-    return [detector.encode(detector.network_input(frame)[None])[0] for frame in frames]
+    return [detector.encode(network_input(detector, [frame]))[0] for frame in frames]
 
 
 @torch.inference_mode()
 def aggregated(detector: Fgfa, key: FgfaFeatures, local: list[FgfaFeatures]) -> Tensor:
     maps: list[Tensor] = []
     with detector.rpn.register_forward_hook(lambda module, args, output: maps.append(args[0])):
-        detector.detect(Window(step=0, key=key, local=local, global_frames=[]), None)
+        detector.predict(Window(step=0, key=key, local=local, global_frames=[], frame_size=(64, 96)), None)
     return maps[0][0]
 
 

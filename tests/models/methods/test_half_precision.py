@@ -5,21 +5,19 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
 from megavid import detect_video, load_detector
-from megavid.cli.benchmark import MayRound
 from megavid.core.detections import FrameResult
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.base.detector import VideoDetector
-from megavid.models.base.inference import FAST, Inference
-from megavid.models.faster_rcnn.roi_head import Prediction
+from megavid.models.acceleration.inference import FAST, Inference, MayRound
+from megavid.models.faster_rcnn.box_head import HeadOutput
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.rpn import RPNOutput
 from tests.agreement import agreement
 from tests.conftest import build_tiny
@@ -50,7 +48,7 @@ class Run:
 
     results: list[FrameResult]
     rpn: list[RPNOutput]
-    head: list[Prediction]
+    head: list[HeadOutput]
 
     def raw_outputs(self) -> dict[str, Tensor]:
         """Return all values of each kind of raw output as one vector."""
@@ -62,12 +60,10 @@ class Run:
         }
 
 
-def run(
-    detector: VideoDetector[Any, Any], frames: list[Image], replayed: Sequence[RPNOutput] | None = None
-) -> Run:
+def run(detector: FasterRCNN, frames: list[Image], replayed: Sequence[RPNOutput] | None = None) -> Run:
     """Detect objects; with `replayed`, replace the RPN's outputs by these so that RoIs are the same."""
     rpn: list[RPNOutput] = []
-    head: list[Prediction] = []
+    head: list[HeadOutput] = []
 
     def record_rpn(module: object, args: object, output: RPNOutput) -> RPNOutput | None:
         rpn.append(output)
@@ -103,7 +99,7 @@ def assert_close_and_computed_in_float32(half: Run, full: Run, dtype: HalfPrecis
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_outputs_are_close_and_computed_in_float32(
     method: str,
-    detector: VideoDetector[Any, Any],
+    detector: FasterRCNN,
     make_frames: MakeFrames,
     dtype: HalfPrecision,
     settings: str,
@@ -111,7 +107,7 @@ def test_outputs_are_close_and_computed_in_float32(
     frames = make_frames(9)
     full = run(detector, frames)
     halved = build_tiny(method)
-    prepare(halved, SETTINGS[settings].model_copy(update={"dtype": dtype}))
+    halved.prepare(SETTINGS[settings].model_copy(update={"dtype": dtype}))
     assert_close_and_computed_in_float32(run(halved, frames, full.rpn), full, dtype)
 
 
@@ -120,7 +116,7 @@ def test_compiled_half_precision(make_frames: MakeFrames) -> None:
     frames = make_frames(6)
     full = run(build_tiny("mega"), frames)
     compiled = build_tiny("mega")
-    prepare(compiled, Inference(dtype="bfloat16", compile=True))
+    compiled.prepare(Inference(dtype="bfloat16", compile=True))
     assert_close_and_computed_in_float32(run(compiled, frames, full.rpn), full, "bfloat16")
 
 

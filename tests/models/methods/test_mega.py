@@ -12,10 +12,11 @@ from torch import Tensor
 
 from megavid import InputError, VideoSession, detect_video
 from megavid.core.frames import Image
-from megavid.models.base.detector import RoIFeatures, Window
+from megavid.models.base.features import Window
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.layers.relation import Relation
 from megavid.models.methods.mega import Mega
-from tests.conftest import TINY_METHOD, build_tiny
+from tests.conftest import TINY_METHOD, build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -28,7 +29,7 @@ def detector() -> Mega:
 
 
 def features_of(detector: Mega, frames: list[Image], *, proposals: int | None = None) -> list[RoIFeatures]:
-    encoded = [detector.encode(detector.network_input(frame)[None])[0] for frame in frames]
+    encoded = [detector.encode(network_input(detector, [frame]))[0] for frame in frames]
     return [RoIFeatures(f.image_size, f.proposals[:proposals], f.features[:proposals]) for f in encoded]
 
 
@@ -37,8 +38,10 @@ def test_memory_holds_the_oldest_frames_of_the_last_windows(detector: Mega, make
     frames = features_of(detector, make_frames(7))
     memory = detector.initial_memory()
     for step in range(7):
-        window = Window(step=step, key=frames[step], local=[frames[step]] * 7, global_frames=[])
-        _, memory = detector.detect(window, memory)
+        window = Window(
+            step=step, key=frames[step], local=[frames[step]] * 7, global_frames=[], frame_size=(64, 96)
+        )
+        _, memory = detector.predict(window, memory)
         kept = list(range(7))[max(0, step - 3) : step + 1]  # TINY_METHOD["memory"] is 4
         for stage, count in zip(memory.stages, (8, 3, 3), strict=True):
             assert [len(rois.boxes) for rois in stage] == [count] * len(kept)
@@ -54,10 +57,10 @@ def test_memory_holds_the_oldest_frames_of_the_last_windows(detector: Mega, make
 @torch.inference_mode()
 def test_memory_is_read_before_it_is_written(detector: Mega, make_frames: MakeFrames) -> None:
     frames = features_of(detector, make_frames(2))
-    window = Window(step=0, key=frames[0], local=[frames[0]] * 7, global_frames=[])
-    first, memory = detector.detect(window, detector.initial_memory())
-    again, _ = detector.detect(window, detector.initial_memory())
-    remembering, _ = detector.detect(window, memory)
+    window = Window(step=0, key=frames[0], local=[frames[0]] * 7, global_frames=[], frame_size=(64, 96))
+    first, memory = detector.predict(window, detector.initial_memory())
+    again, _ = detector.predict(window, detector.initial_memory())
+    remembering, _ = detector.predict(window, memory)
     assert torch.equal(first.logits, again.logits)
     assert not torch.equal(first.logits, remembering.logits)
 
@@ -67,13 +70,13 @@ def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames) -> 
     detector = build_tiny("mega", **{"method.global_stages": 2})
     assert isinstance(detector, Mega)
     frames = features_of(detector, make_frames(2))
-    window = Window(step=0, key=frames[0], local=frames, global_frames=frames[1:])
+    window = Window(step=0, key=frames[0], local=frames, global_frames=frames[1:], frame_size=(64, 96))
     seen: list[Tensor] = []
     detector.predictor.register_forward_hook(lambda module, args, output: seen.append(args[0]))
     last = detector.global_relations[1]
-    detector.detect(window, detector.initial_memory())
+    detector.predict(window, detector.initial_memory())
     detector.global_relations = detector.global_relations[:1]
-    detector.detect(window, detector.initial_memory())
+    detector.predict(window, detector.initial_memory())
     torch.testing.assert_close(seen[0], seen[1] + last(seen[1], frames[1].features[:8]))
     assert not torch.equal(seen[0], seen[1])
 
@@ -82,16 +85,16 @@ def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames) -> 
 def test_no_memory_when_configured_so(make_frames: MakeFrames) -> None:
     detector = build_tiny("mega", **{"method.memory": 0})
     frames = features_of(detector, make_frames(1))  # type: ignore[arg-type]
-    window = Window(step=0, key=frames[0], local=frames * 7, global_frames=[])
-    _, memory = detector.detect(window, detector.initial_memory())
+    window = Window(step=0, key=frames[0], local=frames * 7, global_frames=[], frame_size=(64, 96))
+    _, memory = detector.predict(window, detector.initial_memory())
     assert memory.stages == ((), (), ())
 
 
 @torch.inference_mode()
 def test_memory_keeps_no_more_than_it_needs(detector: Mega, make_frames: MakeFrames) -> None:
     frames = features_of(detector, make_frames(7))
-    window = Window(step=0, key=frames[3], local=frames, global_frames=[])
-    _, memory = detector.detect(window, detector.initial_memory())
+    window = Window(step=0, key=frames[3], local=frames, global_frames=[], frame_size=(64, 96))
+    _, memory = detector.predict(window, detector.initial_memory())
     for [rois] in memory.stages:
         for tensor in (rois.references.keys, rois.references.values, rois.boxes):
             assert tensor.untyped_storage().nbytes() == tensor.nbytes
@@ -115,8 +118,10 @@ def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
         return bias(queries, references)
 
     monkeypatch.setattr(relation, "geometry_bias", recording)
-    window = Window(step=0, key=full, local=[few, none, full], global_frames=[full, none])
-    prediction, memory = detector.detect(window, detector.initial_memory())
+    window = Window(
+        step=0, key=full, local=[few, none, full], global_frames=[full, none], frame_size=(64, 96)
+    )
+    prediction, memory = detector.predict(window, detector.initial_memory())
     assert len(prediction.logits) == len(full.proposals)
     expected = torch.cat([few.proposals[:2], full.proposals[:3]])  # the first three of each, or all
     assert torch.equal(seen[0], expected)

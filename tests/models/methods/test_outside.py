@@ -15,7 +15,7 @@ from megavid.cli import main
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from megavid.models.methods.outside import add_methods
 from tests.cli.helpers import error_of
 from tests.conftest import tiny_overrides
@@ -25,7 +25,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from megavid.models.base.detector import DetectorConfig, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.methods.single_frame import SingleFrame, SingleFrameConfig
 
 
@@ -39,7 +40,7 @@ class MirroredConfig(SingleFrameConfig):
 class Mirrored(SingleFrame):
     """Looks at mirrored frames."""
 
-    config_type = MirroredConfig
+    config_type = FasterRCNNConfig[MirroredConfig]
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
         for _ in range(self.config.method.times):

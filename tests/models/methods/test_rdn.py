@@ -11,15 +11,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from megavid.core.frames import Image
-from megavid.models.base.detector import RoIFeatures, Window
+from megavid.models.base.features import Window
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.methods.rdn import Rdn, RdnBase
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
 
 def features_of(detector: RdnBase, frames: list[Image]) -> list[RoIFeatures]:
-    return [detector.encode(detector.network_input(frame)[None])[0] for frame in frames]
+    return [detector.encode(network_input(detector, [frame]))[0] for frame in frames]
 
 
 def attended(relation: Any, x: Tensor, boxes: Tensor, y: Tensor, others: Tensor) -> Tensor:
@@ -36,7 +37,10 @@ def test_stages_by_hand(method: str, make_frames: MakeFrames) -> None:
     key = frames[3]
     seen: list[Tensor] = []
     detector.predictor.register_forward_hook(lambda module, args, output: seen.append(args[0]))
-    detector.detect(Window(step=3, key=key, local=frames, global_frames=[]), detector.initial_memory())
+    detector.predict(
+        Window(step=3, key=key, local=frames, global_frames=[], frame_size=(64, 96)),
+        detector.initial_memory(),
+    )
 
     y = torch.cat([f.features[:8] for f in frames])  # TINY_METHOD: 8 reference proposals, 3 distilled
     others = torch.cat([f.proposals[:8] for f in frames])
@@ -62,7 +66,7 @@ def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(make_frames
     seen: list[Tensor] = []
     refine = detector.advanced_relations[0].get_submodule("query")
     refine.register_forward_hook(lambda module, args, output: seen.append(args[0]))
-    window = Window(step=0, key=full, local=[few, none, full], global_frames=[])
-    prediction, _ = detector.detect(window, detector.initial_memory())
+    window = Window(step=0, key=full, local=[few, none, full], global_frames=[], frame_size=(64, 96))
+    prediction, _ = detector.predict(window, detector.initial_memory())
     assert len(prediction.logits) == len(full.proposals)
     assert torch.equal(torch.cat(seen), torch.cat([few.features, full.features[:3]]))

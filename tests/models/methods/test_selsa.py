@@ -10,11 +10,11 @@ import torch
 from torch import Tensor
 
 from megavid.core.frames import Image
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.base.detector import RoIFeatures, Window
-from megavid.models.base.inference import FAST
+from megavid.models.acceleration.inference import FAST
+from megavid.models.base.features import Window
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.methods.selsa import Selsa, SelsaMemory
-from tests.conftest import build_tiny
+from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -28,7 +28,7 @@ def detector() -> Selsa:
 
 @pytest.fixture
 def frames(detector: Selsa, make_frames: MakeFrames) -> list[RoIFeatures]:
-    images = torch.stack([detector.network_input(frame) for frame in make_frames(4)])
+    images = network_input(detector, make_frames(4))
     with torch.inference_mode():
         return detector.encode(images)
 
@@ -38,9 +38,9 @@ def run(
 ) -> tuple[Tensor, SelsaMemory]:
     """What the predictor is given, of the first frame as the key frame, and what is remembered."""
     seen: list[Tensor] = []
-    window = Window(step=0, key=frames[0], local=frames[:1], global_frames=frames[1:])
+    window = Window(step=0, key=frames[0], local=frames[:1], global_frames=frames[1:], frame_size=(64, 96))
     with detector.predictor.register_forward_hook(lambda _, args, out: seen.append(args[0])):
-        _, memory = detector.detect(window, {} if memory is None else memory)
+        _, memory = detector.predict(window, {} if memory is None else memory)
     return seen[0], memory
 
 
@@ -81,7 +81,7 @@ def test_places_and_order_play_no_part(detector: Selsa, frames: list[RoIFeatures
 @torch.inference_mode()
 def test_only_frames_in_use_are_remembered(detector: Selsa, frames: list[RoIFeatures]) -> None:
     assert run(detector, frames)[1] == {}
-    prepare(detector, FAST.model_copy(update={"sum_cells": False, "pack": False}))
+    detector.prepare(FAST.model_copy(update={"sum_cells": False, "pack": False}))
     expected, memory = run(detector, frames[:3])
     assert set(memory) == set(frames[1:3])
     again, _ = run(detector, frames[:3], memory)

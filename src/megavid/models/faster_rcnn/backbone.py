@@ -1,4 +1,4 @@
-"""The interface of a backbone: a map of stride 16 for the RPN, and a deeper one of the same size for RoIs."""
+"""Backbones: a map of stride 16 for the RPN (C4), and a deeper map of the same size for RoIs (C5)."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megavid.core.config import Config
-from megavid.core.profiling import stage
+from megavid.core.profiling import profile_range
 from megavid.models.layers.resnet import NORMS, DilatedStage5, ResNetTrunk
 from megavid.models.layers.timm_parts import TimmStage5, TimmTrunk, timm_parts
 
 MOST_CHANNELS = 1 << 14
-"""The most channels of a feature map or of RoI features: eight times those of ResNet-101."""
+"""Upper limit of channels of a map or of RoI features: eight times those of ResNet-101."""
 
 
 class BackboneConfig(Config):
-    """A ResNet in the C4 arrangement with a dilated conv5, or a model of timm's in its place.
+    """A ResNet in the C4 arrangement with a dilated conv5, or a timm model in its place.
 
     Attributes:
         depth: 18, 34, 50 or 101.
         width: Channels of the first convolution; 64 as published.
-        reduce_channels: Channels that a 1x1 convolution brings conv5 down to (256 in the original's R-50
-            models), or null to pool from all of them (R-101).
-        norm: "frozen_batch" as published, for weights that were trained with batch norm elsewhere; "group"
-            to train from scratch.
-        timm: A model's name in the library timm, such as "convnext_tiny", in place of the ResNet: `depth`,
-            `width` and `norm` then mean nothing. Any that is a sequence of stages with maps of stride 16 and
-            32.
+        reduce_channels: Channels that a 1x1 convolution reduces conv5 to (256 in the original's R-50 models),
+            or null to pool from conv5 itself (R-101).
+        norm: "frozen_batch" as published, for weights that were trained with batch norm; "group" to train
+            from scratch.
+        timm: Name of a model in the library timm, such as "convnext_tiny", that takes the place of the
+            ResNet; `depth`, `width` and `norm` are ignored then. The model has to be a sequence of stages
+            with maps of stride 16 and 32.
     """
 
     depth: Literal[18, 34, 50, 101]
@@ -40,17 +40,19 @@ class BackboneConfig(Config):
 
     @property
     def name(self) -> str:
-        """What to call it: ResNet-50, or the model's name in timm."""
-        return f"ResNet-{self.depth}" if self.timm is None else self.timm
+        """Name for reports: ResNet-50, or the name of the timm model."""
+        if self.timm is not None:
+            return self.timm
+        return f"ResNet-{self.depth}" if self.width == 64 else f"ResNet-{self.depth} of width {self.width}"
 
 
 class Backbone(nn.Module):
     """Trunk (conv1 .. conv4), conv5 and the optional reduction.
 
     Attributes:
-        stride: Input pixels a cell of either map.
-        c4_channels: Channels of the trunk's map, C4 below.
-        c5_channels: Channels of the map that RoIs are pooled from, C5 below.
+        stride: Input pixels per cell of either map.
+        c4_channels: C4, channels of the trunk's map.
+        c5_channels: C5, channels of the map that RoIs are pooled from.
     """
 
     stride = 16
@@ -71,24 +73,24 @@ class Backbone(nn.Module):
         self.c5_channels = config.reduce_channels or channels
 
     def c4(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, C4, ceil(H / 16), ceil(W / 16))."""
-        with stage("trunk"):
+        """Compute the trunk's map: (B, 3, H, W) -> (B, C4, ceil(H / 16), ceil(W / 16))."""
+        with profile_range("trunk"):
             return cast(Tensor, self.trunk(images))
 
     def c5(self, c4: Tensor) -> Tensor:
-        """(B, C4, h, w) -> (B, C5, h, w)."""
-        with stage("conv5"):
+        """Compute the map that RoIs are pooled from: (B, C4, h, w) -> (B, C5, h, w)."""
+        with profile_range("conv5"):
             x = self.stage5(c4)
             return cast(Tensor, x if self.reduce is None else F.relu(self.reduce(x)))
 
-    def recompute(self, *, enabled: bool) -> None:
-        """Whether training keeps little and computes the rest twice (`ResNetTrunk.recompute`)."""
-        self.trunk.recompute = self.stage5.recompute = enabled
+    def use_activation_checkpointing(self, *, enabled: bool) -> None:
+        """Compute activations twice in training, to save memory."""
+        self.trunk.activation_checkpointing = self.stage5.activation_checkpointing = enabled
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """The first `count` of conv1, conv2, conv3 and conv4."""
+        """Return the first `count` of conv1, conv2, conv3 and conv4."""
         return self.trunk.first_stages(count)
 
     def leading_layers(self) -> list[nn.Module]:
-        """The trunk's first half or so, which half precision spares where proposals have to be exact."""
+        """Return about half of the trunk, which stays in float32 where proposals have to be exact."""
         return self.trunk.leading_layers()

@@ -1,4 +1,4 @@
-"""From an RGB frame to the network's input."""
+"""From RGB frames to network input."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from pydantic import Field
 from torch import Tensor
 
 from megavid.core.config import Config
-from megavid.core.frames import Image
+from megavid.models.layers.resize import resize_bilinear
 
 LARGEST_SIDE = 10_000
-"""The most pixels of a side of the network's input. Frames of 8K video have 7680."""
+"""Upper limit of a side of the network's input, pixels. Frames of 8K video have 7680."""
 
 _Level = Annotated[float, Field(ge=0, le=255)]
 
 
 class InputConfig(Config):
-    """Size and normalisation of the network's input.
+    """Size and normalization of the network's input.
 
     Attributes:
         min_size: Length of the shorter side after resizing, pixels.
-        max_size: The longer side's limit, pixels; the shorter one gives way.
-        mean: What is taken off the blue, green and red channels (0 .. 255).
+        max_size: Limit of the longer side, pixels; the shorter side shrinks further where it is exceeded.
+        mean: Values subtracted from the blue, green and red channels (0 .. 255).
     """
 
     min_size: int = Field(ge=16, le=LARGEST_SIDE)
@@ -34,10 +34,10 @@ class InputConfig(Config):
 
 
 def input_size(height: int, width: int, *, min_size: int, max_size: int) -> tuple[int, int]:
-    """(height, width) of the network's input for a frame's, as the original computes it.
+    """Compute (height, width) of the network's input for a frame, as the original does.
 
-    The shorter side becomes `min_size`, or less where the longer would pass `max_size` (rounded half to
-    even); the longer follows, truncated. At least 1 each.
+    The shorter side becomes `min_size`, or less where the longer side would exceed `max_size` (rounded half
+    to even); the longer side follows, truncated. Each side has at least one pixel.
     """
     short, long = min(height, width), max(height, width)
     side = min_size
@@ -49,12 +49,30 @@ def input_size(height: int, width: int, *, min_size: int, max_size: int) -> tupl
     return (side, other) if height <= width else (other, side)
 
 
-def network_input(image: Image, config: InputConfig) -> Tensor:
-    """An RGB uint8 (H, W, 3) frame, resized, as BGR float32 (3, h, w) less the mean, not divided."""
-    size = input_size(image.shape[0], image.shape[1], min_size=config.min_size, max_size=config.max_size)
-    if size != image.shape[:2]:
-        # Pillow's bilinear filter, which averages when shrinking, is part of the original's behaviour.
-        resized = PIL.Image.fromarray(image).resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
-        image = np.asarray(resized)
-    bgr = torch.from_numpy(image[..., ::-1].copy()).permute(2, 0, 1).float()
-    return bgr - torch.tensor(config.mean)[:, None, None]
+def network_input(frames: Tensor, config: InputConfig) -> Tensor:
+    """Resize frames and normalize them as the original does: BGR minus the mean, not divided.
+
+    Args:
+        frames: (B, H, W, 3) uint8 RGB.
+        config: Size and mean.
+
+    Returns:
+        (B, 3, h, w) float32, on the device of the frames.
+    """
+    height, width = frames.shape[1:3]
+    size = input_size(height, width, min_size=config.min_size, max_size=config.max_size)
+    if size != (height, width):
+        frames = _resize(frames, size)
+    bgr = frames.flip(3).permute(0, 3, 1, 2).contiguous().float()
+    return bgr - torch.tensor(config.mean, device=bgr.device)[:, None, None]
+
+
+def _resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize frames (B, H, W, 3) by Pillow's bilinear filter, which averages when shrinking."""
+    if frames.device.type != "cpu":
+        return resize_bilinear(frames, size)
+    resized = [
+        PIL.Image.fromarray(frame.numpy()).resize((size[1], size[0]), PIL.Image.Resampling.BILINEAR)
+        for frame in frames
+    ]
+    return torch.from_numpy(np.stack([np.asarray(frame) for frame in resized]))

@@ -1,4 +1,4 @@
-"""What relation methods compute of frames and of pairs of frames, and use as long as those are in use.
+"""Reuse of what relation methods compute of frames and of pairs of frames, from one key frame to the next.
 
 Shapes: N query RoIs, M reference RoIs, H heads of d features.
 """
@@ -18,34 +18,34 @@ FrameT = TypeVar("FrameT")
 T = TypeVar("T")
 
 
-def of_frames(
+def compute_once(
     frames: Iterable[FrameT], compute: Callable[[FrameT], T], *, known: Mapping[FrameT, T]
 ) -> dict[FrameT, T]:
-    """What `compute` says of each frame, once a frame; what is known is not computed again."""
+    """Map each frame to the result of `compute`; results in `known` are not computed again."""
     return {f: known[f] if f in known else compute(f) for f in dict.fromkeys(frames)}
 
 
 @dataclass(frozen=True, eq=False)
 class PairBias:
-    """The geometry term between the RoIs of some frames and those of others, for one relation module.
+    """Geometry terms of one relation module between the RoIs of query frames and of reference frames.
 
-    From a key frame to the next, one frame enters the window and one leaves; the terms of all pairs that stay
-    are moved, not computed again.
+    From one key frame to the next, one frame enters the window and one leaves it; the terms of the pairs that
+    stay are copied instead of computed.
 
     Attributes:
-        queries: Boxes of each query frame; a frame is known by this very tensor.
-        references: The same of each reference frame.
-        bias: (H, N, M), the term of every pair of a query and a reference RoI; None for none.
+        queries: Boxes of each query frame. The tensor itself identifies the frame.
+        references: Boxes of each reference frame.
+        bias: (H, N, M), terms of all pairs; None for no pairs.
     """
 
     queries: tuple[Tensor, ...] = ()
     references: tuple[Tensor, ...] = ()
     bias: Tensor | None = None
 
-    def moved_on(
+    def advance(
         self, relation: Relation, queries: Sequence[Tensor], references: Sequence[Tensor]
     ) -> PairBias:
-        """The same for other frames, of which as a rule the first are the last of those before."""
+        """Return the terms for other frames; usually their first ones are the last ones of these."""
         boxes_N4, boxes_M4 = torch.cat(list(queries)), torch.cat(list(references))
         gone_n, stay_n = _shift(self.queries, queries)
         gone_m, stay_m = _shift(self.references, references)
@@ -60,10 +60,10 @@ class PairBias:
 
 
 def _shift(before: Sequence[Tensor], now: Sequence[Tensor]) -> tuple[int, int]:
-    """How many RoIs at the start of `before` are gone, so that the next ones are the first ones of `now`.
+    """Find the frames at the end of `before` that are the frames at the start of `now`.
 
     Returns:
-        Their number, and the number of those that stay: 0 where all have to be looked at anew.
+        Number of RoIs in `before` in front of them, and number of RoIs in them (0 for no such frames).
     """
     for gone in range(len(before)):
         stay = len(before) - gone

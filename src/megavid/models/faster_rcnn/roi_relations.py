@@ -1,32 +1,35 @@
-"""What methods that relate RoIs of several frames share: settings, and RoIs joined and taken apart."""
+"""Settings and RoI containers of the methods that relate RoIs of several frames."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from megavid.models.base.clip import Clip
-from megavid.models.base.detector import MOST_FRAMES, MethodConfig, RoIFeatures, VideoDetector
+from megavid.models.base.detector_config import MOST_FRAMES
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn_config import RoIMethodConfig
 from megavid.models.faster_rcnn.losses import RPNLosses, SampledRoIs
 from megavid.models.faster_rcnn.rpn import MOST_BOXES
 from megavid.models.layers.relation import Relation
+from megavid.models.layers.typed_list import TypedModuleList
 
 MOST_STAGES = 32
-"""The most relation stages of a kind; 3 as published."""
+"""Upper limit of relation stages of a kind; 3 as published."""
 
 
-class RelationConfig(MethodConfig):
+class RelationConfig(RoIMethodConfig):
     """Settings of a method that relates the key frame's RoIs to those of other frames.
 
     Attributes:
-        heads: H, of the relation modules; divides `hidden`.
-        reference_proposals: R, the first proposals of a reference frame.
-        stages: Relation stages.
+        heads: H, number of heads of a relation module; divides `hidden`.
+        reference_proposals: R, number of the best proposals of a reference frame that are used.
+        stages: Number of relation stages.
     """
 
     heads: int = Field(ge=1)
@@ -39,9 +42,9 @@ class RelationConfig(MethodConfig):
             raise ValueError(f"hidden {self.hidden} should be a multiple of heads {self.heads}")
         return self
 
-    def relations(self, count: int, *, geometry: bool, query_bias: bool) -> nn.ModuleList:
-        """New relation modules."""
-        return nn.ModuleList(
+    def relations(self, count: int, *, geometry: bool, query_bias: bool) -> TypedModuleList[Relation]:
+        """Make relation modules (`Relation`)."""
+        return TypedModuleList(
             Relation(features=self.hidden, heads=self.heads, geometry=geometry, query_bias=query_bias)
             for _ in range(count)
         )
@@ -51,17 +54,18 @@ class WindowConfig(RelationConfig):
     """Settings of a method that relates the key frame's RoIs to those of a local window.
 
     Attributes:
-        window: Frames before and after the key frame in the local window.
+        window: Number of frames before, and of frames after, the key frame in the local window.
     """
 
     window: int = Field(ge=0, le=MOST_FRAMES)
 
 
 class DistillationConfig(WindowConfig):
-    """Settings of a method that also refines the best RoIs of the reference frames.
+    """Settings of a method that also refines the best RoIs of reference frames.
 
     Attributes:
-        distilled_proposals: A, the first of a frame's reference proposals: 20 % as published.
+        distilled_proposals: A, number of the best reference proposals of a frame that are refined: 20 % of R
+            as published.
     """
 
     distilled_proposals: int = Field(ge=1)
@@ -89,28 +93,28 @@ class RoIs:
     boxes: Tensor
 
     @classmethod
-    def of(cls, frame: RoIFeatures) -> Self:
-        """A frame's proposals."""
+    def from_frame(cls, frame: RoIFeatures) -> Self:
+        """Make RoIs of the proposals of a frame."""
         return cls(frame.features, frame.proposals)
 
     def first(self, n: int) -> RoIs:
-        """The first n, or all where there are fewer."""
+        """Return the first n RoIs, or all if there are fewer."""
         return RoIs(self.features[:n], self.boxes[:n])
 
     def plus(self, features: Tensor) -> RoIs:
-        """The same RoIs with something (N, D) added to their features."""
+        """Return the RoIs with (N, D) added to their features."""
         return RoIs(self.features + features, self.boxes)
 
 
 @dataclass(frozen=True, eq=False)
 class ClipRoIs:
-    """A training clip, encoded.
+    """RoIs of a training clip.
 
     Attributes:
-        rpn: The RPN's losses on the key frame.
-        sampled: The key frame's RoIs that the head is trained on.
-        key: The same with their features.
-        references: Of each frame of the clip, the key frame first, its best proposals.
+        rpn: Losses of the RPN on the key frame.
+        sampled: RoIs of the key frame that the head is trained on.
+        key: The same RoIs with their features.
+        references: Best proposals of each frame of the clip, the key frame first.
     """
 
     rpn: RPNLosses
@@ -120,21 +124,21 @@ class ClipRoIs:
 
 
 def encode_clip(
-    detector: VideoDetector[Any, Any], clip: Clip, layers: Iterable[nn.Module], *, proposals: int
+    detector: FasterRCNN, clip: Clip, c4: Tensor, layers: Iterable[nn.Module], *, proposals: int
 ) -> ClipRoIs:
-    """The RoIs of a training clip; each frame goes through the trunk and conv5 once.
+    """Find the RoIs of a training clip and compute their features; each frame goes through conv5 once.
 
     Args:
-        detector: Whose backbone, RPN and head it goes through.
-        clip: What to encode.
-        layers: See `VideoDetector.pooled`.
-        proposals: How many of a reference frame's there are at most.
+        detector: Detector in training.
+        clip: Training clip.
+        c4: (U, C4, h, w), the trunk's maps of all frames of the clip.
+        layers: Leading layers of `FasterRCNN.fully_connected`.
+        proposals: Limit of proposals of a frame.
     """
-    c4 = detector.trunk_maps(clip)
     rpn, sampled = detector.sampled_rois(c4[:1], clip)
     with torch.no_grad():
         found = detector.rpn.propose(detector.rpn(c4), clip.image_size)
-    boxes = [p.boxes[:proposals] for p in found]
+    boxes = [best[:proposals] for best in found]
     together = [torch.cat((sampled.boxes, boxes[0])), *boxes[1:]]
     features = detector.pooled(c4, together, layers)
     key, *references = features.split([len(sampled.boxes), *(len(b) for b in boxes)])
@@ -143,11 +147,11 @@ def encode_clip(
 
 
 def cat(parts: Sequence[RoIs]) -> RoIs:
-    """All RoIs of several sets."""
+    """Join several sets of RoIs."""
     return RoIs(torch.cat([p.features for p in parts]), torch.cat([p.boxes for p in parts]))
 
 
 def split(features: Tensor, parts: Sequence[RoIs]) -> list[RoIs]:
-    """What `cat` joined, with new features (sum of N, D)."""
+    """Undo `cat`, with new features (sum of N, D)."""
     chunks = features.split([len(p.boxes) for p in parts])
     return [RoIs(chunk, part.boxes) for chunk, part in zip(chunks, parts, strict=True)]

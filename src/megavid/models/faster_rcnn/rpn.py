@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import torch
 from pydantic import Field
@@ -16,54 +17,47 @@ from megavid.models.faster_rcnn.anchors import cell_anchors, grid_anchors
 from megavid.models.faster_rcnn.preprocess import LARGEST_SIDE
 
 ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
-"""What the RPN's dx, dy, dw, dh are multiplied by."""
+"""Weights that the RPN's dx, dy, dw, dh are multiplied by."""
 
 MOST_BOXES = 100_000
-"""The most proposals of a frame at any stage: many times what detectors use."""
+"""Upper limit of boxes of a frame at any stage: many times what detectors use."""
 
 _MOST_ANCHORS = 32
-"""The most sizes or ratios; 4 and 3 as published."""
+"""Upper limit of anchor sizes or ratios; 4 and 3 as published."""
 
 _Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 _Ratio = Annotated[float, Field(ge=0.01, le=100)]
 
 
 class RPNConfig(Config):
-    """Anchors and the choice of proposals.
+    """Anchors, the selection of proposals, and the sampling of anchors in training.
 
     Attributes:
         anchor_sizes: Square roots of the anchors' areas, input pixels.
         anchor_ratios: Height / width of anchors.
-        candidates: Best-scored anchors that go into non-maximum suppression.
-        proposals: Boxes kept of them.
-        nms_threshold: IoU above which the lower-scored box goes.
-        sampled: Anchors of an image that it is trained on, at most.
+        pre_nms_top_n: Best-scored anchors that go into non-maximum suppression.
+        post_nms_top_n: Proposals kept after it.
+        nms_threshold: IoU above which the lower-scored box is suppressed.
+        batch_size_per_image: Limit of anchors of an image that the RPN is trained on.
     """
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {
+        "candidates": "pre_nms_top_n",
+        "proposals": "post_nms_top_n",
+        "sampled": "batch_size_per_image",
+    }
 
     anchor_sizes: tuple[_Side, ...] = Field(strict=False, min_length=1, max_length=_MOST_ANCHORS)
     anchor_ratios: tuple[_Ratio, ...] = Field(strict=False, min_length=1, max_length=_MOST_ANCHORS)
-    candidates: int = Field(ge=1, le=MOST_BOXES)
-    proposals: int = Field(ge=1, le=MOST_BOXES)
+    pre_nms_top_n: int = Field(ge=1, le=MOST_BOXES)
+    post_nms_top_n: int = Field(ge=1, le=MOST_BOXES)
     nms_threshold: float = Field(gt=0, le=1)
-    sampled: int = Field(default=256, ge=1, le=MOST_BOXES)
-
-
-@dataclass(frozen=True)
-class Proposals:
-    """Proposals of one image, best first.
-
-    Attributes:
-        boxes: (P, 4) float32, half-open, input pixels.
-        objectness: (P,) float32 in [0, 1].
-    """
-
-    boxes: Tensor
-    objectness: Tensor
+    batch_size_per_image: int = Field(default=256, ge=1, le=MOST_BOXES)
 
 
 @dataclass(frozen=True)
 class RPNOutput:
-    """What the network says about all N anchors of B images of one size.
+    """Output of the network for all N anchors of B images of one size.
 
     Attributes:
         logits: (B, N) float32.
@@ -77,12 +71,12 @@ class RPNOutput:
 
 
 class RPN(nn.Module):
-    """Scores and moves anchors over a feature map.
+    """Objectness and box deltas of anchors over a feature map, and the proposals they give.
 
     Args:
-        config: Anchors and numbers.
+        config: Anchors and limits.
         channels: Channels of the map.
-        stride: Input pixels a cell.
+        stride: Input pixels per cell.
     """
 
     cell: Tensor
@@ -98,9 +92,9 @@ class RPN(nn.Module):
         self.deltas = nn.Conv2d(channels, 4 * len(cell), 1)
 
     def forward(self, c4: Tensor) -> RPNOutput:
-        """Scores and moves of the anchors on features (B, C, h, w)."""
+        """Compute objectness and deltas of the anchors on maps (B, C, h, w)."""
         x = F.relu(self.conv(c4))
-        with torch.autocast(x.device.type, enabled=False):  # in half precision many scores would be the same
+        with torch.autocast(x.device.type, enabled=False):  # in half precision many scores would tie
             x = x.float()
             objectness, deltas = self.objectness(x), self.deltas(x)
         anchors = grid_anchors(self.cell, stride=self.stride, height=c4.shape[2], width=c4.shape[3])
@@ -111,22 +105,25 @@ class RPN(nn.Module):
         )
 
     @torch.no_grad()
-    def propose(self, output: RPNOutput, image_size: tuple[int, int]) -> list[Proposals]:
-        """Proposals of each image, without gradient.
+    def propose(self, output: RPNOutput, image_size: tuple[int, int]) -> list[Tensor]:
+        """Select the proposals of each image, without gradient.
 
         Args:
-            output: Of the network.
+            output: Output of the network.
             image_size: (height, width) of the network's input.
+
+        Returns:
+            (P, 4) boxes of each image, best first, float32, half-open, input pixels.
         """
         return [
-            self._select(logits, moves, output.anchors, image_size)
-            for logits, moves in zip(output.logits, output.deltas, strict=True)
+            self._select(logits, deltas, output.anchors, image_size)
+            for logits, deltas in zip(output.logits, output.deltas, strict=True)
         ]
 
-    def _select(self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Proposals:
+    def _select(self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Tensor:
         config = self.config
-        scores, best = logits.sigmoid().topk(min(config.candidates, len(logits)))
+        scores, best = logits.sigmoid().topk(min(config.pre_nms_top_n, len(logits)))
         boxes = box_ops.decode(deltas[best], anchors[best], ANCHOR_WEIGHTS)[:, 0]
         boxes = box_ops.clip(boxes, *size)
-        kept = box_ops.nms_best(boxes, scores, config.nms_threshold, limit=config.proposals)
-        return Proposals(boxes[kept], scores[kept])
+        kept = box_ops.nms_best(boxes, scores, config.nms_threshold, limit=config.post_nms_top_n)
+        return boxes[kept]

@@ -1,4 +1,4 @@
-"""Less memory for more time in training."""
+"""Activation checkpointing: less memory for more time in training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 
-def run(module: nn.Module, x: Tensor, *, recompute: bool) -> Tensor:
-    """What a module makes of x; with `recompute` its insides are computed again for the gradient."""
-    if recompute and torch.is_grad_enabled():
+def run(module: nn.Module, x: Tensor, *, checkpointing: bool) -> Tensor:
+    """Apply a module to x; with `checkpointing`, compute its activations again for the gradient."""
+    if checkpointing and torch.is_grad_enabled():
         return cast(Tensor, checkpoint(module, x, use_reentrant=False))
     return cast(Tensor, module(x))

@@ -14,7 +14,7 @@ from megavid.models.layers.timm_parts import TimmPart
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
-def initialise(model: nn.Module) -> None:
+def initialize(model: nn.Module) -> None:
     """Give the layers of a model new random weights, in place.
 
     Convolutions get He's normal initialisation (He et al., ICCV 2015), fully-connected layers a uniform one.
@@ -24,7 +24,7 @@ def initialise(model: nn.Module) -> None:
     own = [module for module in model.modules() if isinstance(module, TimmPart)]
     theirs = {module for part in own for module in part.modules()}
     for part in own:
-        part.initialise()
+        part.initialize()
     for module in model.modules():
         if module in theirs:
             continue

@@ -1,15 +1,15 @@
 """Relation modules (Hu et al., CVPR 2018) as RDN (ICCV 2019) and MEGA (CVPR 2020) use them.
 
-A relation module is multi-head attention from query RoIs to reference RoIs whose logits carry a geometry
-term. Shapes: N queries, M references, D features, H heads of d = D / H features.
+A relation module is multi-head attention from query RoIs to reference RoIs, with a geometry term in its
+logits. Shapes: N queries, M references, D features, H heads of d = D / H features.
 
 The papers project the attended references per head by a grouped 1x1 convolution; since attention weights
-sum to one, projecting the references first gives the same, and is what `value` does here.
+sum to one, projecting the references first gives the same result; `value` does so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -19,13 +19,13 @@ from torch.nn import functional as F
 GEOMETRY_FEATURES = 64
 _WAVELENGTHS = 8
 _CHUNK_PAIRS = {"cpu": 1 << 15}
-"""Pairs of RoIs looked at at once, of 32 float32 numbers each: on a CPU 4 MiB, which its caches hold."""
+"""Pairs of RoIs embedded at a time, 32 float32 numbers each: 4 MiB, which the caches of a CPU hold."""
 _OTHER_CHUNK_PAIRS = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
-class References:
-    """Reference RoIs as a relation module projects them, which depends on them alone.
+class KeysValues:
+    """Keys and values of reference RoIs, which depend on these RoIs alone.
 
     Attributes:
         keys: (M, H, d).
@@ -39,14 +39,18 @@ class References:
         return len(self.keys)
 
     @classmethod
-    def cat(cls, parts: Iterable[References]) -> References:
-        """All references of several sets, of which there is at least one."""
+    def cat(cls, parts: Iterable[KeysValues]) -> KeysValues:
+        """Join one or more sets of references."""
         parts = list(parts)
         return cls(torch.cat([p.keys for p in parts]), torch.cat([p.values for p in parts]))
 
 
+Attention = Callable[[Tensor, KeysValues, Tensor | None], Tensor]
+"""Attention of queries (N, H, d) to one or more references, with a bias (H, N, M) or none: (N, D)."""
+
+
 class Relation(nn.Module):
-    """What a set of reference RoIs has to say to each query RoI; the caller adds it to the query.
+    """Cross-attention from query RoIs to reference RoIs; the caller adds the result to the queries.
 
     Args:
         features: D, a multiple of `heads`.
@@ -55,14 +59,16 @@ class Relation(nn.Module):
         query_bias: Whether each head has a learned bias on its queries, the u of MEGA.
 
     Attributes:
-        splits_heads: Whether `attend` takes one head after the other, for inference in bfloat16 on a CPU: its
-            caches hold a head's logits, and oneDNN multiplies.
+        attention: Function that computes the attention; faster ones may take the place of
+            `attend_all_heads` at inference.
     """
+
+    attention: Attention
 
     def __init__(self, *, features: int, heads: int, geometry: bool, query_bias: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.splits_heads = False
+        self.attention = attend_all_heads
         self.query = nn.Linear(features, features)
         self.key = nn.Linear(features, features)
         self.value = nn.Linear(features, features)
@@ -70,85 +76,80 @@ class Relation(nn.Module):
         self.query_bias = nn.Parameter(torch.zeros(heads, features // heads)) if query_bias else None
 
     def forward(self, query_ND: Tensor, reference_MD: Tensor, bias_HNM: Tensor | None = None) -> Tensor:
-        """Attended references, (N, D).
+        """Attend to references.
 
         Args:
             query_ND: Features of the query RoIs.
-            reference_MD: Features of the reference RoIs. None of them says nothing: zeros.
-            bias_HNM: What `geometry_bias` gives, for a module with geometry.
+            reference_MD: Features of the reference RoIs. With no references the result is zero.
+            bias_HNM: Result of `geometry_bias`, for a module with geometry.
+
+        Returns:
+            (N, D).
         """
         return self.attend(self.queries(query_ND), self.references(reference_MD), bias_HNM)
 
     def queries(self, query_ND: Tensor) -> Tensor:
-        """Query RoIs as this module projects them, (N, H, d)."""
+        """Project query RoIs to (N, H, d)."""
         q_NHd: Tensor = self.query(query_ND).unflatten(1, (self.heads, -1))
         return q_NHd if self.query_bias is None else q_NHd + self.query_bias.to(q_NHd.dtype)
 
-    def references(self, reference_MD: Tensor) -> References:
-        """Reference RoIs as this module projects them."""
+    def references(self, reference_MD: Tensor) -> KeysValues:
+        """Project reference RoIs to keys and values."""
         key, value = self.key(reference_MD), self.value(reference_MD)
-        return References(key.unflatten(1, (self.heads, -1)), value.unflatten(1, (self.heads, -1)))
+        return KeysValues(key.unflatten(1, (self.heads, -1)), value.unflatten(1, (self.heads, -1)))
 
-    def attend(self, query_NHd: Tensor, references: References, bias_HNM: Tensor | None = None) -> Tensor:
-        """Attended references, (N, D), from what `queries` and `references` give."""
+    def attend(self, query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor | None = None) -> Tensor:
+        """Attend to projected references, (N, D)."""
         if len(references) == 0:
             return torch.zeros_like(query_NHd).flatten(1)
-        if self.splits_heads:
-            return _attended_by_head(query_NHd, references, bias_HNM)
-        # (1, H, N or M, d)
-        q, k, v = (x.transpose(0, 1)[None] for x in (query_NHd, references.keys, references.values))
-        mask = None if bias_HNM is None else bias_HNM[None].to(q.dtype)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1).flatten(1)
+        return self.attention(query_NHd, references, bias_HNM)
 
     def geometry_bias(self, query_boxes_N4: Tensor, reference_boxes_M4: Tensor) -> Tensor:
-        """The log-geometry term of every pair, (H, N, M) (Hu et al. 2018, equation 5)."""
+        """Compute the log-geometry term of every pair, (H, N, M) (Hu et al. 2018, equation 5)."""
         [bias_HNM] = geometry_biases([self], query_boxes_N4, reference_boxes_M4)
         return bias_HNM
 
 
-def _attended_by_head(query_NHd: Tensor, references: References, bias_HNM: Tensor | None) -> Tensor:
-    """What `Relation.attend` gives; logits are rounded once, when scaled and with their bias."""
-    attended_NHd = torch.empty_like(query_NHd)
-    for head, query_Nd in enumerate(query_NHd.unbind(1)):
-        key_dM, value_Md = references.keys[:, head].T, references.values[:, head]
-        bias_NM = query_Nd.new_zeros(1) if bias_HNM is None else bias_HNM[head].to(query_Nd.dtype)
-        logits_NM = torch.addmm(bias_NM, query_Nd, key_dM, alpha=query_Nd.shape[1] ** -0.5)
-        attended_NHd[:, head] = logits_NM.softmax(1) @ value_Md
-    return attended_NHd.flatten(1)
+def attend_all_heads(query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor | None) -> Tensor:
+    """Compute scaled dot-product attention of all heads at once, (N, D)."""
+    # (1, H, N or M, d)
+    q, k, v = (x.transpose(0, 1)[None] for x in (query_NHd, references.keys, references.values))
+    mask = None if bias_HNM is None else bias_HNM[None].to(q.dtype)
+    return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1).flatten(1)
 
 
 def geometry_biases(
     relations: Sequence[Relation], query_boxes_N4: Tensor, reference_boxes_M4: Tensor
 ) -> tuple[Tensor, ...]:
-    """The log-geometry terms (H, N, M) of several modules for the same pairs of half-open boxes.
+    """Compute the log-geometry terms (H, N, M) of several modules for the same pairs of half-open boxes.
 
-    A module's term is log(relu(W e + b) + 1e-6), where e has four numbers a pair (log distance in x and in y
-    over the query's size, log ratio of widths and of heights; Hu et al. 2018, section 3.1), each times 100
-    at eight wavelengths 1000^(k/8): the eight sines, then the eight cosines.
+    A module's term is log(relu(W e + b) + 1e-6). The embedding e holds the sines and cosines, at eight
+    wavelengths 1000^(k/8), of 100 times each of four numbers: the log distances in x and y over the query's
+    size, and the log ratios of widths and heights (Hu et al. 2018, section 3.1).
 
-    They are computed in float32 and kept in the type of the modules' weights.
+    Terms are computed in float32 and returned in the dtype of the modules' weights.
 
-    The sines and cosines of a ratio's logarithm, a difference of logarithms, are products of those of the
-    boxes (the addition theorems), so what they add is a matrix product and takes no sine of a pair.
+    The logarithm of a ratio is a difference of logarithms, so by the addition theorems the sines and cosines
+    of ratios are products of those of single boxes: a matrix product instead of a sine for every pair.
     """
     layers = [relation.geometry for relation in relations if relation.geometry is not None]
     assert len(layers) == len(relations)
     N, M = len(query_boxes_N4), len(reference_boxes_M4)
-    # In float32 whatever the network computes in: these are sines of numbers in the hundreds.
+    # Half precision cannot represent the sines of numbers in the hundreds.
     with torch.autocast(query_boxes_N4.device.type, enabled=False):
         weight = torch.cat([layer.weight for layer in layers]).float().unflatten(1, (4, 2, _WAVELENGTHS))
         offset = torch.cat([layer.bias for layer in layers]).float()
-        centre_N2, size_N2 = _centre_and_size(query_boxes_N4)
-        centre_M2, size_M2 = _centre_and_size(reference_boxes_M4)
-        centre_2N, size_2N, centre_2M = (x.T.contiguous() for x in (centre_N2, size_N2, centre_M2))
+        center_N2, size_N2 = _center_and_size(query_boxes_N4)
+        center_M2, size_M2 = _center_and_size(reference_boxes_M4)
+        center_2N, size_2N, center_2M = (x.T.contiguous() for x in (center_N2, size_N2, center_M2))
         distance_weight = weight[:, :2].flatten(1)
         by_query_HNf, by_reference_fM = _ratio_factors(weight[:, 2:], offset, size_N2, size_M2)
-        bias_HNM = centre_2N.new_empty(len(weight), N, M, dtype=relations[0].query.weight.dtype)
-        frequency = _frequencies(centre_2N.device)
-        rows = max(1, _CHUNK_PAIRS.get(centre_2N.device.type, _OTHER_CHUNK_PAIRS) // max(M, 1))
+        bias_HNM = center_2N.new_empty(len(weight), N, M, dtype=relations[0].query.weight.dtype)
+        frequency = _frequencies(center_2N.device)
+        rows = max(1, _CHUNK_PAIRS.get(center_2N.device.type, _OTHER_CHUNK_PAIRS) // max(M, 1))
         for start in range(0, N if M else 0, rows):
             chunk = slice(start, start + rows)
-            waves = _distance_waves(centre_2N[:, chunk], size_2N[:, chunk], centre_2M, frequency)
+            waves = _distance_waves(center_2N[:, chunk], size_2N[:, chunk], center_2M, frequency)
             ratios = (by_query_HNf[:, chunk].flatten(0, 1) @ by_reference_fM).view(len(weight), -1)
             _write_log_gate(ratios.addmm_(distance_weight, waves).unflatten(1, (-1, M)), bias_HNM[:, chunk])
     biases: tuple[Tensor, ...] = bias_HNM.split([relation.heads for relation in relations])
@@ -156,17 +157,17 @@ def geometry_biases(
 
 
 def _write_log_gate(gate: Tensor, target: Tensor) -> None:
-    """log(relu(gate) + 1e-6), into `target`; the gate may be lost."""
+    """Write log(relu(gate) + 1e-6) into `target`; `gate` may be overwritten."""
     if gate.requires_grad:
         target.copy_((F.relu(gate) + 1e-6).log())
-    else:  # without memory for what comes between
+    else:  # in place, to save memory
         torch.log(gate.relu_().add_(1e-6), out=target)
 
 
 @torch.no_grad()
-def _distance_waves(centre_2N: Tensor, size_2N: Tensor, centre_2M: Tensor, frequency: Tensor) -> Tensor:
-    """Sines and cosines of all pairs' log distances in x and y, (2 * 2 * wavelengths, N * M)."""
-    distance = (centre_2N[:, :, None] - centre_2M[:, None]).abs() / size_2N[:, :, None]
+def _distance_waves(center_2N: Tensor, size_2N: Tensor, center_2M: Tensor, frequency: Tensor) -> Tensor:
+    """Compute sines and cosines of all log distances in x and y, (2 * 2 * wavelengths, N * M)."""
+    distance = (center_2N[:, :, None] - center_2M[:, None]).abs() / size_2N[:, :, None]
     angle = (distance + 1e-3).log()[:, None] * frequency[:, None, None]
     waves = angle.new_empty(2, 2, *angle.shape[1:])
     torch.sin(angle, out=waves[:, 0])
@@ -175,17 +176,17 @@ def _distance_waves(centre_2N: Tensor, size_2N: Tensor, centre_2M: Tensor, frequ
 
 
 def _ratio_factors(weight: Tensor, offset: Tensor, size_N2: Tensor, size_M2: Tensor) -> tuple[Tensor, Tensor]:
-    """Two factors, (H, N, f) and (f, M), whose product is the offset and what the ratios add to it.
+    """Compute factors (H, N, f) and (f, M) whose product is the offset plus the contribution of the ratios.
 
     For a frequency, with u of the query and v of the reference, a sin(u - v) + b cos(u - v) is
     (a sin u + b cos u) cos v + (b sin u - a cos u) sin v.
 
     Args:
-        weight: (H, 2, 2, wavelengths), the layer's for width and height, sine and cosine.
-        offset: (H,), its bias.
+        weight: (H, 2, 2, wavelengths), weights of the layer for width and height, sine and cosine.
+        offset: (H,), bias of the layer.
     """
     frequency = _frequencies(size_N2.device)
-    # Over 64 pixels, which is exact, so that logarithms are small and their rounding is, too.
+    # Dividing by 64 is exact and keeps the logarithms, and so their rounding errors, small.
     u, v = ((size / 64).log()[..., None] * frequency for size in (size_N2, size_M2))
     a, b = weight[:, None, :, 0], weight[:, None, :, 1]
     by_query = torch.cat((a * u.sin() + b * u.cos(), b * u.sin() - a * u.cos()), dim=3).flatten(2)
@@ -199,6 +200,6 @@ def _frequencies(device: torch.device) -> Tensor:
     return 100.0 / torch.pow(1000.0, exponent)
 
 
-def _centre_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
+def _center_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
     boxes = boxes.float()
     return 0.5 * (boxes[:, :2] + boxes[:, 2:]), boxes[:, 2:] - boxes[:, :2]

@@ -142,14 +142,14 @@ class ResNetTrunk(nn.Module):
         norm: What normalises; `frozen_batch_norm` as published.
 
     Attributes:
-        recompute: Whether a training step keeps only what goes from stage to stage and computes the rest
-            again on its way back: less memory for a third more time.
+        activation_checkpointing: Whether a training step keeps only what goes from stage to stage and
+            computes the rest again on its way back: less memory for a third more time.
     """
 
     def __init__(self, *, depth: int, width: int, norm: Norm = frozen_batch_norm) -> None:
         super().__init__()
         block = _block(depth)
-        self.recompute = False
+        self.activation_checkpointing = False
         self.stem = Stem(width=width, norm=norm)
         channels = width
         for stage, blocks in enumerate(DEPTHS[depth][:3]):
@@ -172,7 +172,7 @@ class ResNetTrunk(nn.Module):
         """(B, 3, H, W) -> (B, out_channels, ceil(H / 16), ceil(W / 16))."""
         x = self.stem(images)
         for stage in (1, 2, 3):
-            x = run(self.get_submodule(f"layer{stage}"), x, recompute=self.recompute)
+            x = run(self.get_submodule(f"layer{stage}"), x, checkpointing=self.activation_checkpointing)
         return cast(Tensor, x)
 
     def first_stages(self, count: int) -> list[nn.Module]:
@@ -190,7 +190,7 @@ class DilatedStage5(nn.Module):
 
     def __init__(self, *, depth: int, width: int, norm: Norm = frozen_batch_norm) -> None:
         super().__init__()
-        self.recompute = False
+        self.activation_checkpointing = False
         block = _block(depth)
         in_channels = width * 4 * block.expansion
         self.layer4 = _stage(
@@ -206,7 +206,7 @@ class DilatedStage5(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C4, H, W) -> (B, out_channels, H, W)."""
-        return run(self.layer4, x, recompute=self.recompute)
+        return run(self.layer4, x, checkpointing=self.activation_checkpointing)
 
 
 def _block(depth: int) -> type[BasicBlock] | type[Bottleneck]:

@@ -31,19 +31,19 @@ class TimmPart(nn.Module):
         stages: The names of this part's.
 
     Attributes:
-        recompute: See `ResNetTrunk`.
+        activation_checkpointing: See `ResNetTrunk`.
         out_channels: Of the map that comes out.
     """
 
     def __init__(self, name: str, model: Any, stages: Sequence[str]) -> None:
         super().__init__()
-        self.recompute = False
+        self.activation_checkpointing = False
         self._name = name
         self.layers = nn.ModuleDict({stage: model[stage] for stage in stages})
         self._channels_last = str(model.output_fmt).endswith("NHWC")
         self.out_channels = int(_features(model)[stages[-1]]["num_chs"])
 
-    def initialise(self) -> None:
+    def initialize(self) -> None:
         """New random weights, as timm gives them, from PyTorch's global random numbers."""
         self.take(create(self._name))
 
@@ -55,7 +55,7 @@ class TimmPart(nn.Module):
     def _run(self, x: Tensor) -> Tensor:
         """Through all stages; the map that comes out is (B, C, H, W)."""
         for layer in self.layers.values():
-            x = run(layer, x, recompute=self.recompute)
+            x = run(layer, x, checkpointing=self.activation_checkpointing)
         return x.permute(0, 3, 1, 2).contiguous() if self._channels_last else x
 
 

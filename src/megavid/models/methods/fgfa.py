@@ -1,6 +1,6 @@
 """FGFA: flow-guided feature aggregation (Zhu et al., ICCV 2017).
 
-Shapes: H x W pixels of the network's input, h x w cells of the trunk's map; E channels of an embedding.
+Shapes: network input of H x W pixels; trunk map of h x w cells and C4 channels; embeddings of E channels.
 """
 
 from __future__ import annotations
@@ -15,29 +15,25 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from megavid.core.profiling import stage
+from megavid.core.profiling import profile_range
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
-from megavid.models.base.clip import Clip, Losses
-from megavid.models.base.detector import (
-    MOST_FRAMES,
-    DetectorConfig,
-    FrameFeatures,
-    MethodConfig,
-    VideoDetector,
-    Window,
-)
-from megavid.models.faster_rcnn.roi_head import Prediction
+from megavid.models.base.clip import Clip
+from megavid.models.base.detector_config import MOST_FRAMES
+from megavid.models.base.features import FrameFeatures, Window
+from megavid.models.faster_rcnn.box_head import HeadOutput
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig, RoIMethodConfig
 from megavid.models.layers.flownet import MOST_FLOW_CHANNELS, FlowNet, flow_input
-from megavid.models.layers.warp import warp, warp_cells
 
 
-class FgfaConfig(MethodConfig):
+class FgfaConfig(RoIMethodConfig):
     """Settings of `Fgfa`.
 
     Attributes:
-        window: Frames before and after the key frame whose features are aggregated; 9 as published.
+        window: Number of frames before, and of frames after, the key frame that are aggregated; 9 as
+            published.
         flow_width: Channels of FlowNet's first layer; 64 as published.
-        align_corners: How maps are sampled (`warp`); False for the published weights.
+        align_corners: Sampling convention (`layers.warp.warp`); False for the published weights.
     """
 
     name: Literal["fgfa"]
@@ -48,12 +44,12 @@ class FgfaConfig(MethodConfig):
 
 @dataclass(frozen=True, eq=False)
 class FgfaFeatures(FrameFeatures):
-    """A frame's maps.
+    """Maps of a frame.
 
     Attributes:
         flow_input: (3, ceil(H / 2), ceil(W / 2)).
         c4: (C4, h, w), the trunk's map.
-        embedding: (E, h, w), what tells whether two frames show the same in a place.
+        embedding: (E, h, w), vectors whose cosine says how alike two frames are in a cell.
     """
 
     flow_input: Tensor
@@ -62,10 +58,10 @@ class FgfaFeatures(FrameFeatures):
 
 
 class EmbeddingNet(nn.Module):
-    """Three convolutions from a trunk's map to embeddings.
+    """Three convolutions from the trunk's map to embeddings.
 
     Args:
-        channels: C4 of the map; E is twice that.
+        channels: C4; E is twice that.
     """
 
     def __init__(self, *, channels: int) -> None:
@@ -75,18 +71,18 @@ class EmbeddingNet(nn.Module):
         self.conv3 = nn.Conv2d(channels // 2, channels * 2, 1)
 
     def forward(self, c4: Tensor) -> Tensor:
-        """(B, C4, h, w) -> (B, E, h, w)."""
+        """Embed maps: (B, C4, h, w) -> (B, E, h, w)."""
         x = F.relu(self.conv2(F.relu(self.conv1(c4))))
         embedding: Tensor = self.conv3(x)
         return embedding
 
 
-class Fgfa(VideoDetector[FgfaFeatures, None]):
-    """Faster R-CNN on the window's maps, warped to the key frame and averaged by likeness."""
+class Fgfa(FasterRCNN[FgfaFeatures, None]):
+    """Faster R-CNN on the maps of the window, warped to the key frame and averaged by likeness."""
 
-    config_type = FgfaConfig
+    config_type = FasterRCNNConfig[FgfaConfig]
 
-    def __init__(self, config: DetectorConfig[FgfaConfig]) -> None:
+    def __init__(self, config: FasterRCNNConfig[FgfaConfig]) -> None:
         super().__init__(config)
         self.method = config.method
         self.fcs = self.fully_connected(2)
@@ -94,7 +90,7 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         self.embedding = EmbeddingNet(channels=self.backbone.c4_channels)
 
     def insensitive(self) -> list[nn.Module]:
-        """Those of any detector, and its own: over 19 frames their rounding evens out."""
+        """Return conv5, flow and embedding networks, whose rounding averages out over 19 frames."""
         return [*super().insensitive(), self.flow, self.embedding]
 
     @property
@@ -103,50 +99,51 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         return ReferencePlan(past=self.method.window, future=self.method.window)
 
     def encode(self, images: Tensor) -> list[FgfaFeatures]:
-        """(B, 3, H, W) -> maps of each."""
+        """Compute the maps of each image (B, 3, H, W)."""
         image_size = (images.shape[2], images.shape[3])
         c4 = self.backbone.c4(images)
         maps = zip(flow_input(images), c4, self.embedding(c4), strict=True)
-        return [FgfaFeatures(image_size, inputs.clone(), self._own(a), self._own(b)) for inputs, a, b in maps]
+        return [
+            FgfaFeatures(image_size, inputs.clone(), self._copy(a), self._copy(b)) for inputs, a, b in maps
+        ]
 
-    def _own(self, x: Tensor) -> Tensor:
-        """A copy, lest one frame that is kept keep the whole batch; as `_warp` reads it fastest."""
-        if not self.sums_cells:
+    def _copy(self, x: Tensor) -> Tensor:
+        """Copy a map (C, h, w), in the layout of the kernels: a slice would keep its whole batch."""
+        if not self.kernels.channels_last:
             return x.clone()
         return x.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).permute(2, 0, 1)
 
     def initial_memory(self) -> None:
-        """Nothing is remembered."""
+        """Remember nothing."""
 
-    def detect(self, window: Window[FgfaFeatures], memory: None) -> tuple[Prediction, None]:
-        """Predictions for the proposals on the key frame's aggregated map."""
+    def predict(self, window: Window[FgfaFeatures], memory: None) -> tuple[HeadOutput, None]:
+        """Predict on the key frame's aggregated map."""
         c4 = self._aggregate(window.key, window.local)
         [found] = self.roi_features(c4[None], window.key.image_size, self.fcs)
         return self.predictor(found.features, found.proposals, found.image_size), None
 
     def _aggregate(self, key: FgfaFeatures, local: Sequence[FgfaFeatures]) -> Tensor:
-        """The average of the window's maps, warped to the key frame, (C4, h, w).
+        """Average the maps of the window, warped to the key frame, (C4, h, w).
 
-        A frame that stands in the window several times counts as often, but is warped once.
+        A frame that fills several places of the window is warped once and weighted by their number.
         """
         frames = list(dict.fromkeys([key, *local]))
-        # A compiled network is for one number of pairs: at the ends of a video some count for nothing.
+        # A compiled network takes one number of pairs: at the ends of a video some are computed and dropped.
         filled = [key] * (len(local) - len(frames)) if self.inference.compile else []
         references = torch.stack([f.flow_input for f in (*frames, *filled)])
-        with stage("flow"):
+        with profile_range("flow"):
             flow = self.flow(key.flow_input[None], references)[0][: len(frames)]
         warped = (
             (self._warp(frame.c4[None], moves)[0], self._warp(frame.embedding[None], moves)[0])
             for frame, moves in zip(frames, flow.split(1), strict=True)
         )
-        # The key frame, which comes first, is warped along the flow to itself, too.
+        # Like the original, this warps the key frame, which comes first, along the flow to itself.
         first = next(warped)
         return _average_by_likeness(chain([first], warped), [local.count(f) for f in frames], first[1])
 
     def _warp(self, maps: Tensor, flow: Tensor) -> Tensor:
-        with stage("warping"):
-            move = warp_cells if self.sums_cells else warp
-            return move(maps, flow, align_corners=self.method.align_corners)
+        with profile_range("warping"):
+            return self.kernels.warp(maps, flow, align_corners=self.method.align_corners)
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -154,14 +151,14 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
         window = self.method.window
         return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
 
-    def losses(self, clip: Clip) -> Losses:
-        """Of Faster R-CNN on the aggregated map.
+    def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of Faster R-CNN on the aggregated map.
 
-        In training the reference frames alone are averaged, and it is the warped maps that are embedded; in
-        `detect` the key frame is among them, and the embeddings are warped.
+        As in the original, training averages the reference frames alone and embeds their warped maps, whereas
+        `predict` averages over the key frame, too, and warps embeddings.
         """
         rows = list(clip.references["local"])
-        inputs, c4 = flow_input(clip.images), self.trunk_maps(clip)
+        inputs = flow_input(clip.images)
         flow, _ = self.flow(inputs[:1], inputs[rows])
         warped = self._warp(c4[rows], flow)
         key, *embeddings = self.embedding(torch.cat((c4[:1], warped)))
@@ -173,14 +170,14 @@ class Fgfa(VideoDetector[FgfaFeatures, None]):
 def _average_by_likeness(
     maps: Iterable[tuple[Tensor, Tensor]], counts: Sequence[int], target: Tensor
 ) -> Tensor:
-    """The average of several frames' maps as seen from the key frame, (C4, h, w).
+    """Average maps that are warped to the key frame, (C4, h, w).
 
-    Weights are a softmax over frames of the cosine between embeddings, place by place (equations 2 and 3).
+    In each cell the weights are a softmax over frames of the cosine between embeddings (equations 2 and 3).
 
     Args:
-        maps: Of each frame the features (C4, h, w) and the embedding (E, h, w), warped.
-        counts: How many times each frame counts.
-        target: (E, h, w), the key frame's embedding.
+        maps: Warped map (C4, h, w) and warped embedding (E, h, w) of each frame.
+        counts: Number of times that each frame counts.
+        target: (E, h, w), embedding of the key frame.
     """
     total, weights = target.new_zeros((), dtype=torch.float32), target.new_zeros((), dtype=torch.float32)
     for (c4, embedding), count in zip(maps, counts, strict=True):
@@ -192,8 +189,8 @@ def _average_by_likeness(
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Of the angle between two maps' vectors, place by place: float32 (E, h, w) -> (h, w)."""
-    with torch.autocast(a.device.type, enabled=False):  # a long vector's length is too much for float16
+    """Compute the cosine between the vectors of two maps in each cell: float32 (E, h, w) -> (h, w)."""
+    with torch.autocast(a.device.type, enabled=False):  # lengths of vectors overflow float16
         norms = [torch.linalg.vector_norm(x, dim=0).clamp(min=1e-8) for x in (a, b)]
         cosine: Tensor = torch.linalg.vecdot(a, b, dim=0) / (norms[0] * norms[1])
     return cosine

@@ -1,14 +1,14 @@
 """MEGA: memory enhanced global-local aggregation (Chen et al., CVPR 2020).
 
 Shapes: P proposals of the key frame; R reference and A distilled proposals of each of L frames of the
-local window; G global RoIs; D features; H heads.
+local window; D features; H heads of d features.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, cast
+from typing import Literal
 
 import torch
 from pydantic import Field
@@ -16,10 +16,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
-from megavid.models.base.clip import Clip, Losses
-from megavid.models.base.detector import MOST_FRAMES, DetectorConfig, RoIFeatures, VideoDetector, Window
-from megavid.models.faster_rcnn.relation_cache import PairBias, of_frames
-from megavid.models.faster_rcnn.roi_head import Prediction
+from megavid.models.base.clip import Clip
+from megavid.models.base.detector_config import MOST_FRAMES
+from megavid.models.base.features import Window
+from megavid.models.faster_rcnn.box_head import HeadOutput
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
+from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
 from megavid.models.faster_rcnn.roi_relations import (
     MOST_STAGES,
     DistillationConfig,
@@ -28,17 +31,17 @@ from megavid.models.faster_rcnn.roi_relations import (
     encode_clip,
     split,
 )
-from megavid.models.layers.relation import References, Relation
+from megavid.models.layers.relation import KeysValues
 
 
 class MegaConfig(DistillationConfig):
     """Settings of `Mega`.
 
     Attributes:
-        memory: Frames that left the window whose features are kept (section 3.3); 0 for none.
-        global_frames: Frames from anywhere in the video (section 3.2); 0 for none.
-        global_stages: Global relation modules: the first enhances all RoIs, further ones the key
-            frame's at the end (none in the original's R-50 model, one in R-101).
+        memory: Number of frames remembered after they left the window (section 3.3); 0 for none.
+        global_frames: Number of frames from anywhere in the video (section 3.2); 0 for none.
+        global_stages: Number of global relation modules: the first one enhances all RoIs, further ones the
+            key frame's at the end (none in the original's R-50 model, one in R-101).
     """
 
     name: Literal["mega"]
@@ -49,12 +52,12 @@ class MegaConfig(DistillationConfig):
 
 @dataclass(frozen=True, eq=False)
 class LocalFrame:
-    """What depends on a frame of the local window alone.
+    """Values that depend on a single frame of the local window.
 
     Attributes:
-        rois: Its R reference proposals.
-        queries: (R, H, d), the same as the first global relation module projects them.
-        distilled_boxes: (A, 4), of the distilled ones.
+        rois: The R reference proposals.
+        queries: (R, H, d), reference proposals as projected by the first global relation module.
+        distilled_boxes: (A, 4), boxes of the distilled proposals.
     """
 
     rois: RoIs
@@ -63,155 +66,171 @@ class LocalFrame:
 
 
 @dataclass(frozen=True, eq=False)
-class Remembered:
-    """RoIs of a frame that left the window, as a relation module projects them.
+class RememberedFrame:
+    """RoIs of a frame that left the window, for one stage.
 
     Attributes:
-        references: Of N RoIs.
-        boxes: (N, 4).
+        references: Keys and values of N RoIs.
+        boxes: (N, 4), their boxes.
     """
 
-    references: References
+    references: KeysValues
     boxes: Tensor
 
 
 @dataclass(frozen=True, eq=False)
 class MegaMemory:
-    """What is remembered of a video: the long-range memory, and what the next key frame would compute again.
+    """The long-range memory of a video, and values that the next key frame would otherwise compute again.
 
     Attributes:
-        stages: For each stage, the RoIs of frames that left the window, oldest first (section 3.3).
-        local: The window's frames.
-        world: The global frames, for each global relation module.
-        biases: Of pairs of frames, for each stage but the last.
+        stages: RoIs of frames that left the window, oldest first, for each stage (section 3.3).
+        local: Frames of the window.
+        global_references: Keys and values of global frames, for each global relation module.
+        biases: Geometry terms of pairs of frames, for each stage but the last.
     """
 
-    stages: tuple[tuple[Remembered, ...], ...]
+    stages: tuple[tuple[RememberedFrame, ...], ...]
     local: Mapping[RoIFeatures, LocalFrame]
-    world: Mapping[RoIFeatures, tuple[References, ...]]
+    global_references: Mapping[RoIFeatures, tuple[KeysValues, ...]]
     biases: tuple[PairBias, ...]
 
 
-class Mega(VideoDetector[RoIFeatures, MegaMemory]):
+class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
     """RoIs enhanced by global frames, then by relations to the local window and a long-range memory."""
 
-    config_type = MegaConfig
+    config_type = FasterRCNNConfig[MegaConfig]
 
-    def __init__(self, config: DetectorConfig[MegaConfig]) -> None:
+    def __init__(self, config: FasterRCNNConfig[MegaConfig]) -> None:
         super().__init__(config)
         self.method = method = config.method
         self.fcs = self.fully_connected(method.stages)
         self.local_relations = method.relations(method.stages, geometry=True, query_bias=True)
         self.global_relations = method.relations(method.global_stages, geometry=False, query_bias=True)
-        self.global_relations.requires_grad_(method.global_frames > 0)  # without any it has nothing to learn
+        # Without global frames their relations get no gradient.
+        self.global_relations.requires_grad_(method.global_frames > 0)
 
     @property
     def plan(self) -> ReferencePlan:
-        """The local window on both sides of the key frame, and the global frames."""
+        """The local window on both sides of the key frame, the global frames, and the memory."""
         method = self.method
-        return ReferencePlan(past=method.window, future=method.window, global_frames=method.global_frames)
+        return ReferencePlan(
+            past=method.window,
+            future=method.window,
+            global_frames=method.global_frames,
+            memory=method.memory,
+        )
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
-        """(B, 3, h, w) -> proposals and RoI features of each."""
+        """Compute proposals and RoI features of each image (B, 3, h, w)."""
         image_size = (images.shape[2], images.shape[3])
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> MegaMemory:
-        """No frames, for every stage."""
+        """Remember no frame."""
         stages = self.method.stages
         return MegaMemory(((),) * stages, {}, {}, (PairBias(),) * (stages - 1))
 
-    def detect(self, window: Window[RoIFeatures], memory: MegaMemory) -> tuple[Prediction, MegaMemory]:
-        """Predictions for the key frame's proposals, and the memory with the window's oldest frame in it."""
+    def predict(self, window: Window[RoIFeatures], memory: MegaMemory) -> tuple[HeadOutput, MegaMemory]:
+        """Predict from the key frame's aggregated RoIs, and remember the window's oldest frame."""
         key, count = window.key, self.method.reference_proposals
-        local = of_frames(window.local, lambda f: self._local(RoIs.of(f).first(count)), known=memory.local)
-        world = of_frames(
-            window.global_frames, lambda f: self._projected(f.features[:count]), known=memory.world
+        local = compute_once(
+            window.local, lambda f: self._local(RoIs.from_frame(f).first(count)), known=memory.local
+        )
+        projected = compute_once(
+            window.global_frames,
+            lambda f: self._project(f.features[:count]),
+            known=memory.global_references,
         )
         x_PD, seen, biases = self._aggregate(
-            RoIs.of(key),
+            RoIs.from_frame(key),
             [local[frame] for frame in window.local],
-            [world[frame] for frame in window.global_frames],
+            [projected[frame] for frame in window.global_frames],
             memory.stages,
             memory.biases,
         )
         stages = tuple(
-            (*frames, self._remembered(stage, oldest))[-self.method.memory :] if self.method.memory else ()
+            (*frames, self._remember(stage, oldest))[-self.method.memory :] if self.method.memory else ()
             for stage, (frames, (oldest, *_)) in enumerate(zip(memory.stages, seen, strict=True))
         )
-        prediction = self.predictor(x_PD, key.proposals, key.image_size)
+        output = self.predictor(x_PD, key.proposals, key.image_size)
         if not self.inference.reuse:
-            return prediction, replace(self.initial_memory(), stages=stages)
-        return prediction, MegaMemory(stages, local, world, biases)
+            return output, replace(self.initial_memory(), stages=stages)
+        return output, MegaMemory(stages, local, projected, biases)
 
     def _local(self, rois: RoIs) -> LocalFrame:
-        first = cast(Relation, self.global_relations[0])
-        # Boxes in memory of their own: they stay in the memory when the frame is gone.
+        """Make a frame of the local window from its reference proposals."""
+        first = self.global_relations[0]
+        # Copies: a slice that is remembered would keep all proposals of its frame.
         boxes, distilled = rois.boxes.clone(), rois.boxes[: self.method.distilled_proposals].clone()
         return LocalFrame(RoIs(rois.features, boxes), first.queries(rois.features), distilled)
 
-    def _projected(self, features: Tensor) -> tuple[References, ...]:
-        """A global frame's reference proposals (R, D) as each global relation module projects them."""
-        return tuple(r.references(features) for r in cast(Iterable[Relation], self.global_relations))
+    def _project(self, features: Tensor) -> tuple[KeysValues, ...]:
+        """Compute keys and values of a global frame's reference proposals (R, D) for each global relation."""
+        return tuple(relation.references(features) for relation in self.global_relations)
 
-    def _remembered(self, stage: int, rois: RoIs) -> Remembered:
-        relation = cast(Relation, self.local_relations[stage])
-        return Remembered(relation.references(rois.features), rois.boxes)
+    def _remember(self, stage: int, rois: RoIs) -> RememberedFrame:
+        """Make a remembered frame from its RoIs in a stage."""
+        return RememberedFrame(self.local_relations[stage].references(rois.features), rois.boxes)
 
     def _aggregate(
         self,
         key: RoIs,
         local: Sequence[LocalFrame],
-        world: Sequence[tuple[References, ...]],
-        memory: Sequence[Sequence[Remembered]],
+        global_references: Sequence[tuple[KeysValues, ...]],
+        memory: Sequence[Sequence[RememberedFrame]],
         biases: Sequence[PairBias],
     ) -> tuple[Tensor, list[list[RoIs]], tuple[PairBias, ...]]:
-        """Global, then local, then again global aggregation (sections 3.2 and 3.3).
+        """Aggregate global, then local, then again global frames (sections 3.2 and 3.3).
 
         Args:
             key: RoIs of the key frame.
             local: Frames of the local window, oldest first.
-            world: Global frames, for each global relation module.
-            memory: For each stage, the frames that left the window.
-            biases: Of pairs of frames, for each stage but the last.
+            global_references: Keys and values of each global frame, for each global relation module.
+            memory: Frames that left the window, for each stage.
+            biases: Geometry terms of the key frame before, for each stage but the last.
 
         Returns:
-            The key frame's features (P, D); for each stage the window's frames as it sees them; new `biases`.
+            The key frame's features (P, D); the RoIs of the window's frames that each stage attends to; and
+            the geometry terms for the next key frame.
         """
-        key, *references = self._enhanced(key, local, world)
+        key, *references = self._enhance(key, local, global_references)
         distilled = [
             RoIs(rois.features[: len(frame.distilled_boxes)], frame.distilled_boxes)
             for rois, frame in zip(references, local, strict=True)
         ]
-        seen, moved = [references], []
+        seen, advanced = [references], []
         for stage, before in enumerate(biases):
             key, distilled, bias = self._stage(
                 stage, key, distilled, window=seen[-1], memory=memory[stage], bias=before
             )
-            moved.append(bias)
+            advanced.append(bias)
             x = F.relu(self.fcs[stage + 1](cat([key, *distilled]).features))
             key, *distilled = split(x, [key, *distilled])
             seen.append(distilled)
-        # In the last stage nothing looks at the distilled RoIs any more.
+        # No stage after the last one attends to distilled RoIs.
         key, _, _ = self._stage(len(biases), key, [], window=seen[-1], memory=memory[-1], bias=PairBias())
-        x_PD = key.features
-        later = list(cast(Iterable[Relation], self.global_relations))[1:] if world else []
-        for number, relation in enumerate(later, 1):
-            references_of = References.cat(parts[number] for parts in world)
-            x_PD = x_PD + relation.attend(relation.queries(x_PD), references_of)
-        return x_PD, seen, tuple(moved)
+        return self._enhance_again(key.features, global_references), seen, tuple(advanced)
 
-    def _enhanced(
-        self, key: RoIs, local: Sequence[LocalFrame], world: Sequence[tuple[References, ...]]
+    def _enhance(
+        self, key: RoIs, local: Sequence[LocalFrame], global_references: Sequence[tuple[KeysValues, ...]]
     ) -> list[RoIs]:
-        """The key frame's RoIs and those of the local window, related to the global frames (section 3.2)."""
-        first = cast(Relation, self.global_relations[0])
+        """Relate the RoIs of the key frame and of the local window to the global frames (section 3.2)."""
+        first = self.global_relations[0]
         joined = [key, *(frame.rois for frame in local)]
         features = cat(joined).features
-        if world:
+        if global_references:
             queries = torch.cat([first.queries(key.features), *(frame.queries for frame in local)])
-            features = features + first.attend(queries, References.cat(parts[0] for parts in world))
+            references = KeysValues.cat(projected[0] for projected in global_references)
+            features = features + first.attend(queries, references)
         return split(features, joined)
+
+    def _enhance_again(self, x_PD: Tensor, global_references: Sequence[tuple[KeysValues, ...]]) -> Tensor:
+        """Relate the key frame's features (P, D) to the global frames by the further global relations."""
+        if global_references:
+            for number, relation in enumerate(self.global_relations[1:], 1):
+                references = KeysValues.cat(projected[number] for projected in global_references)
+                x_PD = x_PD + relation.attend(relation.queries(x_PD), references)
+        return x_PD
 
     def _stage(
         self,
@@ -220,29 +239,29 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
         distilled: Sequence[RoIs],
         *,
         window: Sequence[RoIs],
-        memory: Sequence[Remembered],
+        memory: Sequence[RememberedFrame],
         bias: PairBias,
     ) -> tuple[RoIs, list[RoIs], PairBias]:
-        """The key frame's and the distilled RoIs, related to those of the window and of the memory."""
-        relation = cast(Relation, self.local_relations[stage])
-        asking = cat([key, *distilled])
-        queries, others = relation.queries(asking.features).split(
-            [len(key.boxes), len(asking.boxes) - len(key.boxes)]
+        """Relate the RoIs of the key frame and the distilled RoIs to those of the window and the memory."""
+        relation = self.local_relations[stage]
+        joined = cat([key, *distilled])
+        key_queries, distilled_queries = relation.queries(joined.features).split(
+            [len(key.boxes), len(joined.boxes) - len(key.boxes)]
         )
         boxes = [*(frame.boxes for frame in memory), *(rois.boxes for rois in window)]
-        of_window = relation.references(cat(window).features)
-        references = References.cat([*(frame.references for frame in memory), of_window])
+        window_references = relation.references(cat(window).features)
+        references = KeysValues.cat([*(frame.references for frame in memory), window_references])
         geometry = relation.geometry_bias(key.boxes, torch.cat(boxes))
-        key = key.plus(relation.attend(queries, references, geometry))
+        key = key.plus(relation.attend(key_queries, references, geometry))
         if not distilled:
             return key, [], bias
-        bias = bias.moved_on(relation, [rois.boxes for rois in distilled], boxes)
-        related = cat(distilled).plus(relation.attend(others, references, bias.bias))
+        bias = bias.advance(relation, [rois.boxes for rois in distilled], boxes)
+        related = cat(distilled).plus(relation.attend(distilled_queries, references, bias.bias))
         return key, split(related.features, distilled), bias
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """Two frames of the local window, three of a window that lies in the memory, two global ones."""
+        """Two frames of the local window, three of a window in the memory, and two global frames."""
         window, memory = self.method.window, self.method.memory
         groups = [ReferenceGroup(name="local", count=2, low=-window, high=window)]
         if memory:
@@ -251,25 +270,25 @@ class Mega(VideoDetector[RoIFeatures, MegaMemory]):
             groups.append(ReferenceGroup(name="global", count=2, anywhere=True))
         return TrainingPlan(tuple(groups))
 
-    def losses(self, clip: Clip) -> Losses:
-        """Of Faster R-CNN on the key frame's aggregated RoIs.
+    def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
+        """Compute the losses on the key frame's aggregated RoIs.
 
-        The key frame is in its own local window. The memory holds what its frames become when they are the
-        window, without gradient.
+        As in the original, the key frame is part of its own local window, and the memory holds the RoIs of
+        its frames as they are aggregated as a window of their own, without gradient.
         """
-        rois = encode_clip(self, clip, self.fcs[:1], proposals=self.method.reference_proposals)
+        rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         frames = {
             group.name: [rois.references[row] for row in clip.references[group.name]]
             for group in self.training_plan.groups
         }
         local = [self._local(rois.references[0]), *(self._local(frame) for frame in frames["local"])]
-        world = [self._projected(frame.features) for frame in frames.get("global", [])]
+        projected = [self._project(frame.features) for frame in frames.get("global", [])]
         initial = self.initial_memory()
-        memory: Sequence[Sequence[Remembered]] = initial.stages
+        memory: Sequence[Sequence[RememberedFrame]] = initial.stages
         if self.method.memory:
             with torch.no_grad():
                 before = [self._local(frame) for frame in frames["memory"]]
-                _, seen, _ = self._aggregate(rois.key.first(0), before, world, memory, initial.biases)
-            memory = [[self._remembered(stage, r) for r in kept] for stage, kept in enumerate(seen)]
-        x_PD, _, _ = self._aggregate(rois.key, local, world, memory, initial.biases)
+                _, seen, _ = self._aggregate(rois.key.first(0), before, projected, memory, initial.biases)
+            memory = [[self._remember(stage, r) for r in kept] for stage, kept in enumerate(seen)]
+        x_PD, _, _ = self._aggregate(rois.key, local, projected, memory, initial.biases)
         return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)

@@ -8,12 +8,13 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any, get_args
+from typing import get_args
 
 from megavid.core.errors import InputError
 from megavid.core.files.regular_files import read_bytes
-from megavid.models.base.detector import VideoDetector
-from megavid.models.methods import METHODS
+from megavid.models.base.detector_config import MethodConfig
+from megavid.models.base.video_detector import VideoDetector
+from megavid.models.method_registry import METHODS
 
 _LARGEST_MODULE = 16 << 20
 """Bytes of a module: no source that anybody wrote has so many."""
@@ -32,7 +33,7 @@ def add_methods(module: str) -> list[str]:
         InputError: There is no such module, it cannot be imported or defines no detector, a detector's
             settings have no name, or the name is another's.
     """
-    found: dict[str, type[VideoDetector[Any, Any]]] = {}
+    found: dict[str, type[VideoDetector]] = {}
     for detector in _detectors(_imported(module)):
         name = _name(detector, module)
         known = METHODS.get(name, found.get(name))
@@ -69,7 +70,7 @@ def _check_file(module: str) -> None:
         read_bytes(Path(spec.origin), limit=_LARGEST_MODULE)
 
 
-def _detectors(module: ModuleType) -> list[type[VideoDetector[Any, Any]]]:
+def _detectors(module: ModuleType) -> list[type[VideoDetector]]:
     """Those that the module itself defines, abstract ones left out."""
     return [
         value
@@ -81,12 +82,15 @@ def _detectors(module: ModuleType) -> list[type[VideoDetector[Any, Any]]]:
     ]
 
 
-def _name(detector: type[VideoDetector[Any, Any]], module: str) -> str:
-    settings = getattr(detector, "config_type", None)
-    annotation = settings.model_fields["name"].annotation if settings is not None else None
-    names = get_args(annotation)
+def _name(detector: type[VideoDetector], module: str) -> str:
+    config = getattr(detector, "config_type", None)
+    settings = config.model_fields["method"].annotation if config is not None else None
+    names: tuple[object, ...] = ()
+    if inspect.isclass(settings) and issubclass(settings, MethodConfig):
+        names = get_args(settings.model_fields["name"].annotation)
     if len(names) != 1 or not isinstance(names[0], str):
         raise InputError(
-            f'{module}: {detector.__name__}: expected a config_type with a field name: Literal["its_name"]'
+            f"{module}: {detector.__name__}: expected a config_type whose method has a field "
+            'name: Literal["its_name"]'
         )
     return names[0]

@@ -1,4 +1,4 @@
-"""RDN: relation distillation networks (Deng et al., ICCV 2019), and their basic stage alone, RDN-base.
+"""RDN: relation distillation networks (Deng et al., ICCV 2019), and RDN-base, which is their basic stage.
 
 Shapes: P proposals of the key frame; R reference and A distilled proposals of each of L frames of the
 local window; D features; H heads.
@@ -6,21 +6,24 @@ local window; D features; H heads.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar, cast
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
-from megavid.models.base.clip import Clip, Losses
-from megavid.models.base.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
-from megavid.models.faster_rcnn.relation_cache import PairBias, of_frames
-from megavid.models.faster_rcnn.roi_head import Prediction
+from megavid.models.base.clip import Clip
+from megavid.models.base.detector_config import DetectorConfig
+from megavid.models.base.features import Window
+from megavid.models.faster_rcnn.box_head import HeadOutput
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
+from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
 from megavid.models.faster_rcnn.roi_relations import DistillationConfig, RoIs, WindowConfig, cat, encode_clip
-from megavid.models.layers.relation import References, Relation, geometry_biases
+from megavid.models.layers.relation import KeysValues, geometry_biases
 
 
 class RdnBaseConfig(WindowConfig):
@@ -35,22 +38,19 @@ class RdnConfig(DistillationConfig):
     name: Literal["rdn"]
 
 
-WindowConfigT = TypeVar("WindowConfigT", bound=WindowConfig)
-
-
 @dataclass(frozen=True, eq=False)
 class RdnFrame:
-    """What depends on a frame of the window alone.
+    """Values that depend on a single frame of the window.
 
     Attributes:
-        references: Its R reference proposals as the relation modules of the basic stage project them, and
-            that which refines the distilled ones.
-        boxes: (R, 4), of the reference proposals.
-        distilled: The A distilled ones; none in RDN-base.
-        queries: (A, H, d), the distilled ones as the refining module projects them; not used in RDN-base.
+        references: Keys and values of the R reference proposals, for each relation module of the basic stage
+            and, in RDN, for the module that refines the distilled proposals.
+        boxes: (R, 4), boxes of the reference proposals.
+        distilled: The A distilled proposals; none in RDN-base.
+        queries: (A, H, d), distilled proposals as projected by the refining module; empty in RDN-base.
     """
 
-    references: tuple[References, ...]
+    references: tuple[KeysValues, ...]
     boxes: Tensor
     distilled: RoIs
     queries: Tensor
@@ -58,23 +58,23 @@ class RdnFrame:
 
 @dataclass(frozen=True, eq=False)
 class RdnMemory:
-    """What the next key frame would compute again.
+    """Values that the next key frame would otherwise compute again.
 
     Attributes:
-        frames: Of the window.
-        bias: Between distilled and reference proposals.
+        frames: Frames of the window.
+        bias: Geometry terms between distilled and reference proposals.
     """
 
     frames: Mapping[RoIFeatures, RdnFrame]
     bias: PairBias
 
 
-class RdnBase(VideoDetector[RoIFeatures, RdnMemory]):
-    """The paper's basic stage: the key frame's RoIs are related to those of the local window."""
+class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
+    """The paper's basic stage: RoIs of the key frame attend to those of the local window."""
 
-    config_type: ClassVar[type[MethodConfig]] = RdnBaseConfig
+    config_type: ClassVar[type[DetectorConfig]] = FasterRCNNConfig[RdnBaseConfig]
 
-    def __init__(self, config: DetectorConfig[WindowConfigT]) -> None:
+    def __init__(self, config: FasterRCNNConfig) -> None:
         super().__init__(config)
         self.method: WindowConfig = config.method
         self.fcs = self.fully_connected(self.method.stages)
@@ -86,23 +86,24 @@ class RdnBase(VideoDetector[RoIFeatures, RdnMemory]):
         return ReferencePlan(past=self.method.window, future=self.method.window)
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
-        """(B, 3, h, w) -> proposals and RoI features of each."""
+        """Compute proposals and RoI features of each image (B, 3, h, w)."""
         image_size = (images.shape[2], images.shape[3])
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> RdnMemory:
-        """Nothing: RDN remembers what saves time alone."""
+        """Remember nothing: the memory only saves time."""
         return RdnMemory({}, PairBias())
 
-    def detect(self, window: Window[RoIFeatures], memory: RdnMemory) -> tuple[Prediction, RdnMemory]:
-        """Predictions for the key frame's proposals."""
+    def predict(self, window: Window[RoIFeatures], memory: RdnMemory) -> tuple[HeadOutput, RdnMemory]:
+        """Predict from the key frame's aggregated RoIs."""
         count = self.method.reference_proposals
-        frames = of_frames(
-            window.local, lambda f: self._reference(RoIs.of(f).first(count)), known=memory.frames
+        frames = compute_once(
+            window.local, lambda f: self._reference(RoIs.from_frame(f).first(count)), known=memory.frames
         )
-        key, bias = self._aggregate(RoIs.of(window.key), [frames[f] for f in window.local], memory.bias)
-        prediction = self.predictor(key.features, key.boxes, window.key.image_size)
-        return prediction, RdnMemory(frames, bias) if self.inference.reuse else self.initial_memory()
+        key = RoIs.from_frame(window.key)
+        key, bias = self._aggregate(key, [frames[f] for f in window.local], memory.bias)
+        output = self.predictor(key.features, key.boxes, window.key.image_size)
+        return output, RdnMemory(frames, bias) if self.inference.reuse else self.initial_memory()
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -110,38 +111,35 @@ class RdnBase(VideoDetector[RoIFeatures, RdnMemory]):
         window = self.method.window
         return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
 
-    def losses(self, clip: Clip) -> Losses:
-        """Of Faster R-CNN on the key frame's RoIs, aggregated over itself and the reference frames."""
-        rois = encode_clip(self, clip, self.fcs[:1], proposals=self.method.reference_proposals)
+    def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
+        """Compute the losses on the key frame's RoIs, aggregated over itself and the reference frames."""
+        rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         frames = [self._reference(rois.references[row]) for row in (0, *clip.references["local"])]
         key, _ = self._aggregate(rois.key, frames, PairBias())
         return self.all_losses(rois.rpn, rois.sampled, key.features, clip)
 
     def _reference(self, rois: RoIs) -> RdnFrame:
-        """A frame of the window from its reference proposals."""
-        references = tuple(relation.references(rois.features) for relation in self._basic())
+        """Make a frame of the window from its reference proposals."""
+        references = tuple(relation.references(rois.features) for relation in self.relations)
         return RdnFrame(references, rois.boxes, rois.first(0), rois.features[:0])
 
-    def _basic(self) -> Iterable[Relation]:
-        return cast(Iterable[Relation], self.relations)
-
     def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
-        """The key frame's RoIs after the basic stage; those of the references stay as they were encoded."""
-        biases = geometry_biases(list(self._basic()), key.boxes, torch.cat([f.boxes for f in frames]))
-        for stage, relation in enumerate(self._basic()):
+        """Relate the key frame's RoIs to the reference proposals, which stay as they were encoded."""
+        biases = geometry_biases(list(self.relations), key.boxes, torch.cat([f.boxes for f in frames]))
+        for stage, relation in enumerate(self.relations):
             if stage > 0:
                 key = RoIs(F.relu(self.fcs[stage](key.features)), key.boxes)
-            seen = References.cat(f.references[stage] for f in frames)
-            key = key.plus(relation.attend(relation.queries(key.features), seen, biases[stage]))
+            references = KeysValues.cat(f.references[stage] for f in frames)
+            key = key.plus(relation.attend(relation.queries(key.features), references, biases[stage]))
         return key, bias
 
 
 class Rdn(RdnBase):
-    """The basic stage, then the paper's advanced one: relations to the best reference RoIs, refined first."""
+    """The basic stage, then the paper's advanced stage: relations to refined RoIs of the references."""
 
-    config_type = RdnConfig
+    config_type = FasterRCNNConfig[RdnConfig]
 
-    def __init__(self, config: DetectorConfig[RdnConfig]) -> None:
+    def __init__(self, config: FasterRCNNConfig[RdnConfig]) -> None:
         super().__init__(config)
         self.distilled_proposals = config.method.distilled_proposals
         self.advanced_fc = nn.Linear(config.method.hidden, config.method.hidden)
@@ -149,17 +147,17 @@ class Rdn(RdnBase):
 
     def _reference(self, rois: RoIs) -> RdnFrame:
         frame, distilled = super()._reference(rois), rois.first(self.distilled_proposals)
-        refine = cast(Relation, self.advanced_relations[0])
+        refine = self.advanced_relations[0]
         references = (*frame.references, refine.references(rois.features))
         return RdnFrame(references, rois.boxes, distilled, refine.queries(distilled.features))
 
     def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
-        """The key frame's RoIs after both stages."""
-        refine, advanced = cast(Iterable[Relation], self.advanced_relations)
-        bias = bias.moved_on(refine, [f.distilled.boxes for f in frames], [f.boxes for f in frames])
+        """Apply both stages to the key frame's RoIs."""
+        refine, advanced = self.advanced_relations
+        bias = bias.advance(refine, [f.distilled.boxes for f in frames], [f.boxes for f in frames])
         queries = torch.cat([f.queries for f in frames])
-        seen = References.cat(f.references[-1] for f in frames)
-        refined = cat([f.distilled for f in frames]).plus(refine.attend(queries, seen, bias.bias))
+        references = KeysValues.cat(f.references[-1] for f in frames)
+        refined = cat([f.distilled for f in frames]).plus(refine.attend(queries, references, bias.bias))
         refined = RoIs(F.relu(self.advanced_fc(refined.features)), refined.boxes)
         key, bias = super()._aggregate(key, frames, bias)
         geometry = advanced.geometry_bias(key.boxes, refined.boxes)

@@ -1,4 +1,4 @@
-"""Faster R-CNN on every frame by itself (Ren et al., NeurIPS 2015): the baseline of all others."""
+"""Faster R-CNN on every frame by itself (Ren et al., NeurIPS 2015): the baseline of the other methods."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ from typing import Literal
 
 from torch import Tensor
 
-from megavid.core.reference_plans import ReferencePlan, TrainingPlan
-from megavid.models.base.clip import Clip, Losses
-from megavid.models.base.detector import DetectorConfig, MethodConfig, RoIFeatures, VideoDetector, Window
-from megavid.models.faster_rcnn.roi_head import Prediction
+from megavid.core.reference_plans import ReferencePlan
+from megavid.models.base.clip import Clip
+from megavid.models.base.features import Window
+from megavid.models.faster_rcnn.box_head import HeadOutput
+from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig, RoIMethodConfig
 
 
-class SingleFrameConfig(MethodConfig):
+class SingleFrameConfig(RoIMethodConfig):
     """Settings of `SingleFrame`."""
 
     name: Literal["single_frame"]
 
 
-class SingleFrame(VideoDetector[RoIFeatures, None]):
-    """Faster R-CNN with two fully-connected layers on RoIs pooled from a dilated conv5."""
+class SingleFrame(FasterRCNN[RoIFeatures, None]):
+    """Faster R-CNN with two fully connected layers on RoIs pooled from a dilated conv5."""
 
-    config_type = SingleFrameConfig
+    config_type = FasterRCNNConfig[SingleFrameConfig]
 
-    def __init__(self, config: DetectorConfig[SingleFrameConfig]) -> None:
+    def __init__(self, config: FasterRCNNConfig[SingleFrameConfig]) -> None:
         super().__init__(config)
         self.fcs = self.fully_connected(2)
 
@@ -33,29 +35,23 @@ class SingleFrame(VideoDetector[RoIFeatures, None]):
         return ReferencePlan()
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
-        """(B, 3, h, w) -> proposals and RoI features of each."""
+        """Compute proposals and RoI features of each image (B, 3, h, w)."""
         image_size = (images.shape[2], images.shape[3])
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs)
 
     def initial_memory(self) -> None:
-        """Nothing is remembered."""
+        """Remember nothing."""
 
-    def detect(self, window: Window[RoIFeatures], memory: None) -> tuple[Prediction, None]:
-        """Predictions for the key frame's proposals."""
+    def predict(self, window: Window[RoIFeatures], memory: None) -> tuple[HeadOutput, None]:
+        """Predict from the key frame's RoI features."""
         key = window.key
         return self.predictor(key.features, key.proposals, key.image_size), None
 
-    @property
-    def training_plan(self) -> TrainingPlan:
-        """No frame but the key frame."""
-        return TrainingPlan()
-
     def trunk_rows(self, clip: Clip) -> list[int]:
-        """The key frame."""
+        """Return the row of the key frame."""
         return [0]
 
-    def losses(self, clip: Clip) -> Losses:
-        """Of Faster R-CNN."""
-        c4 = self.trunk_maps(clip)
+    def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of Faster R-CNN."""
         rpn, rois = self.sampled_rois(c4, clip)
         return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)

@@ -14,7 +14,7 @@ from megavid.checkpoints.weights import FlowNetWeights, Weights, read_weights
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import Annotations
-from megavid.models.methods import detector_config
+from megavid.models.method_registry import detector_config, rename_config_keys
 from megavid.training.init.object_sizes import LEAST_SIZE, anchors_cover, fit_anchors, fit_input, object_sizes
 
 Nested = dict[str, Any]
@@ -23,12 +23,12 @@ _SMALL: Nested = {
     "backbone.depth": 18,
     "backbone.width": 24,
     "backbone.reduce_channels": 48,
-    "rpn.candidates": 400,
-    "rpn.proposals": 40,
-    "rpn.sampled": 64,
+    "rpn.pre_nms_top_n": 400,
+    "rpn.post_nms_top_n": 40,
+    "rpn.batch_size_per_image": 64,
     "head.pool_size": 5,
     "head.max_detections": 50,
-    "head.sampled": 32,
+    "head.batch_size_per_image": 32,
     "method.hidden": 128,
 }
 """A network that a CPU trains in an hour or two, as in the recipe `generated`."""
@@ -160,7 +160,8 @@ def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
 def _configuration_of(weights: Weights, name: str) -> Nested:
     """Return the configuration that weights carry, or else the named one with what their shapes say."""
     if weights.config is not None:
-        return _configuration(weights.config, str(weights.path))
+        origin = str(weights.path)
+        return _configuration(rename_config_keys(weights.config, origin=origin), origin)
     data, origin = read_config(name)
     return _configuration(with_overrides(data, weights.inferred), origin)
 

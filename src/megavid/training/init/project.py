@@ -16,7 +16,7 @@ from megavid.core.files.atomic import atomic_folder, check_new_folder
 from megavid.datasets.plot_stats import plot_stats
 from megavid.datasets.stats import compute_stats
 from megavid.jobs.progress import say
-from megavid.models.methods import detector_config
+from megavid.models.method_registry import detector_config
 from megavid.reports.contact_sheet import write_contact_sheet
 from megavid.training.hardware import Hardware
 from megavid.training.init.proposal import Proposal, propose

@@ -1,45 +1,24 @@
-"""RoIAlign (He et al., ICCV 2017) in two ways: point by point, and as weighted sums of a map's cells.
+"""RoI pooling and warping as weighted sums of cells, for CPUs.
 
-As in the original, RoIs are not shifted by half a pixel, are taken by their inclusive coordinates, are at
-least a cell large, and each bin has ceil(RoI / n) samples a side.
-
-The average of a bin's bilinear samples is a sum over cells whose weights are products of one for the row and
-one for the column. Listing those that are not zero and summing whole cells, all channels at once, takes a
-processor a tenth of the time that sampling point by point does.
+The average of a bin's bilinear samples is a sum over cells, whose weights are products of a row's and a
+column's weight; a warped cell is such a sum, too. Listing the weights that are not zero and summing whole
+cells, all channels at once, takes a CPU a tenth of the time of sampling point by point.
 
 Shapes: P RoIs of n x n bins; C channels of h x w cells.
 """
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from torchvision.ops import roi_align
 
 from megavid.core import box_ops
+from megavid.models.acceleration.kernels import MapKernels
+from megavid.models.layers.warp import sampling_grid
 
-_CHUNK_ROIS = 512  # whose cells and weights are listed at once
-
-
-def pool_rois(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
-    """RoIAlign point by point, flattened, channels before bins.
-
-    Args:
-        maps: (B, C, h, w).
-        boxes: For each image (P_i, 4), half-open, input pixels.
-        pool_size: n.
-        stride: Input pixels a cell of the map.
-
-    Returns:
-        (sum of P_i, C * n * n).
-    """
-    rois = [box_ops.to_inclusive(b) for b in boxes]
-    # In float32 whatever the maps are in: half precision can't tell neighbouring coordinates apart.
-    pooled = roi_align(maps.float(), rois, pool_size, 1.0 / stride, sampling_ratio=-1, aligned=False)
-    return cast(Tensor, pooled.flatten(1))
+_CHUNK_ROIS = 512
+"""RoIs whose cells and weights are listed at a time."""
 
 
 def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
@@ -118,3 +97,37 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
     weight.scatter_add_(2, offset, rest).scatter_add_(2, offset + 1, part)
     cells = first[:, :, None].long() + torch.arange(most + 2, device=low.device)
     return cells.clamp(max=size - 1), weight / samples[:, None, None]
+
+
+def warp_cells(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
+    """The same as weighted sums of whole cells, which takes a processor a tenth of the time.
+
+    Fastest when channels are last in memory, as they are in what it returns.
+    """
+    batch, channels, height, width = features.shape
+    size = torch.tensor([width, height], device=flow.device)
+    grid = sampling_grid(flow)
+    position = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
+    # What a network gone astray gives stays harmless.
+    position = position.nan_to_num().clamp(min=0).minimum(size - 1.0)
+    low = position.floor()
+    part = position - low
+    near, far = low.long(), (low.long() + 1).minimum(size - 1)
+    image = torch.arange(batch, device=flow.device)[:, None, None]
+    corners = [((1 - part), near), (part, far)]
+    cells = [
+        ((image * height + y[..., 1]) * width + x[..., 0], weight_y[..., 1] * weight_x[..., 0])
+        for weight_y, y in corners
+        for weight_x, x in corners
+    ]
+    moved = F.embedding_bag(
+        torch.stack([cell.flatten() for cell, _ in cells], dim=1),
+        features.permute(0, 2, 3, 1).reshape(-1, channels),
+        mode="sum",
+        per_sample_weights=torch.stack([weight.flatten() for _, weight in cells], dim=1).to(features.dtype),
+    )
+    return moved.view(batch, height, width, channels).permute(0, 3, 1, 2)
+
+
+CELL_SUMS = MapKernels(pool=pool_cells, warp=warp_cells, bins_first=True, channels_last=True)
+"""Kernels that sum cells."""

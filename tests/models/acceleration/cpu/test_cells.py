@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from megavid.models.faster_rcnn.pooling import pool_cells, pool_rois
+from megavid.models.acceleration.cpu.cells import pool_cells
+from megavid.models.layers.pooling import pool_rois
 
 
 def channels_first(pooled: Tensor, channels: int) -> Tensor:

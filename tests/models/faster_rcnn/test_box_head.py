@@ -4,29 +4,27 @@ from __future__ import annotations
 
 import torch
 
-from megavid.models.faster_rcnn.roi_head import HeadConfig, Prediction, choose_detections
+from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput, postprocess
 
 CONFIG = HeadConfig(pool_size=7, score_threshold=0.1, nms_threshold=0.5, max_detections=3)
 
 
-def predict(logits: list[list[float]], proposals: list[list[float]]) -> Prediction:
+def predict(logits: list[list[float]], proposals: list[list[float]]) -> HeadOutput:
     classes = len(logits[0])
     deltas = torch.zeros(len(logits), 4 * classes)
-    return Prediction(torch.tensor(logits), deltas, torch.tensor(proposals), (100, 200))
+    return HeadOutput(torch.tensor(logits), deltas, torch.tensor(proposals), (100, 200))
 
 
 def test_background_has_no_label_and_scores_are_softmax() -> None:
     # Softmax of (0, ln 2, ln 5) is (1, 2, 5) / 8.
-    found = choose_detections(
-        predict([[0.0, 0.6931472, 1.6094379]], [[10.0, 10, 20, 20]]), CONFIG, ("cat", "dog")
-    )
+    found = postprocess(predict([[0.0, 0.6931472, 1.6094379]], [[10.0, 10, 20, 20]]), CONFIG, ("cat", "dog"))
     assert found.labels.tolist() == [1, 0]
     torch.testing.assert_close(found.scores, torch.tensor([0.625, 0.25]))
     assert found.boxes.tolist() == [[10, 10, 20, 20]] * 2
 
 
 def test_a_classes_duplicates_go_and_boxes_are_clipped() -> None:
-    found = choose_detections(
+    found = postprocess(
         predict(
             [[0.0, 2.0], [0.0, 1.0], [0.0, 0.5]], [[-5.0, -5, 50, 50], [0, 0, 50, 50], [150, 60, 300, 200]]
         ),
@@ -38,14 +36,14 @@ def test_a_classes_duplicates_go_and_boxes_are_clipped() -> None:
 
 def test_ties_at_the_last_place_are_kept() -> None:
     apart = [[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(6)]
-    found = choose_detections(predict([[0.0, 3.0]] * 2 + [[0.0, 1.0]] * 4, apart), CONFIG, ("cat",))
+    found = postprocess(predict([[0.0, 3.0]] * 2 + [[0.0, 1.0]] * 4, apart), CONFIG, ("cat",))
     assert len(found) == 6
-    found = choose_detections(predict([[0.0, 3.0]] * 3 + [[0.0, 1.0]] * 3, apart), CONFIG, ("cat",))
+    found = postprocess(predict([[0.0, 3.0]] * 3 + [[0.0, 1.0]] * 3, apart), CONFIG, ("cat",))
     assert len(found) == 3
 
 
 def test_no_proposals_no_detections() -> None:
-    nothing = Prediction(torch.zeros(0, 3), torch.zeros(0, 12), torch.zeros(0, 4), (100, 200))
-    found = choose_detections(nothing, CONFIG, ("cat", "dog"))
+    nothing = HeadOutput(torch.zeros(0, 3), torch.zeros(0, 12), torch.zeros(0, 4), (100, 200))
+    found = postprocess(nothing, CONFIG, ("cat", "dog"))
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)

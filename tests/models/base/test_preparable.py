@@ -16,8 +16,7 @@ import torch
 
 from megavid import Inference, InputError, detect_video, load_detector
 from megavid.core.frames import Image
-from megavid.models.acceleration.prepare import prepare
-from megavid.models.methods import METHODS
+from megavid.models.method_registry import METHODS
 from tests.conftest import build_tiny
 
 MakeFrames = Callable[[int], list[Image]]
@@ -46,8 +45,8 @@ def test_copies_detect_the_same(method: str, make_frames: MakeFrames) -> None:
         assert made.config == detector.config, name
         assert type(made.config) is type(detector.config)
         assert all(torch.equal(tensor, state[key]) for key, tensor in made.state_dict().items())
-    prepare(detector, Inference())
-    prepare(made, Inference())
+    detector.prepare(Inference())
+    made.prepare(Inference())
     for one, other in zip(*(detect_video(d, make_frames(2)) for d in (detector, made)), strict=True):
         assert torch.equal(one.detections.boxes, other.detections.boxes)
 

@@ -1,0 +1,150 @@
+"""Apply inference settings to a network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from megavid.models.acceleration.cpu.attention import attend_by_head
+from megavid.models.acceleration.cpu.cells import CELL_SUMS
+from megavid.models.acceleration.cpu.packed import has_packing, pack_linears
+from megavid.models.acceleration.cpu.winograd import WinogradConv2d
+from megavid.models.acceleration.fold import fold_norms, norms_in_place
+from megavid.models.acceleration.inference import Inference
+from megavid.models.acceleration.kernels import MapKernels
+from megavid.models.layers.relation import Relation
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AccelerationPlan:
+    """The parts of a network that inference settings apply to.
+
+    Attributes:
+        insensitive: Modules, mainly convolutions, whose rounding hardly changes a detection.
+        sensitive: Modules, mainly convolutions, whose rounding moves detections: they round as in training
+            unless `Inference.rounds_freely`.
+        filtered: 3x3 convolutions that `Inference.winograd` applies to, as parent module and name.
+        packed: Modules whose own linear layers `Inference.pack` applies to.
+        packed_rows: Typical number of rows that packed layers are given.
+        float32: Modules that always compute in float32.
+        precise: Modules that compute in float32 in half precision, too, unless `Inference.loose`.
+        use_kernels: Function that makes the network sample maps by other kernels, for `Inference.sum_cells`.
+    """
+
+    insensitive: list[nn.Module] = field(default_factory=list)
+    sensitive: list[nn.Module] = field(default_factory=list)
+    filtered: list[tuple[nn.Module, str]] = field(default_factory=list)
+    packed: list[nn.Module] = field(default_factory=list)
+    packed_rows: int = 1
+    float32: list[nn.Module] = field(default_factory=list)
+    precise: list[nn.Module] = field(default_factory=list)
+    use_kernels: Callable[[MapKernels], None] | None = None
+
+
+def accelerate(
+    network: nn.Module, plan: AccelerationPlan, inference: Inference, *, device: torch.device
+) -> Inference:
+    """Change a network in place so that it computes by inference settings.
+
+    Args:
+        network: Network with its weights, on its device.
+        plan: Parts of the network that the settings apply to.
+        inference: Settings.
+        device: Device of the network.
+
+    Returns:
+        The settings, those that the device does not support disabled.
+    """
+    inference = _supported(inference, device)
+    may_round = dict.fromkeys(plan.insensitive, True)
+    may_round |= dict.fromkeys(plan.sensitive, inference.rounds_freely)
+    if inference.fold_norms:
+        for module, rounds_freely in may_round.items():
+            (fold_norms if rounds_freely else norms_in_place)(module)
+    if inference.sum_cells and plan.use_kernels is not None:
+        plan.use_kernels(CELL_SUMS)
+    _use_faster_products(network, plan, inference)
+    _cast(network, plan, inference)
+    for module, rounds_freely in may_round.items():
+        _use_faster_convolutions(module, inference, may_round=rounds_freely, device=device)
+    return inference
+
+
+def _supported(inference: Inference, device: torch.device) -> Inference:
+    """Disable the settings that a device does not support."""
+    on_cpu = device.type == "cpu"
+    return inference.model_copy(
+        update={
+            "channels_last": inference.channels_last and device.type != "mps",
+            "sum_cells": inference.sum_cells and on_cpu,
+            "winograd": inference.winograd and on_cpu and inference.rounds_freely,
+            "split_heads": inference.split_heads and on_cpu and inference.dtype == "bfloat16",
+            "pack": inference.pack and on_cpu and inference.dtype == "float32" and has_packing(),
+        }
+    )
+
+
+def _use_faster_products(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> None:
+    """Replace layers that are sums of products by faster equivalents for CPUs."""
+    relations = [module for module in network.modules() if isinstance(module, Relation)]
+    if inference.split_heads:
+        for relation in relations:
+            relation.attention = attend_by_head
+    if inference.winograd:
+        for parent, name in plan.filtered:
+            convolution = parent.get_submodule(name)
+            assert isinstance(convolution, nn.Conv2d)
+            parent.add_module(name, WinogradConv2d(convolution))
+    if inference.pack:
+        for module in plan.packed:
+            pack_linears(module, rows=plan.packed_rows)
+        for relation in relations:
+            pack_linears(relation, rows=plan.packed_rows, leave=relation.geometry)
+
+
+def _use_faster_convolutions(
+    module: nn.Module, inference: Inference, *, may_round: bool, device: torch.device
+) -> None:
+    """Speed up convolutions; unless `may_round`, their sums keep their order."""
+    if inference.channels_last and may_round:
+        module.to(memory_format=torch.channels_last)
+    if inference.compile:
+        options: dict[str, Any]
+        options = {"freezing": device.type == "cpu"} if may_round else {"layout_optimization": False}
+        # `module.compile` would share its limit of eight compilations among all modules of a class.
+        module.forward = torch.compile(module.forward, dynamic=False, options=options)
+
+
+def _cast(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> None:
+    """Cast weights to the compute dtype once, instead of at every use."""
+    dtype: torch.dtype = getattr(torch, inference.dtype)
+    if dtype == torch.float32:
+        return
+    geometry = [m.geometry for m in network.modules() if isinstance(m, Relation) and m.geometry is not None]
+    kept = {part for module in (*plan.float32, *geometry) for part in module.modules()}
+    if not inference.loose:
+        present = set(
+            network.modules()
+        )  # a filtered convolution was replaced, and computes in float32 anyway
+        for module in plan.precise:
+            if module in present:
+                kept |= set(module.modules())
+                _compute_in_float32(module)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in kept:
+            module.to(dtype)
+
+
+def _compute_in_float32(module: nn.Module) -> None:
+    """Make a module compute in float32, whatever the surrounding autocast and the dtype of its input."""
+    forward = module.forward
+
+    def computed(maps: Tensor) -> Any:
+        with torch.autocast(maps.device.type, enabled=False):
+            return forward(maps.float())
+
+    module.forward = computed

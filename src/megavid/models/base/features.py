@@ -1,0 +1,50 @@
+"""What is kept of a frame, and the frames that a method looks at."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from typing import Any, Generic
+
+from torch import Tensor
+from typing_extensions import TypeVar
+
+
+@dataclass(frozen=True, eq=False)
+class FrameFeatures:
+    """Base of what a method keeps of a frame: a frozen dataclass of tensors, computed once.
+
+    Attributes:
+        image_size: (height, width) of the network's input.
+    """
+
+    image_size: tuple[int, int]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of the tensors, bytes."""
+        values = (getattr(self, field.name) for field in fields(self))
+        return sum(v.nbytes for v in values if isinstance(v, Tensor))
+
+
+FeaturesT = TypeVar("FeaturesT", bound=FrameFeatures, default=Any)
+
+
+@dataclass(frozen=True, eq=False)
+class Window(Generic[FeaturesT]):
+    """The frames that a method looks at to detect the objects of a key frame.
+
+    Attributes:
+        step: Number of key frames of this video before this one.
+        key: The key frame.
+        local: The local window, oldest first, including the key frame. It has all places of the reference
+            plan, so a frame near an end of the video fills several of them.
+        global_frames: The global frames.
+        frame_size: (height, width) of the video's frames, pixels.
+    """
+
+    step: int
+    key: FeaturesT
+    local: Sequence[FeaturesT]
+    global_frames: Sequence[FeaturesT]
+    frame_size: tuple[int, int]

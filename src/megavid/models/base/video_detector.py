@@ -1,0 +1,209 @@
+"""The contract between a detector and everything that runs it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Generic
+
+import torch
+from torch import Tensor, nn
+from typing_extensions import TypeVar
+
+from megavid.core.detections import Detections
+from megavid.core.errors import InputError
+from megavid.core.reference_plans import ReferencePlan, TrainingPlan
+from megavid.models.acceleration.accelerate import AccelerationPlan, accelerate
+from megavid.models.acceleration.inference import Inference
+from megavid.models.base.clip import Clip
+from megavid.models.base.detector_config import DetectorConfig
+from megavid.models.base.features import FeaturesT, Window
+from megavid.models.base.preparable import Preparable
+from megavid.models.layers.initialize import initialize
+
+MemoryT = TypeVar("MemoryT", default=Any)
+
+
+class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
+    """A network that detects the objects of a key frame with the help of other frames.
+
+    A detector holds weights and nothing else: what is remembered of a video is a value that `detect` takes
+    and returns, so one detector serves many videos at a time. An architecture or method implements `plan`,
+    `preprocess`, `encode`, `initial_memory`, `detect` and, to be trained, `training_plan` and `losses`.
+
+    Args:
+        config: Configuration of the detector.
+
+    Attributes:
+        inference: How the detector computes at inference (`prepare`).
+    """
+
+    config_type: ClassVar[type[DetectorConfig]]
+    """Type of the configuration."""
+
+    size_hint: ClassVar[str] = "smaller values in the configuration"
+    """What makes the network smaller, for the message that it does not fit into memory."""
+
+    def __init__(self, config: DetectorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.inference = Inference.plain()
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Class names, in the order of labels; background has no label."""
+        return self.config.classes
+
+    @property
+    def device(self) -> torch.device:
+        """Device of the weights."""
+        return next(self.parameters()).device
+
+    @property
+    def architecture(self) -> str:
+        """Short name of the network below the method, for reports and messages."""
+        return type(self).__name__
+
+    @property
+    @abstractmethod
+    def plan(self) -> ReferencePlan:
+        """Frames that `detect` needs."""
+
+    @abstractmethod
+    def preprocess(self, frames: Tensor) -> Tensor:
+        """Turn frames into network input, on the device of the frames.
+
+        Args:
+            frames: (B, H, W, 3) uint8 RGB.
+
+        Returns:
+            (B, 3, h, w): each whole frame, scaled.
+        """
+
+    @abstractmethod
+    def encode(self, images: Tensor) -> list[FeaturesT]:
+        """Compute the features of network inputs (B, 3, h, w): everything that depends on single frames."""
+
+    @abstractmethod
+    def initial_memory(self) -> MemoryT:
+        """Memory before the first frame of a video."""
+
+    @abstractmethod
+    def detect(
+        self, window: Window[FeaturesT], memory: MemoryT, *, score_threshold: float | None = None
+    ) -> tuple[Detections, MemoryT]:
+        """Detect the objects of the key frame.
+
+        Args:
+            window: The key frame and the frames of the reference plan.
+            memory: Memory after the key frame before.
+            score_threshold: Lowest score of a detection, exclusive; None for the configured one.
+
+        Returns:
+            Detections in pixels of the original frame, highest score first, on the device of the weights; and
+            the memory for the next key frame.
+        """
+
+    @property
+    def training_plan(self) -> TrainingPlan:
+        """Reference frames that `losses` needs; none by default."""
+        return TrainingPlan()
+
+    def losses(self, clip: Clip) -> dict[str, Tensor]:
+        """Compute the loss terms of a training clip as named scalars; training minimizes their sum.
+
+        Raises:
+            InputError: The detector cannot be trained.
+        """
+        raise InputError(f"{self.config.method.name}: this detector cannot be trained")
+
+    def batch_losses(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
+        """Compute the losses of several clips; an architecture may share work between them."""
+        return [self.losses(clip) for clip in clips]
+
+    def initialize(self) -> None:
+        """Give all layers new random weights in place, from PyTorch's global generator."""
+        initialize(self)
+
+    def freeze(self, *, stages: int) -> None:
+        """Keep the first stages of the backbone as they are in training.
+
+        Raises:
+            InputError: The detector has no stages to freeze.
+        """
+        if stages:
+            self._refuse(f"run.frozen_stages: expected 0, got {stages}")
+
+    def use_activation_checkpointing(self, *, enabled: bool) -> None:
+        """Compute activations twice in training, to save memory.
+
+        Raises:
+            InputError: The detector does not support it.
+        """
+        if enabled:
+            self._refuse("run.activation_checkpointing: expected false, got true")
+
+    def compile_for_training(self) -> None:
+        """Compile what dominates the time of a training step, when the first clip comes.
+
+        Raises:
+            InputError: The detector does not support it.
+        """
+        self._refuse("run.compile: expected false, got true")
+
+    def _refuse(self, problem: str) -> None:
+        raise InputError(f"{problem}: {self.config.method.name} has no such part")
+
+    def adapt_classes(self, state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
+        """Rearrange the class-specific weights of a detector of other classes for the classes of this one.
+
+        Args:
+            state: State dict of a detector of this architecture.
+            names: Its class names, in the order of labels.
+
+        Returns:
+            The class-specific tensors: from `state` for classes that both have, as they are now for others.
+
+        Raises:
+            InputError: The architecture cannot do so.
+        """
+        raise InputError(
+            f"{self.config.method.name}: expected weights for the same classes, got {', '.join(names)}"
+        )
+
+    def acceleration_plan(self) -> AccelerationPlan:
+        """Parts of the network that inference settings apply to; none by default."""
+        return AccelerationPlan()
+
+    def prepare(self, inference: Inference) -> None:
+        """Change the network in place for fast inference; it cannot be trained, saved or moved afterwards.
+
+        Args:
+            inference: How to compute. `self.inference` says afterwards which settings apply on this device.
+
+        Raises:
+            ValueError: It was prepared before.
+        """
+        if self.is_prepared:
+            raise ValueError("the detector was prepared before; load it again to prepare it differently")
+        self.is_prepared = True
+        self.requires_grad_(False)
+        self.inference = accelerate(self, self.acceleration_plan(), inference, device=self.device)
+
+    def autocast(self) -> torch.autocast:
+        """Context in which `encode` and `detect` compute."""
+        dtype = getattr(torch, self.inference.dtype)
+        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
+
+    def description(self) -> dict[str, Any]:
+        """Configuration and inference settings, as JSON values."""
+        parts = {"config": self.config, "inference": self.inference}
+        return {name: part.model_dump(mode="json") for name, part in parts.items()}
+
+    def frame_bytes(self) -> dict[str, int]:
+        """Estimated bytes of the largest values that are computed for one frame, by description."""
+        return {}
+
+    def unit_pass(self) -> nn.Module | None:
+        """Network whose pass over one network input is the unit that costs are measured in; None for none."""
+        return None

@@ -1,0 +1,129 @@
+"""The second stage of a detector: classes and boxes of RoIs, and their post-processing to detections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from megavid.core import box_ops
+from megavid.core.config import Config
+from megavid.core.detections import Detections
+from megavid.models.faster_rcnn.rpn import MOST_BOXES
+
+BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
+"""Weights that the head's dx, dy, dw, dh are multiplied by (Fast R-CNN)."""
+
+
+class HeadConfig(Config):
+    """RoI pooling, post-processing, and the sampling of RoIs in training.
+
+    Attributes:
+        pool_size: Side of a pooled RoI, cells.
+        score_threshold: Lowest score of a detection, exclusive.
+        nms_threshold: IoU above which the lower-scored box of a class is suppressed.
+        max_detections: Limit of detections in a frame, over all classes (exceeded only where scores tie).
+        batch_size_per_image: Limit of RoIs of an image that the head is trained on.
+    """
+
+    renamed_keys: ClassVar[Mapping[str, str]] = {"sampled": "batch_size_per_image"}
+
+    pool_size: int = Field(ge=1, le=64)
+    score_threshold: float = Field(ge=0, lt=1)
+    nms_threshold: float = Field(gt=0, le=1)
+    max_detections: int = Field(ge=1, le=MOST_BOXES)
+    batch_size_per_image: int = Field(default=128, ge=1, le=MOST_BOXES)
+
+
+@dataclass(frozen=True)
+class HeadOutput:
+    """Output of the box head for the RoIs of one frame, before post-processing.
+
+    Attributes:
+        logits: (P, K + 1) class logits in float32, background first.
+        deltas: (P, 4 * (K + 1)) box deltas in float32, for each class.
+        proposals: (P, 4) boxes that the deltas are relative to; half-open, input pixels.
+        image_size: (height, width) of the network's input.
+    """
+
+    logits: Tensor
+    deltas: Tensor
+    proposals: Tensor
+    image_size: tuple[int, int]
+
+    def cpu(self) -> HeadOutput:
+        """Return the output with its tensors on the CPU."""
+        return HeadOutput(self.logits.cpu(), self.deltas.cpu(), self.proposals.cpu(), self.image_size)
+
+
+class BoxHead(nn.Module):
+    """Class scores and per-class box deltas from RoI features.
+
+    Args:
+        features: D, width of the RoI features.
+        classes: K, number of classes without background.
+    """
+
+    def __init__(self, *, features: int, classes: int) -> None:
+        super().__init__()
+        self.scores = nn.Linear(features, classes + 1)
+        self.deltas = nn.Linear(features, 4 * (classes + 1))
+
+    def forward(self, features: Tensor, proposals: Tensor, image_size: tuple[int, int]) -> HeadOutput:
+        """Predict classes and boxes from RoI features (P, D) of `proposals` (P, 4)."""
+        with torch.autocast(features.device.type, enabled=False):  # half precision is some pixels off
+            features = features.float()
+            logits, deltas = self.scores(features), self.deltas(features)
+        return HeadOutput(logits, deltas, proposals, image_size)
+
+    def adapt(self, state: Mapping[str, Tensor], classes: Mapping[int, int]) -> dict[str, Tensor]:
+        """Return the head's state with the rows of some classes taken from another head's.
+
+        Args:
+            state: State of the other head.
+            classes: Indexes of this head's classes, background included -> those of the other's.
+        """
+        adapted = {}
+        for name, own in self.state_dict().items():
+            other, rows = state[name], 4 if name.startswith("deltas") else 1
+            adapted[name] = own.clone()
+            if own.shape[1:] == other.shape[1:]:
+                for ours, theirs in classes.items():
+                    adapted[name][rows * ours : rows * (ours + 1)] = other[
+                        rows * theirs : rows * (theirs + 1)
+                    ]
+        return adapted
+
+
+def postprocess(
+    output: HeadOutput,
+    config: HeadConfig,
+    class_names: Sequence[str],
+    *,
+    score_threshold: float | None = None,
+) -> Detections:
+    """Turn the output of the box head into detections, highest score first, half-open, in input pixels.
+
+    Softmax; non-maximum suppression of each class's boxes above the score threshold; the best
+    `max_detections` of all classes. Ties at the last place are kept, as in the original.
+
+    Args:
+        output: Output of the head for a frame.
+        config: Thresholds and limits.
+        class_names: Names of the classes, background excluded.
+        score_threshold: Lowest score of a detection, exclusive; None for the configured one.
+    """
+    threshold = config.score_threshold if score_threshold is None else score_threshold
+    scores_PK = output.logits.softmax(dim=1)[:, 1:]
+    boxes_PK4 = box_ops.decode(output.deltas, output.proposals, BOX_WEIGHTS)[:, 1:]
+    boxes_PK4 = box_ops.clip(boxes_PK4, *output.image_size)
+    rows, labels = torch.where(scores_PK > threshold)
+    candidates, scores = boxes_PK4[rows, labels], scores_PK[rows, labels]
+    kept = box_ops.nms_per_class(candidates, scores, labels, config.nms_threshold)
+    if len(kept) > config.max_detections:
+        kept = kept[scores[kept] >= scores[kept[config.max_detections - 1]]]
+    return Detections(candidates[kept], scores[kept], labels[kept], tuple(class_names))

@@ -1,0 +1,32 @@
+"""RoIAlign (He et al., ICCV 2017) as the original release computes it.
+
+RoIs are not shifted by half a pixel, are taken by their inclusive coordinates and are at least one cell
+large; each bin has ceil(RoI / n) samples a side.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from torch import Tensor
+from torchvision.ops import roi_align
+
+from megavid.core import box_ops
+
+
+def pool_rois(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
+    """Pool RoIs sample by sample; in the result channels come before bins.
+
+    Args:
+        maps: (B, C, h, w).
+        boxes: For each image (P_i, 4), half-open, input pixels.
+        pool_size: n.
+        stride: Input pixels a cell of the map.
+
+    Returns:
+        (sum of P_i, C * n * n).
+    """
+    rois = [box_ops.to_inclusive(b) for b in boxes]
+    # In float32 whatever the maps are in: half precision cannot tell neighboring coordinates apart.
+    pooled = roi_align(maps.float(), rois, pool_size, 1.0 / stride, sampling_ratio=-1, aligned=False)
+    return cast(Tensor, pooled.flatten(1))

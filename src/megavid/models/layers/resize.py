@@ -1,0 +1,63 @@
+"""Pillow's bilinear filter on tensors of any device, with the same bits.
+
+Pillow resizes 8-bit images in fixed point: a horizontal pass, then a vertical one, each with coefficients of
+22 fractional bits and rounding to 8 bits.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+_FRACTION_BITS = 22
+
+
+def resize_bilinear(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize frames.
+
+    Args:
+        frames: (B, H, W, C) uint8.
+        size: (height, width), of about the same aspect ratio; for others Pillow may choose another order of
+            passes.
+
+    Returns:
+        (B, height, width, C) uint8.
+    """
+    height, width = size
+    if width != frames.shape[2]:
+        frames = _resize_axis(frames, 2, width)
+    return frames if height == frames.shape[1] else _resize_axis(frames, 1, height)
+
+
+def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
+    indexes, weights = _taps(frames.shape[axis], length)
+    shape = [1, 1, 1, 1]
+    shape[axis] = length
+    total = torch.full((1,), 1 << (_FRACTION_BITS - 1), dtype=torch.int32, device=frames.device)
+    for index, weight in zip(indexes, weights, strict=True):
+        tap = frames.index_select(axis, torch.from_numpy(index).to(frames.device)).int()
+        total = total + tap * torch.from_numpy(weight).to(frames.device).view(shape)
+    return (total >> _FRACTION_BITS).clamp(0, 255).to(torch.uint8)
+
+
+@lru_cache(maxsize=64)
+def _taps(length: int, new_length: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """Compute the pixels that each new pixel is a weighted sum of: indexes and weights (taps, new_length)."""
+    scale = length / new_length
+    support = max(scale, 1.0)
+    center = (np.arange(new_length) + 0.5) * scale
+    low = np.maximum((center - support + 0.5).astype(np.int64), 0)
+    high = np.minimum((center + support + 0.5).astype(np.int64), length)
+    taps = int((high - low).max())
+    indexes = low + np.arange(taps)[:, None]
+    weights = 1 - np.abs((indexes - center + 0.5) * (1.0 / support))
+    weights = np.where(indexes < high, np.maximum(weights, 0), 0.0)
+    total = np.zeros(new_length)
+    for row in weights:  # in Pillow's order of additions
+        total += row
+    fixed = np.floor(0.5 + weights / total * (1 << _FRACTION_BITS)).astype(np.int32)
+    return np.minimum(indexes, length - 1), fixed
