@@ -8,10 +8,10 @@ from numpy.typing import NDArray
 from megavid.datasets.table.annotations import Annotations
 
 LEAST_DISTANCE = 10
-"""Smallest distance of two chosen frames of a video, frames."""
+"""Smallest number of frames between two chosen frames of a video."""
 
 _PARTS_OF_VIDEO = 10
-"""Two chosen frames are also at least this part of the video's length apart: one tenth."""
+"""Two chosen frames of a long video are at least its length divided by this number apart."""
 
 
 def worst_frames(annotations: Annotations, errors: NDArray[np.integer], *, count: int) -> list[int]:

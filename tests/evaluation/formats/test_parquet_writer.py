@@ -1,4 +1,4 @@
-"""The predictions file."""
+"""Predictions files that are written frame by frame."""
 
 from __future__ import annotations
 
@@ -45,15 +45,15 @@ def test_rows_and_metadata(tmp_path: Path) -> None:
     assert metadata == {"model": "m", "complete": True, **own}
 
 
-def test_rows_are_written_as_they_come(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_rows_are_written_in_row_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("megavid.evaluation.formats.parquet_writer._ROWS_IN_GROUP", 10)
     monkeypatch.setattr("megavid.evaluation.formats.parquet_writer._BATCHES_IN_GROUP", 4)
     path = tmp_path / "predictions.parquet"
     writer = PredictionWriter(path, metadata={})
     for i in range(9):
-        writer.write(f"clip{i % 2}", result(i, 4))  # row groups of three frames, 12 rows
+        writer.write(f"clip{i % 2}", result(i, 4))  # a row group has three frames, 12 rows
     for i in range(8):
-        writer.write("clip1", result(i, 1))  # of four frames
+        writer.write("clip1", result(i, 1))  # a row group has four frames
     writer.close()
     assert pq.read_metadata(path).num_row_groups == 5
     assert pq.read_table(path)["video"].to_pylist()[:8] == ["clip0"] * 4 + ["clip1"] * 4
@@ -66,12 +66,12 @@ def test_a_video_without_detections(tmp_path: Path) -> None:
     assert pq.read_table(tmp_path / "p.parquet").num_rows == 0
 
 
-def test_a_place_that_cannot_be_written_to(tmp_path: Path) -> None:
+def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere"):
         PredictionWriter(tmp_path / "nowhere" / "p.parquet", metadata={})
 
 
-def test_files_from_before_there_were_tracks(tmp_path: Path) -> None:
+def test_files_without_a_track_column_are_read(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "new.parquet", metadata={})
     writer.write("clip", result(0, 2))
     writer.close()
