@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from megavid.cli.arguments import split_names
-from megavid.cli.inference import InferenceOptions
-from megavid.cli.method import OutsideMethods
+from megavid.cli.detector_options import DetectorOptions
 from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
-from megavid.cli.threads import ThreadOptions
 
 if TYPE_CHECKING:
     from megavid.jobs.detect_to_folder import DetectSummary
@@ -31,13 +29,9 @@ class Detect:
     input: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="INPUT")]
     """A video file, an image folder, a pattern such as "frames/*.png", an image file with several images, a
     camera's number or a stream's address."""
-    weights: Path
-    """Weights: a .safetensors file of megavid, a checkpoint of the original release, or the name of weights
-    that ship with megavid (single_frame_generated, mega_generated)."""
+    detector: Annotated[DetectorOptions, FLAT]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Output folder."""
-    model: Annotated[str | None, optional("NAME|YAML", "that of the weights")] = None
-    """Name of a shipped configuration or a YAML file."""
     score_threshold: float = 0.5
     """Draw and save detections with at least this score."""
     classes: Annotated[str | None, optional("NAME,NAME", "all")] = None
@@ -57,24 +51,14 @@ class Detect:
     "track"."""
     seed: int = 0
     """Random seed for the choice of global frames."""
-    device: str = "auto"
-    """Device to compute on: auto, cpu, cuda or mps."""
-    inference: Annotated[InferenceOptions, FLAT] = field(default_factory=InferenceOptions)
-    batch_size: int = 1
-    """Number of frames that go through the network together."""
-    threads: Annotated[ThreadOptions, FLAT] = field(default_factory=ThreadOptions)
-    methods: Annotated[OutsideMethods, FLAT] = field(default_factory=OutsideMethods)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
-        from megavid.checkpoints.load import load_detector
         from megavid.checkpoints.weights import describe_weights
-        from megavid.core.config import parse_overrides
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
         from megavid.models.acceleration.compiling import compiler_watched
         from megavid.video.open_input import open_input
 
-        self.methods.add()
         options = DetectOptions(
             score_threshold=self.score_threshold,
             classes=split_names("--classes", self.classes) or (),
@@ -83,20 +67,13 @@ class Detect:
             causal=self.causal,
             seed=self.seed,
             track=self.track,
-            batch_size=self.batch_size,
+            batch_size=self.detector.batch_size,
         )
         with open_input(self.input, fps=self.fps) as video:
-            self.threads.choose(self.device)
-            detector = load_detector(
-                self.model,
-                weights=self.weights,
-                device=self.device,
-                overrides=parse_overrides(overrides),
-                inference=self.inference.settings(),
-            )
+            detector = self.detector.load(overrides)
             with compiler_watched("--compile"):
                 summary = detect_to_folder(
-                    detector, video, self.output, options, metadata=describe_weights(self.weights)
+                    detector, video, self.output, options, metadata=describe_weights(self.detector.weights)
                 )
         _print_summary(summary, self.score_threshold)
         return 0 if summary.complete else 130

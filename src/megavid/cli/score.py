@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +12,7 @@ import tyro
 from megavid.cli.arguments import check_output_is_no_input, refuse_overrides
 from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
+from megavid.cli.score_options import ScoreOptions
 from megavid.cli.source import DataSource, report_problems
 from megavid.core.errors import InputError
 
@@ -41,11 +42,7 @@ class Score:
     compare: Annotated[tuple[Path, Path] | None, optional("A B")] = None
     """Two files of predictions for the same data to compare, with an interval for each difference, which
     shows whether it is more than noise. Writes comparison.json and comparison.html."""
-    motion: Annotated[str, tyro.conf.arg(metavar="auto|tracks|none|FILE.mat")] = "auto"
-    """Source of objects' motion: their tracks, or ImageNet VID's official file (.mat). auto uses the tracks
-    if there are any."""
-    coco: bool = False
-    """Also compute COCO's metrics. Needs the extra "coco"."""
+    scoring: Annotated[ScoreOptions, FLAT] = field(default_factory=ScoreOptions)
     save_as: Annotated[Path | None, optional("FILE")] = None
     """Also write the predictions to this file, in the format of its suffix: .parquet, .pth, .txt or .json."""
 
@@ -56,7 +53,7 @@ class Score:
         refuse_overrides(overrides, "score")
         self._check_options()
         annotations, problems = self.source.open()
-        motion = find_motion(annotations, self.motion)
+        motion = find_motion(annotations, self.scoring.motion)
         if self.predictions is not None:
             written = self._score(self.predictions, annotations, motion, problems)
         else:
@@ -81,21 +78,16 @@ class Score:
         self, path: Path, annotations: Annotations, motion: NDArray[np.float64] | None, problems: Problems
     ) -> list[Path]:
         """Score one file of predictions, print the scores and return the files written."""
-        from megavid.cli.score_tables import print_scores
         from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
-        from megavid.jobs.score_predictions import describe_predictions, score_predictions
-        from megavid.jobs.write_scores import write_scores
 
         predictions = open_predictions(path, annotations, problems=problems)
         written = []
         if self.save_as is not None:
             write_predictions(predictions, annotations, self.save_as, problems=problems)
             written.append(self.save_as)
-        scores = score_predictions(predictions, annotations, motion=motion, coco=self.coco, problems=problems)
-        report_problems(problems)
-        print_scores(scores)
-        about = {"data": str(self.source.data), "motion": self.motion, **describe_predictions(predictions)}
-        return [*written, *write_scores(self.output, scores, annotations, about)]
+        data, output = self.source.data, self.output
+        reports = self.scoring.report(predictions, annotations, motion, problems, data=data, output=output)
+        return [*written, *reports]
 
     def _compare(
         self,
@@ -108,21 +100,12 @@ class Score:
         from megavid.cli.score_tables import print_comparison
         from megavid.evaluation.comparison import difference, verdict
         from megavid.evaluation.formats.prediction_files import open_predictions
-        from megavid.jobs.score_predictions import score_predictions
         from megavid.jobs.write_scores import write_comparison
 
-        one, two = (
-            score_predictions(
-                open_predictions(path, annotations, problems=problems),
-                annotations,
-                motion=motion,
-                coco=self.coco,
-                problems=problems,
-            )
-            for path in paths
-        )
+        tables = [open_predictions(path, annotations, problems=problems) for path in paths]
+        one, two = (self.scoring.score(table, annotations, motion, problems) for table in tables)
         report_problems(problems)
         names = (str(paths[0]), str(paths[1]))
         print_comparison(one, two, names, verdict(difference(one, two, "all"), videos=len(one.videos)))
-        about = {"data": str(self.source.data), "motion": self.motion}
+        about = {"data": str(self.source.data), "motion": self.scoring.motion}
         return write_comparison(self.output, (one, two), names, about)
