@@ -17,7 +17,7 @@ from tests.datasets.tables import without_boxes
 PLAN = TrainingPlan(
     (
         ReferenceGroup(name="local", count=2, low=-2, high=2),
-        ReferenceGroup(name="memory", count=3, low=-2, high=2, centre=-5),
+        ReferenceGroup(name="memory", count=3, low=-2, high=2, center=-5),
         ReferenceGroup(name="global", count=2, anywhere=True),
     )
 )

@@ -1,4 +1,4 @@
-"""Names for the parts of a detector's work, as PyTorch's profiler shows them."""
+"""Name the parts of a detector's work in the output of PyTorch's profiler."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PROFILE_RANGES = (
     "aggregation",
     "post-processing",
 )
-"""In the order of the work; the time of a range does not include that of ranges within it."""
+"""Names of the parts, in the order of the work. The time of a part excludes that of parts within it."""
 
 _PREFIX = "megavid: "
 

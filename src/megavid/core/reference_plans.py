@@ -1,4 +1,4 @@
-"""Reference plans: which frames a method looks at, as data, and pure functions that make indexes of it."""
+"""Reference plans: the frames that a method uses beside the key frame, as data, and their frame numbers."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ class ReferencePlan:
     """The frames that a method needs to detect key frame t at test time.
 
     Attributes:
-        past: Frames before t in the local window.
-        future: Frames after t in the local window: the look-ahead, in frames.
-        global_frames: Size of the set of frames from anywhere in the video (MEGA, section 3.2).
-        memory: Number of frames that are remembered after they left the local window (MEGA, section 3.3).
+        past: Number of frames before t in the local window.
+        future: Number of frames after t in the local window, which is the look-ahead.
+        global_frames: Number of global frames, which come from anywhere in the video (MEGA, section 3.2).
+        memory: Number of frames that are kept after they left the local window (MEGA, section 3.3).
     """
 
     past: int = 0
@@ -25,33 +25,34 @@ class ReferencePlan:
     memory: int = 0
 
     def causal(self) -> ReferencePlan:
-        """The same without look-ahead."""
+        """Return the plan without look-ahead."""
         return replace(self, future=0)
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReferenceGroup:
-    """Reference frames of a training clip that are drawn alike.
+    """Reference frames of a training clip that are drawn from the same range.
 
     Attributes:
-        name: What the method calls them.
-        count: How many.
-        low, high: The least and the greatest offset from the centre, both included.
-        centre: The centre's own offset from the key frame.
-        anywhere: They come from the whole video instead.
+        name: Name of the group in the method.
+        count: Number of frames.
+        low: Smallest offset from the center.
+        high: Largest offset from the center.
+        center: Offset of the center from the key frame.
+        anywhere: Whether the frames are drawn from the whole video instead.
     """
 
     name: str
     count: int
     low: int = 0
     high: int = 0
-    centre: int = 0
+    center: int = 0
     anywhere: bool = False
 
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """The frames that a method looks at in training, beside the key frame."""
+    """The reference frames that a method uses in training."""
 
     groups: tuple[ReferenceGroup, ...] = ()
 
@@ -59,53 +60,62 @@ class TrainingPlan:
 def training_indexes(
     plan: TrainingPlan, key: int, length: int, rng: np.random.Generator
 ) -> dict[str, tuple[int, ...]]:
-    """Reference frames of a key frame, in the order drawn, by the groups' names.
+    """Draw the reference frames of a key frame for each group of the plan.
 
-    Offsets are drawn without replacement as long as there are enough, then clamped to the video; so near its
-    ends a frame may come several times.
+    Offsets are drawn without replacement if there are enough, and then clamped to the video, so that a frame
+    may occur several times near the ends of the video.
+
+    Args:
+        plan: The groups to draw.
+        key: Number of the key frame.
+        length: Number of frames of the video.
+        rng: Source of random numbers.
+
+    Returns:
+        The frame numbers of each group in the order drawn, by the group's name.
     """
     drawn = {}
     for group in plan.groups:
         if group.anywhere:
             choice = np.arange(length)
         else:
-            choice = np.clip(key + group.centre + np.arange(group.low, group.high + 1), 0, length - 1)
+            choice = np.clip(key + group.center + np.arange(group.low, group.high + 1), 0, length - 1)
         frames = rng.choice(choice, group.count, replace=group.count > len(choice))
         drawn[group.name] = tuple(int(frame) for frame in frames)
     return drawn
 
 
 def window_indexes(plan: ReferencePlan, key: int, length: int) -> list[int]:
-    """The local window of a key frame, oldest first, clamped to the video.
+    """Return the frame numbers of a key frame's local window, oldest first.
 
-    Places outside the video repeat its first or last frame, so the window always has
-    past + 1 + future places.
+    Frames before or after the video are replaced by its first or last frame, so that the window always has
+    past + 1 + future frames.
     """
     return [min(max(key + offset, 0), length - 1) for offset in range(-plan.past, plan.future + 1)]
 
 
 GLOBAL_POOL = 64
-"""Most frames of a video that take turns as global frames."""
+"""Most frames of a video that are used as global frames."""
 
 
 def global_order(length: int, seed: int) -> list[int]:
-    """A seeded random order of frames of a video, for its global frames.
+    """Choose frames of a video as global frames, in a random order that depends on the seed.
 
-    Of a long video, `GLOBAL_POOL` frames take turns, so that those that were read and encoded can be kept. At
-    any time the global frames are as random a choice as they would be of all frames.
+    At most `GLOBAL_POOL` frames are chosen, so that they can be kept once they are encoded. The global frames
+    of any key frame are as random as if they were chosen from the whole video.
     """
     return [int(i) for i in np.random.default_rng(seed).permutation(length)[:GLOBAL_POOL]]
 
 
 def global_indexes(order: Sequence[int], step: int, size: int) -> list[int]:
-    """The global frames that the step-th key frame of a video sees.
+    """Return the global frames of the key frame at index `step` of a video.
 
-    They are a queue of `size` places. Before the first key frame it is filled with
-    order[size - 1], ..., order[0]; each later step t pushes order[(t + size - 1) mod len(order)].
-    The backward filling is the original's: it decides which of the first ones leaves first.
+    They are a queue of `size` frames. Before the first key frame, it is filled with the first frames of
+    `order`, from order[size - 1] down to order[0]; this backward order is that of the original. Each later
+    step t pushes order[(t + size - 1) mod len(order)].
 
     Returns:
-        `size` frame numbers, the next to leave first; frames repeat where `order` is shorter than `size`.
+        `size` frame numbers in the order in which they leave the queue; numbers repeat if `order` is shorter.
     """
     n = len(order)
     first = [order[(size - 1 - i) % n] for i in range(size)]
@@ -114,7 +124,7 @@ def global_indexes(order: Sequence[int], step: int, size: int) -> list[int]:
 
 
 class Reservoir:
-    """A uniform random sample of a stream's frames so far (Vitter 1985, algorithm R), seeded."""
+    """A uniform random sample of the frames of a stream so far (Vitter 1985, algorithm R)."""
 
     def __init__(self, *, size: int, seed: int) -> None:
         self.indexes: list[int] = []
@@ -122,7 +132,7 @@ class Reservoir:
         self._rng = np.random.default_rng(seed)
 
     def push(self, index: int) -> None:
-        """Offer the stream's next frame; `index` counts the frames from 0."""
+        """Add the next frame of the stream, whose number is `index`."""
         if len(self.indexes) < self._size:
             self.indexes.append(index)
         elif (place := int(self._rng.integers(index + 1))) < self._size:

@@ -265,7 +265,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         window, memory = self.method.window, self.method.memory
         groups = [ReferenceGroup(name="local", count=2, low=-window, high=window)]
         if memory:
-            groups.append(ReferenceGroup(name="memory", count=3, low=-window, high=window, centre=-memory))
+            groups.append(ReferenceGroup(name="memory", count=3, low=-window, high=window, center=-memory))
         if self.method.global_frames:
             groups.append(ReferenceGroup(name="global", count=2, anywhere=True))
         return TrainingPlan(tuple(groups))
