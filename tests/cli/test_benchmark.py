@@ -91,5 +91,5 @@ def test_missing_compiler_is_explained(weights: dict[str, Path], tmp_path: Path,
     )
     assert process.returncode == 2, process.stderr
     assert "this takes a minute" in process.stderr
-    assert "--compile: expected what PyTorch compiles with" in process.stderr
+    assert "--compile: expected a C++ compiler" in process.stderr
     assert "Traceback" not in process.stderr

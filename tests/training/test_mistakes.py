@@ -32,7 +32,7 @@ def test_a_missing_compiler(data: Path, tmp_path: Path) -> None:
         check=False,
     )
     assert process.returncode == 2, process.stderr
-    assert "run.compile: expected what PyTorch compiles with" in process.stderr
+    assert "run.compile: expected a C++ compiler" in process.stderr
     assert "Traceback" not in process.stderr
 
 

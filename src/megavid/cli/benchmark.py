@@ -61,7 +61,7 @@ class Benchmark:
         from megavid.core.files.atomic import atomic_path, check_target
         from megavid.core.files.ownership import MADE_BY, json_by_megavid
         from megavid.jobs.measure_speed import BenchmarkOptions, as_json, benchmark
-        from megavid.models.acceleration.compiling import compiler_watched
+        from megavid.models.acceleration.compiling import translate_compiler_errors
 
         if self.output is not None:
             check_target(self.output, ours=json_by_megavid)  # fail now, not after minutes of work
@@ -78,7 +78,7 @@ class Benchmark:
             overrides=parse_overrides(overrides),
             inference=inference,
         )
-        with compiler_watched("--compile"):
+        with translate_compiler_errors("--compile"):
             result = benchmark(detector, options)
         report = as_json(detector, options, result)
         _print_report(report, result)

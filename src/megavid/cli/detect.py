@@ -56,7 +56,7 @@ class Detect:
         """Run the command and return its exit code."""
         from megavid.checkpoints.weights import describe_weights
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
-        from megavid.models.acceleration.compiling import compiler_watched
+        from megavid.models.acceleration.compiling import translate_compiler_errors
         from megavid.video.open_input import open_input
 
         options = DetectOptions(
@@ -71,7 +71,7 @@ class Detect:
         )
         with open_input(self.input, fps=self.fps) as video:
             detector = self.detector.load(overrides)
-            with compiler_watched("--compile"):
+            with translate_compiler_errors("--compile"):
                 summary = detect_to_folder(
                     detector, video, self.output, options, metadata=describe_weights(self.detector.weights)
                 )

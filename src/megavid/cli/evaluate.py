@@ -83,7 +83,7 @@ class Evaluate:
         """Write the predictions of all videos; return whether the run is complete."""
         from megavid.checkpoints.weights import describe_weights
         from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
-        from megavid.models.acceleration.compiling import compiler_watched
+        from megavid.models.acceleration.compiling import translate_compiler_errors
 
         options = EvaluateOptions(
             batch_size=self.detector.batch_size,
@@ -91,7 +91,7 @@ class Evaluate:
             seed=self.seed,
             official_quirks=self.official_quirks,
         )
-        with compiler_watched("--compile"):
+        with translate_compiler_errors("--compile"):
             return detect_in_data_set(
                 detector,
                 annotations,

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from megavid.core.errors import InputError
-from megavid.models.acceleration.compiling import compiler_watched
+from megavid.models.acceleration.compiling import translate_compiler_errors
 from megavid.training.clip_reader import TrainingClip
 
 
@@ -22,7 +22,7 @@ def device_watched(step: int) -> Iterator[None]:
         InputError: It is so.
     """
     try:
-        with compiler_watched("run.compile"):
+        with translate_compiler_errors("run.compile"):
             yield
     except torch.OutOfMemoryError as error:
         raise InputError(

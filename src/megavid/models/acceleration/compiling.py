@@ -1,4 +1,4 @@
-"""What torch.compile needs, in words that say which setting asked for it."""
+"""Translate errors of torch.compile."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from megavid.core.errors import InputError
 
 
 @contextmanager
-def compiler_watched(setting: str) -> Iterator[None]:
-    """Where something may be compiled for the first time.
+def translate_compiler_errors(setting: str) -> Iterator[None]:
+    """Turn errors of torch.compile inside the block into one line that names a setting.
 
     Args:
-        setting: The option or key that asks for it, for messages.
+        setting: Option or key that asked for compilation, for messages.
 
     Raises:
-        InputError: Nothing can be compiled here.
+        InputError: Compilation failed.
     """
     try:
         yield
@@ -24,6 +24,6 @@ def compiler_watched(setting: str) -> Iterator[None]:
         if not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
             raise
         raise InputError(
-            f"{setting}: expected what PyTorch compiles with, a C++ compiler on a CPU, Triton on a GPU; "
-            f"do without {setting} where there is none: {str(error).splitlines()[0]}"
+            f"{setting}: expected a C++ compiler on a CPU, or Triton on a GPU, which PyTorch compiles with; "
+            f"do without {setting} if there is none: {str(error).splitlines()[0]}"
         ) from error

@@ -1,4 +1,4 @@
-"""Batch norms with fixed statistics, made cheaper for inference."""
+"""Make frozen batch norms cheaper for inference."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from torchvision.ops import FrozenBatchNorm2d
 
 @torch.no_grad()
 def fold_norms(model: nn.Module) -> None:
-    """Put every frozen batch norm into the convolution that its module holds right before it, in place.
+    """Fold every frozen batch norm into the convolution right before it in the same module, in place.
 
-    A norm scales and shifts each channel, and so do a convolution's weight and bias; computed in float64.
-    What comes out is rounded differently.
+    A norm scales and shifts each channel, as weight and bias of a convolution can. The new weights are
+    computed in float64; results are rounded differently.
     """
     for parent in list(model.modules()):
         for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
@@ -25,7 +25,7 @@ def fold_norms(model: nn.Module) -> None:
 
 @torch.no_grad()
 def norms_in_place(model: nn.Module) -> None:
-    """Have every frozen batch norm change what it is given, in place, to the same numbers to the last bit."""
+    """Replace every frozen batch norm by an in-place affine function with the same bits."""
     for parent in list(model.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, FrozenBatchNorm2d):
@@ -33,10 +33,10 @@ def norms_in_place(model: nn.Module) -> None:
 
 
 class ScaleAndShift(nn.Module):
-    """What a frozen batch norm does, in place: no memory has to be found for what comes out.
+    """In-place equivalent of a frozen batch norm, which saves allocating its result.
 
     Args:
-        norm: Whose statistics and weights it takes.
+        norm: Frozen batch norm to replace.
     """
 
     scale: Tensor
@@ -52,7 +52,7 @@ class ScaleAndShift(nn.Module):
         self.register_buffer("shift", bias - mean * scale)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W), changed."""
+        """Scale and shift (B, C, H, W) in place."""
         return x.mul_(self.scale).add_(self.shift)
 
 

@@ -1,4 +1,4 @@
-"""Networks that can be prepared for inference, and what they refuse afterwards."""
+"""Networks that refuse to be copied, saved or moved once they are prepared for inference."""
 
 from __future__ import annotations
 
@@ -16,14 +16,13 @@ from megavid.core.errors import InputError
 class Preparable(nn.Module):
     """A network that can be copied, pickled, saved, moved and converted until it is prepared for inference.
 
-    Weights that are folded, packed and arranged for one device are no longer those of the network, and some
-    cannot be copied at all: what would fail inside PyTorch, or give another network without a word, is an
-    `InputError` that says what to do.
+    Preparation folds, packs and rearranges weights for one device. To copy or save them afterwards would fail
+    inside PyTorch or silently produce another network; it raises an `InputError` instead.
 
-    A process that is forked computes on one thread (`use_one_thread_when_forked`).
+    Forked processes compute on one thread (`use_one_thread_when_forked`).
 
     Attributes:
-        is_prepared: Whether it was made ready for inference and for nothing else.
+        is_prepared: Whether the network was prepared for inference.
     """
 
     def __init__(self) -> None:
@@ -50,10 +49,9 @@ class Preparable(nn.Module):
 
 @cache
 def use_one_thread_when_forked() -> None:
-    """Have processes that are forked from this one compute on one thread.
+    """Make processes that are forked from this one compute on one thread.
 
-    The threads that PyTorch computes on do not go with a fork, and the first operation that waits for them
-    would wait for ever.
+    A fork does not copy PyTorch's worker threads, so the first operation that waits for them would hang.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))

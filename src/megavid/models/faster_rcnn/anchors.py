@@ -7,24 +7,24 @@ from torch import Tensor
 
 
 def cell_anchors(*, stride: int, sizes: tuple[int, ...], ratios: tuple[float, ...]) -> Tensor:
-    """Anchors of the feature map's first cell, half-open, (len(ratios) * len(sizes), 4), ratio-major.
+    """Compute the anchors of the first cell, (len(ratios) * len(sizes), 4), half-open, ratio-major.
 
-    Each ratio (height / width) gives a box of about the cell's area with whole sides, centred on the
-    cell's pixels; each size scales it. Rounding the sides before scaling is Detectron's.
+    Each ratio (height / width) gives a box of about the cell's area with integer sides, centered on the
+    pixels of the cell; each size scales it. Like Detectron, this rounds the sides before scaling.
     """
     anchors = []
-    centre = (stride - 1) / 2 + 0.5  # half-open: the middle of pixels 0 .. stride - 1
+    center = (stride - 1) / 2 + 0.5  # of pixels 0 .. stride - 1, half-open
     for ratio in ratios:
         width = round((stride * stride / ratio) ** 0.5)
         height = round(width * ratio)
         for size in sizes:
             w, h = width * size / stride, height * size / stride
-            anchors.append((centre - w / 2, centre - h / 2, centre + w / 2, centre + h / 2))
+            anchors.append((center - w / 2, center - h / 2, center + w / 2, center + h / 2))
     return torch.tensor(anchors, dtype=torch.float32)
 
 
 def grid_anchors(cell: Tensor, *, stride: int, height: int, width: int) -> Tensor:
-    """The cell's A anchors at every place of a map, (height * width * A, 4), by row, column, anchor."""
+    """Repeat the A anchors of a cell over a map, (height * width * A, 4), by row, column, anchor."""
     y, x = torch.meshgrid(
         torch.arange(height, device=cell.device) * stride,
         torch.arange(width, device=cell.device) * stride,

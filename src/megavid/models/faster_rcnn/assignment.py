@@ -1,4 +1,4 @@
-"""The anchors and proposals that are trained on, and what on (Ren et al., NeurIPS 2015, section 3.1.2)."""
+"""Match boxes to objects and sample boxes for training (Ren et al., NeurIPS 2015, section 3.1.2)."""
 
 from __future__ import annotations
 
@@ -9,20 +9,19 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 NEGATIVE, IGNORED = -1, -2
-"""What `match` says of boxes without an object."""
+"""Values of `match` for boxes without an object."""
 
 
 def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best: bool = False) -> Tensor:
-    """The object of each box, by overlap.
+    """Match each box to the object that it overlaps most.
 
     Args:
         boxes: (N, 4), half-open.
-        objects: (M, 4), half-open; may be none.
-        low: A box whose highest IoU is lower is `NEGATIVE`.
-        high: A box whose highest IoU is at least this belongs to that object; between the two it is
-            `IGNORED`.
-        keep_best: An object's best boxes, all that tie, belong to an object however small the overlap is:
-            each to the one that it overlaps most.
+        objects: (M, 4), half-open; M may be 0.
+        low: IoU below which a box is `NEGATIVE`.
+        high: IoU from which on a box is matched; between `low` and `high` it is `IGNORED`.
+        keep_best: Whether the boxes that overlap an object most, ties included, are matched whatever their
+            IoU, each to the object that it overlaps most.
 
     Returns:
         (N,) int64, indexes into `objects`, or `NEGATIVE` or `IGNORED`.
@@ -40,11 +39,11 @@ def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best:
 
 @dataclass(frozen=True)
 class Sampled:
-    """Boxes chosen to be trained on.
+    """Boxes sampled for training.
 
     Attributes:
-        positive: (P,) indexes of those with an object, rising.
-        negative: (Q,) indexes of those without, rising.
+        positive: (P,) indexes of boxes with an object, ascending.
+        negative: (Q,) indexes of boxes without an object, ascending.
     """
 
     positive: Tensor
@@ -57,13 +56,13 @@ class Sampled:
 def sample(
     matched: Tensor, *, count: int, positive_share: float, generator: torch.Generator | None
 ) -> Sampled:
-    """A random choice of positive and negative boxes.
+    """Sample positive and negative boxes.
 
     Args:
-        matched: (N,), what `match` gives.
-        count: How many at most.
-        positive_share: How many of `count` may be positive; negatives fill the rest.
-        generator: Of the random numbers, on the CPU; None takes the first ones instead.
+        matched: (N,), result of `match`.
+        count: Limit of the number of boxes.
+        positive_share: Limit of the share of positive boxes in `count`; negative boxes fill the rest.
+        generator: CPU generator; None takes the first candidates.
     """
     positive = torch.where(matched >= 0)[0]
     positive = _choose(positive, int(count * positive_share), generator)

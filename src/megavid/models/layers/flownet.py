@@ -1,7 +1,7 @@
-"""FlowNet-S (Dosovitskiy et al., ICCV 2015) as DFF and FGFA use it: flow at a sixteenth of the frame's size.
+"""FlowNet-S (Dosovitskiy et al., ICCV 2015) as DFF and FGFA use it, with flow for each cell.
 
-Shapes: B pairs; H x W pixels of the network's input, h x w = ceil(H / 16) x ceil(W / 16) cells of the trunk's
-map; C channels of the first layer.
+Shapes: B pairs of frames; network input of H x W pixels; trunk map of h x w = ceil(H / 16) x ceil(W / 16)
+cells; C channels of the first layer.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 _FLOW_SCALE = 2.5
-"""From the network's unit to cells of the trunk's map."""
+"""Cells of the trunk's map per unit of the network's output."""
 
 MOST_FLOW_CHANNELS = 1024
-"""The most channels of the first layer; the last layers have sixteen times as many."""
+"""Upper limit of channels of the first layer; the last layers have sixteen times as many."""
 
 
 def flow_input(images: Tensor) -> Tensor:
-    """Network inputs (B, 3, H, W) as `FlowNet` takes them, (B, 3, ceil(H / 2), ceil(W / 2))."""
+    """Convert network inputs (B, 3, H, W) to inputs of `FlowNet`, (B, 3, ceil(H / 2), ceil(W / 2))."""
     return F.avg_pool2d(images / 255, 2, ceil_mode=True)
 
 
@@ -29,7 +29,7 @@ class FlowNet(nn.Module):
         width: C; 64 as published.
 
     Attributes:
-        out_channels: Channels of the features that the flow is predicted from.
+        out_channels: Number of channels of the features that the flow is predicted from.
     """
 
     def __init__(self, *, width: int) -> None:
@@ -53,15 +53,14 @@ class FlowNet(nn.Module):
         self.predict = nn.Conv2d(self.out_channels, 2, 3, 1, 1)
 
     def forward(self, current: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
-        """Where in the reference frame each cell of the current frame is.
+        """Predict where each cell of the current frame lies in the reference frame.
 
         Args:
-            current: (B, 3, ceil(H / 2), ceil(W / 2)), what `flow_input` gives; or (1, ...), for all pairs.
-            reference: The same of the other frames, (B, ...).
+            current: (B, 3, ceil(H / 2), ceil(W / 2)), result of `flow_input`; or (1, ...) for all pairs.
+            reference: (B, 3, ceil(H / 2), ceil(W / 2)), the same of the reference frames.
 
-        Returns:
-            Displacements in x and y, (B, 2, h, w), cells of the trunk's map; and the features that they were
-            predicted from, (B, `out_channels`, h, w).
+        Returns: Displacements in x and y, (B, 2, h, w), in cells of the trunk's map; and the features that
+            they are predicted from, (B, `out_channels`, h, w).
         """
         x1 = _leaky(self._conv1(current, reference))
         x2 = _leaky(self.conv2(x1))
@@ -76,13 +75,13 @@ class FlowNet(nn.Module):
         return _FLOW_SCALE * self.predict(features).float(), features
 
     def _conv1(self, current: Tensor, reference: Tensor) -> Tensor:
-        """Of the two frames' channels side by side, as a sum, so that one current frame serves all pairs."""
+        """Convolve the stacked frames as a sum over both, so that one current frame serves all pairs."""
         of_current, of_reference = self.conv1.weight.split(3, dim=1)
         x = F.conv2d(current, of_current, self.conv1.bias, self.conv1.stride, self.conv1.padding)
         return x + F.conv2d(reference, of_reference, None, self.conv1.stride, self.conv1.padding)
 
     def _conv6_1(self, x: Tensor) -> Tensor:
-        """With a row or column of zeros more for a map of one: oneDNN gradients there vary by run."""
+        """Pad a map of one row or column: without, oneDNN's gradients vary from run to run."""
         height, width = x.shape[2:]
         wide = F.pad(x, (0, max(2 - width, 0), 0, max(2 - height, 0)))
         y: Tensor = self.conv6_1(wide)
@@ -90,11 +89,11 @@ class FlowNet(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Features of twice the size: those of the way down, upsampled deeper ones, and the flow seen so far.
+    """Double the resolution: join skipped features, upsampled deeper features and upsampled flow.
 
     Args:
-        in_channels: Of the deeper features.
-        out_channels: Of the upsampled ones.
+        in_channels: Channels of the deeper features.
+        out_channels: Channels of the upsampled features.
     """
 
     def __init__(self, *, in_channels: int, out_channels: int) -> None:
@@ -104,7 +103,7 @@ class Refinement(nn.Module):
         self.deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, 2)
 
     def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
-        """(B, in_channels, h, w), (B, S, H, W) -> (B, S + out_channels + 2, H, W); H is 2 h or 2 h - 1."""
+        """Join (B, in_channels, h, w) and (B, S, H, W) to (B, S + out_channels + 2, H, W)."""
         height, width = skip.shape[2:]
         flow = self.upsample_flow(self.predict(deeper))
         up = _leaky(self.deconv(deeper))

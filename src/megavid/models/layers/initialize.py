@@ -1,4 +1,4 @@
-"""Random weights to train from where there are no others."""
+"""Initialize weights for training from scratch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 def initialize(model: nn.Module) -> None:
     """Give the layers of a model new random weights, in place.
 
-    Convolutions get He's normal initialisation (He et al., ICCV 2015), fully-connected layers a uniform one.
-    Relation modules and predicted flow begin near zero. Biases are zero. What is timm's is as timm
-    makes it.
+    Convolutions get He's normal initialization (He et al., ICCV 2015), fully connected layers He's uniform
+    one. Relation modules and flow predictions start near zero. Biases are zero. Parts of timm models are
+    initialized by timm.
     """
-    own = [module for module in model.modules() if isinstance(module, TimmPart)]
-    theirs = {module for part in own for module in part.modules()}
-    for part in own:
+    timm_parts = [module for module in model.modules() if isinstance(module, TimmPart)]
+    inside_timm = {module for part in timm_parts for module in part.modules()}
+    for part in timm_parts:
         part.initialize()
     for module in model.modules():
-        if module in theirs:
+        if module in inside_timm:
             continue
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
@@ -44,7 +44,7 @@ def initialize(model: nn.Module) -> None:
 
 
 def near_zero(layers: Iterable[nn.Module], *, std: float = 0.01) -> None:
-    """Normal weights of little spread, and biases of zero."""
+    """Give layers normal weights of small standard deviation, and biases of zero."""
     for layer in layers:
         assert isinstance(layer, _LAYERS)
         init.normal_(layer.weight, std=std)

@@ -1,7 +1,9 @@
-"""Residual networks cut for detection: a trunk of stride 16 and a dilated fifth stage (He et al., CVPR 2016).
+"""Residual networks (He et al., CVPR 2016) in two parts: a trunk of stride 16 and a dilated fifth stage.
 
-Shapes: B images, C channels, H x W pixels. As in Detectron, a bottleneck stage takes its stride in the
-first 1x1 convolution, and batch norm is frozen and has no epsilon.
+As in Detectron, the first 1x1 convolution of a bottleneck stage has the stride, and batch norm is frozen and
+has no epsilon.
+
+Shapes: B images, C channels, H x W pixels.
 """
 
 from __future__ import annotations
@@ -22,26 +24,26 @@ DEPTHS: dict[int, tuple[int, int, int, int]] = {
     50: (3, 4, 6, 3),
     101: (3, 4, 23, 3),
 }
-"""Blocks in the stages conv2 .. conv5 of each network."""
+"""Number of blocks in the stages conv2 .. conv5, by depth."""
 
 
 Norm = Callable[[int], nn.Module]
-"""A normalisation layer for a number of channels."""
+"""Function that makes a normalization layer for a number of channels."""
 
 
 def frozen_batch_norm(channels: int) -> nn.Module:
-    """Batch norm with fixed statistics, scale = weight / sqrt(variance), no epsilon."""
+    """Make a batch norm with fixed statistics and no epsilon: scale = weight / sqrt(variance)."""
     return cast(nn.Module, FrozenBatchNorm2d(channels, eps=0.0))
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Group norm (Wu and He, ECCV 2018): 32 groups, or fewer so that each has at least 4 channels."""
+    """Make a group norm (Wu and He, ECCV 2018) of 32 groups, or fewer for at least 4 channels a group."""
     most = max(min(32, channels // 4), 1)
     return nn.GroupNorm(next(n for n in range(most, 0, -1) if channels % n == 0), channels)
 
 
 NORMS: dict[str, Norm] = {"frozen_batch": frozen_batch_norm, "group": group_norm}
-"""By their names in configurations."""
+"""Normalization layers, by their names in configurations."""
 
 
 class BasicBlock(nn.Module):
@@ -66,7 +68,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (ResNet-50 and -101); the stride is in the first."""
+    """1x1, 3x3 and 1x1 convolutions and a shortcut (ResNet-50 and -101); the first one has the stride."""
 
     expansion = 4
 
@@ -91,7 +93,7 @@ class Bottleneck(nn.Module):
 
 
 def _relu_of_sum(x: Tensor, shortcut: Tensor) -> Tensor:
-    """A block's end, in the more exact type of the two; `x` may be changed."""
+    """Add the shortcut and apply ReLU, in the more precise dtype of the two; `x` may be overwritten."""
     return F.relu_(x.to(torch.promote_types(x.dtype, shortcut.dtype)).add_(shortcut))
 
 
@@ -134,16 +136,16 @@ def _stage(
 
 
 class ResNetTrunk(nn.Module):
-    """conv1 to conv4: images to a map of stride 16.
+    """conv1 to conv4, from images to a map of stride 16.
 
     Args:
         depth: 18, 34, 50 or 101.
         width: Channels of conv1 and of the first stage's 3x3 convolutions; 64 as published.
-        norm: What normalises; `frozen_batch_norm` as published.
+        norm: Normalization layer; `frozen_batch_norm` as published.
 
     Attributes:
-        activation_checkpointing: Whether a training step keeps only what goes from stage to stage and
-            computes the rest again on its way back: less memory for a third more time.
+        activation_checkpointing: Whether a training step keeps only the maps between stages and computes the
+            activations inside them again in the backward pass: less memory for a third more time.
     """
 
     def __init__(self, *, depth: int, width: int, norm: Norm = frozen_batch_norm) -> None:
@@ -176,11 +178,11 @@ class ResNetTrunk(nn.Module):
         return cast(Tensor, x)
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """The first `count` of conv1, conv2, conv3 and conv4."""
+        """Return the first `count` of conv1, conv2, conv3 and conv4."""
         return [self.stem, *(self.get_submodule(f"layer{stage}") for stage in (1, 2, 3))][:count]
 
     def leading_layers(self) -> list[nn.Module]:
-        """conv1, conv2, conv3 and the first half of conv4's blocks."""
+        """Return conv1, conv2, conv3 and the first half of the blocks of conv4."""
         conv4 = list(self.get_submodule("layer3").children())
         return [*self.first_stages(3), *conv4[: len(conv4) // 2]]
 

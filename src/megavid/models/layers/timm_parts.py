@@ -1,4 +1,4 @@
-"""A model of the library timm, cut in two for detection: up to stride 16, and from there to stride 32.
+"""A timm model in two parts: from images to stride 16, and from there to stride 32.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -19,20 +19,20 @@ from megavid.models.layers.activation_checkpointing import run
 STRIDE, DEEP_STRIDE = 16, 32
 
 PRETRAINED = Path("pretrained")
-"""In place of a file: the weights that timm downloads."""
+"""Stands for the weights that timm downloads, in place of a file."""
 
 
 class TimmPart(nn.Module):
-    """Some of a model's stages, one after the other.
+    """Consecutive stages of a timm model.
 
     Args:
-        name: The model's.
-        model: What `create` makes of it.
-        stages: The names of this part's.
+        name: Name of the model.
+        model: Model, as `create` returns it.
+        stages: Names of the stages.
 
     Attributes:
         activation_checkpointing: See `ResNetTrunk`.
-        out_channels: Of the map that comes out.
+        out_channels: Number of channels of the resulting map.
     """
 
     def __init__(self, name: str, model: Any, stages: Sequence[str]) -> None:
@@ -44,25 +44,25 @@ class TimmPart(nn.Module):
         self.out_channels = int(_features(model)[stages[-1]]["num_chs"])
 
     def initialize(self) -> None:
-        """New random weights, as timm gives them, from PyTorch's global random numbers."""
+        """Initialize the weights as timm does, from PyTorch's global generator."""
         self.take(create(self._name))
 
     def take(self, model: Any) -> None:
-        """The weights of the same model."""
+        """Copy the weights of the same model."""
         for stage, layer in self.layers.items():
             layer.load_state_dict(model[stage].state_dict())
 
     def _run(self, x: Tensor) -> Tensor:
-        """Through all stages; the map that comes out is (B, C, H, W)."""
+        """Apply all stages; the result is (B, C, H, W)."""
         for layer in self.layers.values():
             x = run(layer, x, checkpointing=self.activation_checkpointing)
         return x.permute(0, 3, 1, 2).contiguous() if self._channels_last else x
 
 
 class TimmTrunk(TimmPart):
-    """Images to a map of stride 16.
+    """The stages from images to a map of stride 16.
 
-    They come as BGR in 0 .. 255 less a mean; timm's models take RGB over a standard deviation.
+    Network inputs are BGR in 0 .. 255 minus a mean; timm models expect RGB divided by a standard deviation.
     """
 
     scale: Tensor
@@ -76,25 +76,25 @@ class TimmTrunk(TimmPart):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, out_channels, ceil(H / 16), ceil(W / 16))."""
         height, width = images.shape[2:]
-        # So that every stage halves exactly.
+        # Padded so that every stage halves the size exactly.
         padded = F.pad(images.flip(1) * self.scale, (0, -width % DEEP_STRIDE, 0, -height % DEEP_STRIDE))
         return self._run(padded)[:, :, : -(-height // STRIDE), : -(-width // STRIDE)].contiguous()
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """The layers up to stride 2 (`count` 1), 4 (2), 8 (3) or 16 (4), as a ResNet's conv1 to conv4."""
+        """Return the layers up to stride 2 (`count` 1), 4 (2), 8 (3) or 16 (4), like conv1 to conv4."""
         layers = zip(self.layers.values(), self._strides, strict=True)
         return [layer for layer, stride in layers if stride <= 2**count]
 
     def leading_layers(self) -> list[nn.Module]:
-        """The layers up to stride 8: less than half of the trunk in most models."""
+        """Return the layers up to stride 8: less than half of the trunk in most models."""
         return self.first_stages(3)
 
 
 class TimmStage5(TimmPart):
-    """The map of stride 16 to one of the same size that has seen the stage of stride 32, too."""
+    """The stage of stride 32, whose map is interpolated back to stride 16."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, C4, h, w) -> (B, out_channels, h, w), what comes out being stretched."""
+        """(B, C4, h, w) -> (B, out_channels, h, w)."""
         height, width = x.shape[2:]
         x = F.pad(x, (0, width % 2, 0, height % 2))
         padded = x.shape[2:]
@@ -104,11 +104,11 @@ class TimmStage5(TimmPart):
 
 
 def timm_parts(name: str) -> tuple[TimmTrunk, TimmStage5]:
-    """A model with random weights, cut in two.
+    """Make the two parts of a model, with random weights.
 
     Raises:
-        InputError: timm is not installed, has no such model, or it is not a sequence of stages with maps of
-            stride 16 and 32 for images of any size.
+        InputError: timm is not installed or has no such model, or the model is not a sequence of stages with
+            maps of stride 16 and 32 for images of any size.
     """
     model = create(name)
     names, features = list(model.keys()), _features(model)
@@ -124,12 +124,12 @@ def timm_parts(name: str) -> tuple[TimmTrunk, TimmStage5]:
 
 @torch.no_grad()
 def _check_sizes(name: str, trunk: TimmTrunk, stage5: TimmStage5) -> None:
-    """That the parts take an image of any size and give maps of the size that they should."""
+    """Check that the parts accept an image of any size and return maps of the expected size."""
     modes = trunk.training, stage5.training
     try:
         c4 = trunk.eval()(torch.zeros(1, 3, 70, 100))
         sizes = {tuple(c4.shape[2:]), tuple(stage5.eval()(c4).shape[2:])}
-    except Exception as error:  # each model has its own way to say that it wants another size
+    except Exception as error:  # models raise many kinds for a size that they don't support
         raise InputError(f"backbone.timm: {name}: takes no image of any size: {error}") from error
     if sizes != {(5, 7)}:
         raise InputError(f"backbone.timm: {name}: its maps are not of strides 16 and 32 throughout")
@@ -138,15 +138,15 @@ def _check_sizes(name: str, trunk: TimmTrunk, stage5: TimmStage5) -> None:
 
 
 def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] | None = None) -> Any:
-    """A model as timm makes it to give its maps, its batch norms frozen, with nothing random in training.
+    """Make a timm model that returns its maps, with frozen batch norms and without stochastic depth.
 
     Args:
-        name: The model's.
-        weights: A file of ImageNet weights for timm; `PRETRAINED` to download them; None for random ones.
-        state: The tensors of that file by name, unless it is one of NumPy's, which timm reads itself.
+        name: Name of the model.
+        weights: File of ImageNet weights for timm; `PRETRAINED` to download them; None for random weights.
+        state: Tensors of that file by name; None for a NumPy file, which timm reads itself.
 
     Raises:
-        InputError: timm is not installed, has no such model, cannot read the weights, or the model is no
+        InputError: timm is not installed, has no such model or cannot read the weights, or the model is not a
             sequence of stages.
     """
     try:
@@ -165,12 +165,12 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
         options["pretrained_cfg_overlay"] = {"file": str(weights)} if state is None else {"state_dict": state}
     try:
         try:
-            model = timm.create_model(name, strict_img_size=False, **options)  # Swin's, for any size
+            model = timm.create_model(name, strict_img_size=False, **options)  # Swin
         except TypeError:
             model = timm.create_model(name, **options)
     except AssertionError as error:
         raise InputError(f"backbone.timm: {name}: expected a sequence of stages, which it is not") from error
-    except Exception as error:  # of a file or a download, whatever timm runs into
+    except Exception as error:  # timm raises many kinds for files and downloads
         raise InputError(f"{weights or name}: {' '.join(str(error).split())}") from error
     layers: Any = timm.layers
     for module in model.modules():
@@ -180,12 +180,12 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
 
 
 def _features(model: Any) -> dict[str, dict[str, Any]]:
-    """What timm says of the stages whose maps it gives, by their names, in order."""
+    """Return timm's facts on the stages whose maps it returns, by name, in order."""
     return {info["module"].replace(".", "_"): info for info in model.feature_info}
 
 
 def _strides(model: Any, stages: Sequence[str]) -> list[int]:
-    """The stride of the map that each stage is on its way to."""
+    """Return, for each stage, the stride of the next map that timm returns."""
     features, strides, following = _features(model), [], STRIDE
     for stage in reversed(stages):
         following = int(features[stage]["reduction"]) if stage in features else following

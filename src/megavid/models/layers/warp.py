@@ -1,4 +1,4 @@
-"""Feature maps moved along optical flow (Zhu et al., CVPR 2017, section 3)."""
+"""Warp feature maps along optical flow (Zhu et al., CVPR 2017, section 3)."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch.nn import functional as F
 
 
 def warp(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
-    """A reference frame's map as seen from the current frame, by bilinear sampling.
+    """Warp the map of a reference frame to the current frame, by bilinear sampling.
 
     Args:
         features: (B, C, h, w).
-        flow: (B, 2, h, w): displacements in x and y to where each cell is in `features`, cells.
-        align_corners: True: cell x is taken from x + flow. False: from (x + flow) * n / (n - 1) - 1/2 in a
-            map of n cells, which is what the original does since PyTorch 1.3 changed a default under it.
+        flow: (B, 2, h, w): displacements in x and y, in cells, from each cell to its place in `features`.
+        align_corners: If True, cell x is sampled at x + flow; if False, at (x + flow) * n / (n - 1) - 1/2 in
+            a map of n cells, as the original does since PyTorch 1.3 changed a default.
 
     Returns:
-        (B, C, h, w). Beyond the border, the border goes on.
+        (B, C, h, w). Positions beyond the border take the value of the border.
     """
     grid = sampling_grid(flow)
     sampled = F.grid_sample(
@@ -27,7 +27,7 @@ def warp(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
 
 
 def sampling_grid(flow: Tensor) -> Tensor:
-    """(B, 2, h, w) -> (B, h, w, 2): where flow leads to, corner cells being at -1 and 1."""
+    """Convert flow (B, 2, h, w) to the positions it leads to, (B, h, w, 2), with corner cells at -1 and 1."""
     height, width = flow.shape[2:]
     y, x = torch.meshgrid(
         torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"

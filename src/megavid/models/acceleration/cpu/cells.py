@@ -22,16 +22,16 @@ _CHUNK_ROIS = 512
 
 
 def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
-    """RoIAlign as weighted sums of cells, flattened, bins before channels.
+    """Pool RoIs as weighted sums of cells; in the result bins come before channels.
 
     Args:
         maps: (B, C, h, w); fastest when channels are last in memory.
-        boxes: For each image (P_i, 4), half-open, input pixels.
+        boxes: (P_i, 4) of each image, half-open, input pixels.
         pool_size: n.
-        stride: Input pixels a cell of the map.
+        stride: Input pixels per cell of the map.
 
     Returns:
-        (sum of P_i, n * n * C) in the type of the maps.
+        (sum of P_i, n * n * C) in the dtype of the maps.
     """
     height, width = maps.shape[2:]
     rows = maps.permute(0, 2, 3, 1).flatten(0, 2)
@@ -46,10 +46,11 @@ def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int
 
 
 def _sums(rows: Tensor, first_cell: Tensor, ends: Tensor, bins: int, size: tuple[int, int]) -> Tensor:
-    """Of the cells (B * h * w, C) those sums that are the bins of P RoIs, (P, n * n * C).
+    """Sum cells (B * h * w, C) to the bins of P RoIs, (P, n * n * C).
 
     Args:
-        first_cell: (P,), where the cells of a RoI's image begin.
+        rows: (B * h * w, C), the cells of all maps.
+        first_cell: (P,), row of the first cell of each RoI's image.
         ends: (P, 4), x1 y1 x2 y2 in cells.
     """
     y, weight_y = _cells(ends[:, 1], ends[:, 3], bins=bins, size=size[0])
@@ -69,16 +70,16 @@ def _sums(rows: Tensor, first_cell: Tensor, ends: Tensor, bins: int, size: tuple
 
 
 def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, Tensor]:
-    """The cells along one axis that each bin of each RoI averages, and their weights, both (P, bins, S).
+    """Find the cells along one axis that each bin of each RoI averages, and their weights, both (P, bins, S).
 
-    A sample at p cells lies between cells floor(p) and floor(p) + 1; outside [-1, size] it counts as zero,
-    and between there and the map it takes the value of the border. S is what the widest bin needs; cells
-    without a part have weight zero.
+    A sample at position p lies between cells floor(p) and floor(p) + 1. Outside [-1, size] it counts as zero;
+    between there and the map it takes the value of the border. S is the number of cells of the widest bin;
+    cells that a bin does not need have weight zero.
 
     Args:
         low, high: (P,), the RoIs' ends in cells.
     """
-    low, high = low.nan_to_num(), high.nan_to_num()  # what a network gone astray gives stays harmless
+    low, high = low.nan_to_num(), high.nan_to_num()  # a diverged network must not crash
     step = (high - low).clamp(min=1.0) / bins
     samples = step.ceil()
     most = int(samples.max()) if len(samples) else 0
@@ -91,7 +92,7 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
     part = (position - cell).where(counts, position.new_zeros(()))
     rest = counts.float() - part
     first = start.clamp(0, size - 1).floor()
-    # Samples of a bin are at most a cell apart: they and their neighbours lie within `most` + 1 cells.
+    # Samples of a bin are at most one cell apart, so with their neighbors they span `most` + 1 cells.
     weight = position.new_zeros(*start.shape, most + 2)
     offset = (cell - first[:, :, None]).long()
     weight.scatter_add_(2, offset, rest).scatter_add_(2, offset + 1, part)
@@ -100,15 +101,15 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
 
 
 def warp_cells(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
-    """The same as weighted sums of whole cells, which takes a processor a tenth of the time.
+    """Warp maps as `layers.warp.warp` does, as weighted sums of cells.
 
-    Fastest when channels are last in memory, as they are in what it returns.
+    This is fastest with channels last in memory, as in its result.
     """
     batch, channels, height, width = features.shape
     size = torch.tensor([width, height], device=flow.device)
     grid = sampling_grid(flow)
     position = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
-    # What a network gone astray gives stays harmless.
+    # NaN and infinity of a diverged network must not crash.
     position = position.nan_to_num().clamp(min=0).minimum(size - 1.0)
     low = position.floor()
     part = position - low

@@ -1,4 +1,4 @@
-"""Fully-connected layers whose weights lie as oneDNN's matrix product reads them fastest."""
+"""Linear layers with weights in the memory layout of oneDNN's matrix product."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from torch.nn import functional as F
 
 
 class PackedLinear(nn.Module):
-    """What a linear layer does, for inference on a CPU.
+    """Linear layer for inference on a CPU.
 
-    PyTorch multiplies float32 matrices by MKL, which on processors that are not Intel's is slower than
-    oneDNN. The operators are those of compiled models; where a version of PyTorch has none, the layer stays
-    as it is.
+    PyTorch multiplies float32 matrices by MKL, which is slower than oneDNN on processors by others than
+    Intel. The operators are those that compiled models use; without them the layer computes as usual.
 
     Args:
-        layer: Whose weights it takes.
-        rows: About how many rows it will be given.
+        layer: Linear layer to replace.
+        rows: Typical number of rows of the input.
     """
 
     def __init__(self, layer: nn.Linear, *, rows: int) -> None:
@@ -39,13 +38,13 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(module: nn.Module, *, rows: int, leave: nn.Module | None = None) -> None:
-    """Pack the linear layers that a module holds itself, in place, but for one to leave as it is."""
+    """Replace the linear layers among a module's own children by packed ones, except `leave`."""
     for name, layer in list(module.named_children()):
         if isinstance(layer, nn.Linear) and layer is not leave:
             setattr(module, name, PackedLinear(layer, rows=rows))
 
 
 def has_packing() -> bool:
-    """Whether this PyTorch has the operators."""
+    """Return whether this version of PyTorch has the operators."""
     names = ("_reorder_linear_weight", "_linear_pointwise")
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)

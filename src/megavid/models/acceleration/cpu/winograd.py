@@ -1,8 +1,9 @@
 """3x3 convolutions by minimal filtering (Lavin and Gray, CVPR 2016, section 4), for inference on a CPU.
 
-F(4x4, 3x3): a tile of 6x6 inputs gives 4x4 outputs. Tile and filter are transformed to 36 numbers each, whose
-products, summed over channels, are transformed to the outputs: a quarter of the multiplications, as 36 matrix
-products. In float32 its errors are some four times those of plain sums, and a thousandth of bfloat16's.
+F(4x4, 3x3) computes 4x4 outputs from a tile of 6x6 inputs. Tile and filter are transformed to 36 numbers
+each; their products, summed over channels, are transformed to the outputs. This takes a quarter of the
+multiplications, as 36 matrix products. In float32 its errors are about four times those of plain sums, and a
+thousandth of those of bfloat16.
 
 Shapes: B maps of C channels, H x W; t x u tiles, T = B * t * u of them.
 """
@@ -18,9 +19,9 @@ from megavid.models.acceleration.cpu.packed import PackedLinear
 _IN, _OUT = 6, 4
 
 _TYPICAL_TILES = 144
-"""Of a map of 63 x 36 cells: what the matrix products are packed for."""
+"""Number of tiles that the matrix products are packed for: that of a map of 63 x 36 cells."""
 
-# The transforms of a row of six inputs, of three weights, and back to four outputs (same paper, section 4.2).
+# Transforms of a row of six inputs, of three weights, and back to four outputs (same paper, section 4.2).
 _INPUT = (
     (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
     (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
@@ -46,10 +47,10 @@ _OUTPUT = (
 
 
 class WinogradConv2d(nn.Module):
-    """What a 3x3 convolution does, always in float32; its weights take four times the memory.
+    """3x3 convolution, always in float32; its weights take four times the memory.
 
     Args:
-        conv: Whose weights it takes: stride 1, padding 1, no dilation, no groups.
+        conv: Convolution to replace, with stride 1, padding 1, no dilation and no groups.
     """
 
     to_tiles: Tensor
@@ -72,7 +73,7 @@ class WinogradConv2d(nn.Module):
             (B, C, H, W), maps = maps.shape, maps.float()
             t, u = -(-H // _OUT), -(-W // _OUT)
             padded = F.pad(maps, (1, u * _OUT + 1 - W, 1, t * _OUT + 1 - H)).permute(0, 2, 3, 1)
-            # (B, t, u, C, 6, 6) -> (36, T * C), and in the same order the products (36, T * K).
+            # Tiles (B, t, u, C, 6, 6) -> columns (36, T * C); products (36, T * K).
             tiles = padded.unfold(1, _IN, _OUT).unfold(2, _IN, _OUT)
             columns = self.to_tiles @ tiles.permute(4, 5, 0, 1, 2, 3).reshape(_IN**2, -1)
             rows = columns.view(_IN**2, -1, C)
@@ -83,7 +84,7 @@ class WinogradConv2d(nn.Module):
 
 
 def _both_axes(rows: tuple[tuple[float, ...], ...]) -> Tensor:
-    """A transform of rows, of rows and columns of what is flattened, in float64."""
+    """Extend a transform of rows to flattened tiles, rows and columns alike, in float64."""
     one = torch.tensor(rows, dtype=torch.float64)
     return torch.kron(one, one)
 
