@@ -71,9 +71,9 @@ def describe_content(head: bytes) -> str:
 def _kinds(head: bytes) -> Iterator[tuple[bool, str]]:
     """Yield conditions and the descriptions that they imply, the most reliable first."""
     yield not head, "an empty file"
-    yield head.startswith(_GIT_LFS), "a Git LFS pointer, a text whose file `git lfs pull` fetches"
+    yield head.startswith(_GIT_LFS), "a Git LFS pointer, in place of a file that `git lfs pull` fetches"
     page = _WEB_PAGE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
-    yield page, "a web page, as comes where a download asks for a confirmation or a login"
+    yield page, "a web page, such as that of a download which asks for a confirmation or a login"
     for beginning, kind in _BEGINNINGS.items():
         yield head.startswith(beginning), kind
     yield head[4:8] == b"ftyp", "an MP4 or MOV video, or a HEIF image"

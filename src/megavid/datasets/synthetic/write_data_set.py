@@ -25,8 +25,11 @@ from megavid.datasets.synthetic.scene import CLASSES
 
 _QUALITY = 90
 
-_MOST_FRAMES, _MOST_SIDE = 999_999, 4096
-"""Largest numbers, since names have six digits; largest side in pixels, since drawing takes memory."""
+_LARGEST_NUMBER = 999_999
+"""Largest number of videos and of frames, since names have six digits."""
+
+_LARGEST_SIDE = 4096
+"""Largest width and height in pixels, since drawing takes much memory."""
 
 _UNFINISHED = ".unfinished"
 _FILES = re.compile(
@@ -44,7 +47,7 @@ class SyntheticSet:
 
     Attributes:
         videos: Number of videos.
-        val_every: Interval of videos that are for validation.
+        val_every: One of this many successive videos is for validation.
         frames: Number of frames of each video.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
@@ -60,11 +63,11 @@ class SyntheticSet:
 
     def __post_init__(self) -> None:
         for name, least, most in (
-            ("videos", 1, _MOST_FRAMES),
-            ("val_every", 1, _MOST_FRAMES),
-            ("frames", 1, _MOST_FRAMES),
-            ("height", 48, _MOST_SIDE),
-            ("width", 48, _MOST_SIDE),
+            ("videos", 1, _LARGEST_NUMBER),
+            ("val_every", 1, _LARGEST_NUMBER),
+            ("frames", 1, _LARGEST_NUMBER),
+            ("height", 48, _LARGEST_SIDE),
+            ("width", 48, _LARGEST_SIDE),
             ("seed", 0, MOST_SEED),
         ):
             check_range(name, getattr(self, name), least=least, most=most)
