@@ -104,6 +104,9 @@ def test_a_checkpoint_of_an_earlier_version_is_resumed(
         "drops": optimizer["milestones"],
         **{key: optimizer[key] for key in ("learning_rate", "momentum", "weight_decay", "warmup")},
     }
+    rpn, settings = saved["config"]["rpn"], saved["recipe"]["settings"]
+    rpn["proposals"] = rpn.pop("post_nms_top_n")
+    settings["rpn.proposals"] = settings.pop("rpn.post_nms_top_n")
     run = saved["recipe"]["run"]
     run["clips_at_once"], run["recompute"] = run.pop("micro_batch"), run.pop("activation_checkpointing")
     torch.save(saved, path)

@@ -1,4 +1,4 @@
-"""What goes wrong while training, in words that say which step, which clips, and what to do."""
+"""Errors of training steps: they name the step and the clips, and say what to do."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from megavid.training.clip_reader import TrainingClip
 
 
 @contextmanager
-def device_watched(step: int) -> Iterator[None]:
-    """Where the device's memory may be full, or nothing can be compiled.
+def translate_device_errors(step: int) -> Iterator[None]:
+    """Turn errors of a full device memory or a missing compiler into errors for the user.
+
+    Args:
+        step: Number of the step, for messages.
 
     Raises:
-        InputError: It is so.
+        InputError: The device's memory is full, or the network cannot be compiled.
     """
     try:
         with translate_compiler_errors("run.compile"):
             yield
     except torch.OutOfMemoryError as error:
         raise InputError(
-            f"step {step}: the device's memory is full; checkpoints up to there are kept. Go on with "
-            "--resume and run.micro_batch 1, run.activation_checkpointing true or run.dtype bfloat16, or "
-            "begin again with a smaller input.min_size"
+            f"step {step}: the device's memory is full; checkpoints up to there are kept. Continue "
+            "with --resume and run.micro_batch 1, run.activation_checkpointing true or run.dtype bfloat16, "
+            "or begin again with a smaller input.min_size"
         ) from error
 
 
@@ -44,13 +47,18 @@ def check_finite(losses: Mapping[str, Tensor], clips: Sequence[TrainingClip], *,
 
 
 def fail(what: str, clips: Sequence[TrainingClip], *, step: int) -> NoReturn:
-    """Stop, since the numbers of a step are of no use.
+    """Stop training because a step has no usable numbers.
+
+    Args:
+        what: The problem.
+        clips: Clips of the step.
+        step: Number of the step.
 
     Raises:
         InputError: Always.
     """
     raise InputError(
         f"step {step}: {what} for {', '.join(clip.name for clip in clips)}; checkpoints up to there are "
-        "kept. Go on with --resume and a lower optimizer.learning_rate, a longer optimizer.warmup, "
-        "optimizer.clip_norm 10, or run.dtype float32; remove the newest checkpoint if it is spoilt already"
+        "kept. Continue with --resume and a lower optimizer.learning_rate, a longer optimizer.warmup, "
+        "optimizer.clip_norm 10, or run.dtype float32; remove the newest checkpoint if it is damaged already"
     )

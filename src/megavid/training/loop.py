@@ -1,14 +1,12 @@
-"""Training a detector: in one process or many, and on from where it was cut off."""
+"""The training loop, in one process or several."""
 
 from __future__ import annotations
 
 import json
 import math
-import resource
-import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, nullcontext
 from itertools import islice
 from pathlib import Path
@@ -32,36 +30,37 @@ from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoi
 from megavid.training.clip_losses import MeanLosses
 from megavid.training.clip_reader import ClipReader, Share, TrainingClip, read_clips
 from megavid.training.ema import make_ema
-from megavid.training.failures import check_finite, device_watched, fail
+from megavid.training.failures import check_finite, fail, translate_device_errors
 from megavid.training.optimizer import make_optimizer
 from megavid.training.recipe import Recipe
 from megavid.training.resume import changed_keys, differing_keys
 from megavid.training.run_folder import CHECKPOINTS
 from megavid.training.run_log import TrainingLog
 from megavid.training.schedule import learning_rate, set_learning_rate
+from megavid.training.step_sums import StepSums
 from megavid.training.summary import BEST, MODEL, describe_evaluation
 from megavid.training.training_data import TrainingData
 from megavid.training.validation import evaluate_while_training
 
-_BOOKKEEPING = {"steps", "seconds", "waited", "gradient_norm", "finite"}
-"""Sums since the last line of the log that are no losses."""
-
 
 class Training:
-    """A run.
+    """A training run.
 
     Args:
-        recipe: Its configuration.
-        detector: On its device, with the weights that it starts from.
-        data: What it is trained on.
-        folder: Where everything is put.
+        recipe: The recipe.
+        detector: Detector on its device, with the weights to start from.
+        data: Training and validation data.
+        folder: Folder of the run.
         ranks: This process among all.
-        checkpoint: What to go on from.
-        licence: On the terms of the weights that it starts from.
+        checkpoint: Checkpoint to resume from; None to begin.
+        licence: Terms of the weights to start from.
+
+    Attributes:
+        step: Steps done.
 
     Raises:
-        InputError: The batch cannot be shared out, the checkpoint does not fit, or the data sets have other
-            classes.
+        InputError: The batch cannot be divided among the processes, the checkpoint does not fit the detector,
+            or the validation data has other classes.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Training:
         self._ranks, self._licence = ranks, licence
         self.step = 0
         self._best = (-1.0, 0)
-        self._sums: dict[str, float] = {}
+        self._sums = StepSums()
         self._optimizer = make_optimizer(detector, recipe.optimizer)
         self._scaler = torch.amp.GradScaler(detector.device.type, enabled=run.dtype == "float16")
         decay = recipe.optimizer.ema
@@ -98,8 +97,8 @@ class Training:
             detector.compile_for_training()
         self._model: nn.Module = MeanLosses(detector)
         if ranks.world_size > 1:
-            places = [detector.device.index] if detector.device.type == "cuda" else None
-            self._model = DistributedDataParallel(self._model, device_ids=places)
+            device_ids = [detector.device.index] if detector.device.type == "cuda" else None
+            self._model = DistributedDataParallel(self._model, device_ids=device_ids)
         self._share = Share(run.batch, ranks.rank, ranks.world_size, run.micro_batch)
         self._log = TrainingLog(folder, step=self.step) if ranks.first else None
 
@@ -107,22 +106,12 @@ class Training:
         """Train to the end.
 
         Returns:
-            Whether the end was reached; False if the user asked to stop. What was done is saved either way.
+            Whether the end was reached; False if the user asked to stop. A checkpoint is saved in both cases.
 
         Raises:
-            InputError: A clip cannot be read, a loss is not finite, or something cannot be written.
+            InputError: A clip cannot be read, a loss is not finite, or an output cannot be written.
         """
-        run = self.recipe.run
-        order = ClipOrder(
-            self.data.train, self.detector.training_plan, seed=run.seed, flip=self.recipe.data.flip
-        )
-        clips = read_clips(
-            ClipReader(order),
-            self._share,
-            steps=range(self.step, run.steps),
-            workers=run.workers,
-            pin_memory=self.detector.device.type == "cuda",
-        )
+        run, clips = self.recipe.run, self._read_clips()
         groups = math.ceil(run.batch // self._ranks.world_size / run.micro_batch)
         shown = progress("training", total=run.steps, done=self.step, unit="steps", shown=self._ranks.first)
         with stop_request() as stop, closing(clips), shown as meter:
@@ -132,23 +121,37 @@ class Training:
                 began = time.perf_counter()
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
-                doing = f"step {self.step}: --resume goes on from the last checkpoint; "
-                with translate_peer_errors(self._ranks, doing), device_watched(self.step):
+                doing = f"step {self.step}: --resume continues from the last checkpoint; "
+                with translate_peer_errors(self._ranks, doing), translate_device_errors(self.step):
                     stopped = self._train_step(batch, stop)
-                self._note(began, waited, meter)
+                self._record(began, waited, meter)
                 due = self._evaluation_due()
                 if due or stopped or self._save_due():
                     self._save()
                 if stopped:
-                    self._ranks.wait()  # lest the first one be ended with the others before it has saved
+                    self._ranks.wait()  # else the others could end the first process before it has saved
                     return False
                 if due and not self._evaluate(meter):
                     return False
         self._finish()
         return True
 
+    def _read_clips(self) -> Generator[list[TrainingClip]]:
+        """Read the clips of the remaining steps, in micro-batches."""
+        run = self.recipe.run
+        order = ClipOrder(
+            self.data.train, self.detector.training_plan, seed=run.seed, flip=self.recipe.data.flip
+        )
+        return read_clips(
+            ClipReader(order),
+            self._share,
+            steps=range(self.step, run.steps),
+            workers=run.workers,
+            pin_memory=self.detector.device.type == "cuda",
+        )
+
     def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
-        """One step of the optimizer; whether a process was asked to stop."""
+        """Do a step of the optimizer and return whether a process was asked to stop."""
         recipe, detector = self.recipe, self.detector
         run = recipe.run
         rate = learning_rate(recipe.optimizer, self.step, steps=run.steps, batch=run.batch)
@@ -157,8 +160,9 @@ class Training:
         count = sum(len(group) for group in batch)
         means: dict[str, Tensor] = {}
         for number, group in enumerate(batch):
-            alone = isinstance(self._model, DistributedDataParallel) and number < len(batch) - 1
-            with self._model.no_sync() if alone else nullcontext():  # type: ignore[operator]
+            is_last = number == len(batch) - 1
+            no_sync = not is_last and isinstance(self._model, DistributedDataParallel)
+            with self._model.no_sync() if no_sync else nullcontext():  # type: ignore[operator]
                 with self._autocast():
                     losses = self._model([clip.ready(detector) for clip in group])
                 share = len(group) / count
@@ -173,18 +177,15 @@ class Training:
         self._scaler.unscale_(self._optimizer)
         trained = [p for p in detector.parameters() if p.requires_grad]
         norm = nn.utils.clip_grad_norm_(trained, recipe.optimizer.clip_norm or math.inf)
-        if not self._scaler.is_enabled() and not norm.isfinite():  # else the step is left out
+        if not self._scaler.is_enabled() and not norm.isfinite():  # the scaler skips such steps
             fail("the gradient is not finite", [clip for group in batch for clip in group], step=self.step)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._ema is not None:
             self._ema.update_parameters(detector)
         self.step += 1
-        for name, value in zip(means, sums.tolist()[:-1], strict=True):
-            self._add(name, value)
-        if norm.isfinite():
-            self._add("gradient_norm", float(norm))
-            self._add("finite", 1)
+        mean_losses = dict(zip(means, sums.tolist()[:-1], strict=True))
+        self._sums.add_losses(mean_losses, gradient_norm=float(norm) if norm.isfinite() else None)
         return bool(sums[-1])
 
     def _autocast(self) -> torch.autocast:
@@ -193,32 +194,19 @@ class Training:
             self.detector.device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"
         )
 
-    def _add(self, name: str, value: float) -> None:
-        self._sums[name] = self._sums.get(name, 0.0) + value
-
-    def _note(self, began: float, waited: float, meter: Meter) -> None:
-        """Keep account of a step; write a line when one is due."""
-        self._add("steps", 1)
-        self._add("seconds", time.perf_counter() - began)
-        self._add("waited", waited)
-        due = self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps
+    def _record(self, began: float, waited: float, meter: Meter) -> None:
+        """Add the time of a step to the sums, and write a line of the log when one is due."""
+        self._sums.add_time(seconds=time.perf_counter() - began, waited=waited)
         note = None
-        if due and self._log is not None:
-            count, seconds, finite = (self._sums.get(key, 0.0) for key in ("steps", "seconds", "finite"))
-            losses = {name: self._sums[name] / count for name in self._sums if name not in _BOOKKEEPING}
-            line = {
-                "loss": sum(losses.values()),
-                **losses,
-                "gradient_norm": self._sums["gradient_norm"] / finite if finite else None,
-                "learning_rate": self._optimizer.param_groups[0]["lr"],
-                "clips_per_second": count * self.recipe.run.batch / seconds,
-                "data_wait": self._sums["waited"] / seconds,
-                "memory_mb": _memory(self.detector.device),
-            }
-            self._log.write(self.step, line)
-            note = f"loss {line['loss']:.3f}"
-        if due:
-            self._sums = {}
+        if self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps:
+            if self._log is not None:
+                rate = self._optimizer.param_groups[0]["lr"]
+                line = self._sums.log_line(
+                    batch=self.recipe.run.batch, learning_rate=rate, device=self.detector.device
+                )
+                self._log.write(self.step, line)
+                note = f"loss {line['loss']:.3f}"
+            self._sums = StepSums()
         meter.update(self.step, note=note)
 
     def _save_due(self) -> bool:
@@ -234,14 +222,18 @@ class Training:
         return sum(step > self.step for step in (*steps, last))
 
     def _evaluation_missing(self) -> bool:
-        """Whether the run was broken off after a step and before the evaluation that was due then."""
+        """Return whether the run was interrupted between a step and the evaluation after it."""
         done = self._log is not None and self._log.has("AP50", self.step)
         return self.step > 0 and self._evaluation_due() and not self._ranks.agree(done)
 
     def _evaluate(self, meter: Meter) -> bool:
-        """Score the detector, and keep it if it is the best so far; False if the user asked to stop."""
+        """Evaluate, and write the weights if they are the best so far.
+
+        Returns:
+            Whether the evaluation was completed; False if the user asked to stop.
+        """
         if self._ranks.first and self.step == self.recipe.run.steps:
-            self._write_model(self.folder / MODEL)  # whatever becomes of the evaluation
+            self._write_model(self.folder / MODEL)  # first, since the evaluation may fail
         self._ranks.wait()
         evaluated = self._evaluated_detector
         evaluated.eval()
@@ -261,16 +253,16 @@ class Training:
             if ap50 is not None and ap50 > self._best[0]:
                 self._best = (ap50, self.step)
                 self._write_model(self.folder / BEST)
-                self._save()  # which knows the best, now
+                self._save()  # again, with the new best
             for name, picture in scores.pictures.items():
                 self._log.add_picture(self.step, name, picture)
-            self._log.write(self.step, scores.values)  # the last: it says that all is done
+            self._log.write(self.step, scores.values)  # last, since it marks the evaluation as complete
             say(describe_evaluation(ap50, step=self.step, best=self._best))
         return True
 
     @property
     def _evaluated_detector(self) -> VideoDetector:
-        """The detector with the averaged weights where there is an average."""
+        """The detector to evaluate and to write: with the averaged weights if there is an average."""
         if self._ema is None:
             return self.detector
         assert isinstance(self._ema.module, VideoDetector)
@@ -290,7 +282,7 @@ class Training:
             scaler=self._scaler.state_dict(),
             random=torch.get_rng_state(),
             best=self._best,
-            pending=self._sums,
+            pending=self._sums.sums,
             threads=recorded_threads(self.detector.device.type),
         )
         save_checkpoint(self.folder / CHECKPOINTS, checkpoint, keep=self.recipe.log.keep)
@@ -307,9 +299,9 @@ class Training:
         if self._ema is not None and checkpoint.ema is not None:
             load_state(self._ema, checkpoint.ema, origin=origin, target="the average of the weights")
         self._licence = checkpoint.licence
-        self.step, self._sums = checkpoint.step, dict(checkpoint.pending)
+        self.step, self._sums = checkpoint.step, StepSums(checkpoint.pending)
         if not any(path.split(".")[:2] == ["data", "val"] for path in changed_keys(checkpoint, self.recipe)):
-            self._best = checkpoint.best  # else it was the best on other data
+            self._best = checkpoint.best  # scores on other validation data do not compare
 
     def _write_model(self, path: Path) -> None:
         trained = json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")})
@@ -323,10 +315,3 @@ class Training:
                 self._write_model(self.folder / MODEL)
             self._log.close()
         self._ranks.wait()
-
-
-def _memory(device: torch.device) -> float:
-    """The most that was in use so far, MB: of the device, or of this process on a CPU."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e6
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

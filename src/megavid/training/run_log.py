@@ -22,8 +22,6 @@ from megavid.training.curves import CURVES, NO_LOSS_TERMS, write_curves
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
-LOSSES = ("objectness", "proposals", "classes", "boxes")
-"""As in `models.base.clip.Losses`."""
 
 _DRAWING_SHARE = 0.05
 """Largest share of the time spent on drawing curves: drawing takes half a second, a step may take less."""
