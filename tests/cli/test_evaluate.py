@@ -78,7 +78,7 @@ def test_evaluate_writes_scores_and_reports(
     assert about["classes"].keys() == set(CLASSES)
     assert about["found"] == predictions(whole).num_rows > 100
     assert about["weights"] == "mega.safetensors"
-    assert about["model"] == "mega, ResNet-18"
+    assert about["model"] == "mega, ResNet-18 of width 8"
     assert "mega, ResNet-18" in (whole / "report.html").read_text()
 
 

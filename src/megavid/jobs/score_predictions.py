@@ -78,10 +78,10 @@ def describe_predictions(predictions: PredictionTable) -> dict[str, str]:
     """Describe the model and weights that a predictions file records, for the head of a report."""
     metadata = predictions.metadata
     about = {"predictions": str(predictions.origin)}
-    if "config" in metadata:
-        method, backbone = (metadata["config"].get(part, {}) for part in ("method", "backbone"))
-        trunk = backbone.get("timm") or f"ResNet-{backbone.get('depth', '?')}"
-        about["model"] = f"{method.get('name', '?')}, {trunk}"
+    method = metadata.get("config", {}).get("method", {}).get("name")
+    model = [str(name) for name in (method, metadata.get("architecture")) if name is not None]
+    if model:
+        about["model"] = ", ".join(model)
     for key in ("weights", "weights_sha256"):
         if metadata.get(key) is not None:
             about[key] = metadata[key]

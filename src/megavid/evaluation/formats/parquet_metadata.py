@@ -14,12 +14,11 @@ _Count = Annotated[int, Field(ge=0)]
 
 
 class _DetectorConfig(Config):
-    """Sections of a detector's configuration that reports use. Other sections are ignored."""
+    """The part of a detector's configuration that reports use; other sections are allowed."""
 
     model_config = ConfigDict(extra="allow")
 
     method: dict[str, Any] = Field(default_factory=dict)
-    backbone: dict[str, Any] = Field(default_factory=dict)
 
 
 class _Metadata(Config):
@@ -33,6 +32,7 @@ class _Metadata(Config):
         every: Distance from one detected frame to the next, frames.
         complete: Whether the video was processed to its end.
         postprocessing: How the predictions were post-processed, in words.
+        architecture: Name of the detector's architecture.
         weights: Name of the weights.
         weights_sha256: SHA-256 of the weights.
         config: Configuration of the detector.
@@ -47,6 +47,7 @@ class _Metadata(Config):
     every: int = Field(default=1, ge=1)
     complete: bool = True
     postprocessing: str | None = None
+    architecture: str | None = None
     weights: str | None = None
     weights_sha256: str | None = None
     config: _DetectorConfig = _DetectorConfig()

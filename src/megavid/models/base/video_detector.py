@@ -196,9 +196,10 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     def description(self) -> dict[str, Any]:
-        """Configuration and inference settings, as JSON values."""
+        """Architecture, configuration and inference settings, as JSON values."""
         parts = {"config": self.config, "inference": self.inference}
-        return {name: part.model_dump(mode="json") for name, part in parts.items()}
+        settings = {name: part.model_dump(mode="json") for name, part in parts.items()}
+        return {"architecture": self.architecture, **settings}
 
     def frame_bytes(self) -> dict[str, int]:
         """Estimated bytes of the largest values that are computed for one frame, by description."""
