@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pkgutil
 import re
 import shutil
 import sys
@@ -21,8 +22,8 @@ from megavid.cli.arguments import split_overrides
 from megavid.core.config import parse_overrides, validate
 from megavid.datasets.synthetic.camera import film
 from megavid.models.acceleration.inference import FAST
-from megavid.models.base.detector_config import DetectorConfig
 from megavid.models.base.video_detector import VideoDetector
+from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
 from megavid.models.method_registry import METHODS, detector_config
 from megavid.training.read_recipe import SECTIONS, read_recipe
 from megavid.training.recipe import Recipe
@@ -31,6 +32,8 @@ from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, shrink
 from tests.official import official_shapes, write_official
+
+PACKAGE = ROOT / "src" / "megavid"
 
 OTHERS = {"pip", "make"}
 """Commands that are not run here, but by the gate."""
@@ -108,7 +111,8 @@ def run(words: list[str], *, runs: bool) -> None:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
-    assert all(path.split(".")[0] in {*SECTIONS, *DetectorConfig.model_fields} for path in overrides), words
+    sections = {*SECTIONS, *FasterRCNNConfig.model_fields}
+    assert all(path.split(".")[0] in sections for path in overrides), words
 
 
 def check_yaml(block: Block) -> None:
@@ -145,3 +149,15 @@ def test_commands_in_running_text_exist() -> None:
             is_whole = "..." not in words and "--help" not in words
             if is_whole and any(word.startswith("-") for word in words):
                 run(words, runs=False)
+
+
+def test_modules_and_files_named_in_running_text_exist() -> None:
+    parts = {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
+    for page in (*PAGES, "CONTRIBUTING.md"):
+        text = (ROOT / page).read_text()
+        for path in re.findall(r"`((?:\w+/)+\w+(?:\.\w+)?)/?`", text):
+            if path.split("/")[0] in {*parts, "tests", "benchmarks"}:
+                assert (PACKAGE / path).exists() or (ROOT / path).exists(), f"{page}: {path}"
+        for name in re.findall(r"`(?:megavid\.)?(\w+(?:\.\w+)+)`", text):
+            if name.split(".")[0] in parts:
+                pkgutil.resolve_name(f"megavid.{name}")
