@@ -18,6 +18,7 @@ from megavid.models.acceleration.inference import Inference
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import DetectorConfig
 from megavid.models.base.features import FeaturesT, Window
+from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
 from megavid.models.base.preparable import Preparable
 from megavid.models.layers.initialize import initialize
 
@@ -200,6 +201,27 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         parts = {"config": self.config, "inference": self.inference}
         settings = {name: part.model_dump(mode="json") for name, part in parts.items()}
         return {"architecture": self.architecture, **settings}
+
+    @classmethod
+    def fit_settings(
+        cls,
+        values: Mapping[str, Any],
+        objects: TrainingObjects,
+        given: Mapping[str, Any],
+        *,
+        start: Start,
+        small: bool = False,
+    ) -> FittedSettings:
+        """Fit settings of the configuration to training data; by default there are none to fit.
+
+        Args:
+            values: Configuration that training would use otherwise, by dotted path.
+            objects: Frames and objects to train on.
+            given: Values that the user gives, by dotted path, which the others have to suit.
+            start: Weights that training starts from.
+            small: Whether to choose a small network, which a CPU trains in an hour or two.
+        """
+        return FittedSettings()
 
     def frame_bytes(self) -> dict[str, int]:
         """Estimated bytes of the largest values that are computed for one frame, by description."""

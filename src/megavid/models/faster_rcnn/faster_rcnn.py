@@ -6,6 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,12 @@ from megavid.models.acceleration.accelerate import AccelerationPlan
 from megavid.models.acceleration.kernels import SAMPLING, MapKernels
 from megavid.models.base.clip import Clip
 from megavid.models.base.features import FeaturesT, FrameFeatures, Window
+from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
 from megavid.models.base.video_detector import MemoryT, VideoDetector
 from megavid.models.faster_rcnn.backbone import Backbone
 from megavid.models.faster_rcnn.box_head import BoxHead, HeadOutput, postprocess
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
+from megavid.models.faster_rcnn.fit_settings import fit_settings
 from megavid.models.faster_rcnn.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
 from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.models.faster_rcnn.rpn import RPN
@@ -260,6 +263,19 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             by_bin = first.weight.detach().unflatten(1, (self.backbone.c5_channels, -1)).transpose(1, 2)
             first.weight = nn.Parameter(by_bin.flatten(1), requires_grad=False)
         self.kernels = kernels
+
+    @classmethod
+    def fit_settings(
+        cls,
+        values: Mapping[str, Any],
+        objects: TrainingObjects,
+        given: Mapping[str, Any],
+        *,
+        start: Start,
+        small: bool = False,
+    ) -> FittedSettings:
+        """Fit input size, anchors and norm, and choose the optimizer; see `VideoDetector.fit_settings`."""
+        return fit_settings(values, objects, given, start=start, small=small)
 
     def frame_bytes(self) -> dict[str, int]:
         """Estimate the memory of a frame's pooled proposals and of its first map."""

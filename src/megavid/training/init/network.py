@@ -14,31 +14,10 @@ from megavid.checkpoints.weights import FlowNetWeights, Weights, read_weights
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import Annotations
-from megavid.models.method_registry import detector_config, rename_config_keys
-from megavid.training.init.object_sizes import LEAST_SIZE, anchors_cover, fit_anchors, fit_input, object_sizes
+from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
+from megavid.models.method_registry import METHODS, detector_config, rename_config_keys
 
 Nested = dict[str, Any]
-
-_SMALL: Nested = {
-    "backbone.depth": 18,
-    "backbone.width": 24,
-    "backbone.reduce_channels": 48,
-    "rpn.pre_nms_top_n": 400,
-    "rpn.post_nms_top_n": 40,
-    "rpn.batch_size_per_image": 64,
-    "head.pool_size": 5,
-    "head.max_detections": 50,
-    "head.batch_size_per_image": 32,
-    "method.hidden": 128,
-}
-"""A network that a CPU trains in an hour or two, as in the recipe `generated`."""
-
-_SMALL_IF_ANY: Nested = {
-    "method.flow_width": 8,
-    "method.heads": 4,
-    "method.reference_proposals": 20,
-    "method.distilled_proposals": 5,
-}
 
 
 @dataclass(frozen=True)
@@ -48,25 +27,14 @@ class NetworkProposal:
     Attributes:
         model: A shipped configuration's name or a YAML file.
         settings: Values by dotted path.
-        settings_if_any: Values that apply only to models that have the key.
+        fitted: Settings that the model's detector fits to the data.
         reasons: Reasons for some of the recipe's keys, by dotted path.
     """
 
     model: str
     settings: Nested
-    settings_if_any: Nested
+    fitted: FittedSettings
     reasons: dict[str, str]
-
-    @property
-    def has_group_norm(self) -> bool:
-        """Whether the backbone is made for training from random weights."""
-        return self.settings.get("backbone.norm") == "group"
-
-    @property
-    def timm(self) -> str | None:
-        """Name of the backbone in timm, if it is one of timm's."""
-        name: str | None = self.settings.get("backbone.timm")
-        return name
 
 
 def propose_detector_network(
@@ -84,28 +52,15 @@ def propose_detector_network(
         InputError: The weights or the model cannot be read.
     """
     model, settings, theirs = _take_over(path, model)
-    reasons = {"settings": f"of {path}, which it starts from"}
-    settings |= _fit_input(train, theirs["input.min_size"], theirs["input.max_size"], overrides, reasons)
-    size = settings["input.min_size"], settings["input.max_size"]
-    small, large = object_sizes(train, *size)
-    anchors = theirs["rpn.anchor_sizes"]
-    objects = f"objects have {small:.0f} to {large:.0f} pixels of the input"
-    if anchors_cover(anchors, small, large):
-        settings["rpn.anchor_sizes"] = anchors
-        reasons["settings.rpn.anchor_sizes"] = f"the detector's own, which fit: {objects}"
-    else:
-        settings["rpn.anchor_sizes"] = fit_anchors(train, *size, count=len(anchors))
-        reasons["settings.rpn.anchor_sizes"] = (
-            f"fitted, since {objects}; as many as the detector's {', '.join(map(str, anchors))}, which its "
-            "weights require"
-        )
-    return NetworkProposal(model, settings, {}, reasons)
+    fitted = _fit(theirs, train, overrides, start="detector")
+    reasons = {"settings": f"of {path}, which it starts from"} | _settings_reasons(fitted)
+    return NetworkProposal(model, settings | dict(fitted.settings), fitted, reasons)
 
 
 def propose_new_network(
     train: Annotations, model: str, overrides: Mapping[str, Any], *, from_scratch: bool, small: bool
 ) -> NetworkProposal:
-    """Propose a network whose RPN and head, at least, start from random weights.
+    """Propose a network of which parts, at least, start from random weights.
 
     Args:
         train: The training data.
@@ -117,26 +72,30 @@ def propose_new_network(
     Raises:
         InputError: The model cannot be read.
     """
-    settings: Nested = {}
-    reasons: dict[str, str] = {}
-    size = _configuration(*read_config(model))["input"]
-    shortest, longest = size["min_size"], size["max_size"]
-    if small:
-        settings |= _SMALL
-        reasons["settings"] = "a small network, since there is no GPU and nothing to start from"
-        shortest = _small_input(train)
-        longest = shortest * 5 // 3
-    settings |= _fit_input(train, shortest, longest, overrides, reasons)
-    settings["rpn.anchor_sizes"] = fit_anchors(
-        train, settings["input.min_size"], settings["input.max_size"], count=3 if small else 4
+    values = _flat(_configuration(*read_config(model)))
+    start: Start = "nothing" if from_scratch else "backbone"
+    fitted = _fit(values, train, overrides, start=start, small=small)
+    return NetworkProposal(model, dict(fitted.settings), fitted, _settings_reasons(fitted))
+
+
+def _fit(
+    values: Nested, train: Annotations, overrides: Mapping[str, Any], *, start: Start, small: bool = False
+) -> FittedSettings:
+    """Let the detector of a configuration fit it to the training data."""
+    sides = (train.boxes[:, 2:] - train.boxes[:, :2]).clip(min=1).astype(np.float64)
+    objects = TrainingObjects(
+        frame_heights=train.height,
+        frame_widths=train.width,
+        object_areas=sides.prod(axis=1),
+        object_frames=train.box_frames,
     )
-    reasons["settings.rpn.anchor_sizes"] = "from small objects to large ones, pixels of the network's input"
-    if from_scratch and "backbone.timm" not in overrides:
-        settings["backbone.norm"] = "group"
-        reasons["settings.backbone.norm"] = (
-            "learns from random weights; with start.backbone remove this line and set run.frozen_stages: 2"
-        )
-    return NetworkProposal(model, settings, dict(_SMALL_IF_ANY) if small else {}, reasons)
+    detector = METHODS[values["method.name"]]
+    return detector.fit_settings(values, objects, overrides, start=start, small=small)
+
+
+def _settings_reasons(fitted: FittedSettings) -> dict[str, str]:
+    """Return the reasons for fitted settings by the recipe's paths."""
+    return {f"settings.{path}".rstrip("."): reason for path, reason in fitted.reasons.items()}
 
 
 def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
@@ -144,10 +103,11 @@ def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
     weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
-    depth = weights.inferred["backbone.depth"]
-    own = f"{weights.inferred['method.name']}_r{101 if depth == 101 else 50}"
+    own = _shipped_name(weights)
     model = model or own
-    theirs = _flat(_configuration_of(weights, own))
+    if model is None:
+        raise InputError(f"{path}: no shipped configuration has its method; name a YAML file as the model")
+    theirs = _flat(_configuration_of(weights, own or model))
     ours = _flat(_configuration(*read_config(model)))
     settings = {
         path: theirs[path]
@@ -155,6 +115,14 @@ def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
         if path in theirs and theirs[path] != ours[path] and path not in {"classes", "method.name"}
     }
     return model, settings, theirs
+
+
+def _shipped_name(weights: Weights) -> str | None:
+    """Return the shipped configuration that is nearest to weights; None if there is none."""
+    depth = weights.inferred.get("backbone.depth")
+    if depth is None:
+        return None
+    return f"{weights.inferred['method.name']}_r{101 if depth == 101 else 50}"
 
 
 def _configuration_of(weights: Weights, name: str) -> Nested:
@@ -177,30 +145,3 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Nested:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}
     return flat
-
-
-def _small_input(train: Annotations) -> int:
-    """Return the shorter side of a small network's input, pixels: that of the frames, within 96 .. 192."""
-    sides = np.minimum(train.width, train.height)
-    return int(np.clip(np.median(sides[sides > 0]) if (sides > 0).any() else 144, 96, 192)) // 16 * 16
-
-
-def _fit_input(
-    train: Annotations, shortest: int, longest: int, overrides: Mapping[str, Any], reasons: dict[str, str]
-) -> Nested:
-    """Choose the size of the network's input: as the user gives it, or else fitted to the objects."""
-    given = [overrides.get(f"input.{name}") for name in ("min_size", "max_size")]
-    fitted = fit_input(train, shortest, longest) if given == [None, None] else (shortest, longest)
-    why = "the shorter side of a frame becomes this, pixels"
-    if fitted[0] > shortest:
-        why += f"; more than {shortest}, since objects below {LEAST_SIZE} pixels are hard to find"
-    fitted = tuple(  # type: ignore[assignment]
-        mine if isinstance(mine, int) and mine >= LEAST_SIZE else other
-        for mine, other in zip(given, fitted, strict=True)
-    )
-    small, _ = object_sizes(train, *fitted)
-    if small < LEAST_SIZE:
-        why += f"; one object in twenty is smaller than {small:.0f} pixels of it, and hard to find"
-    reasons["settings.input.min_size"] = why
-    reasons["settings.input.max_size"] = "the longer side's limit"
-    return {"input.min_size": fitted[0], "input.max_size": fitted[1]}

@@ -22,6 +22,9 @@ Nested = dict[str, Any]
 _BATCH = 4
 """Clips a step, as published."""
 
+_SGD_RATE, _ADAMW_RATE = 0.001, 1e-4
+"""Learning rates of an optimizer that the user names in place of the proposed one."""
+
 _LITTLE_MEMORY = 16 * 2**30
 """Memory of a GPU, bytes, below which activation checkpointing is proposed."""
 
@@ -94,7 +97,7 @@ def propose(
     recipe: Nested = {
         "model": network.model,
         "settings": network.settings,
-        "settings_if_any": network.settings_if_any,
+        "settings_if_any": dict(network.fitted.settings_if_any),
         "data": dict(data),
         "start": {name: str(path) for name, path in start.model_dump().items() if path is not None},
         "optimizer": _optimizer(network, run["steps"], overrides),
@@ -149,7 +152,7 @@ def _run(
     run: Nested = {
         "steps": steps,
         "batch": batch,
-        "frozen_stages": 0 if kind == "nothing" or network.has_group_norm else 2,
+        "frozen_stages": network.fitted.frozen_stages,
         "dtype": "bfloat16" if hardware.bfloat16 else "float32",
         "workers": min(2, max(hardware.cores // hardware.count - 1, 0)),
     }
@@ -160,17 +163,18 @@ def _run(
 
 
 def _optimizer(network: NetworkProposal, steps: int, overrides: Mapping[str, Any]) -> Nested:
-    """Propose the section `optimizer`: AdamW for a timm backbone, SGD for the others."""
-    timm = overrides.get("backbone.timm", network.timm)
-    name = overrides.get("optimizer.name", "sgd" if timm is None else "adamw")
+    """Propose the section `optimizer`: the one that suits the network, unless the user names another."""
+    fitted = network.fitted
+    name = overrides.get("optimizer.name", fitted.optimizer)
     optimizer: Nested = {"name": name}
     if name == "adamw":
-        optimizer |= {"learning_rate": 1e-4, "weight_decay": 0.05}
+        rate = fitted.learning_rate if fitted.optimizer == "adamw" else _ADAMW_RATE
+        optimizer |= {"learning_rate": rate, "weight_decay": 0.05}
         network.reasons["optimizer.name"] = (
             "with this learning rate and weight decay, as Swin and ConvNeXt are published for detection"
         )
     else:
-        optimizer["learning_rate"] = 0.01 if network.has_group_norm else 0.001
+        optimizer["learning_rate"] = fitted.learning_rate if fitted.optimizer == "sgd" else _SGD_RATE
     optimizer |= {"reference_batch": _BATCH, "warmup": min(500, steps // 10), "clip_norm": 5.0}
     if overrides.get("optimizer.schedule", "steps") == "steps":
         optimizer["milestones"] = [steps * 4 // 5]
