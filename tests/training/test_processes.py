@@ -170,7 +170,7 @@ def test_the_batch_must_be_a_multiple_of_the_processes(data: Path, tmp_path: Pat
 
 
 def test_processes_share_a_batch_evenly(data: Path, tmp_path: Path) -> None:
-    shares = [Share(batch=6, rank=rank, world=2, at_once=2) for rank in (0, 1)]
+    shares = [Share(batch=6, rank=rank, world_size=2, micro_batch=2) for rank in (0, 1)]
     assert shares[0].numbers(0) == [[0, 1], [2]]
     assert shares[1].numbers(0) == [[3, 4], [5]]
     assert shares[1].numbers(2) == [[15, 16], [17]]

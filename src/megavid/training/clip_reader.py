@@ -75,7 +75,7 @@ class TrainingClip:
         )
 
     def _facts(self) -> dict[str, Any]:
-        """Return all attributes that are no tensors."""
+        """Return the attributes that are not tensors."""
         return {name: getattr(self, name) for name in ("references", "flip", "seed", "name")}
 
 
@@ -149,63 +149,71 @@ class ClipReader:
 
 @dataclass(frozen=True)
 class Share:
-    """The part of each step's clips that a process takes.
+    """A process's share of the clips of each step.
 
     Attributes:
         batch: Clips a step, over all processes.
-        rank, world: Which of how many processes this is.
-        at_once: Clips that go through the network before the next backward pass.
+        rank: Number of the process.
+        world_size: Number of processes.
+        micro_batch: Clips that go through the network at once.
     """
 
     batch: int
     rank: int
-    world: int
-    at_once: int
+    world_size: int
+    micro_batch: int
 
     def numbers(self, step: int) -> list[list[int]]:
-        """The clips of a step, in groups of `at_once`."""
-        count = self.batch // self.world
+        """Return the numbers of the process's clips of a step, by micro-batch."""
+        count = self.batch // self.world_size
         first = step * self.batch + self.rank * count
         return [
-            list(range(start, min(start + self.at_once, first + count)))
-            for start in range(first, first + count, self.at_once)
+            list(range(start, min(start + self.micro_batch, first + count)))
+            for start in range(first, first + count, self.micro_batch)
         ]
 
 
 def read_clips(
     reader: ClipReader, share: Share, *, steps: range, workers: int, pin_memory: bool
 ) -> Generator[list[TrainingClip]]:
-    """The groups of clips of all steps, read ahead by `workers` processes (0: none, in this one).
+    """Read the micro-batches of some steps.
+
+    Args:
+        reader: Reader of single clips.
+        share: This process's share of the clips.
+        steps: Numbers of the steps.
+        workers: Processes that read ahead; with 0, this process reads.
+        pin_memory: Whether to copy clips to pinned memory.
 
     Raises:
         InputError: A frame cannot be read.
     """
     loader = DataLoader(
         _Clips(reader),
-        batch_sampler=_Groups(share, steps),
+        batch_sampler=_MicroBatches(share, steps),
         num_workers=workers,
-        collate_fn=_as_they_are,
+        collate_fn=list,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # else it draws from the global one, more often in a resumed run
+        generator=torch.Generator(),  # the global one must be in the same state after resuming
     )
     others = set(multiprocessing.active_children())
-    groups_read = iter(loader)
+    micro_batches = iter(loader)
     started = set(multiprocessing.active_children()) - others
     try:
-        for group in groups_read:
-            for clip in group:
+        for micro_batch in micro_batches:
+            for clip in micro_batch:
                 if isinstance(clip, InputError):
                     raise clip
-            yield group
+            yield micro_batch
     finally:
-        del groups_read  # ends the processes, but those that are in the middle of a long read
+        del micro_batches  # ends the processes except those in the middle of a long read
         for process in started:
             process.kill()
 
 
 class _Clips(Dataset["TrainingClip | InputError"]):
-    """A reader for other processes, from which an error would come with a traceback: it is given instead."""
+    """A reader for worker processes: it returns errors, which would arrive with a traceback if raised."""
 
     def __init__(self, reader: ClipReader) -> None:
         self._reader = reader
@@ -217,8 +225,8 @@ class _Clips(Dataset["TrainingClip | InputError"]):
             return error
 
 
-class _Groups:
-    """The numbers of all groups; an iterable that a `DataLoader` can go through."""
+class _MicroBatches:
+    """Batch sampler of a `DataLoader`: the clip numbers of every micro-batch."""
 
     def __init__(self, share: Share, steps: range) -> None:
         self._share, self._steps = share, steps
@@ -230,7 +238,3 @@ class _Groups:
 
 def _start_worker(number: int) -> None:
     ignore_stop_requests()
-
-
-def _as_they_are(clips: Sequence[TrainingClip | InputError]) -> list[TrainingClip | InputError]:
-    return list(clips)

@@ -1,4 +1,4 @@
-"""How long training steps take on this machine."""
+"""Measure the time of training steps on this machine."""
 
 from __future__ import annotations
 
@@ -21,49 +21,49 @@ from megavid.training.setup import make_detector
 _MOST_CLIPS = 8
 
 _SLOW = 60.0
-"""Seconds of a first measurement after which there is no second one."""
+"""Seconds of a first micro-batch after which no second one is measured."""
 
 
 def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
-    """Measure the seconds that one of a recipe's training steps takes here.
+    """Measure the seconds of a recipe's training step.
 
-    Two groups of clips (`run.micro_batch`, eight at the most) go through the network and back, and the
-    second one counts, since the first one sets up memory; a step is several of them. Reading, which is done
-    meanwhile, counts as far as it takes longer than computing. The weights to start from are read, so that
-    files that do not fit are found out.
+    Two micro-batches of at most eight clips go through the network and back. The time of the second one
+    counts, since the first one allocates memory, and is multiplied by the number of micro-batches in a step.
+    Workers read while the network computes, so the slower of the two counts. The weights to start from are
+    loaded, which finds files that do not fit.
 
     Args:
-        recipe: What is to be run.
-        train: What it is to be trained on.
-        hardware: This machine, with all GPUs that are to be used.
+        recipe: The recipe.
+        train: The training data.
+        hardware: This machine, with all GPUs to train on.
 
     Raises:
         InputError: A clip or the weights to start from cannot be read, or the device's memory is too small.
     """
     device = torch.device(hardware.device)
-    starts = any(recipe.start.model_dump().values())
-    detector, _ = make_detector(recipe, train.classes, begins=starts)  # random weights take as long
+    has_start = any(recipe.start.model_dump().values())
+    detector, _ = make_detector(recipe, train.classes, begins=has_start)  # random weights take as long
     detector.to(device).train()
     detector.use_activation_checkpointing(enabled=recipe.run.activation_checkpointing)
     losses = MeanLosses(detector)
     order = ClipOrder([train], detector.training_plan, seed=recipe.run.seed, flip=recipe.data.flip)
     reader = ClipReader(order)
-    mine = max(recipe.run.batch // hardware.count, 1)
-    at_once = min(recipe.run.micro_batch, mine, _MOST_CLIPS)
+    clips = max(recipe.run.batch // hardware.count, 1)
+    micro_batch = min(recipe.run.micro_batch, clips, _MOST_CLIPS)
     workers, seconds = recipe.run.workers, math.inf
-    for first in (0, at_once):
+    for first in (0, micro_batch):
         began = time.perf_counter()
-        group = [reader[number] for number in range(first, first + at_once)]
+        group = [reader[number] for number in range(first, first + micro_batch)]
         reading = time.perf_counter() - began
         computing = _compute(losses, [clip.ready(detector) for clip in group], recipe.run.dtype, device)
         seconds = max(computing, reading / workers) if workers else computing + reading
         if seconds > _SLOW:
             break
-    return seconds * mine / at_once
+    return seconds * clips / micro_batch
 
 
 def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torch.device) -> float:
-    """The seconds that some clips take through the network and back."""
+    """Return the seconds of a forward and a backward pass of some clips."""
     began = time.perf_counter()
     try:
         with torch.autocast(device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"):
