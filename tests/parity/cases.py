@@ -24,16 +24,6 @@ OURS = Path(__file__).parent / "data"
 METHOD_NAMES = {"base": "single_frame"}
 """Names of methods in the recordings that differ from this project's."""
 
-TOLERANCE = {
-    "single_frame": (0.02, 2e-4),
-    "dff": (0.02, 2e-4),
-    "fgfa": (0.02, 2e-4),
-    "rdn_base": (0.15, 3e-3),
-    "rdn": (0.15, 3e-3),
-    "mega": (0.15, 3e-3),
-}
-"""By method: largest differences of coordinates (network-input pixels) and of scores."""
-
 MATCHED = 0.99
 """Share of the larger set of a frame's detections that must have a partner in the other set."""
 

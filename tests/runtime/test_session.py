@@ -18,6 +18,7 @@ from megavid.models.base.features import FrameFeatures
 from megavid.models.base.video_detector import VideoDetector
 from megavid.models.method_registry import METHODS
 from megavid.runtime.store import FrameStore
+from tests.agreement import assert_same
 from tests.conftest import build_tiny, network_input
 from tests.video.videos import damage, make_video
 
@@ -25,8 +26,8 @@ MakeFrames = Callable[[int], list[Image]]
 
 
 @pytest.fixture(scope="module")
-def detector() -> VideoDetector:
-    return build_tiny("single_frame")
+def detector(device: torch.device) -> VideoDetector:
+    return build_tiny("single_frame", device)
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_a_batch_is_taken_whole_or_not_at_all(detector: VideoDetector, make_fram
         session.push_batch([np.zeros((7, 9, 3), np.uint8), frames[0]])
     for a, b in zip(session.push_batch(frames), plain.push_batch(frames), strict=True):
         assert (a.index, a.time) == (b.index, b.time)
-        assert torch.equal(a.detections.boxes, b.detections.boxes)
+        assert_same([a], [b], detector.device)
 
 
 @pytest.mark.parametrize("wrap", [lambda n, image: image, lambda n, image: Frame(n, n / 25, image)])
@@ -83,7 +84,7 @@ def test_an_iterator_may_fill_one_buffer(
     expected = list(detect_video(detector, frames, batch_size=4))
     assert len({tuple(result.detections.boxes.flatten().tolist()) for result in expected}) == 5
     for a, b in zip(detect_video(detector, filled(), batch_size=4), expected, strict=True):
-        assert torch.equal(a.detections.boxes, b.detections.boxes)
+        assert_same([a], [b], detector.device)
 
 
 def test_an_error_of_an_iterator_stays_what_it_is(detector: VideoDetector, make_frames: MakeFrames) -> None:
@@ -95,10 +96,12 @@ def test_an_error_of_an_iterator_stays_what_it_is(detector: VideoDetector, make_
         list(detect_video(detector, broken()))
 
 
-def test_a_damaged_frame_of_a_file_is_passed_over_as_a_global_one(tmp_path: Path) -> None:
+def test_a_damaged_frame_of_a_file_is_passed_over_as_a_global_one(
+    tmp_path: Path, device: torch.device
+) -> None:
     make_video(tmp_path / "v.mov", 12, codec="png", pix_fmt="rgb24")
     damage(tmp_path / "v.mov", [4, 5, 9])
-    found = detect_video(build_tiny("selsa"), tmp_path / "v.mov", global_order=[4, 9, 5, 2])
+    found = detect_video(build_tiny("selsa", device), tmp_path / "v.mov", global_order=[4, 9, 5, 2])
     assert [result.index for result in found] == [0, 1, 2, 3, 6, 7, 8, 10, 11]
 
 
@@ -140,7 +143,7 @@ def test_an_array_of_frames_is_a_whole_video(detector: VideoDetector, make_frame
     from_array = list(detect_video(detector, np.stack(frames)))
     from_list = list(detect_video(detector, frames))
     for a, b in zip(from_array, from_list, strict=True):
-        assert torch.equal(a.detections.boxes, b.detections.boxes)
+        assert_same([a], [b], detector.device)
 
 
 def test_what_is_no_video_is_refused(detector: VideoDetector) -> None:
@@ -162,16 +165,16 @@ class OnlyIndexed:
         return self._frames[index]
 
 
-def test_a_source_needs_length_and_index_only(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega")
+def test_a_source_needs_length_and_index_only(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny("mega", device)
     frames = make_frames(9)
     results = list(detect_video(detector, OnlyIndexed(frames)))
     for a, b in zip(results, detect_video(detector, frames), strict=True):
-        assert torch.equal(a.detections.boxes, b.detections.boxes)
+        assert_same([a], [b], detector.device)
 
 
-def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames) -> None:
-    detector = build_tiny("single_frame")
+def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny("single_frame", device)
     [frame] = make_frames(1)
     large = np.ascontiguousarray(frame.repeat(3, 0).repeat(2, 1))  # 192x192 of a 96x64 frame
     [found] = detect_video(detector, [large])
@@ -190,9 +193,9 @@ class SomeFeatures(FrameFeatures):
     values: Tensor
 
 
-def test_store_drops_the_least_recently_used() -> None:
+def test_store_drops_the_least_recently_used(device: torch.device) -> None:
     store: FrameStore[SomeFeatures] = FrameStore(budget=300)
-    frames = [SomeFeatures((1, 1), torch.zeros(25)) for _ in range(4)]  # 100 bytes each
+    frames = [SomeFeatures((1, 1), torch.zeros(25, device=device)) for _ in range(4)]  # 100 bytes each
     for i in range(3):
         store.put(i, frames[i])
     assert store.get(0) is frames[0]
@@ -200,8 +203,10 @@ def test_store_drops_the_least_recently_used() -> None:
     assert [store.get(i) is not None for i in range(4)] == [True, False, True, True]
 
 
-def test_session_lets_go_of_frames_that_left_the_window(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega")
+def test_session_lets_go_of_frames_that_left_the_window(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
+    detector = build_tiny("mega", device)
     session = VideoSession(detector)
     images = make_frames(40)
     for frame in images:
@@ -211,16 +216,18 @@ def test_session_lets_go_of_frames_that_left_the_window(make_frames: MakeFrames)
         assert len(session._waiting) <= 4
 
 
-def test_a_whole_video_may_be_of_frames(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega")
+def test_a_whole_video_may_be_of_frames(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny("mega", device)
     images = make_frames(9)
     frames = [Frame(i, i / 25, image) for i, image in enumerate(images)]
     for a, b in zip(detect_video(detector, frames), detect_video(detector, images), strict=True):
-        assert torch.equal(a.detections.boxes, b.detections.boxes)
+        assert_same([a], [b], detector.device)
 
 
-def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega")
+def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
+    detector = build_tiny("mega", device)
     images = make_frames(14)
     delivered = [Frame(i, i / 25, image) for i, image in enumerate(images) if i not in (3, 8)]
     keeping = VideoSession(detector, source=images)
@@ -228,7 +235,7 @@ def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(make_frames: MakeFra
     for frame in delivered:
         for a, b in zip(keeping.push(frame), encoding_again.push(frame), strict=True):
             assert a.index == b.index
-            assert torch.equal(a.detections.boxes, b.detections.boxes)
+            assert_same([a], [b], detector.device)
 
 
 def test_results_may_be_changed(detector: VideoDetector, make_frames: MakeFrames) -> None:
@@ -250,8 +257,10 @@ def test_numbers_of_frames_fit_the_source(
         session.push_batch([Frame(i, 0.0, images[0]) for i in indexes])
 
 
-def test_a_source_of_another_size_is_refused(make_frames: MakeFrames) -> None:
-    session = VideoSession(build_tiny("mega"), source=[np.zeros((32, 32, 3), np.uint8)] * 9, causal=True)
+def test_a_source_of_another_size_is_refused(make_frames: MakeFrames, device: torch.device) -> None:
+    session = VideoSession(
+        build_tiny("mega", device), source=[np.zeros((32, 32, 3), np.uint8)] * 9, causal=True
+    )
     with pytest.raises(InputError, match=r"source\[\d\]: expected the size of the frames before it, 96x64"):
         session.push(make_frames(1)[0])
 
@@ -266,8 +275,8 @@ def test_impossible_options_are_refused(
 
 @torch.no_grad()
 @pytest.mark.parametrize("method", METHODS)
-def test_kept_features_own_their_memory(method: str, make_frames: MakeFrames) -> None:
-    detector = build_tiny(method)
+def test_kept_features_own_their_memory(method: str, make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny(method, device)
     images = network_input(detector, make_frames(4))
     for features in detector.encode(images):
         tensors = [v for v in vars(features).values() if isinstance(v, Tensor)]

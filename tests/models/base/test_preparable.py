@@ -17,6 +17,7 @@ import torch
 from megavid import Inference, InputError, detect_video, load_detector
 from megavid.core.frames import Image
 from megavid.models.method_registry import METHODS
+from tests.agreement import assert_same
 from tests.conftest import build_tiny
 
 MakeFrames = Callable[[int], list[Image]]
@@ -37,8 +38,8 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_copies_detect_the_same(method: str, make_frames: MakeFrames) -> None:
-    detector = build_tiny(method)
+def test_copies_detect_the_same(method: str, make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny(method, device)
     state = detector.state_dict()
     for name, act in COPIES.items():
         made = act(detector)
@@ -48,7 +49,7 @@ def test_copies_detect_the_same(method: str, make_frames: MakeFrames) -> None:
     detector.prepare(Inference())
     made.prepare(Inference())
     for one, other in zip(*(detect_video(d, make_frames(2)) for d in (detector, made)), strict=True):
-        assert torch.equal(one.detections.boxes, other.detections.boxes)
+        assert_same([one], [other], device)
 
 
 @pytest.mark.parametrize(
@@ -62,18 +63,20 @@ def test_copies_detect_the_same(method: str, make_frames: MakeFrames) -> None:
         (lambda detector: detector.to("meta"), "moved or converted"),
     ],
 )
-def test_a_prepared_detector_says_what_to_do(act: Callable[[Any], Any], what: str) -> None:
-    detector = load_detector(weights="mega_generated", device="cpu")
+def test_a_prepared_detector_says_what_to_do(
+    act: Callable[[Any], Any], what: str, device: torch.device
+) -> None:
+    detector = load_detector(weights="mega_generated", device=device)
     expected = f"expected one loaded with inference=None to be {what}, got one prepared for inference"
     with pytest.raises(InputError, match=expected):
         act(detector)
 
 
-def test_what_changes_nothing_is_no_mistake() -> None:
-    detector = load_detector(weights="mega_generated", device="cpu")
-    assert detector.to("cpu") is detector
-    assert detector.float().eval().cpu() is detector
-    half = load_detector(weights="mega_generated", device="cpu", inference=Inference(dtype="bfloat16"))
+def test_what_changes_nothing_is_no_mistake(device: torch.device) -> None:
+    detector = load_detector(weights="mega_generated", device=device)
+    assert detector.to(device) is detector
+    assert detector.float().eval() is detector
+    half = load_detector(weights="mega_generated", device=device, inference=Inference(dtype="bfloat16"))
     with pytest.raises(InputError, match="moved or converted"):
         half.float()
 
@@ -88,10 +91,10 @@ def test_what_changes_nothing_is_no_mistake() -> None:
     ],
 )
 def test_a_converted_detector_says_what_to_do(
-    act: Callable[[Any], Any], got: str, make_frames: MakeFrames
+    act: Callable[[Any], Any], got: str, make_frames: MakeFrames, device: torch.device
 ) -> None:
     with pytest.raises(InputError, match=f"detector: expected weights in float32, got {got}.*; for half"):
-        list(detect_video(act(build_tiny("mega")), make_frames(2)))
+        list(detect_video(act(build_tiny("mega", device)), make_frames(2)))
 
 
 FORKED = """

@@ -113,22 +113,26 @@ def test_detections_are_right_and_streaming_equals_offline(
     session = VideoSession(detector)
     assert session.look_ahead == 1
     streamed = [result for frame in frames for result in session.push(frame)] + session.flush()
-    assert_same(streamed, list(detect_video(detector, frames)))
+    assert_same(streamed, list(detect_video(detector, frames)), device)
     threshold = float(expected[2])
     few = list(detect_video(detector, frames, score_threshold=threshold + 1e-4))
     assert len(few[2].detections) == 2
 
 
-def test_weights_round_trip(folder: Path, make_frames: Callable[[int], list[Image]]) -> None:
-    detector = load_detector("toy.yaml", device="cpu", inference=None)
+def test_weights_round_trip(
+    folder: Path, make_frames: Callable[[int], list[Image]], device: torch.device
+) -> None:
+    detector = load_detector("toy.yaml", device=device, inference=None)
     config = detector.config.model_dump(mode="json")
     write_weights(folder / "toy.safetensors", detector.state_dict(), config=config, about={"licence": "none"})
-    again = load_detector(weights=folder / "toy.safetensors", device="cpu")
+    again = load_detector(weights=folder / "toy.safetensors", device=device)
     frames = make_frames(3)
-    assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)))
+    assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)), device)
 
 
-def test_it_is_trained_evaluated_and_measured(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_trained_evaluated_and_measured(
+    folder: Path, capsys: pytest.CaptureFixture[str], device: torch.device
+) -> None:
     data = str(write_videos(folder / "set"))
     recipe = {
         "model": "toy.yaml",
@@ -138,7 +142,7 @@ def test_it_is_trained_evaluated_and_measured(folder: Path, capsys: pytest.Captu
         "log": {"every": 10},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
-    options = ["--method-module", "toy", "--device", "cpu"]
+    options = ["--method-module", "toy", "--device", str(device)]
     assert main(["train", "recipe.yaml", *options, "-o", "run"]) == 0, capsys.readouterr().err
     log = [yaml.safe_load(line) for line in Path("run/log.jsonl").read_text().splitlines()]
     losses = [line["presence"] for line in log if "presence" in line]
@@ -161,7 +165,11 @@ def test_it_is_trained_evaluated_and_measured(folder: Path, capsys: pytest.Captu
     ],
 )
 def test_settings_that_it_has_no_part_for_are_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str], setting: list[str], message: str
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    setting: list[str],
+    message: str,
+    device: torch.device,
 ) -> None:
     data = str(write_videos(folder / "set", videos=1, frames=4))
     recipe = {
@@ -171,12 +179,12 @@ def test_settings_that_it_has_no_part_for_are_refused(
         "run": {"steps": 1, "batch": 1, "workers": 0, "frozen_stages": 0},
     }
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
-    options = ["--method-module", "toy", "--device", "cpu"]
+    options = ["--method-module", "toy", "--device", str(device)]
     assert main(["train", "recipe.yaml", *setting, *options, "-o", "run"]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_other_classes_are_refused(folder: Path) -> None:
-    detector = load_detector("toy.yaml", device="cpu", inference=None)
+def test_other_classes_are_refused(folder: Path, device: torch.device) -> None:
+    detector = load_detector("toy.yaml", device=device, inference=None)
     with pytest.raises(InputError, match="expected weights for the same classes"):
         detector.adapt_classes(detector.state_dict(), ["dog"])

@@ -5,28 +5,35 @@ from __future__ import annotations
 import torch
 
 from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput, postprocess
+from tests.agreement import assert_close
 
 CONFIG = HeadConfig(pool_size=7, score_threshold=0.1, nms_threshold=0.5, max_detections=3)
 
 
-def predict(logits: list[list[float]], proposals: list[list[float]]) -> HeadOutput:
+def predict(logits: list[list[float]], proposals: list[list[float]], device: torch.device) -> HeadOutput:
     classes = len(logits[0])
-    deltas = torch.zeros(len(logits), 4 * classes)
-    return HeadOutput(torch.tensor(logits), deltas, torch.tensor(proposals), (100, 200))
+    deltas = torch.zeros(len(logits), 4 * classes, device=device)
+    return HeadOutput(
+        torch.tensor(logits, device=device), deltas, torch.tensor(proposals, device=device), (100, 200)
+    )
 
 
-def test_background_has_no_label_and_scores_are_softmax() -> None:
+def test_background_has_no_label_and_scores_are_softmax(device: torch.device) -> None:
     # Softmax of (0, ln 2, ln 5) is (1, 2, 5) / 8.
-    found = postprocess(predict([[0.0, 0.6931472, 1.6094379]], [[10.0, 10, 20, 20]]), CONFIG, ("cat", "dog"))
+    found = postprocess(
+        predict([[0.0, 0.6931472, 1.6094379]], [[10.0, 10, 20, 20]], device=device), CONFIG, ("cat", "dog")
+    )
     assert found.labels.tolist() == [1, 0]
-    torch.testing.assert_close(found.scores, torch.tensor([0.625, 0.25]))
+    assert_close(found.scores, torch.tensor([0.625, 0.25], device=device))
     assert found.boxes.tolist() == [[10, 10, 20, 20]] * 2
 
 
-def test_a_classes_duplicates_go_and_boxes_are_clipped() -> None:
+def test_a_classes_duplicates_go_and_boxes_are_clipped(device: torch.device) -> None:
     found = postprocess(
         predict(
-            [[0.0, 2.0], [0.0, 1.0], [0.0, 0.5]], [[-5.0, -5, 50, 50], [0, 0, 50, 50], [150, 60, 300, 200]]
+            [[0.0, 2.0], [0.0, 1.0], [0.0, 0.5]],
+            [[-5.0, -5, 50, 50], [0, 0, 50, 50], [150, 60, 300, 200]],
+            device=device,
         ),
         CONFIG,
         ("cat",),
@@ -34,16 +41,21 @@ def test_a_classes_duplicates_go_and_boxes_are_clipped() -> None:
     assert found.boxes.tolist() == [[0, 0, 50, 50], [150, 60, 200, 100]]
 
 
-def test_ties_at_the_last_place_are_kept() -> None:
+def test_ties_at_the_last_place_are_kept(device: torch.device) -> None:
     apart = [[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(6)]
-    found = postprocess(predict([[0.0, 3.0]] * 2 + [[0.0, 1.0]] * 4, apart), CONFIG, ("cat",))
+    found = postprocess(predict([[0.0, 3.0]] * 2 + [[0.0, 1.0]] * 4, apart, device=device), CONFIG, ("cat",))
     assert len(found) == 6
-    found = postprocess(predict([[0.0, 3.0]] * 3 + [[0.0, 1.0]] * 3, apart), CONFIG, ("cat",))
+    found = postprocess(predict([[0.0, 3.0]] * 3 + [[0.0, 1.0]] * 3, apart, device=device), CONFIG, ("cat",))
     assert len(found) == 3
 
 
-def test_no_proposals_no_detections() -> None:
-    nothing = HeadOutput(torch.zeros(0, 3), torch.zeros(0, 12), torch.zeros(0, 4), (100, 200))
+def test_no_proposals_no_detections(device: torch.device) -> None:
+    nothing = HeadOutput(
+        torch.zeros(0, 3, device=device),
+        torch.zeros(0, 12, device=device),
+        torch.zeros(0, 4, device=device),
+        (100, 200),
+    )
     found = postprocess(nothing, CONFIG, ("cat", "dog"))
     assert len(found) == 0
     assert found.boxes.shape == (0, 4)

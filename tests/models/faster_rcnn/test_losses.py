@@ -23,17 +23,29 @@ RPN = RPNConfig(
 HEAD = HeadConfig(
     pool_size=3, score_threshold=0.1, nms_threshold=0.5, max_detections=9, batch_size_per_image=4
 )
-CLIP = Clip(torch.zeros(1, 3, 100, 100), {}, torch.tensor([[10.0, 10, 30, 30]]), torch.tensor([1]))
 
 
-def test_rpn() -> None:
-    anchors = torch.tensor(
-        [[10.0, 10, 30, 30], [60, 60, 80, 80], [-5, 0, 15, 20], [40, 40, 60, 60], [0, 50, 20, 70]]
+def clip_on(device: torch.device) -> Clip:
+    """Return a training clip of one frame with one object."""
+    return Clip(
+        torch.zeros(1, 3, 100, 100, device=device),
+        {},
+        torch.tensor([[10.0, 10, 30, 30]], device=device),
+        torch.tensor([1], device=device),
     )
-    logits = torch.tensor([[2.0, 0.0, 50.0, -1.0, 0.0]])  # the third leaves the image: of no matter
-    deltas = torch.zeros(1, 5, 4)
-    deltas[0, 0] = torch.tensor([0.05, 0, 0, 1.0])  # the first should not move
-    objectness, boxes = rpn_losses(RPNOutput(logits, deltas, anchors), CLIP, RPN)
+
+
+def test_rpn(device: torch.device) -> None:
+    anchors = torch.tensor(
+        [[10.0, 10, 30, 30], [60, 60, 80, 80], [-5, 0, 15, 20], [40, 40, 60, 60], [0, 50, 20, 70]],
+        device=device,
+    )
+    logits = torch.tensor(
+        [[2.0, 0.0, 50.0, -1.0, 0.0]], device=device
+    )  # the third leaves the image: of no matter
+    deltas = torch.zeros(1, 5, 4, device=device)
+    deltas[0, 0] = torch.tensor([0.05, 0, 0, 1.0], device=device)  # the first should not move
+    objectness, boxes = rpn_losses(RPNOutput(logits, deltas, anchors), clip_on(device), RPN)
     # One positive and three negatives, averaged.
     entropies = math.log1p(math.exp(-2)) + 2 * math.log(2) + math.log1p(math.exp(-1))
     assert objectness.item() == pytest.approx(entropies / 4)
@@ -41,29 +53,31 @@ def test_rpn() -> None:
     assert boxes.item() == pytest.approx((0.05**2 * 4.5 + 1 - 1 / 18) / 4)
 
 
-def test_sampled_rois() -> None:
-    proposals = torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25], [50, 50, 60, 60], [70, 70, 90, 90]])
-    rois = sample_rois(proposals, CLIP, HEAD)
+def test_sampled_rois(device: torch.device) -> None:
+    proposals = torch.tensor(
+        [[0.0, 0, 5, 5], [10, 10, 30, 25], [50, 50, 60, 60], [70, 70, 90, 90]], device=device
+    )
+    rois = sample_rois(proposals, clip_on(device), HEAD)
     # A quarter of four may be positive: the object's own box is left out.
     assert rois.boxes.tolist() == proposals.tolist()
     assert rois.labels.tolist() == [0, 2, 0, 0]
     assert rois.objects[1].tolist() == [10, 10, 30, 30]
 
 
-def test_the_objects_own_box_is_a_proposal() -> None:
-    rois = sample_rois(torch.tensor([[0.0, 0, 5, 5]]), CLIP, HEAD)
+def test_the_objects_own_box_is_a_proposal(device: torch.device) -> None:
+    rois = sample_rois(torch.tensor([[0.0, 0, 5, 5]], device=device), clip_on(device), HEAD)
     assert rois.boxes.tolist() == [[0, 0, 5, 5], [10, 10, 30, 30]]
     assert rois.labels.tolist() == [0, 2]
 
 
-def test_head() -> None:
-    rois = sample_rois(torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25]]), CLIP, HEAD)
+def test_head(device: torch.device) -> None:
+    rois = sample_rois(torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25]], device=device), clip_on(device), HEAD)
     assert rois.labels.tolist() == [0, 2]
-    logits = torch.tensor([[0.0, 0, 0], [0, 0, math.log(2)]])
-    deltas = torch.full((2, 12), 7.0)  # of other classes and of background: of no matter
+    logits = torch.tensor([[0.0, 0, 0], [0, 0, math.log(2)]], device=device)
+    deltas = torch.full((2, 12), 7.0, device=device)  # of other classes and of background: of no matter
     # The object is 15 -> 20 pixels high and its centre 2.5 further down.
-    right = torch.tensor([0.0, 10 * 2.5 / 15, 0, 5 * math.log(20 / 15)])
-    deltas[1, 8:] = right + torch.tensor([0.5, 0, -3, 0])
+    right = torch.tensor([0.0, 10 * 2.5 / 15, 0, 5 * math.log(20 / 15)], device=device)
+    deltas[1, 8:] = right + torch.tensor([0.5, 0, -3, 0], device=device)
     classes, boxes = head_losses(HeadOutput(logits, deltas, rois.boxes, (100, 100)), rois)
     assert classes.item() == pytest.approx((math.log(3) + math.log(2)) / 2)
     assert boxes.item() == pytest.approx((0.125 + 2.5) / 2, rel=1e-5)

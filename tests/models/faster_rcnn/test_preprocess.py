@@ -29,8 +29,8 @@ def test_input_size(frame: tuple[int, int], limits: tuple[int, int], expected: t
     assert input_size(*frame, min_size=limits[0], max_size=limits[1]) == expected
 
 
-def test_input_is_bgr_less_the_mean() -> None:
-    frames = torch.tensor([10, 20, 30], dtype=torch.uint8).expand(2, 16, 20, 3)
+def test_input_is_bgr_less_the_mean(device: torch.device) -> None:
+    frames = torch.tensor([10, 20, 30], dtype=torch.uint8, device=device).expand(2, 16, 20, 3)
     config = InputConfig(min_size=16, max_size=40, mean=(1.0, 2.0, 3.0))
     tensor = network_input(frames, config)
     assert tensor.shape == (2, 3, 16, 20)

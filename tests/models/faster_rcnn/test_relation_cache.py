@@ -10,19 +10,20 @@ from megavid import Inference, detect_video
 from megavid.datasets.synthetic.camera import film
 from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
 from megavid.models.layers.relation import Relation, geometry_biases
+from tests.agreement import assert_close
 from tests.conftest import build_tiny
 
 
-def boxes_of(count: int, seed: int) -> Tensor:
+def boxes_of(count: int, seed: int, device: torch.device) -> Tensor:
     generator = torch.Generator().manual_seed(seed)
-    start = 300 * torch.rand(count, 2, generator=generator)
-    return torch.cat((start, start + 5 + 200 * torch.rand(count, 2, generator=generator)), dim=1)
+    start = 300 * torch.rand(count, 2, generator=generator).to(device)
+    return torch.cat((start, start + 5 + 200 * torch.rand(count, 2, generator=generator).to(device)), dim=1)
 
 
 @torch.no_grad()
-def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     torch.manual_seed(0)
-    relation = Relation(features=8, heads=2, geometry=True, query_bias=False)
+    relation = Relation(features=8, heads=2, geometry=True, query_bias=False).to(device)
     compute, pairs = relation.geometry_bias, []
 
     def counting(queries: Tensor, references: Tensor) -> Tensor:
@@ -30,8 +31,8 @@ def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch) -> 
         return compute(queries, references)
 
     monkeypatch.setattr(relation, "geometry_bias", counting)
-    queries = [boxes_of(n, seed) for seed, n in enumerate((2, 3, 0, 1, 3, 2))]
-    references = [boxes_of(n, 10 + seed) for seed, n in enumerate((4, 2, 0, 3, 4, 5, 1))]
+    queries = [boxes_of(n, seed, device=device) for seed, n in enumerate((2, 3, 0, 1, 3, 2))]
+    references = [boxes_of(n, 10 + seed, device=device) for seed, n in enumerate((4, 2, 0, 3, 4, 5, 1))]
     first, last = references[0], references[-1]
     steps = [
         (queries[:3], references[:4]),
@@ -45,13 +46,16 @@ def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch) -> 
     for step, (q, r) in enumerate(steps):
         pairs.clear()
         bias = bias.advance(relation, q, r)
-        torch.testing.assert_close(bias.bias, compute(torch.cat(q), torch.cat(r)), rtol=0, atol=1e-5)
+        assert bias.bias is not None
+        assert_close(bias.bias, compute(torch.cat(q), torch.cat(r)), rtol=0, atol=1e-5)
         everything = len(torch.cat(q)) * len(torch.cat(r))
         assert (sum(pairs) == everything) == (step in {0, 5}), step
 
 
 @pytest.mark.parametrize("method", ["rdn", "mega"])
-def test_sessions_compute_fewer_pairs(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_sessions_compute_fewer_pairs(
+    method: str, monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
     pairs: list[int] = []
 
     def counting(modules: list[Relation], queries: Tensor, references: Tensor) -> tuple[Tensor, ...]:
@@ -63,7 +67,7 @@ def test_sessions_compute_fewer_pairs(method: str, monkeypatch: pytest.MonkeyPat
     frames = [frame.image for frame in film(seed=0, video=3, frames=20, height=64, width=96)]
     counts = []
     for reuse in (True, False):
-        detector = build_tiny(method)
+        detector = build_tiny(method, device)
         detector.prepare(Inference(reuse=reuse))
         pairs.clear()
         assert len(list(detect_video(detector, frames))) == 20

@@ -18,7 +18,7 @@ from megavid.core.frames import Image
 from megavid.models.acceleration.inference import Inference
 from megavid.models.layers.timm_parts import create, timm_parts
 from megavid.models.method_registry import METHODS
-from tests.agreement import assert_same
+from tests.agreement import assert_close, assert_same
 from tests.conftest import build_tiny, total
 from tests.models.methods.test_contract import make_clip
 
@@ -30,9 +30,9 @@ SMALL = {"convnext": "convnext_atto", "swin": "swin_tiny_patch4_window7_224", "r
 @pytest.mark.parametrize("name", SMALL.values())
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 81), (16, 33)])
 @torch.no_grad()
-def test_maps_of_stride_16(name: str, height: int, width: int) -> None:
-    trunk, stage5 = timm_parts(name)
-    c4 = trunk(torch.randn(2, 3, height, width))
+def test_maps_of_stride_16(name: str, height: int, width: int, device: torch.device) -> None:
+    trunk, stage5 = (part.to(device) for part in timm_parts(name))
+    c4 = trunk(torch.randn(2, 3, height, width).to(device))
     size = (-(-height // 16), -(-width // 16))
     assert c4.shape == (2, trunk.out_channels, *size)
     assert stage5(c4).shape == (2, stage5.out_channels, *size)
@@ -40,23 +40,23 @@ def test_maps_of_stride_16(name: str, height: int, width: int) -> None:
 
 @pytest.mark.parametrize("name", SMALL.values())
 @torch.no_grad()
-def test_maps_are_timms(name: str) -> None:
+def test_maps_are_timms(name: str, device: torch.device) -> None:
     torch.manual_seed(0)
-    trunk, stage5 = (part.eval() for part in timm_parts(name))
-    whole = create(name).eval()
+    trunk, stage5 = (part.eval().to(device) for part in timm_parts(name))
+    whole = create(name).eval().to(device)
     trunk.take(whole)
     stage5.take(whole)
-    rgb = torch.rand(1, 3, 64, 96)
-    std = torch.tensor((0.229, 0.224, 0.225))[:, None, None]
-    mean = torch.tensor((0.485, 0.456, 0.406))[:, None, None]
+    rgb = torch.rand(1, 3, 64, 96).to(device)
+    std = torch.tensor((0.229, 0.224, 0.225), device=device)[:, None, None]
+    mean = torch.tensor((0.485, 0.456, 0.406), device=device)[:, None, None]
     *_, at_16, at_32 = whole((rgb - mean) / std)
     if name == SMALL["swin"]:
         at_16, at_32 = at_16.permute(0, 3, 1, 2), at_32.permute(0, 3, 1, 2)
     c4 = trunk(255 * (rgb - mean).flip(1))
-    torch.testing.assert_close(c4, at_16, rtol=1e-4, atol=1e-4)
+    assert_close(c4, at_16, rtol=1e-4, atol=1e-4)
     # Twice as large: the mean of four cells is between those of the original around them.
     c5 = stage5(c4)
-    torch.testing.assert_close(c5[..., 0, 0], at_32[..., 0, 0], rtol=1e-4, atol=1e-4)
+    assert_close(c5[..., 0, 0], at_32[..., 0, 0], rtol=1e-4, atol=1e-4)
 
 
 def test_first_stages() -> None:
@@ -71,10 +71,10 @@ def test_first_stages() -> None:
     assert len(atto.leading_layers()) == 4  # and that of stride 8
 
 
-def test_new_weights_follow_the_seed() -> None:
+def test_new_weights_follow_the_seed(device: torch.device) -> None:
     states = []
     for seed in (3, 3, 4):
-        detector = build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})
+        detector = build_tiny("single_frame", device, **{"backbone.timm": "convnext_atto"})
         torch.manual_seed(seed)
         detector.initialize()
         states.append(detector.state_dict())
@@ -83,26 +83,29 @@ def test_new_weights_follow_the_seed() -> None:
     assert not torch.equal(states[0][stem], states[2][stem])
 
 
-def test_weights_of_a_file(tmp_path: Path) -> None:
+def test_weights_of_a_file(tmp_path: Path, device: torch.device) -> None:
     torch.manual_seed(5)
     whole = timm.create_model("convnext_atto", pretrained=False)
     torch.save(whole.state_dict(), tmp_path / "atto.pth")
-    detector = build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})
+    detector = build_tiny("single_frame", device, **{"backbone.timm": "convnext_atto"})
     loaded = load_backbone(detector, tmp_path / "atto.pth")
     assert loaded.taken > 100
     state = whole.state_dict()
-    assert torch.equal(detector.state_dict()["backbone.trunk.layers.stem_0.weight"], state["stem.0.weight"])
+    loaded_state = detector.cpu().state_dict()
+    assert torch.equal(loaded_state["backbone.trunk.layers.stem_0.weight"], state["stem.0.weight"])
     last = "backbone.stage5.layers.stages_3.blocks.1.mlp.fc2.weight"
-    assert torch.equal(detector.state_dict()[last], state["stages.3.blocks.1.mlp.fc2.weight"])
+    assert torch.equal(loaded_state[last], state["stages.3.blocks.1.mlp.fc2.weight"])
     with pytest.raises(InputError, match="nowhere"):
         load_backbone(detector, tmp_path / "nowhere.pth")
     with pytest.raises(InputError, match=r"is for backbone\.timm"):
-        load_backbone(build_tiny("single_frame"), Path("pretrained"))
+        load_backbone(build_tiny("single_frame", device), Path("pretrained"))
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_every_method_on_convnext(method: str, make_frames: MakeFrames, tmp_path: Path) -> None:
-    detector = build_tiny(method, **{"backbone.timm": "convnext_atto"})
+def test_every_method_on_convnext(
+    method: str, make_frames: MakeFrames, tmp_path: Path, device: torch.device
+) -> None:
+    detector = build_tiny(method, device, **{"backbone.timm": "convnext_atto"})
     detector.freeze(stages=2)
     total(detector.losses(make_clip(detector, make_frames(3)))).backward()
     for name, parameter in detector.named_parameters():
@@ -112,14 +115,14 @@ def test_every_method_on_convnext(method: str, make_frames: MakeFrames, tmp_path
     config = detector.config.model_dump(mode="json")
     write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
     frames = make_frames(4)
-    plain = load_detector(weights=path, device="cpu", inference=None)
-    assert_same(list(detect_video(plain, frames)), list(detect_video(detector, frames)))
-    fast: Any = load_detector(weights=path, device="cpu", inference=Inference(dtype="bfloat16"))
+    plain = load_detector(weights=path, device=device, inference=None)
+    assert_same(list(detect_video(plain, frames)), list(detect_video(detector, frames)), device)
+    fast: Any = load_detector(weights=path, device=device, inference=Inference(dtype="bfloat16"))
     assert len(list(detect_video(fast, frames))) == 4
 
 
-def test_recomputing_changes_nothing(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega", **{"backbone.timm": "convnext_atto"})
+def test_recomputing_changes_nothing(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny("mega", device, **{"backbone.timm": "convnext_atto"})
     totals = []
     for enabled in (False, True):
         detector.use_activation_checkpointing(enabled=enabled)
@@ -139,12 +142,12 @@ def test_recomputing_changes_nothing(make_frames: MakeFrames) -> None:
         ("inception_v3", "not of strides 16 and 32 throughout"),
     ],
 )
-def test_mistakes(name: str, told: str) -> None:
+def test_mistakes(name: str, told: str, device: torch.device) -> None:
     with pytest.raises(InputError, match=told):
-        build_tiny("single_frame", **{"backbone.timm": name})
+        build_tiny("single_frame", device, **{"backbone.timm": name})
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(InputError, match="pip install timm"):
-        build_tiny("single_frame", **{"backbone.timm": "convnext_atto"})
+        build_tiny("single_frame", device, **{"backbone.timm": "convnext_atto"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.method_registry import METHODS
@@ -15,5 +16,5 @@ def method(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture
-def detector(method: str) -> FasterRCNN:
-    return build_tiny(method)
+def detector(method: str, device: torch.device) -> FasterRCNN:
+    return build_tiny(method, device)

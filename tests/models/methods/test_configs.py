@@ -115,15 +115,15 @@ def test_values_that_make_no_sense(path: str, value: object, message: str) -> No
         configured("mega", **{path: value})
 
 
-def test_a_model_that_does_not_fit_is_refused_before_it_is_made() -> None:
+def test_a_model_that_does_not_fit_is_refused_before_it_is_made(device: torch.device) -> None:
     """Each number is within its limits; together they are 64 * 64 * 16384 * 16384 weights of 4 bytes."""
     large = {"head.pool_size": 64, "method.hidden": 16384, "backbone.reduce_channels": 16384}
     with pytest.raises(InputError, match=r"^the model is too large .*\(weights 4399\.4 GB"):
-        build_detector(configured("single_frame", **large))
+        build_detector(configured("single_frame", **large)).to(device)
 
 
-def test_memory_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = build_tiny("single_frame")
+def test_memory_is_counted(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    detector = build_tiny("single_frame", device)
     weights = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     pooled = 4 * 20 * 3 * 3 * 16  # 20 proposals of 3 x 3 cells of 16 channels
     first_map = 4 * 8 * 32 * 48  # 8 channels at half of 64 x 96 pixels
@@ -139,10 +139,10 @@ def test_memory_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "name", ["hf-hub:timm/resnet50.a1_in1k", "local-dir:/tmp", "x" * 100_000, "", "../.."]
 )
-def test_backbones_that_timm_does_not_have(name: str) -> None:
+def test_backbones_that_timm_does_not_have(name: str, device: torch.device) -> None:
     config = configured("single_frame", **{"backbone.timm": name})
     with pytest.raises(InputError, match=r"^backbone\.timm: timm has no model "):
-        build_detector(config)
+        build_detector(config).to(device)
 
 
 def test_mutated_configurations_end_in_a_configuration_or_an_error() -> None:

@@ -14,13 +14,14 @@ from megavid.core.frames import Image
 from megavid.models.base.features import Window
 from megavid.models.layers.warp import warp
 from megavid.models.methods.dff import Dff, DffFeatures
+from tests.agreement import assert_close
 from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
 
-def build(**changes: Any) -> Dff:
-    detector = build_tiny("dff", **changes)
+def build(device: torch.device, **changes: Any) -> Dff:
+    detector = build_tiny("dff", device, **changes)
     assert isinstance(detector, Dff)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
@@ -38,8 +39,8 @@ def trunk_runs(detector: Dff, frames: Iterable[Image], **options: Any) -> list[i
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 11, 25])
-def test_the_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int) -> None:
-    detector = build(**{"method.key_interval": 10})
+def test_the_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int, device: torch.device) -> None:
+    detector = build(**{"method.key_interval": 10}, device=device)
     expected = [i // 10 + 1 for i in range(n)]
     assert expected[-1] == -(-n // 10)  # ceil(n / 10)
     frames = make_frames(n)
@@ -52,14 +53,14 @@ def test_the_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int) ->
     assert trunk_runs(detector, frames, batch_size=4)[-1] == expected[-1]
 
 
-def test_the_interval_is_configurable(make_frames: MakeFrames) -> None:
+def test_the_interval_is_configurable(make_frames: MakeFrames, device: torch.device) -> None:
     frames = make_frames(7)
-    assert trunk_runs(build(**{"method.key_interval": 3}), frames) == [1, 1, 1, 2, 2, 2, 3]
-    assert trunk_runs(build(**{"method.key_interval": 1}), frames) == list(range(1, 8))
+    assert trunk_runs(build(**{"method.key_interval": 3}, device=device), frames) == [1, 1, 1, 2, 2, 2, 3]
+    assert trunk_runs(build(**{"method.key_interval": 1}, device=device), frames) == list(range(1, 8))
 
 
-def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames) -> None:
-    detector = build()
+def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build(device=device)
     frames = make_frames(10)
     sessions = [VideoSession(detector), VideoSession(detector)]
     together: list[list[Tensor]] = [[], []]
@@ -72,8 +73,10 @@ def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames) -> None:
 
 
 @torch.inference_mode()
-def test_frames_between_take_the_key_frames_map_along_the_flow(make_frames: MakeFrames) -> None:
-    detector = build()
+def test_frames_between_take_the_key_frames_map_along_the_flow(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
+    detector = build(device=device)
     features: list[DffFeatures] = [
         detector.encode(network_input(detector, [frame]))[0] for frame in make_frames(2)
     ]
@@ -88,11 +91,11 @@ def test_frames_between_take_the_key_frames_map_along_the_flow(make_frames: Make
     for map_, image in zip(maps, (key, current), strict=True):
         flow, flow_features = detector.flow(image, key)
         scale = 1 + torch.nn.functional.conv2d(flow_features, detector.scale.weight)
-        torch.testing.assert_close(map_, warp(c4, flow, align_corners=False) * scale)
+        assert_close(map_, warp(c4, flow, align_corners=False) * scale)
     assert (maps[0] - maps[1]).abs().max() > 1e-3
 
 
-def test_the_scale_starts_as_one() -> None:
-    detector = build_tiny("dff")
+def test_the_scale_starts_as_one(device: torch.device) -> None:
+    detector = build_tiny("dff", device)
     assert isinstance(detector, Dff)
     assert not detector.scale.weight.any()

@@ -58,7 +58,7 @@ def test_speed_ups_do_not_change_detections(
     method: str, detector: FasterRCNN, make_frames: MakeFrames, inference: Inference
 ) -> None:
     frames = make_frames(12)
-    fast = build_tiny(method)
+    fast = build_tiny(method, detector.device)
     for network in (detector, fast):
         spread_norms(network)
     expected = list(detect_video(detector, frames))

@@ -13,14 +13,15 @@ from megavid.core.frames import Image
 from megavid.models.base.features import Window
 from megavid.models.layers.warp import warp
 from megavid.models.methods.fgfa import Fgfa, FgfaFeatures
+from tests.agreement import assert_close
 from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
 
 @pytest.fixture
-def detector() -> Fgfa:
-    built = build_tiny("fgfa")
+def detector(device: torch.device) -> Fgfa:
+    built = build_tiny("fgfa", device)
     assert isinstance(built, Fgfa)
     return built
 
@@ -74,12 +75,12 @@ def test_average_weighs_frames_by_the_likeness_of_embeddings(
     cosines = torch.stack([(u * unit[3]).sum(0) for u in unit])
     weights = cosines.softmax(dim=0)
     expected = sum(w * c4 for w, (c4, _) in zip(weights, warped, strict=True))
-    torch.testing.assert_close(aggregated(detector, key, local), expected)
+    assert_close(aggregated(detector, key, local), expected)
 
 
-def without_motion() -> Fgfa:
+def without_motion(device: torch.device) -> Fgfa:
     """A detector that sees no motion and warps by it exactly."""
-    detector = build_tiny("fgfa", **{"method.align_corners": True})
+    detector = build_tiny("fgfa", device, **{"method.align_corners": True})
     assert isinstance(detector, Fgfa)
     for parameter in detector.flow.predict.parameters():
         nn.init.zeros_(parameter)
@@ -87,15 +88,15 @@ def without_motion() -> Fgfa:
 
 
 @torch.inference_mode()
-def test_a_still_picture_is_its_own_average(make_frames: MakeFrames) -> None:
-    detector = without_motion()
+def test_a_still_picture_is_its_own_average(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = without_motion(device=device)
     frames = features_of(detector, make_frames(1) * 7)
-    torch.testing.assert_close(aggregated(detector, frames[3], frames), frames[3].c4)
+    assert_close(aggregated(detector, frames[3], frames), frames[3].c4)
 
 
 @torch.inference_mode()
-def test_every_place_is_weighed_by_itself(make_frames: MakeFrames) -> None:
-    detector = without_motion()
+def test_every_place_is_weighed_by_itself(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = without_motion(device=device)
     [frame] = features_of(detector, make_frames(1))
     # Two frames, one with embeddings alike on the left and opposite on the right.
     ones = torch.ones_like(frame.embedding)
@@ -104,9 +105,9 @@ def test_every_place_is_weighed_by_itself(make_frames: MakeFrames) -> None:
     key = FgfaFeatures(frame.image_size, frame.flow_input, torch.ones_like(frame.c4), ones)
     other = FgfaFeatures(frame.image_size, frame.flow_input, torch.zeros_like(frame.c4), opposite)
     average = aggregated(detector, key, [key, other])
-    torch.testing.assert_close(average[:, :, :3], torch.full_like(average[:, :, :3], 0.5))
-    e = torch.tensor(1.0).exp()
-    torch.testing.assert_close(average[:, :, 3:], (e / (e + 1 / e)).expand_as(average[:, :, 3:]))
+    assert_close(average[:, :, :3], torch.full_like(average[:, :, :3], 0.5))
+    e = torch.tensor(1.0, device=device).exp()
+    assert_close(average[:, :, 3:], (e / (e + 1 / e)).expand_as(average[:, :, 3:]))
 
 
 def test_neighbours_matter(detector: Fgfa, make_frames: MakeFrames) -> None:

@@ -106,16 +106,16 @@ def test_outputs_are_close_and_computed_in_float32(
 ) -> None:
     frames = make_frames(9)
     full = run(detector, frames)
-    halved = build_tiny(method)
+    halved = build_tiny(method, detector.device)
     halved.prepare(SETTINGS[settings].model_copy(update={"dtype": dtype}))
     assert_close_and_computed_in_float32(run(halved, frames, full.rpn), full, dtype)
 
 
 @pytest.mark.skipif(shutil.which("g++") is None, reason="PyTorch compiles with a C++ compiler")
-def test_compiled_half_precision(make_frames: MakeFrames) -> None:
+def test_compiled_half_precision(make_frames: MakeFrames, device: torch.device) -> None:
     frames = make_frames(6)
-    full = run(build_tiny("mega"), frames)
-    compiled = build_tiny("mega")
+    full = run(build_tiny("mega", device), frames)
+    compiled = build_tiny("mega", device)
     compiled.prepare(Inference(dtype="bfloat16", compile=True))
     assert_close_and_computed_in_float32(run(compiled, frames, full.rpn), full, "bfloat16")
 
@@ -123,11 +123,13 @@ def test_compiled_half_precision(make_frames: MakeFrames) -> None:
 @pytest.mark.parametrize("dtype", get_args(HalfPrecision))
 @pytest.mark.parametrize("settings", ["plain", "fast", "loose"])
 @pytest.mark.parametrize("weights", ["single_frame_generated", "mega_generated"])
-def test_trained_detectors_find_the_same_objects(weights: str, dtype: HalfPrecision, settings: str) -> None:
+def test_trained_detectors_find_the_same_objects(
+    weights: str, dtype: HalfPrecision, settings: str, device: torch.device
+) -> None:
     frames = [frame.image for frame in film(seed=0, video=3, frames=9, height=144, width=216)]
-    full = load_detector(weights=weights, device="cpu", inference=None)
+    full = load_detector(weights=weights, device=device, inference=None)
     half = load_detector(
-        weights=weights, device="cpu", inference=SETTINGS[settings].model_copy(update={"dtype": dtype})
+        weights=weights, device=device, inference=SETTINGS[settings].model_copy(update={"dtype": dtype})
     )
     pixels, score, least = AGREEMENT[dtype]
     results = [list(detect_video(detector, frames)) for detector in (half, full)]

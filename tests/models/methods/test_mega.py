@@ -16,14 +16,15 @@ from megavid.models.base.features import Window
 from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.layers.relation import Relation
 from megavid.models.methods.mega import Mega
+from tests.agreement import assert_close
 from tests.conftest import TINY_METHOD, build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
 
 @pytest.fixture
-def detector() -> Mega:
-    built = build_tiny("mega")
+def detector(device: torch.device) -> Mega:
+    built = build_tiny("mega", device)
     assert isinstance(built, Mega)
     return built
 
@@ -51,7 +52,7 @@ def test_memory_holds_the_oldest_frames_of_the_last_windows(detector: Mega, make
         # Without global frames, the first stage remembers features as they were encoded.
         for rois, i in zip(memory.stages[0], kept, strict=True):
             expected = detector.local_relations[0].get_submodule("key")(frames[i].features[:8])
-            torch.testing.assert_close(rois.references.keys.flatten(1), expected)
+            assert_close(rois.references.keys.flatten(1), expected)
 
 
 @torch.inference_mode()
@@ -66,8 +67,8 @@ def test_memory_is_read_before_it_is_written(detector: Mega, make_frames: MakeFr
 
 
 @torch.inference_mode()
-def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega", **{"method.global_stages": 2})
+def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny("mega", device, **{"method.global_stages": 2})
     assert isinstance(detector, Mega)
     frames = features_of(detector, make_frames(2))
     window = Window(step=0, key=frames[0], local=frames, global_frames=frames[1:], frame_size=(64, 96))
@@ -77,13 +78,13 @@ def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames) -> 
     detector.predict(window, detector.initial_memory())
     detector.global_relations = detector.global_relations[:1]
     detector.predict(window, detector.initial_memory())
-    torch.testing.assert_close(seen[0], seen[1] + last(seen[1], frames[1].features[:8]))
+    assert_close(seen[0], seen[1] + last(seen[1], frames[1].features[:8]))
     assert not torch.equal(seen[0], seen[1])
 
 
 @torch.inference_mode()
-def test_no_memory_when_configured_so(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega", **{"method.memory": 0})
+def test_no_memory_when_configured_so(make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny("mega", device, **{"method.memory": 0})
     frames = features_of(detector, make_frames(1))  # type: ignore[arg-type]
     window = Window(step=0, key=frames[0], local=frames * 7, global_frames=[], frame_size=(64, 96))
     _, memory = detector.predict(window, detector.initial_memory())
@@ -155,7 +156,7 @@ def test_quirk_puts_a_global_frame_in_place_of_the_first(detector: Mega, make_fr
     plain = list(detect_video(detector, frames, global_order=order))
     assert not torch.equal(quirky[0].detections.boxes, plain[0].detections.boxes)
     for result, other in list(zip(quirky, expected, strict=True))[:4]:
-        torch.testing.assert_close(result.detections.scores, other.detections.scores)
+        assert_close(result.detections.scores, other.detections.scores)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +194,8 @@ def test_settings_stand_in_the_plan(detector: Mega) -> None:
     assert detector.plan.global_frames == TINY_METHOD["global_frames"]
 
 
-def test_without_global_frames_global_relations_are_not_trained() -> None:
-    detector = build_tiny("mega", **{"method.global_frames": 0})
+def test_without_global_frames_global_relations_are_not_trained(device: torch.device) -> None:
+    detector = build_tiny("mega", device, **{"method.global_frames": 0})
     untrained = {name for name, p in detector.named_parameters() if not p.requires_grad}
     assert untrained == {
         name for name, _ in detector.named_parameters() if name.startswith("global_relations")

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from megavid.checkpoints.load import load_detector, read_config
@@ -66,19 +67,21 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     METHODS.update(known)
 
 
-def test_it_is_built_by_its_name(here: Path) -> None:
+def test_it_is_built_by_its_name(here: Path, device: torch.device) -> None:
     with pytest.raises(InputError, match="--method-module"):
-        load_detector("mirrored.yaml", device="cpu")
+        load_detector("mirrored.yaml", device=device)
     assert add_methods("mirrored") == ["mirrored"]
     assert add_methods("mirrored") == ["mirrored"]  # twice is no matter
-    detector = load_detector("mirrored.yaml", device="cpu")
+    detector = load_detector("mirrored.yaml", device=device)
     assert type(detector).__name__ == "Mirrored"
     assert detector.config.method.model_dump()["times"] == 2
 
 
-def test_it_is_trained_evaluated_and_detects(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_is_trained_evaluated_and_detects(
+    here: Path, capsys: pytest.CaptureFixture[str], device: torch.device
+) -> None:
     write_synthetic_set(Path("set"), SyntheticSet(videos=5, frames=4, height=64, width=96))
-    module = ["--method-module", "mirrored", "--device", "cpu"]
+    module = ["--method-module", "mirrored", "--device", str(device)]
     steps = ["--run.steps", "2", "--run.workers", "0", "--run.frozen_stages", "0", "--data.val", "null"]
     steps += ["--optimizer.milestones", "[]"]
     norm = ["--backbone.norm", "group"]

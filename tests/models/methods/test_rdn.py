@@ -14,6 +14,7 @@ from megavid.core.frames import Image
 from megavid.models.base.features import Window
 from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.methods.rdn import Rdn, RdnBase
+from tests.agreement import assert_close
 from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
@@ -30,8 +31,8 @@ def attended(relation: Any, x: Tensor, boxes: Tensor, y: Tensor, others: Tensor)
 
 @torch.inference_mode()
 @pytest.mark.parametrize("method", ["rdn_base", "rdn"])
-def test_stages_by_hand(method: str, make_frames: MakeFrames) -> None:
-    detector = build_tiny(method)
+def test_stages_by_hand(method: str, make_frames: MakeFrames, device: torch.device) -> None:
+    detector = build_tiny(method, device)
     assert isinstance(detector, RdnBase)
     frames = features_of(detector, make_frames(7))
     key = frames[3]
@@ -53,12 +54,14 @@ def test_stages_by_hand(method: str, make_frames: MakeFrames) -> None:
         best = attended(detector.advanced_relations[0], best, best_boxes, y, others)
         best = F.relu(detector.advanced_fc(best))
         x = attended(detector.advanced_relations[1], x, key.proposals, best, best_boxes)
-    torch.testing.assert_close(seen[0], x)
+    assert_close(seen[0], x)
 
 
 @torch.inference_mode()
-def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(make_frames: MakeFrames) -> None:
-    detector = build_tiny("rdn")
+def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
+    detector = build_tiny("rdn", device)
     assert isinstance(detector, Rdn)
     full, other, third = features_of(detector, make_frames(3))
     few = RoIFeatures(other.image_size, other.proposals[:2], other.features[:2])

@@ -14,14 +14,15 @@ from megavid.models.acceleration.inference import FAST
 from megavid.models.base.features import Window
 from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.methods.selsa import Selsa, SelsaMemory
+from tests.agreement import assert_close
 from tests.conftest import build_tiny, network_input
 
 MakeFrames = Callable[[int], list[Image]]
 
 
 @pytest.fixture
-def detector() -> Selsa:
-    built = build_tiny("selsa")
+def detector(device: torch.device) -> Selsa:
+    built = build_tiny("selsa", device)
     assert isinstance(built, Selsa)
     return built
 
@@ -65,7 +66,7 @@ def by_hand(detector: Selsa, frames: Sequence[RoIFeatures]) -> Tensor:
 @torch.inference_mode()
 def test_every_stage_adds_what_all_frames_say(detector: Selsa, frames: list[RoIFeatures]) -> None:
     for count in (4, 2, 1):
-        torch.testing.assert_close(run(detector, frames[:count])[0], by_hand(detector, frames[:count]))
+        assert_close(run(detector, frames[:count])[0], by_hand(detector, frames[:count]))
     alone, together = (run(detector, frames[:count])[0] for count in (1, 4))
     assert not torch.allclose(alone, together)
 
@@ -75,7 +76,7 @@ def test_places_and_order_play_no_part(detector: Selsa, frames: list[RoIFeatures
     expected, _ = run(detector, frames)
     elsewhere = [replace(frame, proposals=frame.proposals + 20) for frame in frames]
     assert torch.equal(run(detector, elsewhere)[0], expected)
-    torch.testing.assert_close(run(detector, [frames[0], *reversed(frames[1:])])[0], expected)
+    assert_close(run(detector, [frames[0], *reversed(frames[1:])])[0], expected)
 
 
 @torch.inference_mode()
