@@ -17,7 +17,13 @@ LAYERS = (
     ("video",),
     ("datasets",),
     ("evaluation",),
-    ("models",),
+    ("models.layers",),
+    ("models.acceleration",),
+    ("models.base",),
+    ("models.faster_rcnn",),
+    ("models.methods",),
+    ("models.method_registry",),
+    ("models.outside_methods",),
     ("linking",),
     ("runtime",),
     ("checkpoints", "reports"),
@@ -39,8 +45,10 @@ def name_of(path: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-MODULES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
-"""The syntax trees of all modules by their dotted names; the package itself is ""."""
+TREES = {name_of(path): ast.parse(path.read_text()) for path in sorted(PACKAGE.rglob("*.py"))}
+
+MODULES = {name: tree for name, tree in TREES.items() if len(tree.body) > 1}
+"""The syntax trees of all modules that are more than a docstring, by name; the package itself is ""."""
 
 ENTRY_POINTS = {"", "__main__"}
 """Modules above all layers."""

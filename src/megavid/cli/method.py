@@ -22,7 +22,7 @@ class OutsideMethods:
         Raises:
             InputError: The module cannot be imported or defines no method.
         """
-        from megavid.models.methods.outside import add_methods
+        from megavid.models.outside_methods import add_methods
 
         if self.method_module is not None:
             add_methods(self.method_module)

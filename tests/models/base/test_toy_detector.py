@@ -18,7 +18,7 @@ from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.models.method_registry import METHODS
-from megavid.models.methods.outside import add_methods
+from megavid.models.outside_methods import add_methods
 from tests.agreement import assert_same
 from tests.training.small_run import write_videos
 

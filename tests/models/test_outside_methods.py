@@ -17,7 +17,7 @@ from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
 from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 from megavid.models.method_registry import METHODS
-from megavid.models.methods.outside import add_methods
+from megavid.models.outside_methods import add_methods
 from tests.cli.helpers import error_of
 from tests.conftest import tiny_overrides
 
