@@ -1,4 +1,4 @@
-"""What there is to train on."""
+"""The machine to train on: its device, memory and cores."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Hardware:
 
     Attributes:
         device: "cuda", "mps" or "cpu".
-        count: GPUs; 1 without any.
-        memory: Of each GPU, bytes; 0 without any.
-        cores: Of the CPU, those that this process may use.
+        count: Number of GPUs; 1 without a GPU.
+        memory: Memory of each GPU, bytes; 0 without a CUDA GPU.
+        cores: CPU cores that this process may use.
         bfloat16: Whether the device computes in bfloat16 faster than in float32.
     """
 
@@ -35,13 +35,13 @@ class Hardware:
 
 
 def find_hardware(device: str = "auto") -> Hardware:
-    """This machine's.
+    """Describe this machine.
 
     Args:
-        device: What of it is meant, as in `find_device`.
+        device: Device to train on, as in `find_device`.
 
     Raises:
-        InputError: There is no such device here.
+        InputError: The device is not available.
     """
     kind = find_device(device).type
     cores = usable_cores()

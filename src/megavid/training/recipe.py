@@ -144,7 +144,7 @@ class Recipe(Config):
     log: LogConfig = LogConfig()
 
     @model_validator(mode="after")
-    def _milestones_are_inside(self) -> Self:
+    def _check_milestones(self) -> Self:
         late = [step for step in self.optimizer.milestones if step >= self.run.steps]
         if late or list(self.optimizer.milestones) != sorted(self.optimizer.milestones):
             raise ValueError(

@@ -1,4 +1,4 @@
-"""What a proposed recipe starts from."""
+"""The weights that a proposed recipe starts from."""
 
 from __future__ import annotations
 
