@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from megavid.models.method_registry import METHODS
-from megavid.training.curves import CURVES
-from megavid.training.run_log import read_log
+from megavid.training.logs.curves import CURVES
+from megavid.training.logs.run_log import read_log
 
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 

@@ -15,8 +15,8 @@ from pathlib import Path
 from benchmarks.generated_set import FINE_TUNING, MOTIONS, last_scores
 from megavid.checkpoints.weights import Weights, read_weights, write_weights
 from megavid.jobs.run_demo import TRAINED_ON, WEIGHTS
-from megavid.training.run_log import LOG, read_log
-from megavid.training.summary import MODEL
+from megavid.training.logs.run_log import LOG, read_log
+from megavid.training.logs.summary import MODEL
 
 PACKAGE = Path(__file__).parents[1] / "src" / "megavid" / "weights"
 

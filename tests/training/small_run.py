@@ -14,7 +14,7 @@ from megavid.core.config import with_overrides
 from megavid.datasets.synthetic.camera import film
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.datasets.table.annotations import AnnotationBuilder
-from megavid.training.run_log import read_log
+from megavid.training.logs.run_log import read_log
 from tests.conftest import tiny_overrides
 
 MACHINE_NUMBERS = {"clips_per_second", "data_wait", "memory_mb"}

@@ -14,7 +14,7 @@ from megavid import load_detector
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.models.method_registry import METHODS
 from megavid.training.checkpoint import list_checkpoints, load_checkpoint
-from megavid.training.run_log import read_log
+from megavid.training.logs.run_log import read_log
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 

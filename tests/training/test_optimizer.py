@@ -10,9 +10,9 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, S
 
 from megavid.core.config import validate
 from megavid.core.errors import InputError
-from megavid.training.ema import make_ema
-from megavid.training.optimizer import OptimizerConfig, make_optimizer
-from megavid.training.schedule import learning_rate, set_learning_rate
+from megavid.training.optim.ema import make_ema
+from megavid.training.optim.optimizer import OptimizerConfig, make_optimizer
+from megavid.training.optim.schedule import learning_rate, set_learning_rate
 from tests.conftest import build_tiny
 
 

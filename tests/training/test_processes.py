@@ -17,8 +17,8 @@ import torch
 
 from megavid.datasets.table.annotations import load_annotations
 from megavid.training.checkpoint import list_checkpoints, load_checkpoint
-from megavid.training.clip_reader import Share
-from megavid.training.run_log import read_log
+from megavid.training.clips.clip_reader import Share
+from megavid.training.logs.run_log import read_log
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 

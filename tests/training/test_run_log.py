@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.training.curves import write_curves
-from megavid.training.run_log import TrainingLog, read_log
+from megavid.training.logs.curves import write_curves
+from megavid.training.logs.run_log import TrainingLog, read_log
 from tests.mutations import ends_well, mutated_bytes, mutated_json, mutators
 
 LINES: list[dict[str, Any]] = [

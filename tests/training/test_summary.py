@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from megavid.training.logs.summary import describe_evaluation, summarize
 from megavid.training.recipe import Recipe
-from megavid.training.summary import describe_evaluation, summarize
 from tests.training.small_run import recipe_values
 
 

@@ -21,7 +21,7 @@ from megavid.datasets.formats.coco.write_cocovid import write_cocovid
 from megavid.datasets.synthetic.camera import film
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.datasets.table.annotations import AnnotationBuilder, load_annotations
-from megavid.training.clip_reader import ClipReader
+from megavid.training.clips.clip_reader import ClipReader
 from megavid.video.images import read_image
 from megavid.video.video_writer import VideoWriter
 from tests.conftest import build_tiny, network_input

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from megavid.checkpoints.starting_weights import Loaded
     from megavid.jobs.executors.ranks import Ranks
     from megavid.training.checkpoint import Checkpoint
+    from megavid.training.clips.training_data import TrainingData
     from megavid.training.loop import Training
     from megavid.training.recipe import Recipe
-    from megavid.training.training_data import TrainingData
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,11 +136,11 @@ class Train:
 
     def _prepare(self, recipe: Recipe, folder: Path, ranks: Ranks, device: torch.device) -> Training:
         """Read the newest checkpoint and the data, build the training and print its start."""
+        from megavid.training.clips.training_data import open_training_data
         from megavid.training.loop import Training
         from megavid.training.resume import load_checkpoint_to_resume
         from megavid.training.run_folder import write_recipe
         from megavid.training.setup import make_detector
-        from megavid.training.training_data import open_training_data
 
         checkpoint = load_checkpoint_to_resume(folder, recipe, ranks)
         before = None if checkpoint is None else checkpoint.threads
@@ -179,7 +179,7 @@ class Train:
                 say(f"megavid: {path} differs from the interrupted run")
 
     def _print_results(self, folder: Path, recipe: Recipe) -> None:
-        from megavid.training.summary import summarize
+        from megavid.training.logs.summary import summarize
 
         if self.check:
             say(

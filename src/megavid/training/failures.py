@@ -11,7 +11,7 @@ from torch import Tensor
 
 from megavid.core.errors import InputError
 from megavid.models.acceleration.compiling import translate_compiler_errors
-from megavid.training.clip_reader import TrainingClip
+from megavid.training.clips.clip_reader import TrainingClip
 
 
 @contextmanager

@@ -27,19 +27,19 @@ from megavid.jobs.stop_requests import stop_request
 from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.video_detector import VideoDetector
 from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoint
-from megavid.training.clip_losses import MeanLosses
-from megavid.training.clip_reader import ClipReader, Share, TrainingClip, read_clips
-from megavid.training.ema import make_ema
+from megavid.training.clips.clip_losses import MeanLosses
+from megavid.training.clips.clip_reader import ClipReader, Share, TrainingClip, read_clips
+from megavid.training.clips.training_data import TrainingData
 from megavid.training.failures import check_finite, fail, translate_device_errors
-from megavid.training.optimizer import make_optimizer
+from megavid.training.logs.run_log import TrainingLog
+from megavid.training.logs.step_sums import StepSums
+from megavid.training.logs.summary import BEST, MODEL, describe_evaluation
+from megavid.training.optim.ema import make_ema
+from megavid.training.optim.optimizer import make_optimizer
+from megavid.training.optim.schedule import learning_rate, set_learning_rate
 from megavid.training.recipe import Recipe
 from megavid.training.resume import changed_keys, differing_keys
 from megavid.training.run_folder import CHECKPOINTS
-from megavid.training.run_log import TrainingLog
-from megavid.training.schedule import learning_rate, set_learning_rate
-from megavid.training.step_sums import StepSums
-from megavid.training.summary import BEST, MODEL, describe_evaluation
-from megavid.training.training_data import TrainingData
 from megavid.training.validation import evaluate_while_training
 
 

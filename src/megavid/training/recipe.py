@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from megavid.core.config import Config, has_path
 from megavid.core.ranges import MOST_SEED, MOST_STEPS, MOST_TRAINING_BATCH, MOST_WORKERS
-from megavid.training.optimizer import OptimizerConfig
+from megavid.training.optim.optimizer import OptimizerConfig
 
 FilePath = Annotated[Path, Field(strict=False)]
 

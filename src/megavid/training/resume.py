@@ -11,7 +11,7 @@ from megavid.core.errors import InputError
 from megavid.jobs.executors.ranks import Ranks
 from megavid.models.method_registry import config_type
 from megavid.training.checkpoint import Checkpoint, checkpoint_path, load_checkpoint, load_newest
-from megavid.training.optimizer import OptimizerConfig
+from megavid.training.optim.optimizer import OptimizerConfig
 from megavid.training.recipe import Recipe
 from megavid.training.run_folder import CHECKPOINTS
 

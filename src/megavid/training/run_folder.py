@@ -17,10 +17,10 @@ from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import make_output_folder
 from megavid.training.checkpoint import list_checkpoints
-from megavid.training.curves import CURVES
+from megavid.training.logs.curves import CURVES
+from megavid.training.logs.run_log import LOG
+from megavid.training.logs.summary import BEST, MODEL
 from megavid.training.recipe import Recipe
-from megavid.training.run_log import LOG
-from megavid.training.summary import BEST, MODEL
 
 CHECKPOINTS, RECIPE = "checkpoints", "recipe.json"
 

@@ -12,8 +12,8 @@ from megavid.core.errors import InputError
 from megavid.datasets.clip_order import ClipOrder
 from megavid.datasets.table.annotations import Annotations
 from megavid.models.base.clip import Clip
-from megavid.training.clip_losses import MeanLosses
-from megavid.training.clip_reader import ClipReader
+from megavid.training.clips.clip_losses import MeanLosses
+from megavid.training.clips.clip_reader import ClipReader
 from megavid.training.hardware import Hardware
 from megavid.training.recipe import Recipe
 from megavid.training.setup import make_detector

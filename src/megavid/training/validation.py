@@ -23,7 +23,7 @@ from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_scores
 from megavid.models.base.video_detector import VideoDetector
-from megavid.training.training_data import TrainingData
+from megavid.training.clips.training_data import TrainingData
 from megavid.video.render import draw_detections
 
 EVALUATIONS = "evaluations"

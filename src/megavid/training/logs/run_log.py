@@ -18,7 +18,7 @@ from megavid.core.files.atomic import atomic_path
 from megavid.core.files.json_yaml import load_json
 from megavid.core.files.regular_files import read_text
 from megavid.core.frames import Image
-from megavid.training.curves import CURVES, NO_LOSS_TERMS, write_curves
+from megavid.training.logs.curves import CURVES, NO_LOSS_TERMS, write_curves
 
 LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"

@@ -7,7 +7,7 @@ from bisect import bisect_right
 
 from torch.optim import Optimizer
 
-from megavid.training.optimizer import OptimizerConfig
+from megavid.training.optim.optimizer import OptimizerConfig
 
 
 def learning_rate(config: OptimizerConfig, step: int, *, steps: int, batch: int) -> float:

@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from megavid.training.logs.run_log import LOG, read_log
 from megavid.training.recipe import DataSetConfig, Recipe
-from megavid.training.run_log import LOG, read_log
 
 MODEL, BEST = "model.safetensors", "best.safetensors"
 

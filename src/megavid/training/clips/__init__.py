@@ -1,0 +1,1 @@
+"""Training data, the clips that are read from it, and their losses."""

@@ -1,0 +1,1 @@
+"""Logs, curves and summaries of a training run."""
