@@ -10,14 +10,16 @@ import safetensors
 
 from megavid import InputError, load_detector
 from megavid.checkpoints.load import convert_weights
-from megavid.checkpoints.weights import find_weights, shipped_weights
+from megavid.checkpoints.weights import find_weights
+from megavid.core.files.shipped import shipped_files
 from megavid.datasets.synthetic.scene import CLASSES
 from megavid.jobs.run_demo import WEIGHTS
 
 
 def test_total_size_is_small() -> None:
-    assert set(shipped_weights()) == set(WEIGHTS.values())
-    assert sum(find_weights(name).stat().st_size for name in shipped_weights()) < 25_000_000
+    shipped = shipped_files("weights", ".safetensors")
+    assert set(shipped) == set(WEIGHTS.values())
+    assert sum(path.stat().st_size for path in shipped.values()) < 25_000_000
 
 
 def test_shipped_weights_are_loaded_by_name(tmp_path: Path) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from megavid.checkpoints.weights import (
 from megavid.core.config import read_mapping, value_at, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.paths import is_file
+from megavid.core.files.shipped import shipped_files
 from megavid.core.text import printable
 from megavid.models.acceleration.inference import FAST, Inference
 from megavid.models.base.detector_config import DetectorConfig
@@ -31,13 +31,10 @@ from megavid.models.method_registry import build_detector, detector_config, rena
 _FLOWNET_WIDTH = 64
 """Width of the published FlowNet."""
 
-_CONFIGS = resources.files("megavid") / "configs"
-
 
 def shipped_configs() -> list[str]:
     """Return the names of the configurations that ship with the package."""
-    names = (Path(entry.name) for entry in _CONFIGS.iterdir())
-    return sorted(name.stem for name in names if name.suffix == ".yaml")
+    return list(shipped_files("configs", ".yaml"))
 
 
 def load_detector(
@@ -55,8 +52,8 @@ def load_detector(
     Args:
         config: Name of a shipped configuration (`shipped_configs`) or a YAML file; None takes the
             configuration from the weights, which carry it or imply it by the shapes of their tensors.
-        weights: A `.safetensors` file of megavid, a checkpoint of the original release, or a name of
-            `shipped_weights`. None gives random weights.
+        weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name of
+            shipped weights. None gives random weights.
         device: "auto" takes the first available of cuda, mps and cpu.
         min_size: Shorter side of the network's input, pixels; None for the configured one.
         max_size: Limit of the longer side of the network's input, pixels; None for the configured one.
@@ -170,13 +167,12 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
         InputError: The configuration does not exist or cannot be read.
     """
     name = os.fspath(config)
-    if name in shipped_configs():
-        with resources.as_file(_CONFIGS / f"{name}.yaml") as path:
-            return read_mapping(path), name
+    shipped = shipped_files("configs", ".yaml")
+    if name in shipped:
+        return read_mapping(shipped[name]), name
     if not is_file(Path(name)):
         raise InputError(
-            f"{printable(name)}: no such configuration; expected a YAML file or one of "
-            f"{', '.join(shipped_configs())}"
+            f"{printable(name)}: no such configuration; expected a YAML file or one of {', '.join(shipped)}"
         )
     return read_mapping(Path(name)), name
 

@@ -75,16 +75,11 @@ class FlowNetWeights:
     licence: str
 
 
-def shipped_weights() -> list[str]:
-    """Return the names of the weights that ship with the package."""
-    return list(shipped_files("weights", ".safetensors"))
-
-
 def find_weights(name: str | os.PathLike[str]) -> Path:
     """Return the path of a weight file.
 
     Args:
-        name: Name of shipped weights (`shipped_weights`), or a path.
+        name: Name of shipped weights (`weights/README.md`), or a path.
 
     Raises:
         InputError: There is no such file.

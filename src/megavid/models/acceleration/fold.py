@@ -58,10 +58,13 @@ class ScaleAndShift(nn.Module):
 
 def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> nn.Conv2d:
     assert conv.bias is None
-    variance, mean = norm.running_var.double(), norm.running_mean.double()
-    scale = norm.weight.double() / (variance + norm.eps).sqrt()
-    weight = conv.weight.double() * scale[:, None, None, None]
-    conv.weight = nn.Parameter(weight.to(conv.weight.dtype), requires_grad=False)
-    shift = norm.bias.double() - mean * scale
-    conv.bias = nn.Parameter(shift.to(conv.weight.dtype), requires_grad=False)
+    # On the CPU, since not every device has float64.
+    original, norm_weight, norm_bias, mean, variance = (
+        x.detach().cpu().double()
+        for x in (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)
+    )
+    scale = norm_weight / (variance + norm.eps).sqrt()
+    weight, bias = original * scale[:, None, None, None], norm_bias - mean * scale
+    conv.bias = nn.Parameter(bias.to(conv.weight), requires_grad=False)
+    conv.weight = nn.Parameter(weight.to(conv.weight), requires_grad=False)
     return conv
