@@ -12,8 +12,11 @@ import torch
 from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
 from megavid.core.frames import Image
+from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
 from megavid.models.method_registry import METHODS
+from tests.cli.init_project import NAMES
 from tests.conftest import build_tiny
+from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 
 MakeFrames = Callable[[int], list[Image]]
 Run = Callable[..., int]
@@ -50,3 +53,23 @@ def folder(tmp_path: Path, make_frames: MakeFrames) -> Path:
     for number, image in zip([7, 8, 9, 10, 11, 20, 21, 100, 101], make_frames(9), strict=True):
         PIL.Image.fromarray(image).save(path / f"img{number}.png")
     return path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write an export from CVAT, and the same videos in other formats."""
+    folder = tmp_path_factory.mktemp("data")
+    write_cvat_export(folder / "clips", names=NAMES, frames=6)
+    write_synthetic_set(folder / "balls", SyntheticSet(videos=5, frames=4, height=144, width=192))
+    parts = ["--subset", "vid_train"]
+    for form, name in (("cocovid", "balls.json"), ("yolo", "yolo")):
+        target = folder / name
+        assert main(["data", "export", str(folder / "balls"), "--to", form, *parts, "-o", str(target)]) == 0
+    return folder
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make an empty folder the working directory, and return it."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
