@@ -71,9 +71,9 @@ def test_flownet_is_read_converted_and_loaded(form: str, tmp_path: Path) -> None
 
 def test_flownet_and_detector_files_are_told_apart(official: Path, tmp_path: Path) -> None:
     path = write_official(tmp_path / "flownet.pth", flownet_shapes(), buffers=False)
-    with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, not a whole detector"):
+    with pytest.raises(InputError, match="flownet.pth: expected a whole detector, got FlowNet's weights"):
         load_detector("dff_r50", weights=path)
-    with pytest.raises(InputError, match="flownet.pth: holds FlowNet's weights only, which take no conf"):
+    with pytest.raises(InputError, match="flownet.pth: expected no configuration for FlowNet's weights"):
         convert_weights(path, tmp_path / "out.safetensors", config="dff_r50")
     with pytest.raises(InputError, match="flownet.pth: single_frame has no flow network"):
         load_flownet(build_tiny("single_frame"), path)

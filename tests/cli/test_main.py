@@ -73,11 +73,11 @@ def test_convert_accepts_flownet(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["convert", str(source), target]) == 0
     assert "flownet.safetensors: FlowNet" in capsys.readouterr().out
     assert main(["convert", str(source), target, "--model", "dff_r50"]) == 2
-    assert "which take no configuration" in capsys.readouterr().err
+    assert "expected no configuration for FlowNet's weights" in capsys.readouterr().err
     PIL.Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
     command = ["detect", str(tmp_path), "--weights", target, "-o", str(tmp_path / "out")]
     assert main(command) == 2
-    assert "holds FlowNet's weights only, not a whole detector" in capsys.readouterr().err
+    assert "expected a whole detector, got FlowNet's weights" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Load a detector by name, from a YAML file or from a weight file."""
+"""Load a detector by its configuration, its weights or both, and convert weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def load_detector(
 
     Args:
         config: Name of a shipped configuration (`shipped_configs`) or a YAML file; None takes the
-            configuration from the weights, which carry it or imply it by the shapes of their tensors.
+            configuration from the weights, which contain it or from whose tensors it is inferred.
         weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name of
             shipped weights. None gives random weights.
         device: "auto" takes the first available of cuda, mps and cpu.
@@ -86,7 +86,7 @@ def load_detector(
 def convert_weights(
     source: Path, target: Path, *, config: str | os.PathLike[str] | None = None
 ) -> VideoDetector | None:
-    """Convert weights to a `.safetensors` file that carries its configuration.
+    """Convert weights to a `.safetensors` file that contains their configuration.
 
     Args:
         source: File that `load_detector` or `load_flownet` reads.
@@ -105,7 +105,7 @@ def convert_weights(
     about = converted_from(read.path, licence=read.licence)
     if isinstance(read, FlowNetWeights):
         if config is not None:
-            raise InputError(f"{source}: holds FlowNet's weights only, which take no configuration")
+            raise InputError(f"{source}: expected no configuration for FlowNet's weights, got {config}")
         load_state(FlowNet(width=_FLOWNET_WIDTH), read.state, origin=str(source), target="FlowNet")
         write_weights(target, read.state, config=None, about=about)
         return None
@@ -136,32 +136,37 @@ def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> No
         )
     read = read_weights(Path(weights))
     if not isinstance(read, FlowNetWeights):
-        raise InputError(f"{read.path}: expected FlowNet's weights alone; this is a whole detector")
+        raise InputError(f"{read.path}: expected FlowNet's weights alone, got a whole detector")
     load_state(network, read.state, origin=str(read.path), target="the flow network")
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Return the device of a name; "auto" is the first available of cuda, mps and cpu.
+    """Return the device with a name; "auto" is the first available of cuda, mps and cpu.
 
     Raises:
         InputError: The device is not available.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kinds = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [kind for kind, is_available in kinds.items() if is_available]
     if device == "auto":
-        return torch.device(next(name for name, present in there.items() if present))
+        return torch.device(available[0])
     try:
         found = torch.device(device)
     except RuntimeError as error:
         raise InputError(f"device: expected auto, cpu, cuda or mps, got {device!r}") from error
     number = found.index or 0
-    if not there.get(found.type, False) or (found.type == "cuda" and number >= torch.cuda.device_count()):
-        present = ", ".join(name for name, is_there in there.items() if is_there)
-        raise InputError(f"device: {str(device)!r} is not available here; there is {present}")
+    if found.type not in available or (found.type == "cuda" and number >= torch.cuda.device_count()):
+        raise InputError(
+            f"device: expected one of {', '.join(available)} on this machine, got {str(device)!r}"
+        )
     return found
 
 
 def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
-    """Read a shipped configuration or a YAML file: nested values, and a name for messages.
+    """Read a shipped configuration or a YAML file.
+
+    Returns:
+        Nested values, and the name of their source for messages.
 
     Raises:
         InputError: The configuration does not exist or cannot be read.
@@ -181,7 +186,7 @@ def _read_detector(path: Path) -> Weights:
     read = read_weights(path)
     if isinstance(read, FlowNetWeights):
         raise InputError(
-            f"{path}: holds FlowNet's weights only, not a whole detector; `load_flownet` puts them into one"
+            f"{path}: expected a whole detector, got FlowNet's weights, which `load_flownet` loads into one"
         )
     return read
 
@@ -206,7 +211,11 @@ def _config_data(
 
 
 def _check_match(config: DetectorConfig, weights: Weights, origin: str) -> None:
-    """Compare weights and configuration in plain words, before single tensors are compared."""
+    """Check that weights fit a configuration, with clearer messages than those about single tensors.
+
+    Raises:
+        InputError: Method, depth or classes differ.
+    """
     values = config.model_dump(mode="json")
     compared: dict[str, tuple[Any, Any]] = {
         path: (weights.inferred[path], value_at(values, path))

@@ -1,4 +1,4 @@
-"""Load weights that training starts from: of a backbone, of a flow network, or of another detector."""
+"""Load the weights that training starts from: those of a backbone, a flow network or another detector."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from megavid.models.layers.timm_parts import PRETRAINED, TimmPart, create
 
 @dataclass(frozen=True)
 class Loaded:
-    """What was loaded into a detector.
+    """Summary of the weights that were loaded into a detector.
 
     Attributes:
-        path: The file.
+        path: Path of the file.
         taken: Number of tensors taken from the file.
-        new: Parts of the detector that the file does not have, by the first words of their tensors' names.
+        new: Parts of the detector that the file does not have, such as "backbone.trunk".
         unused: Number of tensors of the file that the detector does not have.
         licence: Note on the terms of the file.
-        new_classes: Classes of the detector that the file does not know; their scores have new weights.
+        new_classes: Classes of the detector that the file does not have; their weights are new.
     """
 
     path: Path
@@ -49,12 +49,12 @@ def load_backbone(detector: VideoDetector, path: Path) -> Loaded:
     """Load a ResNet trained on ImageNet (`read_backbone`), or a timm model, into the backbone of a detector.
 
     Raises:
-        InputError: The file holds something else, another depth or another width; or the detector has no such
-            backbone.
+        InputError: The file contains something else, another depth or another width; or the detector has no
+            such backbone.
     """
     if not isinstance(detector, FasterRCNN):
         raise InputError(
-            f"start.backbone: expected null: {detector.config.method.name} takes no backbone's weights"
+            f"start.backbone: expected null, got {path}; {detector.config.method.name} has no such backbone"
         )
     name = detector.config.backbone.timm
     if name is not None:
@@ -64,7 +64,9 @@ def load_backbone(detector: VideoDetector, path: Path) -> Loaded:
             part.take(model)
         return Loaded(path, sum(len(part.state_dict()) for part in parts), (), 0)
     if path == PRETRAINED:
-        raise InputError(f"start.backbone: {path}: is for backbone.timm; of a ResNet, give a file")
+        raise InputError(
+            f"start.backbone: expected a file for a ResNet, got {path}, which needs backbone.timm"
+        )
     if detector.config.backbone.norm != "frozen_batch":
         raise InputError(f"{path}: its batch norm needs backbone.norm frozen_batch")
     state = read_backbone(path, mean=detector.config.input.mean)
@@ -82,20 +84,20 @@ def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
 
 
 def load_from_detector(detector: VideoDetector, path: Path) -> Loaded:
-    """Load all weights of another detector that fit by name and shape.
+    """Load all weights of another detector whose names and shapes fit.
 
-    Class-specific weights are taken for the classes that both detectors have.
+    Class-specific weights are loaded for the classes that both detectors have.
 
     Raises:
-        InputError: The file holds no detector, or nothing of it fits.
+        InputError: The file does not contain a detector, or nothing in it fits.
     """
     weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
-        raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
+        raise InputError(f"{path}: expected a detector, got FlowNet's weights, which belong under start.flow")
     state = dict(weights.state)
     names = weights.config["classes"] if weights.config else None
     if names is None and weights.num_classes != len(detector.class_names):
-        names = [""] * weights.num_classes  # unknown: none is the same
+        names = [""] * weights.num_classes  # unknown, so they match no class
     new: tuple[str, ...] = ()
     if names is not None and tuple(names) != detector.class_names:
         state |= detector.adapt_classes(state, names)

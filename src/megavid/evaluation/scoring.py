@@ -114,14 +114,11 @@ def average_precision(
     the class they weigh as much as the share of all objects that is in the range, or 1 if that is 0 or 1.
 
     Args:
-        found: N detections. Of detections with equal scores, the one in the earlier frame comes first, then
-        the
-            one in the earlier row.
+        found: N detections. Those with equal scores are ordered by frame, then by row.
         truth: M objects.
         num_frames: Number of frames in the data set, with or without boxes.
         num_classes: C.
-        motion_iou: (M,), IoU of each object with itself in the neighboring frames; NaN if it is unknown,
-        which
+        motion_iou: (M,), IoU of each object with itself in the neighboring frames. NaN stands for unknown and
             is outside every range. None counts all objects.
         motion_range: Range of the motion IoU of the objects that count, both ends included.
         count_empty_frames: Whether a frame without objects counts as one object of motion IoU 0 in the share
