@@ -75,7 +75,7 @@ class RunConfig(Config):
 
     Attributes:
         steps: Steps of the optimizer.
-        batch: Clips a step over all processes, each with its reference frames; a multiple of the processes.
+        batch: Clips per step over all processes, each with its reference frames; a multiple of the processes.
         micro_batch: Clips of a process that go through the network at once; gradients are accumulated over
             the clips of a step.
         seed: Seed of random weights, of the order of clips and of sampling.

@@ -102,7 +102,7 @@ def _image_rate(fps: float | None) -> Fraction:
     if fps is None:
         return DEFAULT_RATE
     if not _LEAST_RATE <= fps <= _MOST_RATE:  # true for NaN, too
-        raise InputError(f"fps: expected {_LEAST_RATE:g} to {_MOST_RATE:g} frames a second, got {fps}")
+        raise InputError(f"fps: expected {_LEAST_RATE:g} to {_MOST_RATE:g} frames per second, got {fps}")
     rate = Fraction(fps).limit_denominator(1001)  # 29.97002997 is 30000/1001
     return rate or Fraction(fps)
 

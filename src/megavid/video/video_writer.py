@@ -81,7 +81,7 @@ class VideoWriter:
             self._stream = self._add_stream(rate, pixel_aspect)
             self._container.start_encoding()
         except (av.FFmpegError, OSError) as error:
-            raise self._failed(error, f"{width}x{height} at {rate} frames a second") from error
+            raise self._failed(error, f"{width}x{height} at {rate} frames per second") from error
 
     def write(self, image: Image, time: float) -> None:
         """Append a frame.

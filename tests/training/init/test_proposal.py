@@ -45,7 +45,7 @@ def test_anchors_in_pixels_of_the_input() -> None:
 
 
 def test_steps_by_the_number_of_frames() -> None:
-    # 12 passes over the frames at 4 clips a step, and at least 6,000 steps.
+    # 12 passes over the frames at 4 clips per step, and at least 6,000 steps.
     for frames, steps in ((100, 6_000), (4_000, 12_000)):
         recipe = propose_for(data_set(side=50, frames=frames)).recipe
         assert recipe["run"]["steps"] == steps

@@ -1,7 +1,7 @@
 """Limits of the numbers in annotations; larger numbers are mistakes that could fill the memory."""
 
 LONGEST_VIDEO = 1_000_000
-"""Most frames of a video: eleven hours at 25 frames a second."""
+"""Most frames of a video: eleven hours at 25 frames per second."""
 
 LARGEST_COORDINATE = 10_000_000.0
 """Largest coordinate or side of a box, in pixels. Larger images cannot be read."""

@@ -152,7 +152,7 @@ class Share:
     """A process's share of the clips of each step.
 
     Attributes:
-        batch: Clips a step, over all processes.
+        batch: Clips per step, over all processes.
         rank: Number of the process.
         world_size: Number of processes.
         micro_batch: Clips that go through the network at once.

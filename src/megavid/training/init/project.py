@@ -132,7 +132,7 @@ def _describe_shortening(wanted: int, seconds: float) -> str:
 
 
 def _describe_time(recipe: Recipe, split: Split, seconds: float) -> str:
-    """Describe how long a recipe takes at some seconds a step."""
+    """Describe how long a recipe takes at some seconds per step."""
     run = recipe.run
     time = f"{in_words(run.steps * seconds)} here ({seconds:.2g} s a step)"
     if split.val is None:

@@ -20,7 +20,7 @@ from megavid.training.recipe import StartConfig
 Nested = dict[str, Any]
 
 _BATCH = 4
-"""Clips a step, as published."""
+"""Clips per step, as published."""
 
 _SGD_RATE, _ADAMW_RATE = 0.001, 1e-4
 """Learning rates of an optimizer that the user names in place of the proposed one."""
@@ -147,7 +147,7 @@ def _run(
     )
     if "run.steps" not in overrides and steps < fitting:
         reasons["run.steps"] += f"; {fitting} would be better, but take too long here"
-    reasons["run.batch"] = "clips a step, over all processes"
+    reasons["run.batch"] = "clips per step, over all processes"
     reasons["run.dtype"] = f"made for: {hardware}"
     run: Nested = {
         "steps": steps,

@@ -48,7 +48,7 @@ class StepSums:
         """Compute the numbers of a line of the log.
 
         Args:
-            batch: Clips a step.
+            batch: Clips per step.
             learning_rate: Learning rate of the last step.
             device: Device of the network, whose memory is reported.
         """

@@ -19,7 +19,7 @@ def learning_rate(config: OptimizerConfig, step: int, *, steps: int, batch: int)
         config: The schedule.
         step: Number of the step, from 0.
         steps: Steps of the whole run.
-        batch: Clips a step.
+        batch: Clips per step.
     """
     rate = config.learning_rate * (0.1 ** bisect_right(config.milestones, step))
     if config.reference_batch is not None:
