@@ -25,7 +25,7 @@ def assert_same(
     expected: Sequence[FrameResult],
     device: torch.device = CPU,
 ) -> None:
-    """Assert that two runs on a device give the same detections, where it can to the last bit."""
+    """Assert that two runs on a device give the same detections, bit-identical if the device allows it."""
     assert [r.index for r in results] == [e.index for e in expected]
     if device.type not in REPEATABLE:
         share = agreement(results, expected, pixels=REPEATED.pixels, score=REPEATED.score)
@@ -74,7 +74,7 @@ def pair(have: Detections, want: Detections, *, pixels: float, score: float) -> 
     distance = (have.boxes[:, None] - want.boxes).abs().amax(2) / pixels
     difference = (have.scores[:, None] - want.scores).abs() / score
     allowed = (distance <= 1) & (difference <= 1) & (have.labels[:, None] == want.labels)
-    # No number of close pairs outweighs one pair that is not allowed.
+    # One forbidden pair costs more than all close pairs together.
     too_far = 2.0 * (1 + min(len(have), len(want)))
     assigned = linear_sum_assignment((distance + difference).where(allowed, too_far))
     rows, others = (torch.from_numpy(numbers) for numbers in assigned)

@@ -59,12 +59,12 @@ def test_missing_and_extra_detections_count_alike(have: Detections, expected: fl
     assert share(TWO, have) == pytest.approx(expected)
 
 
-def test_no_detections_at_all_are_no_agreement() -> None:
+def test_agreement_requires_detections() -> None:
     with pytest.raises(AssertionError, match="nothing was detected"):
         share(TWO[[]], TWO[[]])
 
 
-def test_as_many_pairs_as_possible() -> None:
+def test_pairing_maximizes_the_number_of_pairs() -> None:
     # The closest pair is (0.6, 0.5), which would leave 0.0 and 1.4 without a partner.
     have, want = found((0, 0.9, 0), (0.6, 0.9, 0)), found((0.5, 0.9, 0), (1.4, 0.9, 0))
     assert pair(have, want, pixels=1, score=0.1).tolist() == [[0, 0], [1, 1]]

@@ -256,7 +256,7 @@ def test_rdn_starts_from_rdn_base(tmp_path: Path) -> None:
         assert torch.equal(rdn.state_dict()[name], tensor), name
 
 
-def test_only_predictors_of_new_classes_are_new(tmp_path: Path) -> None:
+def test_only_predictors_of_new_classes_are_initialized(tmp_path: Path) -> None:
     path = save(build_tiny("mega"), tmp_path / "mega.safetensors")  # disc, ring, square
     old = build_tiny("mega").predictor
     new = build_tiny("mega", classes=["cat", "square"])

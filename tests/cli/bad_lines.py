@@ -115,7 +115,7 @@ LINES = {
     "demo": "demo --videos 0 --device cpu",
     "benchmark": "benchmark --weights weights.safetensors --height 48 --width 48 --frames 1 --device cpu",
 }
-"""For each command a line that works, or that fails at once if it would take long."""
+"""A valid line for each command; where that would take long, a line that fails immediately."""
 
 SLOW = {("demo", "videos", "7")}
 """Command, option and value of valid lines that would take minutes."""

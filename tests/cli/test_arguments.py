@@ -91,7 +91,7 @@ def test_class_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureF
     assert "\x1b" not in printed
 
 
-def test_closed_output_is_no_error(tmp_path: Path) -> None:
+def test_closed_output_is_not_an_error(tmp_path: Path) -> None:
     data = write_videos(tmp_path)
     code = "import sys; from megavid.cli import console; console()"
     process = subprocess.Popen(

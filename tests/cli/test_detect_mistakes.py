@@ -137,7 +137,7 @@ def test_input_is_not_overwritten(
     video = write_video(tmp_path / "out" / "annotated.mp4", make_frames(2))
     before = video.read_bytes()
     assert run(video) == 2
-    assert "annotated.mp4: holds what is to be detected in" in error_of(capsys)
+    assert "annotated.mp4: holds the input" in error_of(capsys)
     assert video.read_bytes() == before
 
 
@@ -198,7 +198,7 @@ def test_input_frames_are_not_overwritten(
     given = tmp_path / "out" / name
     shutil.copytree(folder, given)
     assert run(given, "--save-frames") == 2
-    assert "holds what is to be detected in" in error_of(capsys)
+    assert "holds the input" in error_of(capsys)
     assert len(list(given.glob("*.png"))) == 9
 
 

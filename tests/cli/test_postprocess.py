@@ -18,7 +18,7 @@ CLASSES = ("cat", "dog")
 
 
 def write(path: Path, *, every: int = 1) -> Path:
-    """Write predictions of two frames: a box in both, and another in the second that overlaps it."""
+    """Write predictions of two frames: a cat in both, and another cat and a dog on it in the second."""
     writer = PredictionWriter(path, metadata={"weights": "x", "every": every})
     for i, rows in enumerate(([(0, 0, 0.9)], [(0, 0, 0.5), (4, 1, 0.4), (4, 0, 0.4)])):
         boxes = torch.tensor([[x, 0.0, x + 10, 10] for x, _, _ in rows])
@@ -75,7 +75,7 @@ def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "out.json" in error(source, "--seq-nms", "-o", tmp_path / "out.json")
     (tmp_path / "broken.parquet").write_bytes(source.read_bytes()[:-20])
     assert "broken.parquet" in error(tmp_path / "broken.parquet", "--seq-nms", "-o", target)
-    assert "in.parquet: is what is to be" in error(source, "--seq-nms", "-o", source)
+    assert "in.parquet: is the input" in error(source, "--seq-nms", "-o", source)
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert "Too many levels" in error(source, "--seq-nms", "-o", tmp_path / "loop" / "x.parquet")
     assert not target.exists()

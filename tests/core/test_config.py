@@ -33,7 +33,7 @@ def mega(**overrides: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", shipped_configs())
-def test_shipped_configurations_are_valid_and_named_by_what_they_are(name: str) -> None:
+def test_shipped_configurations_are_valid_and_named_consistently(name: str) -> None:
     data, origin = read_config(name)
     config = detector_config(data, origin=origin)
     assert isinstance(config, FasterRCNNConfig)
@@ -128,7 +128,7 @@ def test_keys_of_an_earlier_version_are_renamed() -> None:
     assert rename_path(Outer, "free.drops") == "free.drops"
 
 
-def test_unknown_configuration_names_those_there_are() -> None:
+def test_unknown_configuration_lists_the_available_ones() -> None:
     with pytest.raises(InputError, match="mega_r999: no such configuration; .*mega_r101"):
         read_config("mega_r999")
 
@@ -142,7 +142,7 @@ def test_unknown_configuration_names_those_there_are() -> None:
         (b"", "expected a mapping"),
     ],
 )
-def test_files_that_are_no_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_not_a_configuration(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"broken.yaml: {message}"):
@@ -198,7 +198,7 @@ JSON = st.recursive(
 
 @settings(max_examples=60, deadline=None, derandomize=True)
 @given(JSON)
-def test_json_on_a_command_line_is_what_it_says(value: Any) -> None:
+def test_json_on_a_command_line_keeps_its_types(value: Any) -> None:
     assert parse_overrides({"a": json.dumps(value)}) == {"a": value}
 
 

@@ -38,7 +38,9 @@ def test_seeds() -> None:
         (EvaluateOptions, "batch_size", 10**9),
     ],
 )
-def test_options_that_size_something(options: Callable[..., object], name: str, value: int) -> None:
+def test_options_that_determine_sizes_have_limits(
+    options: Callable[..., object], name: str, value: int
+) -> None:
     with pytest.raises(InputError, match=rf"^{name}: expected at most \d+, got {value}$"):
         options(**{name: value})
     with pytest.raises(InputError, match=rf"^{name}: expected at least 1, got 0$"):

@@ -11,6 +11,6 @@ from megavid.datasets.table.annotations import PER_BOX, Annotations
 
 
 def without_boxes(annotations: Annotations) -> Annotations:
-    """The same frames without any boxes."""
+    """Return the same frames without boxes."""
     empty: dict[str, Any] = {name: getattr(annotations, name)[:0] for name in PER_BOX}
     return replace(annotations, **empty, offsets=np.zeros(len(annotations) + 1, np.int64))

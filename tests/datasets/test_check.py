@@ -84,7 +84,7 @@ def test_exif_orientation(data: Annotations) -> None:
     PIL.Image.new("RGB", (64, 96)).save(path, exif=exif)  # displayed as 96x64
     assert found(data) == []
     PIL.Image.new("RGB", (96, 64)).save(path, exif=exif)
-    message = "v/5.jpg: annotated as 96x64, but it is 64x96: it is displayed turned"
+    message = "v/5.jpg: annotated as 96x64, but it is 64x96: it is displayed rotated"
     assert found(data) == [(Kind.IMAGE_SIZE, message)]
 
 

@@ -44,7 +44,7 @@ def make(classes: tuple[str, ...] = ("cat", "dog"), *, start: int = 0, stills: i
     return builder.build()
 
 
-def test_frames_without_objects_are_no_key_frames() -> None:
+def test_frames_without_objects_are_not_key_frames() -> None:
     assert np.flatnonzero(~has_objects(make())).tolist() == [3, 4, 5, 13, 14, 15]
 
 

@@ -1,4 +1,4 @@
-"""The pixels of annotated frames, and what is refused wherever they are read."""
+"""Reading annotated frames, and the errors of every way to read them."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def write_video(path: Path, levels: range) -> None:
 
 
 def one_frame(root: Path, *, source: str = "", file: str | None = None, number: int = 0) -> Annotations:
-    """A data set of one frame."""
+    """Make a data set of one frame."""
     builder = AnnotationBuilder(("a",), root=root)
     builder.video("clip", source=source)
     builder.frame(number, file=file)
@@ -39,7 +39,7 @@ def one_frame(root: Path, *, source: str = "", file: str | None = None, number: 
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Annotations:
-    """Frames 1 and 3 of three video files, then a video that is one image."""
+    """Make a data set: frames 1 and 3 of three video files, then a video of one image."""
     builder = AnnotationBuilder(("a",), root=tmp_path)
     for video in range(3):
         write_video(tmp_path / f"{video}.mp4", range(50 * video, 50 * video + 40, 10))

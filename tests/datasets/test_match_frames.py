@@ -92,7 +92,7 @@ def test_names_without_numbers_are_matched_in_order() -> None:
 
 @pytest.mark.parametrize("files", [["2.png", "10.png"], ["95.png", "100.png"], ["apple.png", "Bee.png"]])
 def test_an_order_that_differs_as_text_is_refused(files: list[str]) -> None:
-    with pytest.raises(InputError, match="in one order as numbers and as text"):
+    with pytest.raises(InputError, match="the same order by number and as text"):
         match_frames(files, [0, 1], where="v")
 
 

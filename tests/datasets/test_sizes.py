@@ -1,4 +1,4 @@
-"""Annotated frame sizes and the sizes of images and videos."""
+"""Comparison of annotated frame sizes with the sizes of images and videos."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_equal_or_unknown_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
     ("size", "box", "message"),
     [
         ((1920, 1080), (1, 2, 3, 4), "annotated as 1920x1080, but it is 64x48$"),
-        ((48, 64), (1, 2, 3, 4), "annotated as 48x64, but it is 64x48: it is displayed turned"),
+        ((48, 64), (1, 2, 3, 4), "annotated as 48x64, but it is 64x48: it is displayed rotated"),
         ((64, 48), (0.1, 0.2, 0.9, 1), "all 2 boxes of the video are within its first pixel"),
         ((0, 0), (64, 2, 80, 9), "2 of the video's 2 boxes are outside its frames of 64x48"),
         ((64, 48), (1, -9, 3, 0), "2 of the video's 2 boxes are outside its frames of 64x48"),

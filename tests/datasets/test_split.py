@@ -42,7 +42,7 @@ def test_videos_are_weighted_by_length() -> None:
     assert sum(n for n, is_chosen in zip(frames, chosen, strict=True) if is_chosen) in range(16, 25)
 
 
-def test_classes_are_on_both_sides_if_possible() -> None:
+def test_classes_are_in_both_subsets_if_possible() -> None:
     # The first video has exactly a fifth of the frames and cats, but no dogs to validate on.
     data = data_set([(20, [0]), (30, [0, 1]), (25, [0]), (25, [0, 1])])
     for seed in range(5):
@@ -54,12 +54,12 @@ def test_classes_are_on_both_sides_if_possible() -> None:
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
-def test_both_sides_have_a_video(share: float) -> None:
+def test_each_subset_has_a_video(share: float) -> None:
     chosen = split_videos(data_set([(3, [0]), (3, [1]), (3, [])]), share=share)
     assert 0 < chosen.sum() < 3
 
 
-def test_videos_without_frames_are_on_no_side() -> None:
+def test_videos_without_frames_are_in_neither_subset() -> None:
     assert split_videos(data_set([(0, []), (5, [0]), (5, [0])]), share=0.5)[0] == 0
     with pytest.raises(ValueError, match="two videos or more"):
         split_videos(data_set([(5, [0]), (0, [])]), share=0.5)
@@ -74,12 +74,12 @@ def test_named_videos() -> None:
     data = builder.build()
     assert find_videos(data, ["a/pond.mp4"]).tolist() == [True, False, False, False]
     assert find_videos(data, ["pond", "b/river"]).tolist() == [True, True, False, False]
-    for name, told in (
+    for name, message in (
         ("lake", "'lake': expected the name of one video, such as a/pond.mp4, b/river, c/river"),
         ("river", "'river': expected the name of one video, such as b/river, c/river"),
         ("empty", "'empty': expected the name of one video"),
     ):
-        with pytest.raises(InputError, match=told):
+        with pytest.raises(InputError, match=message):
             find_videos(data, [name])
 
 
@@ -95,7 +95,7 @@ def test_splits_in_time() -> None:
 
 
 @pytest.mark.parametrize("share", [0.001, 0.999])
-def test_both_parts_of_a_video_have_a_frame(share: float) -> None:
+def test_each_part_of_a_video_has_a_frame(share: float) -> None:
     train, val = split_in_time(data_set([(50, [0])]), share=share)
     assert train.sum() >= 1
     assert val.sum() >= 1

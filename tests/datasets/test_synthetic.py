@@ -83,11 +83,11 @@ def test_the_class_is_clear_in_some_neighboring_frames() -> None:
     for video in range(40):
         tracks: dict[int, dict[int, bool]] = {}
         for t, frame in enumerate(frames_of(video, frames=40)):
-            for track, told in zip(frame.tracks.tolist(), frame.clear.tolist(), strict=True):
-                tracks.setdefault(track, {})[t] = told
+            for track, is_clear in zip(frame.tracks.tolist(), frame.clear.tolist(), strict=True):
+                tracks.setdefault(track, {})[t] = is_clear
         for seen in tracks.values():
-            good = [t for t, told in seen.items() if told]
-            bad = [t for t, told in seen.items() if not told]
+            good = [t for t, is_clear in seen.items() if is_clear]
+            bad = [t for t, is_clear in seen.items() if not is_clear]
             clear, total = clear + len(good), total + len(seen)
             near += sum(any(abs(g - t) <= 12 for g in good) for t in bad)
     assert 0.4 < clear / total < 0.7

@@ -36,7 +36,7 @@ from tests.official import official_shapes, write_official
 PACKAGE = ROOT / "src" / "megavid"
 
 OTHERS = {"pip", "make"}
-"""Commands that are not run here, but by the gate."""
+"""Programs that this test does not run; `.ci/run` does."""
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +93,7 @@ def load_small(model: str | None = None, **options: Any) -> VideoDetector:
 
 
 def run(words: list[str], *, runs: bool) -> None:
-    """Run a command made small, or only check that it and its options exist."""
+    """Run a reduced version of a command, or only check that the command and its options exist."""
     if words[0] in OTHERS:
         return
     assert words[0] == "megavid", words
@@ -101,8 +101,8 @@ def run(words: list[str], *, runs: bool) -> None:
         shutil.copytree("eval", "base")  # the page has a single run: compare it with a copy
     if words[1:3] == ["train", "generated"]:
         arguments, overrides = split_overrides(words[3:])
-        read_recipe(words[2], overrides=parse_overrides(overrides))  # as written, before it is made small
-    if runs and words[1] != "demo":  # the gate runs the demo
+        read_recipe(words[2], overrides=parse_overrides(overrides))  # as written, before it is reduced
+    if runs and words[1] != "demo":  # `.ci/run` runs the demo
         assert main([*shrink(words[1:])]) == 0, words
         return
     arguments, overrides = split_overrides(words[1:])
@@ -125,7 +125,7 @@ def check_yaml(block: Block) -> None:
 
 
 def score_example() -> dict[str, object]:
-    """Return the variables of the example of scoring: two frames with an object each, both detected."""
+    """Return variables for the scoring example: two frames with one object each, both detected."""
     boxes = torch.tensor([[1.0, 2, 30, 40], [5.0, 6, 50, 60]]).numpy()
     return {
         **{"frame": [0, 1], "xyxy": boxes, "label": [0, 0]},

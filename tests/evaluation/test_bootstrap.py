@@ -114,7 +114,7 @@ def test_draws_are_seeded_and_leave_out_videos_without_frames() -> None:
     assert one.counts.mean(axis=0) == pytest.approx(1, abs=0.1)
 
 
-def test_the_mean_leaves_out_classes_without_objects() -> None:
+def test_the_mean_excludes_classes_without_objects() -> None:
     mean = mean_over_classes(np.array([[0.5, 1.0], [np.nan, 0.25], [np.nan, np.nan]]))
     np.testing.assert_array_equal(mean, [0.75, 0.25, np.nan])
 

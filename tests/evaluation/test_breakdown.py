@@ -58,7 +58,7 @@ def test_best_f1() -> None:
     assert best.score_threshold == (0.5 + 0.25) / 2
 
 
-def test_equal_scores_are_on_one_side_of_the_threshold() -> None:
+def test_equal_scores_are_not_split_by_the_threshold() -> None:
     truth, found = Boxes([0], [A], [0]), Boxes([0, 0], [A, FAR], [0, 0], [0.5, 0.5])
     best = best_f1(all_outcomes(found, truth, num_frames=1, num_classes=1))
     assert best is not None

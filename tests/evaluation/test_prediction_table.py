@@ -25,7 +25,7 @@ def test_repeated_rows_are_removed() -> None:
     assert kept.scores.tolist() == [0.25, pytest.approx(0.9), 0.5]
 
 
-def test_repetitions_are_found_by_all_64_bits_of_a_frame_number() -> None:
+def test_duplicates_are_detected_by_all_64_bits_of_a_frame_number() -> None:
     low, high = 1_700_000_000_123, 1_700_000_000_123 + (1 << 32)
     one_box = make_table().take(np.array([0, 0, 0]))
     problems = Problems(skip=True)

@@ -57,7 +57,7 @@ def test_a_second_detection_of_an_object_is_a_false_positive() -> None:
     assert score(found, twice) == pytest.approx([0.5 + 0.5 * 2 / 3])
 
 
-def test_a_detection_whose_best_object_is_taken_finds_the_next_one() -> None:
+def test_a_detection_falls_back_to_its_next_best_object() -> None:
     truth = Boxes([0, 0], [[0, 0, 10, 10], [2, 0, 12, 10]], [0, 0])
     found = Boxes([0, 0], [[0, 0, 10, 10], [0, 0, 10, 10]], [0, 0], [0.9, 0.8])
     assert score(found, truth) == [1.0]  # the IoU with the second object is 9 * 11 / (2 * 121 - 99) = 0.69
@@ -82,7 +82,7 @@ def test_boxes_of_different_frames_or_classes_do_not_match() -> None:
     assert score(found, truth, num_classes=2) == [0.0, 0.0]
 
 
-def test_the_mean_leaves_out_classes_without_objects() -> None:
+def test_the_mean_excludes_classes_without_objects() -> None:
     truth = Boxes([0], [A], [1])
     found = Boxes([0, 0], [A, A], [0, 1], [0.9, 0.8])
     result = average_precision(found, truth, num_frames=1, num_classes=3)
@@ -149,7 +149,7 @@ def test_weight_of_a_false_positive_in_a_frame_with_its_class(box: list[int], we
     assert score(found, truth, **options) == pytest.approx([1 / (1 + weight)])
 
 
-def test_of_equal_ious_an_object_that_counts_is_preferred() -> None:
+def test_counted_objects_win_ties_over_ignored_ones() -> None:
     found = Boxes([0], [A], [0], [1.0])
     overlaps = find_overlaps(found, Boxes([0, 0], [A, A], [0, 0]), num_frames=1)
     assert match(overlaps, np.array([True, False])).tolist() == [1]

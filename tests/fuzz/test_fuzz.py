@@ -1,4 +1,4 @@
-"""No input makes a reader or a command crash, hang, exhaust memory or print a traceback."""
+"""Fuzz readers and commands: they must not crash, hang, exhaust memory or print a traceback."""
 
 from __future__ import annotations
 

@@ -77,7 +77,7 @@ def test_scores_as_json() -> None:
     assert content["classes"]["dog"]["interval"] is None
 
 
-def test_videos_are_ordered_by_ap() -> None:
+def test_videos_are_sorted_by_ap() -> None:
     content = score(*BAD).as_dict()["videos"]
     # In the second video, a false positive comes before one hit of two objects.
     assert [(v["name"], v["AP50"], v["objects"]) for v in content] == [
@@ -106,7 +106,7 @@ def test_one_video_has_no_interval() -> None:
     assert content["AP50_interval"] == {"all": None}
 
 
-def test_a_run_does_not_differ_from_itself() -> None:
+def test_a_run_compared_with_itself_has_no_difference() -> None:
     one = score(*GOOD)
     same = difference(one, one, "all")
     assert (same.value, same.interval) == (0, Interval(0, 0))

@@ -20,7 +20,7 @@ from megavid.evaluation.prediction_table import PredictionTable
 from megavid.linking.seq_nms import seq_nms, sequences
 
 Row = tuple[int, float, float]
-"""Frame, left edge of the box, score."""
+"""Frame, left edge and score of a box."""
 
 
 def columns(rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
@@ -47,7 +47,7 @@ def predictions(rows: Sequence[tuple[str, int, int, float, float]]) -> Predictio
     )
 
 
-def test_boxes_of_a_track_share_a_score_and_boxes_beside_it_are_suppressed() -> None:
+def test_boxes_of_a_track_share_a_score_and_overlapping_boxes_are_suppressed() -> None:
     rows = [
         ("a", 0, 0, 0, 0.9),
         ("a", 0, 1, 3, 0.3),

@@ -52,7 +52,7 @@ class Mirrored(SingleFrame):
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with the module mirrored.py, and its model mirrored.yaml."""
+    """Change to a working directory with the module mirrored.py and its model mirrored.yaml."""
     known = dict(METHODS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -67,17 +67,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     METHODS.update(known)
 
 
-def test_it_is_built_by_its_name(here: Path, device: torch.device) -> None:
+def test_an_added_method_is_built_by_name(here: Path, device: torch.device) -> None:
     with pytest.raises(InputError, match="--method-module"):
         load_detector("mirrored.yaml", device=device)
     assert add_methods("mirrored") == ["mirrored"]
-    assert add_methods("mirrored") == ["mirrored"]  # twice is no matter
+    assert add_methods("mirrored") == ["mirrored"]  # adding it again changes nothing
     detector = load_detector("mirrored.yaml", device=device)
     assert type(detector).__name__ == "Mirrored"
     assert detector.config.method.model_dump()["times"] == 2
 
 
-def test_it_is_trained_evaluated_and_detects(
+def test_an_added_method_trains_evaluates_and_detects(
     here: Path, capsys: pytest.CaptureFixture[str], device: torch.device
 ) -> None:
     write_synthetic_set(Path("set"), SyntheticSet(videos=5, frames=4, height=64, width=96))
@@ -95,7 +95,7 @@ def test_it_is_trained_evaluated_and_detects(
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (None, "ModuleNotFoundError"),
         ("1 / 0", "ZeroDivisionError"),
@@ -106,7 +106,7 @@ def test_it_is_trained_evaluated_and_detects(
         ("#" * (17 << 20), "at most 16777216 bytes"),
     ],
 )
-def test_mistakes(here: Path, capsys: pytest.CaptureFixture[str], text: str | None, told: str) -> None:
+def test_mistakes(here: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str) -> None:
     Path("wrong.py").unlink(missing_ok=True)
     if text is not None:
         Path("wrong.py").write_text(text)
@@ -115,17 +115,17 @@ def test_mistakes(here: Path, capsys: pytest.CaptureFixture[str], text: str | No
     assert main(["benchmark", "mega_r50", "--method-module", "wrong"]) == 2
     error = error_of(capsys)
     assert "wrong" in error
-    assert told in error
+    assert message in error
     assert known == METHODS
 
 
 @pytest.mark.parametrize("name", ["", "../wrong", ".wrong", "a b", "wrong.py/", "a\x00b"])
-def test_what_is_no_name_of_a_module(here: Path, name: str) -> None:
+def test_invalid_module_names_are_refused(here: Path, name: str) -> None:
     with pytest.raises(InputError, match=r"expected the dotted name of a module"):
         add_methods(name)
 
 
-def test_a_pipe_or_a_device_is_no_module(here: Path) -> None:
+def test_a_pipe_or_device_is_not_a_module(here: Path) -> None:
     os.mkfifo("pipe.py")
     Path("zero.py").symlink_to("/dev/zero")
     for name in ("pipe", "zero"):

@@ -66,7 +66,7 @@ class Case:
 
     @property
     def overrides(self) -> dict[str, Any]:
-        """Other settings that differ from the published configuration."""
+        """Further settings that differ from the published configuration."""
         return {"method.align_corners": True} if self.facts.get("align_corners") else {}
 
     @property
@@ -117,7 +117,7 @@ def load_case(path: Path) -> Case:
 
 @dataclass(frozen=True)
 class Difference:
-    """How far the detections of a frame are from the recorded ones.
+    """Differences between the detections of a frame and the recorded ones.
 
     Attributes:
         matched: Share of the larger set of detections that has a partner.

@@ -1,4 +1,4 @@
-"""The number of threads that the recordings were made with, since rounding depends on it."""
+"""Run with the number of threads used for the recordings, since rounding depends on it."""
 
 from __future__ import annotations
 

@@ -44,23 +44,23 @@ logger = logging.getLogger(__name__)
 
 
 def case_files() -> list[Path]:
-    """The project's own cases, and all in the reference folder."""
+    """Return the project's own cases and all cases in the reference folder."""
     there = sorted(OURS.glob("*.json")) + sorted(reference_folder().rglob("*.json"))
     return [path for path in there if is_case(path)]
 
 
-def ways(path: Path) -> list[str]:
-    """How a case is computed: those of the project in every way, which takes little time, others fast."""
+def variants_of(path: Path) -> list[str]:
+    """Return the inference settings to test a case with: all for the project's small cases, else "fast"."""
     if path.parent != OURS:
         return ["fast"]
     return ["plain", "fast", *(["compiled"] if path.stem in {"mega_R50", "fgfa_R50"} else [])]
 
 
-WAYS = {"plain": Inference.plain(), "fast": FAST, "compiled": Inference(compile=True)}
+VARIANTS = {"plain": Inference.plain(), "fast": FAST, "compiled": Inference(compile=True)}
 
 
 def load_official(case: Case, path: Path, inference: Inference, device: torch.device) -> FasterRCNN:
-    """A detector from a checkpoint in the original's form, whose names and shapes must tell what it is."""
+    """Load a checkpoint in the original's format; its configuration is inferred from names and shapes."""
     shapes = official_shapes(case.method, case.depth)
     sums = {name: float(w.sum(dtype=np.float64)) for name, w in _some_weights(case, shapes).items()}
     assert sums == pytest.approx(case.facts["weight_sums"], rel=1e-9, abs=1e-12)
@@ -81,7 +81,7 @@ def _some_weights(case: Case, shapes: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class Captured:
-    """What the modules of a detector were given and gave in a run, by name, in order of calls."""
+    """Inputs and outputs of a detector's modules in a run, by module name, in order of calls."""
 
     inputs: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
     outputs: dict[str, list[Any]] = field(default_factory=lambda: defaultdict(list))
@@ -96,20 +96,20 @@ class Captured:
 
 
 @pytest.mark.parametrize(
-    ("path", "way"),
+    ("path", "variant"),
     [
-        pytest.param(path, way, id=f"{path.parent.name}/{path.stem}-{way}")
+        pytest.param(path, variant, id=f"{path.parent.name}/{path.stem}-{variant}")
         for path in case_files()
-        for way in ways(path)
+        for variant in variants_of(path)
     ],
 )
 def test_detections_and_intermediate_tensors(
-    path: Path, way: str, tmp_path: Path, device: torch.device
+    path: Path, variant: str, tmp_path: Path, device: torch.device
 ) -> None:
     case = load_case(path)
     if case.method not in METHODS:
         pytest.skip(f"{case.method} is not among this version's methods")
-    detector = load_official(case, tmp_path / "official.pth", WAYS[way], device)
+    detector = load_official(case, tmp_path / "official.pth", VARIANTS[variant], device)
     captured = Captured()
     captured.watch(detector)
     frames = case.frames()
@@ -137,7 +137,7 @@ def test_detections_and_intermediate_tensors(
         max(difference.pixels for difference in differences.values()),
         max(difference.score for difference in differences.values()),
     )
-    logger.info("%s, %s: %s at the worst", case.name, way, worst)
+    logger.info("%s, %s: %s at the worst", case.name, variant, worst)
     for frame in case.captured_frames():
         check_intermediates(case, frame, detector, frames, captured)
 
@@ -149,18 +149,18 @@ def check_intermediates(
     frames: list[Any],
     captured: Captured,
 ) -> None:
-    """The tensors recorded of one frame."""
+    """Compare the intermediate tensors of one frame with the recorded ones."""
     want = {
         key[5:]: torch.from_numpy(a) for key, a in case.arrays.items() if key.startswith(f"f{frame:03d}_")
     }
     order, quirks = case.facts.get("shuffled_index"), case.facts.get("variant") == "official"
     newest = global_indexes(order, frame, detector.plan.global_frames)[-1] if order else frame
-    # The original detects frame t on what it has kept of it, while its "current image" is the newest global
-    # frame's by then; for frame 0 it has kept nothing else.
-    at_hand = network_input(detector, [frames[newest if quirks else frame]])
-    assert at_hand.shape == tuple(want["input_shape"].tolist())
-    close(at_hand[0, :, ::8, ::8], want["input_slice"], 1e-3)
-    size = (at_hand.shape[2], at_hand.shape[3])
+    # When the original detects frame t, it uses the features that it stored for t, but its "current image" is
+    # that of the newest global frame. For frame 0, nothing is stored, so it uses that image's features, too.
+    current = network_input(detector, [frames[newest if quirks else frame]])
+    assert current.shape == tuple(want["input_shape"].tolist())
+    close(current[0, :, ::8, ::8], want["input_slice"], 1e-3)
+    size = (current.shape[2], current.shape[3])
     with torch.inference_mode():
         if "flow" in want:
             check_flow(want, frame, len(frames), captured, detector)
@@ -195,7 +195,7 @@ def check_flow(
 ) -> None:
     flow, _ = captured.outputs["flow"][frame]
     places = window_indexes(detector.plan, frame, length)
-    pairs = list(dict.fromkeys([frame, *places]))  # the flow to each frame once, to the key frame first
+    pairs = list(dict.fromkeys([frame, *places]))  # each frame's flow once, the key frame first
     close(flow[[pairs.index(i) for i in places]], want["flow"], 1e-3)
     if "scale_map_slice" in want:
         scale = captured.outputs["scale"][frame] + 1
@@ -216,13 +216,13 @@ def check_rpn(want: dict[str, Tensor], c4: Tensor, detector: FasterRCNN) -> None
 
 
 def same_boxes(have: Tensor, want: Tensor) -> float:
-    """Return the share of boxes that are the same in the same place."""
+    """Return the share of rows in which the boxes agree."""
     assert have.shape == want.shape
     return float(((have.cpu() - want).abs().amax(1) < 0.02).float().mean())
 
 
 def close(have: Tensor, want: Tensor, tolerance: float) -> None:
-    """Assert that all but 1 % of the values agree; a proposal that changed places may spoil some."""
+    """Assert that 99 % of the values agree; two proposals in swapped order may spoil some."""
     assert have.shape == want.shape
     difference = (have.cpu() - want).abs()
     off = float((difference > tolerance * (1 + want.abs())).float().mean())
@@ -231,7 +231,7 @@ def close(have: Tensor, want: Tensor, tolerance: float) -> None:
 
 @pytest.mark.parametrize("method", OFFICIAL_METHODS)
 @pytest.mark.parametrize("depth", [50, 101])
-def test_written_down_shapes_are_the_recorded_ones(method: str, depth: int) -> None:
+def test_generated_shapes_equal_the_recorded_ones(method: str, depth: int) -> None:
     names = {ours: theirs for theirs, ours in METHOD_NAMES.items()}
     recorded = (
         require_shared(SHARED / "reference" / "state_dicts") / f"{names.get(method, method)}_R{depth}.json"
@@ -242,7 +242,7 @@ def test_written_down_shapes_are_the_recorded_ones(method: str, depth: int) -> N
     assert {n: list(s) for n, s in official_shapes(method, depth).items()} == shapes
 
 
-def test_the_recordings_are_there() -> None:
+def test_recordings_of_all_methods_exist() -> None:
     folder = reference_folder()
     if "MEGAVID_REFERENCE" not in os.environ:
         require_shared(folder)

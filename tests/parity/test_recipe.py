@@ -75,7 +75,7 @@ TENSORS = [
 @pytest.mark.parametrize(
     ("name", "shape", "salt", "first", "magnitude"), TENSORS, ids=[tensor[0] for tensor in TENSORS]
 )
-def test_weights_have_recorded_values(
+def test_generated_weights_equal_the_recorded_ones(
     name: str, shape: tuple[int, ...], salt: int, first: tuple[float, ...], magnitude: float
 ) -> None:
     tensor = make_weights({name: shape}, salt)[name]

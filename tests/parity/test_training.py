@@ -23,7 +23,7 @@ from tests.tolerances import recorded_training
 pytestmark = pytest.mark.parity
 
 GROUPS = {"ref": "local", "ref_l": "local", "ref_m": "memory", "ref_g": "global"}
-"""The recordings' names of reference frames, and ours."""
+"""Names of groups of reference frames: in the recordings, and in this project."""
 
 LOSSES = {
     "objectness": "loss_objectness",
@@ -42,7 +42,7 @@ def case_files() -> list[Path]:
 
 
 def clip_of(case: Case, detector: FasterRCNN) -> Clip:
-    """The recorded step's frames and objects; samplers take the first."""
+    """Return the clip of a recorded step, without a generator, so that samplers take the first candidates."""
     name = "key" if case.method == "dff" else "local"
     references = {
         GROUPS[theirs].replace("local", name): tuple(frames) for theirs, frames in case.facts["refs"].items()
@@ -63,7 +63,7 @@ def half_open(boxes: Any) -> NDArray[np.float32]:
 
 
 def names_of_theirs(shapes: dict[str, Any]) -> dict[str, str]:
-    """Our names of the original's tensors."""
+    """Map the original's tensor names to this project's."""
     theirs = [name for name in shapes if "cell_anchors" not in name]
     numbered = {name: torch.full(shapes[name], float(i)) for i, name in enumerate(theirs)}
     ours = from_official(numbered)

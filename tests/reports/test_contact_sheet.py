@@ -65,7 +65,7 @@ def test_two_parts_share_the_row_of_a_class(tmp_path: Path) -> None:
     assert (dogs[2:] == 96).all()
 
 
-def test_nothing_to_show_and_names_of_pictures(tmp_path: Path) -> None:
+def test_no_pictures_and_names_of_pictures(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no object is annotated"):
         write_contact_sheet({"": data_set(tmp_path / "a", [])}, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

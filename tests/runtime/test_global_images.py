@@ -1,4 +1,4 @@
-"""In which order a video's global frames are read."""
+"""The order in which a video's global frames are read."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megavid.runtime.global_images import GlobalImages
 
 
 class Recording:
-    """A video whose frames are their own numbers, and that notes which were asked for."""
+    """A video whose frames are filled with their numbers; records which frames are read."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -26,7 +26,7 @@ class Recording:
 
 
 def play(source: Recording, order: list[int], *, size: int, image_bytes: int) -> None:
-    """As a session does: a frame is pushed and detected a step; what was seen is known from then on."""
+    """Read global frames as a session does: one frame is pushed per step, and frames once read are known."""
     images = GlobalImages(source, order, size=size)
     known: set[int] = set()
     for step in range(len(source)):
@@ -50,7 +50,7 @@ def test_frames_are_read_once_and_in_few_passes(size: int) -> None:
     order = global_order(200, seed=3)
     play(source, order, size=size, image_bytes=1)
     assert len(source.read) == len(set(source.read))
-    # Those that pass by before their turn are not read at all.
+    # Frames that are pushed before they become global frames are not read.
     turns = {index: max(turn - size + 1, 0) for turn, index in reversed(list(enumerate(order)))}
     assert set(source.read) == {index for index, turn in turns.items() if index > turn}
     backwards = sum(b < a for a, b in zip(source.read, source.read[1:], strict=False))

@@ -1,4 +1,4 @@
-"""Sessions: what is refused, numbers and times, bounded storage."""
+"""Video sessions: refused inputs, frame numbers and times, and bounded storage."""
 
 from __future__ import annotations
 
@@ -40,19 +40,21 @@ def detector(device: torch.device) -> VideoDetector:
         [[1, 2, 3]],
     ],
 )
-def test_what_is_no_rgb_frame_is_refused(detector: VideoDetector, frame: Any) -> None:
+def test_frames_that_are_not_rgb_uint8_are_refused(detector: VideoDetector, frame: Any) -> None:
     with pytest.raises(InputError, match=r"frame 0: expected an RGB uint8 array"):
         VideoSession(detector).push(frame)
 
 
-def test_a_change_of_size_is_refused(detector: VideoDetector) -> None:
+def test_a_frame_of_a_different_size_is_refused(detector: VideoDetector) -> None:
     session = VideoSession(detector)
     session.push(np.zeros((40, 60, 3), np.uint8))
     with pytest.raises(InputError, match="frame 1: .*60x40, got 40x60"):
         session.push(np.zeros((60, 40, 3), np.uint8))
 
 
-def test_a_batch_is_taken_whole_or_not_at_all(detector: VideoDetector, make_frames: MakeFrames) -> None:
+def test_a_batch_with_an_invalid_frame_leaves_the_session_unchanged(
+    detector: VideoDetector, make_frames: MakeFrames
+) -> None:
     frames = make_frames(3)
     bad: list[tuple[Image | Frame, str]] = [
         (frames[0][:9], "frame 2: expected the size"),
@@ -87,7 +89,9 @@ def test_an_iterator_may_fill_one_buffer(
         assert_same([a], [b], detector.device)
 
 
-def test_an_error_of_an_iterator_stays_what_it_is(detector: VideoDetector, make_frames: MakeFrames) -> None:
+def test_errors_from_a_frame_iterator_are_not_wrapped(
+    detector: VideoDetector, make_frames: MakeFrames
+) -> None:
     def broken() -> Iterator[Image]:
         yield from make_frames(2)
         raise RuntimeError("connection to the camera timed out")
@@ -96,9 +100,7 @@ def test_an_error_of_an_iterator_stays_what_it_is(detector: VideoDetector, make_
         list(detect_video(detector, broken()))
 
 
-def test_a_damaged_frame_of_a_file_is_passed_over_as_a_global_one(
-    tmp_path: Path, device: torch.device
-) -> None:
+def test_damaged_frames_are_skipped_as_global_frames(tmp_path: Path, device: torch.device) -> None:
     make_video(tmp_path / "v.mov", 12, codec="png", pix_fmt="rgb24")
     damage(tmp_path / "v.mov", [4, 5, 9])
     found = detect_video(build_tiny("selsa", device), tmp_path / "v.mov", global_order=[4, 9, 5, 2])
@@ -114,12 +116,12 @@ def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector) -> None:
 
 
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, 7])
-def test_impossible_threshold_is_refused(detector: VideoDetector, threshold: float) -> None:
+def test_a_threshold_out_of_range_is_refused(detector: VideoDetector, threshold: float) -> None:
     with pytest.raises(InputError, match=f"score_threshold: .* got {threshold}"):
         VideoSession(detector, score_threshold=threshold)
 
 
-def test_threshold_leaves_the_better_ones(detector: VideoDetector, make_frames: MakeFrames) -> None:
+def test_detections_above_the_threshold_are_kept(detector: VideoDetector, make_frames: MakeFrames) -> None:
     [everything] = detect_video(detector, make_frames(1))
     scores = everything.detections.scores
     threshold = float(scores.median())
@@ -146,13 +148,13 @@ def test_an_array_of_frames_is_a_whole_video(detector: VideoDetector, make_frame
         assert_same([a], [b], detector.device)
 
 
-def test_what_is_no_video_is_refused(detector: VideoDetector) -> None:
+def test_objects_that_are_not_videos_are_refused(detector: VideoDetector) -> None:
     with pytest.raises(InputError, match="video: expected a path or RGB frames, got int"):
         detect_video(detector, 0)  # type: ignore[arg-type]
 
 
 class OnlyIndexed:
-    """A video with nothing but len() and [i]."""
+    """A video that supports only `len(video)` and `video[i]`."""
 
     def __init__(self, frames: list[Image]) -> None:
         self._frames = frames
@@ -203,9 +205,7 @@ def test_store_drops_the_least_recently_used(device: torch.device) -> None:
     assert [store.get(i) is not None for i in range(4)] == [True, False, True, True]
 
 
-def test_session_lets_go_of_frames_that_left_the_window(
-    make_frames: MakeFrames, device: torch.device
-) -> None:
+def test_session_releases_frames_that_left_the_window(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("mega", device)
     session = VideoSession(detector)
     images = make_frames(40)
@@ -216,7 +216,7 @@ def test_session_lets_go_of_frames_that_left_the_window(
         assert len(session._waiting) <= 4
 
 
-def test_a_whole_video_may_be_of_frames(make_frames: MakeFrames, device: torch.device) -> None:
+def test_a_list_of_frame_objects_is_a_whole_video(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("mega", device)
     images = make_frames(9)
     frames = [Frame(i, i / 25, image) for i, image in enumerate(images)]
@@ -224,9 +224,7 @@ def test_a_whole_video_may_be_of_frames(make_frames: MakeFrames, device: torch.d
         assert_same([a], [b], detector.device)
 
 
-def test_frames_that_a_damaged_video_lacks_are_not_mixed_up(
-    make_frames: MakeFrames, device: torch.device
-) -> None:
+def test_missing_frames_do_not_mix_up_stored_features(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("mega", device)
     images = make_frames(14)
     delivered = [Frame(i, i / 25, image) for i, image in enumerate(images) if i not in (3, 8)]
@@ -246,9 +244,9 @@ def test_results_may_be_changed(detector: VideoDetector, make_frames: MakeFrames
 
 @pytest.mark.parametrize(
     ("indexes", "message"),
-    [([0, 0], "frame 0: expected a number above 0"), ([3, 1], "frame 1: .* above 3"), ([9], "9 frames only")],
+    [([0, 0], "frame 0: expected a number above 0"), ([3, 1], "frame 1: .* above 3"), ([9], "only 9 frames")],
 )
-def test_numbers_of_frames_fit_the_source(
+def test_frame_numbers_must_increase_and_fit_the_source(
     detector: VideoDetector, make_frames: MakeFrames, indexes: list[int], message: str
 ) -> None:
     images = make_frames(9)
@@ -257,7 +255,9 @@ def test_numbers_of_frames_fit_the_source(
         session.push_batch([Frame(i, 0.0, images[0]) for i in indexes])
 
 
-def test_a_source_of_another_size_is_refused(make_frames: MakeFrames, device: torch.device) -> None:
+def test_a_source_with_frames_of_another_size_is_refused(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
     session = VideoSession(
         build_tiny("mega", device), source=[np.zeros((32, 32, 3), np.uint8)] * 9, causal=True
     )

@@ -117,7 +117,7 @@ def test_cosine_without_warmup_ends_near_zero() -> None:
     assert learning_rate(short, 1, steps=2, batch=1) < 0.001  # the run ends during warm-up
 
 
-def test_the_average_follows_its_formula() -> None:
+def test_averaged_weights_follow_the_formula() -> None:
     network = torch.nn.BatchNorm1d(3)
     mean = network.get_buffer("running_mean")
     average = make_ema(network, 0.5)

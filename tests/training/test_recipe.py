@@ -26,7 +26,7 @@ from tests.mutations import ends_well, mutated_bytes, mutated_value, mutators
         ("mega", {"heads": 4, "reference_proposals": 20, "distilled_proposals": 5, "memory": 25}),
     ],
 )
-def test_settings_if_any_apply_to_models_that_have_them(method: str, want: dict[str, Any]) -> None:
+def test_optional_settings_apply_to_models_that_have_them(method: str, want: dict[str, Any]) -> None:
     recipe = read_recipe("generated", model=f"{method}_r50")
     detector, _ = make_detector(recipe, ("ball",), begins=False)
     assert want.items() <= detector.config.method.model_dump().items()
@@ -55,7 +55,7 @@ def test_warning_of_a_timm_backbone_without_a_named_optimizer(caplog: pytest.Log
 
 
 @pytest.mark.parametrize("name", shipped_recipes())
-def test_every_setting_if_any_exists_in_a_method(name: str) -> None:
+def test_each_optional_setting_exists_in_a_method(name: str) -> None:
     configs = [read_config(f"{method}_r50")[0] for method in METHODS]
     for path in read_recipe(name).settings_if_any:
         assert any(has_path(config, path) for config in configs), path
@@ -108,7 +108,7 @@ def test_mutated_recipes_are_read_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "/", ".", "", "a\0b", "\udcff.yaml"])
-def test_names_that_are_no_recipe(name: str) -> None:
+def test_names_that_are_not_a_recipe(name: str) -> None:
     with pytest.raises(InputError, match="no such recipe|expected a YAML file or one of"):
         read_recipe(name)
 

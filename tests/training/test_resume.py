@@ -286,7 +286,7 @@ def test_a_run_is_not_overwritten(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert "begun with another run.seed" in capsys.readouterr().err
 
 
-def test_a_file_that_is_no_checkpoint(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "step_00000001.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="expected a checkpoint of a training run, got a text"):

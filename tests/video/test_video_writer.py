@@ -73,8 +73,8 @@ def test_the_file_suits_all_players(tmp_path: Path) -> None:
 
 
 def test_colors_are_preserved(tmp_path: Path) -> None:
-    colours = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [30, 90, 200]], np.uint8)
-    image = np.repeat(np.repeat(colours[None], 32, axis=0), 32, axis=1)
+    colors = np.array([[255, 0, 0], [0, 255, 0], [0, 0, 255], [30, 90, 200]], np.uint8)
+    image = np.repeat(np.repeat(colors[None], 32, axis=0), 32, axis=1)
     with VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=128, height=32) as writer:
         writer.write(image, 0.0)
     read = VideoFile(tmp_path / "v.mp4")[0].astype(int)

@@ -5,9 +5,9 @@
 3. If the numbers differ from those of the annotations, or the names have none, the images are the frames in
    order, provided there are as many images as frames: images 1 to 20 are frames 0 to 19.
 
-Anything ambiguous is an error: two images of one number, names with and without numbers, names of several
-clips, numbers that may or may not be those of the frames, such as images 1 to 25 for frames 0 to 29, and an
-order that differs between programs, such as 2.png before or after 10.png.
+Anything ambiguous is an error: two images with the same number, names with and without numbers, names of
+several clips, numbers that may or may not be those of the frames, such as images 1 to 25 for frames 0 to 29,
+and an order that differs between programs, such as 2.png before or after 10.png.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ def match_frames(
     for order in (frames, listed):
         if _are_shifted(list(numbers), order, frames):
             _check_order(list(numbers.values()), where)
-            how = "in order: as many images as frames, of other numbers"
+            how = "in order: as many images as frames, with other numbers"
             return _matched(dict(zip(order, numbers.values(), strict=True)), how)
     raise InputError(
         f"{where}: cannot tell which image is which frame: {_span('image', list(numbers))} for "
@@ -115,7 +115,7 @@ def _match_in_order(files: Sequence[str], frames: Sequence[int], where: object) 
 
 
 def _numbers(files: Sequence[str], where: object) -> dict[int, str] | None:
-    """Return the files by the numbers in their names, ascending; None if no name has a number."""
+    """Map the number in each file's name to the file, ascending; None if no name has a number."""
     names = {file: parse_name(file) for file in files}
     without = [file for file, name in names.items() if name.number is None]
     if len(without) == len(files):
@@ -134,14 +134,14 @@ def _numbers(files: Sequence[str], where: object) -> dict[int, str] | None:
         numbers[name.number] = file
         clips.setdefault(name.clip, file)
     if len(clips) > 1:
-        _refuse(where, "names of one clip, that differ in their numbers alone", *list(clips.values())[:2])
+        _refuse(where, "names of one clip, which differ only in their numbers", *list(clips.values())[:2])
     return dict(sorted(numbers.items()))
 
 
 def _are_frames(numbers: Sequence[int], frames: Sequence[int], first: int) -> bool:
-    """Return whether the numbers of images are frame numbers, so that frames without an image are missing.
+    """Return whether images have the numbers of frames, so that frames without an image are missing.
 
-    They are not if the images seem to be counted from one number higher, or if few frames have an image.
+    They do not if images seem to be counted from 1 and frames from 0, or if few frames have an image.
     """
     if not frames:
         return True
@@ -165,10 +165,10 @@ def _are_shifted(numbers: Sequence[int], order: Sequence[int], frames: Sequence[
 
 
 def _check_order(files: Sequence[str], where: object) -> None:
-    """Check that natural order is the order of the names as text, in which label tools often count images."""
+    """Check that natural order equals text order, in which label tools often count images."""
     for one, other in pairwise(files):
         if _name(one) > _name(other):
-            _refuse(where, "names that are in one order as numbers and as text", one, other)
+            _refuse(where, "names with the same order by number and as text", one, other)
 
 
 def _constant_shift(numbers: Sequence[int], frames: Sequence[int]) -> bool:

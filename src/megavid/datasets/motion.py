@@ -31,10 +31,10 @@ def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
     `WINDOW`, or 1 if there are none. Fast objects have a low motion IoU.
 
     ImageNet VID's official values agree with this definition as far as they can be compared without the
-    boxes. Those of objects that never overlap themselves are 1e-10 divided by the number of other frames with
-    the object: 4 to 20, and 10 at the last frame of a video. So neither the object itself nor frames without
-    it are counted. An object without neighbors has 1. It is unknown whether the official IoU includes the
-    last pixel.
+    boxes. For an object that does not overlap its boxes in neighboring frames, the official value is 1e-10
+    divided by the number of those frames: 4 to 20, and 10 at the last frame of a video. So the mean includes
+    neither the object's own frame nor frames without the object. An object without neighbors has the value 1.
+    It is unknown whether the official IoU includes the last pixel.
 
     Returns:
         (M,), from 0 to 1, NaN for boxes without a track.
@@ -55,7 +55,7 @@ def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
         one = np.flatnonzero(near)
         two = one + step
         iou = paired_iou(boxes[one], boxes[two])
-        for side in (one, two):  # neither has a row twice, so += is correct
+        for side in (one, two):  # the rows within each are unique, so += is correct
             total[side] += iou
             count[side] += 1
     mean = np.ones(len(order))

@@ -13,11 +13,11 @@ from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 
 _MOST_VIDEOS = 1000
-"""Number of videos that are compared, evenly spread; a set of still images has hundreds of thousands."""
+"""Most videos to compare, spread evenly: a set of still images has a video for each of them."""
 
 
 def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
-    """Leave out videos whose boxes belong to images of another size.
+    """Leave out videos whose boxes were annotated for images of another size.
 
     The first frame of each video, or of a thousand videos, is compared with the annotated size. A video is
     also left out if more than half of its boxes are outside its frames, or if all of its boxes are within the
@@ -64,7 +64,7 @@ def fill_sizes(annotations: Annotations) -> Annotations:
 
 def describe_sizes(annotated: tuple[int, int], found: tuple[int, int]) -> str:
     """Describe the difference between an annotated (width, height) and that of the image."""
-    turned = ": it is displayed turned" if annotated == found[::-1] else ""
+    turned = ": it is displayed rotated" if annotated == found[::-1] else ""
     return f"annotated as {annotated[0]}x{annotated[1]}, but it is {found[0]}x{found[1]}{turned}"
 
 
@@ -84,7 +84,7 @@ def _find_problem(a: Annotations, video: int, size: tuple[int, int]) -> tuple[Ki
     boxes = a.boxes[a.offsets[span.start] : a.offsets[span.stop]]
     if len(boxes) and (np.abs(boxes) <= 1).all():
         message = (
-            f"all {len(boxes)} boxes of the video are within its first pixel: expected pixels, no fractions"
+            f"all {len(boxes)} boxes of the video are within its first pixel: expected pixels, not fractions"
         )
         return Kind.IMAGE_SIZE, message
     outside = int(np.count_nonzero((boxes[:, 2:] <= 0).any(axis=1) | (boxes[:, :2] >= size).any(axis=1)))

@@ -205,7 +205,8 @@ class DetectionOutputs:
         for name in self._names():
             for target in (self._folder / name, self._folder / partial_name(name)):
                 if os.path.lexists(target) and target.is_dir() != (name == FRAMES):
-                    raise InputError(f"{target}: is in the way of what is to be written there")
+                    expected, got = ("folder", "file") if name == FRAMES else ("file", "folder")
+                    raise InputError(f"{target}: expected a {expected} to write, got a {got}")
                 if name != FRAMES:
                     check_target(target)
                 elif target.is_symlink():

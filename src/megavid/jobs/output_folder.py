@@ -57,7 +57,7 @@ def check_input_is_kept(video: Video, folder: Path, *, save_frames: bool) -> Non
         for path in read:
             real = Path(os.path.realpath(path))  # unlike Path.resolve, takes links that form a loop
             if Path(os.path.realpath(target)) in (real, *real.parents):
-                raise InputError(f"{target}: holds what is to be detected in; choose another output folder")
+                raise InputError(f"{target}: holds the input; choose another output folder")
 
 
 def partial_name(name: str) -> str:

@@ -46,7 +46,7 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
             )
     with suppress(OSError):  # one of the files does not exist
         if target.samefile(source):
-            raise InputError(f"{target}: is what is to be post-processed; choose another name for the output")
+            raise InputError(f"{target}: is the input; choose another name for the output")
     predictions = read_parquet(source, problems=Problems())
     about = predictions.metadata
     if "postprocessing" in about:

@@ -35,12 +35,12 @@ def score_predictions(
     coco: bool = False,
     problems: Problems,
 ) -> Scores:
-    """Score predictions, and analyze their errors.
+    """Score predictions and analyze their errors.
 
     Args:
         predictions: Predictions of the data set's videos.
         annotations: The data set, M objects.
-        motion: (M,), motion IoU of each object from `find_motion`; None scores objects of any motion alone.
+        motion: (M,), motion IoU of each object from `find_motion`; None skips the scores by motion.
         coco: Whether to compute COCO's metrics, too.
         problems: Collects videos, frames and classes that one side has and the other lacks.
 

@@ -31,7 +31,7 @@ class ErrorPicture:
     """A frame with its errors.
 
     Attributes:
-        caption: Name of the frame and numbers of its errors.
+        caption: Name of the frame, and the number of its errors of each kind.
         jpeg: The picture as a JPEG file; None if the frame cannot be read.
     """
 

@@ -187,7 +187,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             if frame.index <= last:
                 raise InputError(f"{name}: expected a number above {last}, the last one")
             if self._source is not None and frame.index >= len(self._source):
-                raise InputError(f"{name}: the source has {len(self._source)} frames only")
+                raise InputError(f"{name}: the source has only {len(self._source)} frames")
             last = frame.index
             batch.append(frame)
         return batch

@@ -1,4 +1,4 @@
-"""Read recipes: shipped ones and YAML files, with values that the user gives."""
+"""Read shipped recipes and YAML files, and apply the values that the user gives."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def open_file(path: Path) -> InputContainer:
     """Open a video file, but not a playlist or another file that refers to further files.
 
     Raises:
-        InputError: The path is not an ordinary file, refers to others, or FFmpeg cannot read it.
+        InputError: The path is not a regular file, refers to others, or FFmpeg cannot read it.
     """
     check_regular_file(path)
     options = {"protocol_whitelist": "file", "format_whitelist": _self_contained_formats()}

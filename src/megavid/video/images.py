@@ -84,7 +84,7 @@ def open_image(path: Path) -> Iterator[ImageFile]:
     """Open an image without decoding it.
 
     Raises:
-        InputError: The path is not an ordinary file, or not an image.
+        InputError: The path is not a regular file, or not an image.
     """
     check_regular_file(path)
     try:

@@ -1,4 +1,4 @@
-"""Files that are too large, not ordinary, or not UTF-8."""
+"""Files that are too large, not regular, or not UTF-8."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def test_pipes_devices_and_folders_are_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "zero").symlink_to("/dev/zero")
     for name, reason in (
-        ("pipe", "ordinary file"),
-        ("zero", "ordinary file"),
+        ("pipe", "regular file"),
+        ("zero", "regular file"),
         (".", "folder"),
         ("none", "no such file"),
         ("x" * 300, "cannot be read"),
@@ -31,7 +31,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "sparse"
     path.touch()
     os.truncate(path, 1 << 40)
-    with pytest.raises(InputError, match="sparse: expected at most 10 bytes, it has 1099511627776"):
+    with pytest.raises(InputError, match="sparse: expected at most 10 bytes, got 1099511627776"):
         read_bytes(path, limit=10)
     with pytest.raises(InputError, match="sparse: expected at most"):
         read_text(path)

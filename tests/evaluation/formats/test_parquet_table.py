@@ -74,7 +74,7 @@ def test_many_row_groups(tmp_path: Path) -> None:
     assert read.lengths == {f"video {i}": 100 for i in range(30)}
 
 
-def test_a_name_that_is_no_unicode(tmp_path: Path) -> None:
+def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
     path = write_file(tmp_path / "p.parquet", "a\udcff", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     read = read_parquet(path, problems=Problems())
     assert read.videos == ("a?",)
@@ -102,7 +102,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_parquet(tmp_path / "null.parquet", problems=Problems())
 
 
-def test_a_name_that_is_no_utf_8_is_refused(tmp_path: Path) -> None:
+def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = write_file(tmp_path / "p.parquet", "name", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     content = path.read_bytes()
     assert content.count(b"name") > 1

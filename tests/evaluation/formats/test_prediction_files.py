@@ -55,7 +55,7 @@ def test_broken_and_missing_files(tmp_path: Path, data: Annotations, suffix: str
 @pytest.mark.parametrize("suffix", [".txt", ".json", ".parquet"])
 def test_a_pipe_is_refused(tmp_path: Path, data: Annotations, suffix: str) -> None:
     os.mkfifo(tmp_path / f"p{suffix}")
-    with pytest.raises(InputError, match="expected an ordinary file"):
+    with pytest.raises(InputError, match="expected a regular file"):
         open_predictions(tmp_path / f"p{suffix}", data, problems=Problems())
 
 

@@ -12,7 +12,7 @@ from megavid.core.errors import InputError
 from megavid.jobs.executors.torchrun import joined_ranks, launch_id, rendezvous
 
 
-def test_rendezvous_ignores_what_killed_processes_wrote() -> None:
+def test_rendezvous_ignores_files_of_killed_processes() -> None:
     store = HashStore()
     names = set()
     for attempt in range(3):

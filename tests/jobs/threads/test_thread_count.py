@@ -24,7 +24,7 @@ def test_fewer_threads_if_cores_are_shared(seconds: dict[int, float], expected: 
     assert fewer_if_faster(max(seconds), lambda threads, size: seconds[threads]) == expected
 
 
-def test_the_choice_of_the_user() -> None:
+def test_the_thread_count_of_the_user_is_applied() -> None:
     assert choose_threads(3, device="cpu") == ""
     assert torch.get_num_threads() == 3
     assert choose_threads(2, device="cpu", before=3).startswith("computes on 2 threads, on 3 before")
@@ -43,7 +43,7 @@ def test_a_continued_run_keeps_its_number_of_threads(monkeypatch: pytest.MonkeyP
     assert message.startswith("computes on 3 threads, on 2 before: results may differ")
 
 
-def test_the_choice_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_thread_count_of_the_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     assert choose_threads(None, device="cpu") == ""

@@ -1,4 +1,4 @@
-"""Batch norms in the convolutions before them."""
+"""Folding batch norms into the convolutions before them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.agreement import assert_close
 
 
 def test_by_hand(device: torch.device) -> None:
-    # Twice x, less the mean 1, over a deviation of 2, times 6, plus 10: 6 x + 7.
+    # ((2 x - 1) / 2) * 6 + 10 = 6 x + 7
     conv, norm = nn.Conv2d(1, 1, 1, bias=False), FrozenBatchNorm2d(1, eps=0.0)
     conv.weight.data.fill_(2.0)
     for name, value in {"running_mean": 1.0, "running_var": 4.0, "weight": 6.0, "bias": 10.0}.items():
@@ -26,7 +26,7 @@ def test_by_hand(device: torch.device) -> None:
 
 
 def trunk_of(depth: int, device: torch.device) -> ResNetTrunk:
-    """A trunk whose norms do something."""
+    """Return a trunk whose norms are not the identity."""
     torch.manual_seed(0)
     trunk = ResNetTrunk(depth=depth, width=8).to(device)
     for norm in trunk.modules():
@@ -50,7 +50,7 @@ def test_a_folded_trunk_stays_the_same_but_for_rounding(depth: int, device: torc
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_norms_in_place_are_the_same_to_the_last_bit(depth: int, device: torch.device) -> None:
+def test_in_place_norms_are_bit_identical(depth: int, device: torch.device) -> None:
     trunk, images = trunk_of(depth, device=device), torch.randn(1, 3, 40, 56).to(device)
     before, expected = images.clone(), trunk(images)
     norms_in_place(trunk)
@@ -59,7 +59,7 @@ def test_norms_in_place_are_the_same_to_the_last_bit(depth: int, device: torch.d
     assert torch.equal(images, before)
 
 
-def test_other_norms_stay() -> None:
+def test_other_norms_are_not_folded() -> None:
     trunk = ResNetTrunk(depth=18, width=8, norm=group_norm)
     before = [type(module) for module in trunk.modules()]
     fold_norms(trunk)

@@ -72,7 +72,7 @@ def test_a_prepared_detector_says_what_to_do(
         act(detector)
 
 
-def test_what_changes_nothing_is_no_mistake(device: torch.device) -> None:
+def test_conversions_that_change_nothing_are_allowed(device: torch.device) -> None:
     detector = load_detector(weights="mega_generated", device=device)
     assert detector.to(device) is detector
     assert detector.float().eval() is detector

@@ -1,4 +1,4 @@
-"""The contract alone: a detector that is no Faster R-CNN is trained, scored, measured and used."""
+"""A detector that is not a Faster R-CNN needs only the contract to be trained, scored and benchmarked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ToyFeatures(FrameFeatures):
 
 
 class Toy(VideoDetector):
-    """One box a class, the whole frame, scored by the mean color of the window; remembers how many it saw."""
+    """Detects one box per class: the whole frame, scored by the mean color of the window; counts frames."""
 
     config_type = DetectorConfig[ToyConfig]
 
@@ -85,7 +85,7 @@ class Toy(VideoDetector):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A working directory with the module toy.py and its model toy.yaml."""
+    """Change to a working directory with the module toy.py and its model toy.yaml."""
     known = dict(METHODS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -130,7 +130,7 @@ def test_weights_round_trip(
     assert_same(list(detect_video(again, frames)), list(detect_video(detector, frames)), device)
 
 
-def test_it_is_trained_evaluated_and_measured(
+def test_toy_detector_is_trained_evaluated_and_benchmarked(
     folder: Path, capsys: pytest.CaptureFixture[str], device: torch.device
 ) -> None:
     data = str(write_videos(folder / "set"))
@@ -164,7 +164,7 @@ def test_it_is_trained_evaluated_and_measured(
         (["--start.backbone", "toy.py"], "start.backbone: expected null"),
     ],
 )
-def test_settings_that_it_has_no_part_for_are_refused(
+def test_settings_of_absent_parts_are_refused(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     setting: list[str],

@@ -1,4 +1,4 @@
-"""Which anchors and proposals are trained on."""
+"""Matching of anchors and proposals to objects, and sampling of those to train on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BOXES = torch.tensor(
         [0, 0, 10, 2],  # 0.2
         [20, 20, 30, 30],  # 0.5 with the second
         [20, 30, 30, 40],  # 0.5 with the second, too
-        [50, 50, 60, 60],  # nothing
+        [50, 50, 60, 60],  # no overlap
     ]
 )
 
@@ -29,14 +29,14 @@ BOXES = torch.tensor(
         (True, [0, 0, IGNORED, NEGATIVE, 1, 1, NEGATIVE]),
     ],
 )
-def test_by_overlap(keep_best: bool, expected: list[int], device: torch.device) -> None:
+def test_matching_by_overlap(keep_best: bool, expected: list[int], device: torch.device) -> None:
     assert (
         match(BOXES.to(device), OBJECTS.to(device), low=0.3, high=0.7, keep_best=keep_best).tolist()
         == expected
     )
 
 
-def test_thresholds_belong_to_the_upper_side(device: torch.device) -> None:
+def test_thresholds_are_inclusive(device: torch.device) -> None:
     half = torch.tensor([[0.0, 0, 10, 5]], device=device)
     assert match(half, OBJECTS.to(device), low=0.5, high=0.5).tolist() == [0]
     assert match(half, OBJECTS.to(device), low=0.5, high=0.6).tolist() == [IGNORED]
@@ -48,12 +48,12 @@ def test_without_objects_all_is_background(device: torch.device) -> None:
     ).unique().tolist() == [NEGATIVE]
 
 
-def test_an_object_that_no_box_touches_has_none(device: torch.device) -> None:
+def test_an_object_without_overlapping_boxes_has_no_box(device: torch.device) -> None:
     objects = torch.tensor([[500.0, 500, 510, 510]], device=device)
     assert match(BOXES.to(device), objects, low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
 
 
-def test_an_objects_best_box_belongs_to_what_it_overlaps_most(device: torch.device) -> None:
+def test_a_box_is_matched_to_the_object_with_the_largest_iou(device: torch.device) -> None:
     boxes = torch.tensor([[0.0, 0, 10, 10]], device=device)
     objects = torch.tensor([[0.0, 0, 10, 1], [0, 0, 10, 6]], device=device)
     assert match(boxes, objects, low=0.3, high=0.7, keep_best=True).tolist() == [1]
@@ -71,7 +71,9 @@ MATCHED = torch.tensor([NEGATIVE, 3, IGNORED, NEGATIVE, 0, 1, NEGATIVE, NEGATIVE
         (2, [1], [0]),
     ],
 )
-def test_the_first_ones(count: int, positive: list[int], negative: list[int], device: torch.device) -> None:
+def test_sampling_without_a_generator_takes_the_first_candidates(
+    count: int, positive: list[int], negative: list[int], device: torch.device
+) -> None:
     chosen = sample(MATCHED.to(device), count=count, positive_share=0.5, generator=None)
     assert (chosen.positive.tolist(), chosen.negative.tolist()) == (positive, negative)
     assert len(chosen) == len(positive) + len(negative)
@@ -82,7 +84,7 @@ def test_few_positives_leave_room_for_negatives(device: torch.device) -> None:
     assert len(sample(matched, count=8, positive_share=0.5, generator=None).negative) == 7
 
 
-def test_random_ones(device: torch.device) -> None:
+def test_random_sampling_reaches_all_candidates(device: torch.device) -> None:
     def draw(seed: int) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(seed)
         chosen = sample(MATCHED.to(device), count=4, positive_share=0.5, generator=generator)

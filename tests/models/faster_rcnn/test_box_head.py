@@ -1,4 +1,4 @@
-"""The choice of detections, by hand."""
+"""Postprocessing of the box head's output, computed by hand."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_ties_at_the_last_place_are_kept(device: torch.device) -> None:
     assert len(found) == 3
 
 
-def test_no_proposals_no_detections(device: torch.device) -> None:
+def test_without_proposals_there_are_no_detections(device: torch.device) -> None:
     nothing = HeadOutput(
         torch.zeros(0, 3, device=device),
         torch.zeros(0, 12, device=device),

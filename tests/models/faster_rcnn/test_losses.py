@@ -1,4 +1,4 @@
-"""Losses of RPN and head, worked out by hand."""
+"""Losses of the RPN and the head, computed by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_rpn(device: torch.device) -> None:
     )
     logits = torch.tensor(
         [[2.0, 0.0, 50.0, -1.0, 0.0]], device=device
-    )  # the third leaves the image: of no matter
+    )  # ignored: the third anchor crosses the border of the image
     deltas = torch.zeros(1, 5, 4, device=device)
     deltas[0, 0] = torch.tensor([0.05, 0, 0, 1.0], device=device)  # the first should not move
     objectness, boxes = rpn_losses(RPNOutput(logits, deltas, anchors), clip_on(device), RPN)
@@ -74,8 +74,8 @@ def test_head(device: torch.device) -> None:
     rois = sample_rois(torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25]], device=device), clip_on(device), HEAD)
     assert rois.labels.tolist() == [0, 2]
     logits = torch.tensor([[0.0, 0, 0], [0, 0, math.log(2)]], device=device)
-    deltas = torch.full((2, 12), 7.0, device=device)  # of other classes and of background: of no matter
-    # The object is 15 -> 20 pixels high and its centre 2.5 further down.
+    deltas = torch.full((2, 12), 7.0, device=device)  # deltas of other classes and of background are ignored
+    # The object is 15 -> 20 pixels high and its center is 2.5 further down.
     right = torch.tensor([0.0, 10 * 2.5 / 15, 0, 5 * math.log(20 / 15)], device=device)
     deltas[1, 8:] = right + torch.tensor([0.5, 0, -3, 0], device=device)
     classes, boxes = head_losses(HeadOutput(logits, deltas, rois.boxes, (100, 100)), rois)

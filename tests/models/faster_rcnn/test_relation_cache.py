@@ -1,4 +1,4 @@
-"""What is kept from key frame to key frame, against computing it anew."""
+"""Cached relation terms equal recomputed ones."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def boxes_of(count: int, seed: int, device: torch.device) -> Tensor:
 
 
 @torch.no_grad()
-def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+def test_cached_pair_terms_are_reused(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     torch.manual_seed(0)
     relation = Relation(features=8, heads=2, geometry=True, query_bias=False).to(device)
     compute, pairs = relation.geometry_bias, []
@@ -36,9 +36,9 @@ def test_terms_of_pairs_that_stay_are_moved(monkeypatch: pytest.MonkeyPatch, dev
     first, last = references[0], references[-1]
     steps = [
         (queries[:3], references[:4]),
-        (queries[1:4], references[:5]),  # nothing leaves the references: the memory fills
+        (queries[1:4], references[:5]),  # no reference leaves, as while the memory fills
         (queries[2:5], references[1:6]),
-        (queries[3:], [*references[2:], last]),  # the last frame stands in for those after it
+        (queries[3:], [*references[2:], last]),  # after the end of the video, the last frame is repeated
         (queries[3:], [*references[3:], last, last]),
         (queries[:2], [first, first, *references[:3]]),  # another video
     ]

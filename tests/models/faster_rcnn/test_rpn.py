@@ -1,4 +1,4 @@
-"""Anchors and proposals."""
+"""Anchors and proposals of the RPN."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megavid.models.faster_rcnn.rpn import RPN, RPNConfig
 SIZES, RATIOS = (64, 128, 256, 512), (0.5, 1.0, 2.0)
 
 
-def test_first_anchor_is_the_originals() -> None:
+def test_first_anchor_equals_the_original() -> None:
     anchors = cell_anchors(stride=16, sizes=SIZES, ratios=RATIOS)
     assert anchors.shape == (12, 4)
     assert anchors[0].tolist() == [-38, -16, 53 + 1, 31 + 1]  # the original's are inclusive
@@ -21,7 +21,7 @@ def test_first_anchor_is_the_originals() -> None:
     assert (anchors[9, 2:] - anchors[9, :2]).tolist() == [88, 176]
 
 
-def test_grid_goes_by_row_column_anchor(device: torch.device) -> None:
+def test_grid_is_ordered_by_row_column_and_anchor(device: torch.device) -> None:
     cell = torch.tensor([[0.0, 0, 1, 1], [0, 0, 2, 2]], device=device)
     grid = grid_anchors(cell, stride=16, height=2, width=3)
     assert grid.shape == (12, 4)
@@ -51,7 +51,7 @@ def test_proposals_are_inside_the_image(device: torch.device) -> None:
     assert first.tolist() != second.tolist()
 
 
-def test_fewer_proposals_are_the_first_ones(device: torch.device) -> None:
+def test_fewer_proposals_are_a_prefix(device: torch.device) -> None:
     features = torch.randn(1, 8, 4, 6).to(device)
     [many], [few] = (
         propose(make_rpn(device=device), features, (60, 90)),
@@ -60,7 +60,7 @@ def test_fewer_proposals_are_the_first_ones(device: torch.device) -> None:
     assert few.tolist() == many[:3].tolist()
 
 
-def test_objectness_picks_the_place(device: torch.device) -> None:
+def test_the_best_proposal_is_where_objectness_is_largest(device: torch.device) -> None:
     rpn = make_rpn(post_nms_top_n=1, device=device)
     with torch.no_grad():
         for parameter in rpn.parameters():

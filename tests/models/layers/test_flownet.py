@@ -1,4 +1,4 @@
-"""FlowNet: sizes, and arithmetic that can be done by hand."""
+"""FlowNet: sizes, and values computed by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.agreement import assert_close
 
 
 @pytest.mark.parametrize("size", [(64, 96), (65, 97), (61, 130), (16, 16), (1, 33)])
-def test_flow_is_as_large_as_the_trunks_map(size: tuple[int, int], device: torch.device) -> None:
+def test_flow_has_the_size_of_the_trunks_map(size: tuple[int, int], device: torch.device) -> None:
     net = FlowNet(width=4).to(device)
     frames = flow_input(torch.rand(2, 3, *size).to(device))
     flow, features = net(frames, frames)
@@ -22,7 +22,7 @@ def test_flow_is_as_large_as_the_trunks_map(size: tuple[int, int], device: torch
 
 def test_input_is_scaled_and_halved(device: torch.device) -> None:
     image = torch.arange(15.0, device=device).reshape(1, 1, 3, 5) * 255
-    # Means of 2x2 blocks; those cut off by the edge of what is there.
+    # means of 2x2 blocks; blocks at the border average fewer pixels
     expected = torch.tensor(
         [[(0 + 1 + 5 + 6) / 4, (2 + 3 + 7 + 8) / 4, (4 + 9) / 2], [10.5, 12.5, 14]], device=device
     )
@@ -39,13 +39,13 @@ def test_flow_is_scaled(device: torch.device) -> None:
 
 
 @pytest.mark.parametrize(("height", "width"), [(4, 6), (3, 5)])
-def test_refinement_joins_what_is_there_with_what_comes_up(
+def test_refinement_concatenates_skip_upsampled_features_and_upsampled_flow(
     height: int, width: int, device: torch.device
 ) -> None:
     refine = Refinement(in_channels=2, out_channels=3).to(device)
     for parameter in refine.parameters():
         torch.nn.init.zeros_(parameter)
-    # A kernel with a single 1 in its corner puts cell (y, x) at (2y + 3, 2x + 3), less the crop of one.
+    # A kernel with a single 1 in its corner puts cell (y, x) at (2y + 3, 2x + 3), minus the crop of one.
     refine.deconv.weight.data[0, :, 3, 3] = torch.tensor([1.0, -1.0, 0.0], device=device)
     deeper = torch.zeros(1, 2, 2, 3, device=device)
     deeper[0, 0, 0, 1] = 1
@@ -59,13 +59,13 @@ def test_refinement_joins_what_is_there_with_what_comes_up(
     assert not joined[0, 7:].any()
 
 
-def test_current_and_reference_are_told_apart(device: torch.device) -> None:
+def test_swapping_current_and_reference_changes_the_flow(device: torch.device) -> None:
     net = FlowNet(width=4).to(device)
     one, two = flow_input(torch.rand(2, 3, 32, 32).to(device) * 255).split(1)
     assert not torch.equal(net(one, two)[0], net(two, one)[0])
 
 
-def test_one_current_frame_serves_all_pairs(device: torch.device) -> None:
+def test_a_single_current_frame_is_broadcast(device: torch.device) -> None:
     net = FlowNet(width=4).to(device)
     frames = flow_input(torch.rand(3, 3, 32, 48).to(device) * 255)
     one, _ = net(frames[:1], frames)

@@ -1,4 +1,4 @@
-"""Relation modules against their formulas, pair by pair."""
+"""Relation modules, compared with their formulas pair by pair."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ BOXES = torch.tensor([[10.0, 20.0, 50.0, 40.0], [0.0, 0.0, 16.0, 64.0], [10.0, 2
 
 
 def embedding(query: list[float], reference: list[float], device: torch.device) -> torch.Tensor:
-    """The 64 numbers of a pair of boxes."""
+    """Return the geometric embedding of a pair of boxes, (64,)."""
     w, h = query[2] - query[0], query[3] - query[1]
     centres = [((b[0] + b[2]) / 2, (b[1] + b[3]) / 2) for b in (query, reference)]
     position = [
@@ -38,7 +38,7 @@ def embedding(query: list[float], reference: list[float], device: torch.device) 
 
 
 def test_geometry_bias_by_hand(device: torch.device) -> None:
-    torch.manual_seed(3)  # of four heads, two let the pair through
+    torch.manual_seed(3)  # two of the four heads attend to the pair
     relation = Relation(features=32, heads=4, geometry=True, query_bias=False).to(device)
     assert relation.geometry is not None
     gate = relation.geometry(embedding([10, 20, 50, 40], [0, 0, 16, 64], device=device)).relu()
@@ -77,7 +77,7 @@ def test_attention_by_loops(geometry: bool, attention: Attention, device: torch.
                         embedding(BOXES.to(device)[n].tolist(), BOXES.to(device)[m].tolist(), device=device)
                     )[h].relu()
                     logits[m] += torch.log(gate + 1e-6)
-            attended = logits.softmax(0) @ references  # unprojected, then the head's share of the projection
+            attended = logits.softmax(0) @ references  # before the projection
             expected[n, part] = relation.value.weight[part] @ attended + relation.value.bias[part]
     assert_close(relation(queries, references, bias), expected, atol=1e-5, rtol=1e-4)
 
@@ -89,7 +89,7 @@ def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, device: torc
     assert_close(relation.geometry_bias(BOXES.to(device), BOXES.to(device)), whole, rtol=0, atol=1e-6)
 
 
-def test_no_references_say_nothing(device: torch.device) -> None:
+def test_without_references_the_output_is_zero(device: torch.device) -> None:
     relation = Relation(features=32, heads=4, geometry=True, query_bias=True).to(device)
     bias = relation.geometry_bias(BOXES.to(device), BOXES.to(device)[:0])
     assert (
@@ -100,7 +100,7 @@ def test_no_references_say_nothing(device: torch.device) -> None:
 
 @pytest.mark.parametrize("geometry", [True, False])
 @torch.no_grad()
-def test_one_head_after_the_other_in_bfloat16(geometry: bool, device: torch.device) -> None:
+def test_attention_by_head_in_bfloat16(geometry: bool, device: torch.device) -> None:
     torch.manual_seed(0)
     relation = Relation(features=96, heads=3, geometry=geometry, query_bias=True).to(device)
     queries, references, boxes = (

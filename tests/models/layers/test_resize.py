@@ -1,4 +1,4 @@
-"""Resizing on any device, against Pillow."""
+"""Resizing on any device, compared with Pillow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Backbones of the library timm: sizes, colours, freezing, weights, and every method on them."""
+"""Backbones of the library timm: sizes, colors, freezing, weights, and every method on them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_maps_of_stride_16(name: str, height: int, width: int, device: torch.dev
 
 @pytest.mark.parametrize("name", SMALL.values())
 @torch.no_grad()
-def test_maps_are_timms(name: str, device: torch.device) -> None:
+def test_maps_equal_those_of_timm(name: str, device: torch.device) -> None:
     torch.manual_seed(0)
     trunk, stage5 = (part.eval().to(device) for part in timm_parts(name))
     whole = create(name).eval().to(device)
@@ -68,7 +68,7 @@ def test_first_stages() -> None:
     atto, _ = timm_parts("convnext_atto")
     assert atto.first_stages(1) == []
     assert len(atto.first_stages(2)) == 3  # stem and the stage of stride 4
-    assert len(atto.leading_layers()) == 4  # and that of stride 8
+    assert len(atto.leading_layers()) == 4  # also the stage of stride 8
 
 
 def test_new_weights_follow_the_seed(device: torch.device) -> None:
@@ -121,7 +121,9 @@ def test_every_method_on_convnext(
     assert len(list(detect_video(fast, frames))) == 4
 
 
-def test_recomputing_changes_nothing(make_frames: MakeFrames, device: torch.device) -> None:
+def test_activation_checkpointing_does_not_change_gradients(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
     detector = build_tiny("mega", device, **{"backbone.timm": "convnext_atto"})
     totals = []
     for enabled in (False, True):
@@ -132,7 +134,7 @@ def test_recomputing_changes_nothing(make_frames: MakeFrames, device: torch.devi
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [
         ("convnext_nano_but_not", "timm has no model"),
         ("vit_tiny_patch16_224", "expected a sequence of stages"),
@@ -142,8 +144,8 @@ def test_recomputing_changes_nothing(make_frames: MakeFrames, device: torch.devi
         ("inception_v3", "not of strides 16 and 32 throughout"),
     ],
 )
-def test_mistakes(name: str, told: str, device: torch.device) -> None:
-    with pytest.raises(InputError, match=told):
+def test_mistakes(name: str, message: str, device: torch.device) -> None:
+    with pytest.raises(InputError, match=message):
         build_tiny("single_frame", device, **{"backbone.timm": name})
 
 

@@ -1,4 +1,4 @@
-"""Warping, against positions worked out by hand."""
+"""Warping, compared with positions computed by hand."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def flow_of(x: float, y: float, device: torch.device, *, height: int, width: int
     ("shift", "expected"),
     [
         (0.0, [10, 20, 40, 80, 160]),
-        (1.0, [20, 40, 80, 160, 160]),  # beyond the border, the border goes on
+        (1.0, [20, 40, 80, 160, 160]),  # beyond the border, border values are repeated
         (-2.0, [10, 10, 10, 20, 40]),
         (0.25, [12.5, 25, 50, 100, 160]),
     ],
 )
 @BOTH
-def test_aligned_corners_move_by_whole_cells(
+def test_whole_cell_shifts_with_aligned_corners(
     move: Warp, shift: float, expected: list[float], device: torch.device
 ) -> None:
     features = ROW.to(device).reshape(1, 1, 1, 5).expand(1, 2, 3, 5)
@@ -44,7 +44,7 @@ def test_aligned_corners_move_by_whole_cells(
 
 
 @BOTH
-def test_the_original_samples_between_cells_even_without_flow(move: Warp, device: torch.device) -> None:
+def test_without_aligned_corners_zero_flow_still_interpolates(move: Warp, device: torch.device) -> None:
     # Cell x of 5 is taken from x * 5 / 4 - 1/2: -0.5, 0.75, 2, 3.25, 4.5.
     moved = move(
         ROW.to(device).reshape(1, 1, 1, 5),
@@ -66,7 +66,7 @@ def test_every_cell_follows_its_own_flow(move: Warp, device: torch.device) -> No
 
 @pytest.mark.parametrize("align_corners", [True, False])
 @BOTH
-def test_a_map_of_one_cell_stays(move: Warp, align_corners: bool, device: torch.device) -> None:
+def test_a_map_of_one_cell_is_unchanged(move: Warp, align_corners: bool, device: torch.device) -> None:
     features = torch.tensor([3.0, 4.0], device=device).reshape(1, 2, 1, 1)
     moved = move(features, flow_of(5, -5, height=1, width=1, device=device), align_corners=align_corners)
     assert torch.equal(moved, features)
@@ -81,7 +81,7 @@ def test_half_precision_keeps_coordinates_exact(move: Warp, device: torch.device
 
 
 @pytest.mark.parametrize("align_corners", [True, False])
-def test_both_ways_agree_on_any_flow(align_corners: bool, device: torch.device) -> None:
+def test_warp_and_warp_cells_agree_on_any_flow(align_corners: bool, device: torch.device) -> None:
     torch.manual_seed(0)
     features, flow = torch.randn(2, 5, 6, 9).to(device), 8 * torch.randn(2, 2, 6, 9).to(device)
     ways = [move(features, flow, align_corners=align_corners) for move in (warp, warp_cells)]

@@ -42,7 +42,7 @@ def test_every_method_has_both_backbones() -> None:
 
 @pytest.mark.parametrize("depth", [50, 101])
 @pytest.mark.parametrize("method", PUBLISHED)
-def test_numbers_are_the_published_ones(method: str, depth: int) -> None:
+def test_settings_equal_the_published_ones(method: str, depth: int) -> None:
     data, name = read_config(f"{method}_r{depth}")
     config = detector_config(data, origin=name)
     assert isinstance(config, FasterRCNNConfig)
@@ -59,7 +59,7 @@ def test_numbers_are_the_published_ones(method: str, depth: int) -> None:
 
 
 @pytest.mark.parametrize("depth", [50, 101])
-def test_what_is_no_method_is_the_same_in_all(depth: int) -> None:
+def test_configs_of_all_methods_differ_in_the_method_section_only(depth: int) -> None:
     shared = []
     for method in METHODS:
         data, _ = read_config(f"{method}_r{depth}")
@@ -90,7 +90,7 @@ def configured(method: str, **overrides: Any) -> Any:
         ("selsa", "method.global_frames"),
     ],
 )
-def test_numbers_that_size_something_have_limits(method: str, path: str) -> None:
+def test_numbers_that_determine_sizes_have_limits(method: str, path: str) -> None:
     with pytest.raises(InputError, match=rf"{path}: should be less than or equal to \d+, got 1000000000$"):
         configured(method, **{path: 1_000_000_000})
 
@@ -116,7 +116,7 @@ def test_values_that_make_no_sense(path: str, value: object, message: str) -> No
 
 
 def test_a_model_that_does_not_fit_is_refused_before_it_is_made(device: torch.device) -> None:
-    """Each number is within its limits; together they are 64 * 64 * 16384 * 16384 weights of 4 bytes."""
+    """Each number is within its limits, but together they require 64 * 64 * 16384 * 16384 float32 weights."""
     large = {"head.pool_size": 64, "method.hidden": 16384, "backbone.reduce_channels": 16384}
     with pytest.raises(InputError, match=r"^the model is too large .*\(weights 4399\.4 GB"):
         build_detector(configured("single_frame", **large)).to(device)

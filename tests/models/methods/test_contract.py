@@ -1,4 +1,4 @@
-"""What every method promises. A new method in `METHODS` is tested by being there."""
+"""Tests of the contract that every method in `METHODS` must satisfy."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_streaming_equals_offline(detector: FasterRCNN, make_frames: MakeFrames)
         assert_same(list(detect_video(detector, iter(frames))), stream, detector.device)
 
 
-def test_a_result_comes_as_soon_as_its_look_ahead_is_there(
+def test_a_result_is_returned_once_its_look_ahead_is_complete(
     detector: FasterRCNN, make_frames: MakeFrames
 ) -> None:
     session = VideoSession(detector)
@@ -125,7 +125,7 @@ def test_sessions_do_not_affect_each_other(detector: FasterRCNN, make_frames: Ma
         assert_same(results + session.flush(), expected, detector.device)
 
 
-def test_inference_leaves_the_module_as_it_was(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_inference_restores_the_module(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     def attributes() -> dict[str, set[str]]:
         return {name: set(vars(module)) for name, module in detector.named_modules()}
 
@@ -136,7 +136,7 @@ def test_inference_leaves_the_module_as_it_was(detector: FasterRCNN, make_frames
         assert torch.equal(tensor, weights[name]), name
 
 
-def test_batches_change_nothing_but_rounding(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_batch_size_changes_rounding_only(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     frames = make_frames(11)
     singly = list(detect_video(detector, frames))
     for batch_size in (2, 4, 16):
@@ -175,7 +175,7 @@ def test_weights_round_trip(
 
 
 def make_clip(detector: FasterRCNN, frames: list[Image], **changes: Any) -> Clip:
-    """A training clip of the first frames, with two objects, whose references go round."""
+    """Return a training clip of the frames with two objects; references cycle through the frames."""
     images = network_input(detector, frames)
     place = iter(range(1, 100))
     references = {
@@ -192,7 +192,7 @@ def make_clip(detector: FasterRCNN, frames: list[Image], **changes: Any) -> Clip
     return replace(clip, **changes)
 
 
-def test_gradients_reach_all_that_is_trained(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_gradients_reach_every_trainable_parameter(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     detector.freeze(stages=2)
     before = {name: value.clone() for name, value in detector.state_dict().items()}
     total(detector.losses(make_clip(detector, make_frames(4)))).backward()
@@ -200,7 +200,7 @@ def test_gradients_reach_all_that_is_trained(detector: FasterRCNN, make_frames: 
         frozen = name.startswith(("backbone.trunk.stem", "backbone.trunk.layer1"))
         assert parameter.requires_grad is not frozen, name
         assert (parameter.grad is not None) is not frozen, name
-        # A key's bias adds the same to all of a query's logits, which softmax takes no notice of.
+        # A key's bias adds the same value to all logits of a query, and softmax is invariant to that.
         if not frozen and not name.endswith("key.bias"):
             assert parameter.grad is not None
             assert parameter.grad.isfinite().all(), name
@@ -213,7 +213,7 @@ def test_losses_of_stills_and_clips(detector: FasterRCNN, make_frames: MakeFrame
     encoded = []
     detector.backbone.trunk.register_forward_hook(lambda _, args, out: encoded.append(len(out)))
     losses = detector.losses(make_clip(detector, make_frames(frames)))
-    assert sum(encoded) <= frames  # none twice
+    assert sum(encoded) <= frames  # no frame is encoded twice
     assert list(losses) == ["objectness", "proposals", "classes", "boxes"]
     for loss in losses.values():
         assert loss.shape == ()
@@ -247,7 +247,7 @@ def test_the_same_generator_gives_the_same_losses(
     assert loss(5) == loss(5) != loss(6)
 
 
-def test_clips_through_the_trunk_together(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_clips_of_a_batch_share_one_trunk_pass(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     clips = [make_clip(detector, make_frames(n), generator=None) for n in (1, 4, 3)]
     clips.append(replace(clips[1], images=clips[1].images[..., :48], boxes=clips[1].boxes.clamp(max=48)))
     alone = [detector.losses(clip) for clip in clips]
@@ -261,7 +261,9 @@ def test_clips_through_the_trunk_together(detector: FasterRCNN, make_frames: Mak
             assert_close(loss, other[name], rtol=1e-3, atol=1e-4)
 
 
-def test_recomputing_changes_nothing(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_activation_checkpointing_does_not_change_gradients(
+    detector: FasterRCNN, make_frames: MakeFrames
+) -> None:
     gradients = []
     for enabled in (False, True):
         detector.use_activation_checkpointing(enabled=enabled)
@@ -273,7 +275,7 @@ def test_recomputing_changes_nothing(detector: FasterRCNN, make_frames: MakeFram
 
 
 @pytest.mark.parametrize("norm", ["frozen_batch", "group"])
-def test_new_weights_learn_a_clip_by_heart(
+def test_new_weights_overfit_a_clip(
     method: str, make_frames: MakeFrames, norm: str, device: torch.device
 ) -> None:
     detector = build_tiny(method, device, **{"backbone.norm": norm})

@@ -1,4 +1,4 @@
-"""DFF's own promises: how often the trunk runs, and what moves to the frames between."""
+"""DFF: how often the trunk runs, and how features are propagated to intermediate frames."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames, device: to
 
 
 @torch.inference_mode()
-def test_frames_between_take_the_key_frames_map_along_the_flow(
-    make_frames: MakeFrames, device: torch.device
-) -> None:
+def test_intermediate_frames_warp_the_key_frames_map(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build(device=device)
     features: list[DffFeatures] = [
         detector.encode(network_input(detector, [frame]))[0] for frame in make_frames(2)

@@ -1,4 +1,4 @@
-"""Every inference speed-up on and off, over every method, in float32."""
+"""Every method with and without each inference speed-up, in float32."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPEED_UPS: tuple[str, ...] = get_args(KeepsRounding)
 
 
 def spread_norms(detector: FasterRCNN) -> None:
-    """Give batch norms statistics and weights of all kinds, the same every time."""
+    """Give batch norms random statistics and weights, the same in every run."""
     generator = torch.Generator().manual_seed(0)
     for module in detector.modules():
         if isinstance(module, FrozenBatchNorm2d):
@@ -64,5 +64,5 @@ def test_speed_ups_do_not_change_detections(
     expected = list(detect_video(detector, frames))
     fast.prepare(inference)
     results = list(detect_video(fast, frames))
-    # Rounding decides which of two proposals with all but the same score is kept.
+    # Rounding decides which of two proposals with nearly equal scores is kept.
     assert agreement(results, expected, pixels=0.01, score=1e-4) > 0.99

@@ -1,4 +1,4 @@
-"""FGFA's own promises: what is computed how often, and how maps are averaged."""
+"""FGFA: the number of computations, and the average of warped maps."""
 
 from __future__ import annotations
 
@@ -27,13 +27,15 @@ def detector(device: torch.device) -> Fgfa:
 
 
 def calls(module: nn.Module) -> list[int]:
-    """A list that grows by the batch size of each call, that of its last argument."""
+    """Return a list that records the batch size of each call's last argument."""
     sizes: list[int] = []
     module.register_forward_hook(lambda module, args, output: sizes.append(len(args[-1])))
     return sizes
 
 
-def test_maps_once_a_frame_and_flow_only_where_needed(detector: Fgfa, make_frames: MakeFrames) -> None:
+def test_maps_are_computed_once_per_frame_and_flow_only_where_needed(
+    detector: Fgfa, make_frames: MakeFrames
+) -> None:
     trunk, embedding, flow = map(calls, (detector.backbone.trunk, detector.embedding, detector.flow))
     frames = make_frames(9)
     for session in (VideoSession(detector), VideoSession(detector, source=frames)):
@@ -43,7 +45,7 @@ def test_maps_once_a_frame_and_flow_only_where_needed(detector: Fgfa, make_frame
             session.push(frame)
         session.flush()
         assert sum(trunk) == sum(embedding) == 9
-        # The different frames of each window of +-3.
+        # the number of distinct frames in each window of +-3
         assert flow == [4, 5, 6, 7, 7, 7, 6, 5, 4]
 
 
@@ -67,7 +69,7 @@ def test_average_weighs_frames_by_the_likeness_of_embeddings(
     frames = features_of(detector, make_frames(7))
     key, local = frames[places[3]], [frames[i] for i in places]
     warped = []
-    for frame in local:  # as the paper says it, each place of the window by itself
+    for frame in local:  # as in the paper, one frame of the window at a time
         flow, _ = detector.flow(key.flow_input[None], frame.flow_input[None])
         move = [warp(x[None], flow, align_corners=False)[0] for x in (frame.c4, frame.embedding)]
         warped.append(move)
@@ -79,7 +81,7 @@ def test_average_weighs_frames_by_the_likeness_of_embeddings(
 
 
 def without_motion(device: torch.device) -> Fgfa:
-    """A detector that sees no motion and warps by it exactly."""
+    """Return a detector whose flow is zero, so that warping changes nothing."""
     detector = build_tiny("fgfa", device, **{"method.align_corners": True})
     assert isinstance(detector, Fgfa)
     for parameter in detector.flow.predict.parameters():
@@ -95,10 +97,10 @@ def test_a_still_picture_is_its_own_average(make_frames: MakeFrames, device: tor
 
 
 @torch.inference_mode()
-def test_every_place_is_weighed_by_itself(make_frames: MakeFrames, device: torch.device) -> None:
+def test_each_position_has_its_own_weights(make_frames: MakeFrames, device: torch.device) -> None:
     detector = without_motion(device=device)
     [frame] = features_of(detector, make_frames(1))
-    # Two frames, one with embeddings alike on the left and opposite on the right.
+    # The embeddings of two frames are equal on the left and opposite on the right.
     ones = torch.ones_like(frame.embedding)
     opposite = ones.clone()
     opposite[:, :, 3:] = -1
@@ -110,7 +112,7 @@ def test_every_place_is_weighed_by_itself(make_frames: MakeFrames, device: torch
     assert_close(average[:, :, 3:], (e / (e + 1 / e)).expand_as(average[:, :, 3:]))
 
 
-def test_neighbours_matter(detector: Fgfa, make_frames: MakeFrames) -> None:
+def test_neighboring_frames_change_the_result(detector: Fgfa, make_frames: MakeFrames) -> None:
     frames = make_frames(5)
     alone = next(iter(detect_video(detector, frames[:1])))
     among = next(iter(detect_video(detector, frames)))

@@ -1,4 +1,4 @@
-"""Half precision over every method: close to float32, and float32 where it has to be."""
+"""Every method in half precision: results are close to float32, and coordinates are float32."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ RELATIVE_ERROR = {"bfloat16": 0.015, "float16": 0.0015}
 """Largest error of raw outputs, relative to their norm. Measured on all methods: 0.0088 and 0.0008."""
 
 AGREEMENT = {"bfloat16": (2.0, 0.05, 0.93), "float16": (1.0, 0.02, 0.97)}
-"""Pixels, score and least agreement of trained detectors. Measured: 0.96 and 0.98."""
+"""Tolerances in pixels and score, and least agreement of trained detectors. Measured: 0.96 and 0.98."""
 
 SETTINGS = {
     "plain": Inference.plain(),
@@ -44,7 +44,7 @@ SETTINGS = {
 
 @dataclass(frozen=True)
 class Run:
-    """Detections of a video with the raw outputs they were chosen from, in order of calls."""
+    """Detections of a video and the raw network outputs before postprocessing, in order of calls."""
 
     results: list[FrameResult]
     rpn: list[RPNOutput]
@@ -77,7 +77,7 @@ def run(detector: FasterRCNN, frames: list[Image], replayed: Sequence[RPNOutput]
 
 
 def share_rounded(values: Tensor, dtype: HalfPrecision) -> float:
-    """Share of float32 values that half precision can represent: all, if they were computed in it."""
+    """Return the share of values that half precision represents exactly: 1 if they were computed in it."""
     assert values.dtype == torch.float32
     return float((values.to(getattr(torch, dtype)).float() == values).float().mean())
 
@@ -91,7 +91,7 @@ def assert_close_and_computed_in_float32(half: Run, full: Run, dtype: HalfPrecis
         assert share_rounded(values, dtype) < 0.05, name
     found = [result.detections for result in half.results]
     assert share_rounded(torch.cat([d.scores for d in found]), dtype) < 0.05
-    # Sides clipped to the frame are whole numbers.
+    # Coordinates clipped to the frame are whole numbers.
     assert share_rounded(torch.cat([d.boxes.flatten() for d in found]), dtype) < 0.5
 
 

@@ -1,4 +1,4 @@
-"""MEGA's own promises: what is remembered, what is distilled, which global frames are used."""
+"""MEGA: memory, distillation and the choice of global frames."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_memory_is_read_before_it_is_written(detector: Mega, make_frames: MakeFr
 
 
 @torch.inference_mode()
-def test_further_global_stages_are_added_at_the_end(make_frames: MakeFrames, device: torch.device) -> None:
+def test_additional_global_stages_are_appended(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("mega", device, **{"method.global_stages": 2})
     assert isinstance(detector, Mega)
     frames = features_of(detector, make_frames(2))
@@ -102,7 +102,7 @@ def test_memory_keeps_no_more_than_it_needs(detector: Mega, make_frames: MakeFra
 
 
 @torch.inference_mode()
-def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
+def test_frames_with_few_proposals_are_distilled_separately(
     detector: Mega, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images = make_frames(3)
@@ -124,7 +124,9 @@ def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
     )
     prediction, memory = detector.predict(window, detector.initial_memory())
     assert len(prediction.logits) == len(full.proposals)
-    expected = torch.cat([few.proposals[:2], full.proposals[:3]])  # the first three of each, or all
+    expected = torch.cat(
+        [few.proposals[:2], full.proposals[:3]]
+    )  # the first three of each frame, or all if there are fewer
     assert torch.equal(seen[0], expected)
     assert [len(stage[0].boxes) for stage in memory.stages] == [2, 2, 2]
 
@@ -139,16 +141,16 @@ def test_global_frames_matter_and_follow_the_order(detector: Mega, make_frames: 
     order = [5, 2, 9, 0, 1, 3, 4, 6, 7, 8, 10, 11]
     assert scores(global_order=np.array(order)) == scores(global_order=order)
     assert scores(global_order=order) == scores(global_order=order) != scores(seed=0)
-    # The first frame sees the first three of the order, whatever their order.
+    # The first frame uses the first three global frames, in any order.
     swapped = [9, 5, 2, *order[3:]]
     assert scores(global_order=swapped)[0] == pytest.approx(scores(global_order=order)[0], rel=1e-5)
 
 
-def test_quirk_puts_a_global_frame_in_place_of_the_first(detector: Mega, make_frames: MakeFrames) -> None:
+def test_quirk_replaces_the_first_frame_by_a_global_frame(detector: Mega, make_frames: MakeFrames) -> None:
     frames = make_frames(12)
     order = [5, 2, 9, 1, 3, 4, 6, 0, 7, 8, 10, 11]
     quirky = list(detect_video(detector, frames, global_order=order, official_quirks=True))
-    # The same as a video that begins with frame 5, as long as frame 0 is no global frame.
+    # This equals a video that begins with frame 5, as long as frame 0 is not a global frame.
     stand_in = [frames[5], *frames[1:]]
     session = VideoSession(detector, source=frames, global_order=order)
     expected = [r for frame in stand_in for r in session.push(frame)] + session.flush()
@@ -189,7 +191,7 @@ def test_a_stream_has_no_order_to_replay(
         detect_video(detector, iter(make_frames(3)), **options)
 
 
-def test_settings_stand_in_the_plan(detector: Mega) -> None:
+def test_reference_plan_uses_the_settings(detector: Mega) -> None:
     assert (detector.plan.past, detector.plan.future) == (TINY_METHOD["window"],) * 2
     assert detector.plan.global_frames == TINY_METHOD["global_frames"]
 

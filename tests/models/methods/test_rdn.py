@@ -1,4 +1,4 @@
-"""RDN's own promises: which RoIs attend to which, stage by stage."""
+"""RDN: which RoIs attend to which in each stage."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_stages_by_hand(method: str, make_frames: MakeFrames, device: torch.devi
 
 
 @torch.inference_mode()
-def test_each_frame_is_distilled_by_itself_when_it_has_few_proposals(
+def test_frames_with_few_proposals_are_distilled_separately(
     make_frames: MakeFrames, device: torch.device
 ) -> None:
     detector = build_tiny("rdn", device)

@@ -1,4 +1,4 @@
-"""SELSA's own promises: its formula, and that neither places nor the order of frames play a part."""
+"""SELSA: its formula, and independence of the positions of RoIs and the order of frames."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frames(detector: Selsa, make_frames: MakeFrames) -> list[RoIFeatures]:
 def run(
     detector: Selsa, frames: Sequence[RoIFeatures], memory: SelsaMemory | None = None
 ) -> tuple[Tensor, SelsaMemory]:
-    """What the predictor is given, of the first frame as the key frame, and what is remembered."""
+    """Return the predictor's input, with the first frame as the key frame, and the new memory."""
     seen: list[Tensor] = []
     window = Window(step=0, key=frames[0], local=frames[:1], global_frames=frames[1:], frame_size=(64, 96))
     with detector.predictor.register_forward_hook(lambda _, args, out: seen.append(args[0])):
@@ -46,7 +46,7 @@ def run(
 
 
 def by_hand(detector: Selsa, frames: Sequence[RoIFeatures]) -> Tensor:
-    """Stage by stage and head by head: softmax of inner products over the RoIs of all frames."""
+    """Compute attention by stage and head: softmax of inner products over the RoIs of all frames."""
     key, others = frames[0].features, torch.cat([frame.features[:8] for frame in frames])
     for stage, relation in enumerate(detector.relations):
         if stage > 0:
@@ -64,7 +64,7 @@ def by_hand(detector: Selsa, frames: Sequence[RoIFeatures]) -> Tensor:
 
 
 @torch.inference_mode()
-def test_every_stage_adds_what_all_frames_say(detector: Selsa, frames: list[RoIFeatures]) -> None:
+def test_each_stage_attends_to_all_frames(detector: Selsa, frames: list[RoIFeatures]) -> None:
     for count in (4, 2, 1):
         assert_close(run(detector, frames[:count])[0], by_hand(detector, frames[:count]))
     alone, together = (run(detector, frames[:count])[0] for count in (1, 4))
@@ -72,7 +72,7 @@ def test_every_stage_adds_what_all_frames_say(detector: Selsa, frames: list[RoIF
 
 
 @torch.inference_mode()
-def test_places_and_order_play_no_part(detector: Selsa, frames: list[RoIFeatures]) -> None:
+def test_positions_and_frame_order_do_not_matter(detector: Selsa, frames: list[RoIFeatures]) -> None:
     expected, _ = run(detector, frames)
     elsewhere = [replace(frame, proposals=frame.proposals + 20) for frame in frames]
     assert torch.equal(run(detector, elsewhere)[0], expected)

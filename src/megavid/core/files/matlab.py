@@ -170,7 +170,7 @@ def _cells(data: bytes, matrix: _Matrix) -> list[list[float]]:
     if matrix.kind != _CELLS:
         raise ValueError(f"it is no cells, but a matrix of class {matrix.kind}")
     if matrix.entries > _MOST_CELLS:
-        raise ValueError(f"it has {matrix.entries} cells, expected at most {_MOST_CELLS}")
+        raise ValueError(f"expected at most {_MOST_CELLS} cells, got {matrix.entries}")
     found, at = [], matrix.start
     for _ in range(matrix.entries):
         values, at = _values(data, at, matrix.stop)

@@ -30,7 +30,7 @@ def written_by_megavid(path: Path, *, kind: str | None = None) -> bool | None:
     Empty files count as marked, since replacing them loses nothing.
 
     Args:
-        path: An ordinary file.
+        path: A regular file.
         kind: Suffix of files of its kind, such as ".json"; by default the file's own suffix.
 
     Raises:

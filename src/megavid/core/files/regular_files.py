@@ -1,4 +1,4 @@
-"""Read ordinary files whose names come from users or data, within limits of size."""
+"""Read regular files whose names come from users or data, within limits of size."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LARGEST_TEXT = 4 * GIB
 
 
 def check_regular_file(path: Path) -> None:
-    """Check that a path leads to an ordinary file, and not to a pipe or device, which may never end.
+    """Check that a path leads to a regular file, and not to a pipe or device, which may never end.
 
     Raises:
         InputError: The path leads to something else, or does not exist.
@@ -27,7 +27,7 @@ def check_regular_file(path: Path) -> None:
     if stat.S_ISDIR(mode):
         raise InputError(f"{path}: expected a file, this is a folder")
     if not stat.S_ISREG(mode):
-        raise InputError(f"{path}: expected an ordinary file, this is a pipe, a socket or a device")
+        raise InputError(f"{path}: expected a regular file, got a pipe, a socket or a device")
 
 
 def read_bytes(path: Path, *, limit: int = LARGEST_TEXT) -> bytes:
@@ -38,7 +38,7 @@ def read_bytes(path: Path, *, limit: int = LARGEST_TEXT) -> bytes:
         limit: Largest accepted size, in bytes.
 
     Raises:
-        InputError: The file is missing, not an ordinary file, too large, or cannot be read.
+        InputError: The file is missing, not a regular file, too large, or cannot be read.
     """
     check_regular_file(path)
     try:
@@ -47,14 +47,14 @@ def read_bytes(path: Path, *, limit: int = LARGEST_TEXT) -> bytes:
             return path.read_bytes()
     except OSError as error:
         _refuse_unreadable(path, error)
-    raise InputError(f"{path}: expected at most {limit} bytes, it has {size}")
+    raise InputError(f"{path}: expected at most {limit} bytes, got {size}")
 
 
 def read_text(path: Path, *, limit: int = LARGEST_TEXT) -> str:
     """Read a whole text file in UTF-8, with or without a byte order mark.
 
     Raises:
-        InputError: The file is missing, not an ordinary file, too large, not UTF-8, or cannot be read.
+        InputError: The file is missing, not a regular file, too large, not UTF-8, or cannot be read.
     """
     try:
         return read_bytes(path, limit=limit).decode("utf-8-sig")

@@ -46,10 +46,10 @@ _GIT_LFS = b"version https://git-lfs"
 
 
 def read_head(path: Path) -> bytes:
-    """Read the first `HEAD` bytes of an ordinary file.
+    """Read the first `HEAD` bytes of a regular file.
 
     Raises:
-        InputError: The file is missing, not an ordinary file, or cannot be read.
+        InputError: The file is missing, not a regular file, or cannot be read.
     """
     check_regular_file(path)
     try:

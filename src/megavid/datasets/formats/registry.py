@@ -22,7 +22,7 @@ class Format:
 
     Attributes:
         title: Name of the format in sentences.
-        example: What a path of this format is, for the message about an unknown path.
+        example: Description of a path in this format, for the message about an unrecognized path.
         matches: Whether a path looks like this format, without reading all of it.
         read: Reads a path; called with it, `problems`, and each of `options` that the user gave.
         options: Names of the optional arguments of `read`: some of "subset", "classes" and "images".
@@ -53,7 +53,7 @@ def _read_ilsvrc(
 
 FORMATS: dict[str, Format] = {
     "index": Format(
-        title="an index of megavid's", example="an index (.parquet)", matches=_is_index, read=_read_index
+        title="a megavid index", example="an index (.parquet)", matches=_is_index, read=_read_index
     ),
     "ilsvrc": Format(
         title="the layout of ImageNet VID",
@@ -93,4 +93,4 @@ FORMATS: dict[str, Format] = {
         subsets=yolo_subsets,
     ),
 }
-"""All formats by name, in the order in which a path is compared with them; "coco" includes CocoVID."""
+"""All formats by name, in the order in which they are tried; "coco" includes CocoVID."""

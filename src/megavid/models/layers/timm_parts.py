@@ -115,7 +115,7 @@ def timm_parts(name: str) -> tuple[TimmTrunk, TimmStage5]:
     ends = {int(info["reduction"]): names.index(stage) + 1 for stage, info in features.items()}
     if not {STRIDE, DEEP_STRIDE} <= ends.keys():
         have = ", ".join(map(str, sorted(ends)))
-        raise InputError(f"backbone.timm: {name}: expected maps of stride 16 and 32, it has {have}")
+        raise InputError(f"backbone.timm: {name}: expected maps of stride 16 and 32, got {have}")
     trunk = TimmTrunk(name, model, names[: ends[STRIDE]])
     stage5 = TimmStage5(name, model, names[ends[STRIDE] : ends[DEEP_STRIDE]])
     _check_sizes(name, trunk, stage5)

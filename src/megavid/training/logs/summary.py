@@ -12,7 +12,7 @@ from megavid.training.recipe import DataSetConfig, Recipe
 MODEL, BEST = "model.safetensors", "best.safetensors"
 
 _LONG_PAST = 0.75
-"""A best evaluation before this share of the steps is reported."""
+"""If the best evaluation lies before this share of the steps, the summary gives advice."""
 
 
 def describe_evaluation(ap50: float | None, *, step: int, best: tuple[float, int]) -> str:

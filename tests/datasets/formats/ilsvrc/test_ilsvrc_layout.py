@@ -29,7 +29,7 @@ def test_key_frames_of_a_video_without_a_list(tmp_path: Path) -> None:
     assert table.listed.nonzero()[0].tolist() == expected
 
 
-def test_a_train_list_selects_videos_and_frames(tmp_path: Path) -> None:
+def test_a_training_list_selects_videos_and_frames(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, train_videos=3, frames=4)
     name = "train/ILSVRC2015_VID_train_0000/ILSVRC2015_train_00000002"
     (tmp_path / "ImageSets").mkdir()

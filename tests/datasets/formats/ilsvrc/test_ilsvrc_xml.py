@@ -152,7 +152,7 @@ def test_broken_annotations(tmp_path: Path, break_: Callable[[str], str], kind: 
 def test_a_pipe_is_refused(tmp_path: Path) -> None:
     write_frame(tmp_path, "VID", "val/v/000000", xml([]))
     os.mkfifo(tmp_path / "Annotations" / "VID" / "val" / "v" / "000001.xml")
-    with pytest.raises(InputError, match=r"000001.xml: .* expected an ordinary file"):
+    with pytest.raises(InputError, match=r"000001.xml: .* expected a regular file"):
         read(tmp_path, "vid_val")
 
 

@@ -1,4 +1,4 @@
-"""RoI pooling, by hand and one way against the other."""
+"""RoI pooling: both implementations, compared with values computed by hand and with each other."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from megavid.models.layers.pooling import pool_rois
 
 
 def channels_first(pooled: Tensor, channels: int) -> Tensor:
-    """What `pool_cells` gives as `pool_rois` does."""
+    """Convert the layout of `pool_cells` to that of `pool_rois`."""
     by_bin: Tensor = pooled.unflatten(1, (-1, channels))
     return by_bin.transpose(1, 2).flatten(1)
 
 
 def test_pooling_a_ramp_gives_its_values_at_the_bins() -> None:
-    # A map whose value is its column. The inclusive RoI 16 .. 127 spans columns 1 to 7.94 of the map;
-    # 7 bins of 111 / 16 / 7 columns, the average of each is the value in its middle.
+    # Each value of the map is its column. The inclusive RoI 16 .. 127 spans columns 1 to 7.94 of the map, in
+    # 7 bins of 111 / 16 / 7 columns. The average of a bin is the value at its center.
     ramp = torch.arange(10.0).expand(1, 1, 10, 10)
     bin_width = 111 / 16 / 7
     expected = torch.tensor([1 + (i + 0.5) * bin_width for i in range(7)]).repeat(7)
@@ -28,14 +28,14 @@ def test_pooling_a_ramp_gives_its_values_at_the_bins() -> None:
 
 
 @pytest.mark.parametrize("pool", [pool_rois, pool_cells])
-def test_pooling_nothing(pool: object) -> None:
+def test_pooling_no_rois(pool: object) -> None:
     assert callable(pool)
     assert pool(torch.zeros(1, 4, 5, 5), [torch.zeros(0, 4)], pool_size=3, stride=16).shape == (0, 36)
 
 
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (1, 7), (5, 2), (9, 13)])
-def test_both_ways_agree_on_any_roi(height: int, width: int) -> None:
-    # RoIs inside, across the border, outside, of no size, on cells' very edges, of two images.
+def test_pool_rois_and_pool_cells_agree_on_any_roi(height: int, width: int) -> None:
+    # RoIs of two images: inside, across the border, outside, empty, and exactly on the edges of cells.
     torch.manual_seed(0)
     start = (torch.rand(60, 2) - 0.3) * 16 * max(height, width)
     boxes = torch.cat((start, start + torch.rand(60, 2) ** 3 * 300 - 3), dim=1)

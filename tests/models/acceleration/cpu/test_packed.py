@@ -1,4 +1,4 @@
-"""A linear layer with packed weights."""
+"""Linear layers with packed weights."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from megavid.models.acceleration.cpu.packed import PackedLinear, has_packing
 
 @pytest.mark.parametrize("there", [True, False])
 @torch.inference_mode()
-def test_it_is_the_layer_it_was_made_of(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_packed_linear_equals_the_original_layer(there: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     if not there:
         monkeypatch.setattr("megavid.models.acceleration.cpu.packed.has_packing", lambda: False)
     torch.manual_seed(0)

@@ -1,4 +1,4 @@
-"""3x3 convolutions by minimal filtering."""
+"""3x3 convolutions by Winograd's algorithm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megavid.models.acceleration.cpu.winograd import WinogradConv2d
 @pytest.mark.parametrize("size", [(1, 1), (3, 5), (4, 8), (9, 6)])
 @pytest.mark.parametrize("bias", [True, False])
 @torch.no_grad()
-def test_it_is_the_convolution_it_was_made_of(size: tuple[int, int], bias: bool) -> None:
+def test_winograd_equals_the_original_convolution(size: tuple[int, int], bias: bool) -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(24, 10, 3, padding=1, bias=bias)
     fast = WinogradConv2d(conv)
@@ -22,7 +22,7 @@ def test_it_is_the_convolution_it_was_made_of(size: tuple[int, int], bias: bool)
 
 
 @torch.no_grad()
-def test_other_layouts_and_without_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_channels_last_and_missing_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     conv, maps = nn.Conv2d(24, 10, 3, padding=1), torch.randn(2, 24, 9, 6)
     for there in (True, False):
@@ -38,14 +38,14 @@ def test_by_hand() -> None:
     conv.weight[:] = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
     conv.bias[:] = 0.5  # type: ignore[index]
     maps = torch.zeros(1, 1, 5, 5)
-    maps[0, 0, 4, 0] = 1  # the lower left corner: what is above and right of it sees weights 7, 8, 4 and 5
+    maps[0, 0, 4, 0] = 1  # lower left corner; the cells around it get the weights 7, 8, 4 and 5
     expected = torch.full((5, 5), 0.5)
     expected[3, 0], expected[3, 1], expected[4, 0], expected[4, 1] = 8.5, 7.5, 5.5, 4.5
     torch.testing.assert_close(WinogradConv2d(conv)(maps)[0, 0], expected, atol=1e-5, rtol=0)
 
 
 @torch.no_grad()
-def test_it_is_exact_whatever_is_around_it() -> None:
+def test_winograd_computes_in_float32_under_autocast() -> None:
     torch.manual_seed(0)
     conv = nn.Conv2d(64, 64, 3, padding=1)
     fast, maps = WinogradConv2d(conv), torch.randn(1, 64, 8, 8).bfloat16()

@@ -187,10 +187,10 @@ class _Reader:
 
 
 def _read(path: str) -> bytes:
-    """Read a file; raises ValueError if it is too large or no ordinary file."""
+    """Read a file; raises ValueError if it is too large or not a regular file."""
     about = os.stat(path)  # noqa: PTH116 - speed
     if not stat.S_ISREG(about.st_mode) or about.st_size > _LARGEST_XML:
-        raise ValueError(f"expected an ordinary file of at most {_LARGEST_XML} bytes")
+        raise ValueError(f"expected a regular file of at most {_LARGEST_XML} bytes")
     with open(path, "rb") as file:  # noqa: PTH123 - speed
         return file.read()
 
