@@ -1,4 +1,4 @@
-"""A method that lives outside the package, found by the name of its module."""
+"""A method defined outside the package and found by the name of its module."""
 
 from __future__ import annotations
 
