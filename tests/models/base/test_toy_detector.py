@@ -184,6 +184,24 @@ def test_settings_of_absent_parts_are_refused(
     assert message in capsys.readouterr().err
 
 
+def test_a_loss_named_like_a_number_of_the_log_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("toy.py").write_text(TOY.replace('"presence"', '"loss"'))
+    data = str(write_videos(folder / "set", videos=1, frames=4))
+    recipe = {
+        "model": "toy.yaml",
+        "data": {"train": [{"path": data}]},
+        "optimizer": {"learning_rate": 0.5},
+        "run": {"steps": 1, "batch": 1, "workers": 0, "frozen_stages": 0},
+    }
+    Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
+    sys.modules.pop("toy")
+    METHODS.pop("toy")
+    assert main(["train", "recipe.yaml", "--method-module", "toy", "--device", "cpu", "-o", "run"]) == 2
+    assert "loss 'loss': expected another name" in capsys.readouterr().err
+
+
 def test_other_classes_are_refused(folder: Path, device: torch.device) -> None:
     detector = load_detector("toy.yaml", device=device, inference=None)
     with pytest.raises(InputError, match="expected weights for the same classes"):

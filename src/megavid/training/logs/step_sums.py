@@ -8,8 +8,13 @@ from collections.abc import Mapping
 
 import torch
 
+from megavid.core.errors import InputError
+
 _NO_LOSSES = {"steps", "seconds", "waited", "gradient_norm", "finite"}
 """Names of the sums that are no terms of the loss."""
+
+_RESERVED = _NO_LOSSES | {"step", "loss", "learning_rate", "clips_per_second", "data_wait", "memory_mb"}
+"""Names that a term of the loss cannot have, since the log or the sums use them."""
 
 
 class StepSums:
@@ -31,7 +36,14 @@ class StepSums:
         Args:
             losses: Terms of the loss by name.
             gradient_norm: Norm of the gradient; None if it is not finite.
+
+        Raises:
+            InputError: The log needs the name of a term for itself.
         """
+        if reserved := sorted(_RESERVED & losses.keys()):
+            raise InputError(
+                f"loss {reserved[0]!r}: expected another name, which the log does not use itself"
+            )
         for name, value in losses.items():
             self._add(name, value)
         if gradient_norm is not None:
