@@ -77,7 +77,7 @@ def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["mega_r5"], "mega_r5: no such configuration"),
         ([], "expected a configuration"),
         (["mega_r50", "--frames", "0"], "frames: expected at least 1, got 0"),
-        (["mega_r50", "--compile", "--plain"], "--plain: doesn't go with --compile or --loose"),
+        (["mega_r50", "--compile", "--plain"], "--plain: cannot be combined with --compile or --loose"),
     ]:
         assert main(["benchmark", *arguments, "--device", "cpu"]) == 2
         assert message in error_of(capsys)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from megavid.datasets.table.problems import Problems
 
 _MOST_ROWS = 200
-"""Number of classes that `stats` prints at most; stats.json has all."""
+"""Largest number of classes that `stats` prints; stats.json has all."""
 
 SourcePath = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
 

@@ -39,7 +39,7 @@ class InferenceOptions:
         from megavid.models.acceleration.inference import Inference
 
         if self.plain and (self.compile or self.loose):
-            raise InputError("--plain: doesn't go with --compile or --loose")
+            raise InputError("--plain: cannot be combined with --compile or --loose")
         if self.compile and os.environ.get("RANK", "0") == "0":  # print once, not in every torchrun process
             say("compiling the network at the first frame: this takes a minute", error=True)
         if not self.plain:

@@ -71,7 +71,7 @@ def prepare_output() -> None:
 
 
 def describe_failure(error: MemoryError | OSError) -> str | None:
-    """Describe a failure that is not a bug: a wrong path of the user's, a full disk or too little memory.
+    """Describe a failure that is not a bug: a wrong path, a full disk or too little memory.
 
     If standard output itself could not be written, nothing is written to it from then on.
 
