@@ -39,7 +39,7 @@ def assert_same(
 def agreement(
     results: Sequence[FrameResult], expected: Sequence[FrameResult], *, pixels: float, score: float
 ) -> float:
-    """Share of detections that two runs have in common: pairs / (pairs + missing + extra), in [0, 1].
+    """Return the share of detections that two runs have in common: pairs / (pairs + missing + extra).
 
     Args:
         results: Results of one run.

@@ -19,11 +19,11 @@ from megavid.datasets.synthetic.camera import film
 from megavid.models.base.video_detector import VideoDetector
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 
-# Networks this small are faster on one thread, and other tests have the other cores.
+# Networks this small are faster on one thread, and other tests use the other cores.
 torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of processes that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for processes that tests start
 
-# So that a GPU rounds as a CPU does, and alike in every run.
+# Make a GPU round as a CPU does, and the same in every run.
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.deterministic = True
@@ -99,13 +99,13 @@ def build_tiny(method: str, device: torch.device | str = "cpu", /, **changes: An
         detector = load_detector(f"{method}_r50", device="cpu", overrides=overrides, inference=None)
         assert isinstance(detector, FasterRCNN)
         for parameter in detector.predictor.parameters():
-            torch.nn.init.normal_(parameter, std=0.3)  # scores that differ
+            torch.nn.init.normal_(parameter, std=0.3)  # so that scores differ
     return detector.to(device)
 
 
 @pytest.fixture
 def make_frames() -> Callable[[int], list[Image]]:
-    """`make_frames(n)`: the first n frames of a generated 96x64 video."""
+    """Return a function from n to the first n frames of a generated 96x64 video."""
 
     def make(n: int) -> list[Image]:
         return [frame.image for frame in film(seed=0, video=3, frames=n, height=64, width=96)]

@@ -106,7 +106,9 @@ def test_an_added_method_trains_evaluates_and_detects(
         ("#" * (17 << 20), "at most 16777216 bytes"),
     ],
 )
-def test_mistakes(here: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str) -> None:
+def test_unsuitable_modules_are_refused(
+    here: Path, capsys: pytest.CaptureFixture[str], text: str | None, message: str
+) -> None:
     Path("wrong.py").unlink(missing_ok=True)
     if text is not None:
         Path("wrong.py").write_text(text)

@@ -1,4 +1,4 @@
-"""The original release's detections and intermediate tensors, from its checkpoints."""
+"""Detections and intermediate tensors, compared with recordings of the original release."""
 
 from __future__ import annotations
 

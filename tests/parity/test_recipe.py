@@ -11,7 +11,7 @@ from tests.parity.recipe import make_video, make_weights
 
 pytestmark = pytest.mark.parity
 
-# (name, shape, salt, first four values, sum of magnitudes): one for each kind of tensor.
+# Name, shape, salt, first four values and sum of magnitudes of one tensor of each kind.
 TENSORS = [
     (
         "backbone.body.stem.conv1.weight",

@@ -1,4 +1,4 @@
-"""The original release's losses, RoIs and gradients of one training step, from its checkpoints."""
+"""Losses, RoIs and gradients of a training step, compared with recordings of the original release."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def names_of_theirs(shapes: dict[str, Any]) -> dict[str, str]:
     return {theirs[int(tensor.flatten()[0])]: name for name, tensor in ours.items()}
 
 
-def test_all_methods_are_recorded() -> None:
+def test_recordings_exist_for_every_method() -> None:
     require_shared(reference_folder() / "train")
     methods = {load_case(path).method for path in case_files()}
     assert methods >= {"single_frame", "dff", "fgfa", "rdn_base", "rdn", "mega"}

@@ -57,7 +57,7 @@ def test_frames_are_read_once_and_in_few_passes(size: int) -> None:
     assert backwards <= 5
 
 
-def test_large_images_are_read_one_by_one() -> None:
+def test_large_images_are_read_one_at_a_time() -> None:
     source = Recording(60)
     images = GlobalImages(source, global_order(60, seed=3), size=3)
     first = global_indexes(global_order(60, seed=3), 0, 3)[0]

@@ -72,7 +72,7 @@ def test_a_batch_with_an_invalid_frame_leaves_the_session_unchanged(
 
 
 @pytest.mark.parametrize("wrap", [lambda n, image: image, lambda n, image: Frame(n, n / 25, image)])
-def test_an_iterator_may_fill_one_buffer(
+def test_iterators_may_reuse_a_buffer(
     detector: VideoDetector, make_frames: MakeFrames, wrap: Callable[[int, Image], Image | Frame]
 ) -> None:
     frames = make_frames(5)
@@ -167,7 +167,7 @@ class OnlyIndexed:
         return self._frames[index]
 
 
-def test_a_source_needs_length_and_index_only(make_frames: MakeFrames, device: torch.device) -> None:
+def test_source_needs_only_length_and_indexing(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("mega", device)
     frames = make_frames(9)
     results = list(detect_video(detector, OnlyIndexed(frames)))
@@ -195,7 +195,7 @@ class SomeFeatures(FrameFeatures):
     values: Tensor
 
 
-def test_store_drops_the_least_recently_used(device: torch.device) -> None:
+def test_store_drops_least_recently_used_frames(device: torch.device) -> None:
     store: FrameStore[SomeFeatures] = FrameStore(budget=300)
     frames = [SomeFeatures((1, 1), torch.zeros(25, device=device)) for _ in range(4)]  # 100 bytes each
     for i in range(3):
@@ -236,7 +236,7 @@ def test_missing_frames_do_not_mix_up_stored_features(make_frames: MakeFrames, d
             assert_same([a], [b], detector.device)
 
 
-def test_results_may_be_changed(detector: VideoDetector, make_frames: MakeFrames) -> None:
+def test_results_may_be_modified(detector: VideoDetector, make_frames: MakeFrames) -> None:
     [result] = detect_video(detector, make_frames(1))
     result.detections.boxes.sub_(1)
     assert result.detections.boxes.min() < 0
@@ -266,9 +266,7 @@ def test_a_source_with_frames_of_another_size_is_refused(
 
 
 @pytest.mark.parametrize("option", [{"fps": 0}, {"fps": -2}, {"seed": -1}])
-def test_impossible_options_are_refused(
-    detector: VideoDetector, make_frames: MakeFrames, option: Any
-) -> None:
+def test_invalid_options_are_refused(detector: VideoDetector, make_frames: MakeFrames, option: Any) -> None:
     with pytest.raises(InputError, match=f"{next(iter(option))}: "):
         detect_video(detector, make_frames(1), **option)
 

@@ -12,7 +12,7 @@ from megavid.models.layers.resnet import ResNetTrunk, group_norm
 from tests.agreement import assert_close
 
 
-def test_by_hand(device: torch.device) -> None:
+def test_folded_norm_by_hand(device: torch.device) -> None:
     # ((2 x - 1) / 2) * 6 + 10 = 6 x + 7
     conv, norm = nn.Conv2d(1, 1, 1, bias=False), FrozenBatchNorm2d(1, eps=0.0)
     conv.weight.data.fill_(2.0)
@@ -39,7 +39,7 @@ def trunk_of(depth: int, device: torch.device) -> ResNetTrunk:
 
 
 @pytest.mark.parametrize("depth", [18, 50])
-def test_a_folded_trunk_stays_the_same_but_for_rounding(depth: int, device: torch.device) -> None:
+def test_folding_changes_only_rounding(depth: int, device: torch.device) -> None:
     trunk, images = trunk_of(depth, device=device), torch.randn(1, 3, 40, 56).to(device)
     expected = trunk(images)
     fold_norms(trunk)

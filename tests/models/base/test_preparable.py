@@ -63,7 +63,7 @@ def test_copies_detect_the_same(method: str, make_frames: MakeFrames, device: to
         (lambda detector: detector.to("meta"), "moved or converted"),
     ],
 )
-def test_a_prepared_detector_says_what_to_do(
+def test_changing_a_prepared_detector_is_refused(
     act: Callable[[Any], Any], what: str, device: torch.device
 ) -> None:
     detector = load_detector(weights="mega_generated", device=device)
@@ -90,7 +90,7 @@ def test_conversions_that_change_nothing_are_allowed(device: torch.device) -> No
         (lambda detector: detector.to("meta"), "none"),
     ],
 )
-def test_a_converted_detector_says_what_to_do(
+def test_detecting_with_converted_weights_is_refused(
     act: Callable[[Any], Any], got: str, make_frames: MakeFrames, device: torch.device
 ) -> None:
     with pytest.raises(InputError, match=f"detector: expected weights in float32, got {got}.*; for half"):
@@ -114,7 +114,7 @@ print(os.waitpid(child, 0)[1], torch.get_num_threads())
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_process_detects_too() -> None:
+def test_forked_process_detects() -> None:
     environment = os.environ | {"OMP_NUM_THREADS": "2"}
     command = [sys.executable, "-c", FORKED]
     run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)

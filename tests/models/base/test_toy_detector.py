@@ -98,7 +98,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     METHODS.update(known)
 
 
-def test_detections_are_right_and_streaming_equals_offline(
+def test_detections_by_hand_and_streaming_equals_offline(
     folder: Path, make_frames: Callable[[int], list[Image]], device: torch.device
 ) -> None:
     detector = load_detector("toy.yaml", device=device)

@@ -16,7 +16,7 @@ BOXES = torch.tensor(
         [0, 0, 10, 5],  # 0.5
         [0, 0, 10, 2],  # 0.2
         [20, 20, 30, 30],  # 0.5 with the second
-        [20, 30, 30, 40],  # 0.5 with the second, too
+        [20, 30, 30, 40],  # 0.5 with the second as well
         [50, 50, 60, 60],  # no overlap
     ]
 )
@@ -42,7 +42,7 @@ def test_thresholds_are_inclusive(device: torch.device) -> None:
     assert match(half, OBJECTS.to(device), low=0.5, high=0.6).tolist() == [IGNORED]
 
 
-def test_without_objects_all_is_background(device: torch.device) -> None:
+def test_all_boxes_are_negative_without_objects(device: torch.device) -> None:
     assert match(
         BOXES.to(device), torch.zeros(0, 4, device=device), low=0.3, high=0.7, keep_best=True
     ).unique().tolist() == [NEGATIVE]
@@ -79,7 +79,7 @@ def test_sampling_without_a_generator_takes_the_first_candidates(
     assert len(chosen) == len(positive) + len(negative)
 
 
-def test_few_positives_leave_room_for_negatives(device: torch.device) -> None:
+def test_negatives_fill_up_for_few_positives(device: torch.device) -> None:
     matched = torch.tensor([0, *[NEGATIVE] * 9], device=device)
     assert len(sample(matched, count=8, positive_share=0.5, generator=None).negative) == 7
 

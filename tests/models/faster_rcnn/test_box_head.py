@@ -28,7 +28,7 @@ def test_background_has_no_label_and_scores_are_softmax(device: torch.device) ->
     assert found.boxes.tolist() == [[10, 10, 20, 20]] * 2
 
 
-def test_a_classes_duplicates_go_and_boxes_are_clipped(device: torch.device) -> None:
+def test_duplicates_are_suppressed_and_boxes_clipped(device: torch.device) -> None:
     found = postprocess(
         predict(
             [[0.0, 2.0], [0.0, 1.0], [0.0, 0.5]],

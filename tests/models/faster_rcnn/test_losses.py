@@ -35,7 +35,7 @@ def clip_on(device: torch.device) -> Clip:
     )
 
 
-def test_rpn(device: torch.device) -> None:
+def test_rpn_losses(device: torch.device) -> None:
     anchors = torch.tensor(
         [[10.0, 10, 30, 30], [60, 60, 80, 80], [-5, 0, 15, 20], [40, 40, 60, 60], [0, 50, 20, 70]],
         device=device,
@@ -44,7 +44,9 @@ def test_rpn(device: torch.device) -> None:
         [[2.0, 0.0, 50.0, -1.0, 0.0]], device=device
     )  # ignored: the third anchor crosses the border of the image
     deltas = torch.zeros(1, 5, 4, device=device)
-    deltas[0, 0] = torch.tensor([0.05, 0, 0, 1.0], device=device)  # the first should not move
+    deltas[0, 0] = torch.tensor(
+        [0.05, 0, 0, 1.0], device=device
+    )  # the first is its object, so its targets are 0
     objectness, boxes = rpn_losses(RPNOutput(logits, deltas, anchors), clip_on(device), RPN)
     # One positive and three negatives, averaged.
     entropies = math.log1p(math.exp(-2)) + 2 * math.log(2) + math.log1p(math.exp(-1))
@@ -53,24 +55,24 @@ def test_rpn(device: torch.device) -> None:
     assert boxes.item() == pytest.approx((0.05**2 * 4.5 + 1 - 1 / 18) / 4)
 
 
-def test_sampled_rois(device: torch.device) -> None:
+def test_rois_are_sampled_from_proposals(device: torch.device) -> None:
     proposals = torch.tensor(
         [[0.0, 0, 5, 5], [10, 10, 30, 25], [50, 50, 60, 60], [70, 70, 90, 90]], device=device
     )
     rois = sample_rois(proposals, clip_on(device), HEAD)
-    # A quarter of four may be positive: the object's own box is left out.
+    # At most one of four is positive, so the object's own box is not sampled.
     assert rois.boxes.tolist() == proposals.tolist()
     assert rois.labels.tolist() == [0, 2, 0, 0]
     assert rois.objects[1].tolist() == [10, 10, 30, 30]
 
 
-def test_the_objects_own_box_is_a_proposal(device: torch.device) -> None:
+def test_rois_include_the_boxes_of_objects(device: torch.device) -> None:
     rois = sample_rois(torch.tensor([[0.0, 0, 5, 5]], device=device), clip_on(device), HEAD)
     assert rois.boxes.tolist() == [[0, 0, 5, 5], [10, 10, 30, 30]]
     assert rois.labels.tolist() == [0, 2]
 
 
-def test_head(device: torch.device) -> None:
+def test_head_losses(device: torch.device) -> None:
     rois = sample_rois(torch.tensor([[0.0, 0, 5, 5], [10, 10, 30, 25]], device=device), clip_on(device), HEAD)
     assert rois.labels.tolist() == [0, 2]
     logits = torch.tensor([[0.0, 0, 0], [0, 0, math.log(2)]], device=device)

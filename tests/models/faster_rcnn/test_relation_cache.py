@@ -75,7 +75,7 @@ def test_sessions_compute_fewer_pairs(
     assert counts[0] < 0.85 * counts[1]
 
 
-def test_each_frame_is_computed_once_while_it_is_in_use() -> None:
+def test_frames_are_computed_once_while_in_use() -> None:
     computed: list[str] = []
 
     def compute(name: str) -> str:

@@ -14,8 +14,8 @@ SIZES, RATIOS = (64, 128, 256, 512), (0.5, 1.0, 2.0)
 def test_first_anchor_equals_the_original() -> None:
     anchors = cell_anchors(stride=16, sizes=SIZES, ratios=RATIOS)
     assert anchors.shape == (12, 4)
-    assert anchors[0].tolist() == [-38, -16, 53 + 1, 31 + 1]  # the original's are inclusive
-    # Ratio 1, size 64: 64 pixels round the middle of pixels 0 .. 15.
+    assert anchors[0].tolist() == [-38, -16, 53 + 1, 31 + 1]  # the original counts the last pixel
+    # Ratio 1, size 64: 64 pixels around the center of pixels 0 .. 15.
     assert anchors[4].tolist() == [-24, -24, 40, 40]
     # Ratio 2: a base of 11x22 pixels, times 8 for size 128.
     assert (anchors[9, 2:] - anchors[9, :2]).tolist() == [88, 176]
@@ -70,4 +70,4 @@ def test_the_best_proposal_is_where_objectness_is_largest(device: torch.device) 
     features = torch.zeros(1, 8, 4, 6, device=device)
     features[0, 0, 2, 3] = 5.0
     [proposals] = propose(rpn, features, (64, 96))
-    assert proposals.tolist() == [[40.0, 24.0, 72.0, 56.0]]  # 32 pixels round (56, 40)
+    assert proposals.tolist() == [[40.0, 24.0, 72.0, 56.0]]  # 32 pixels around (56, 40)

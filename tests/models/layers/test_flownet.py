@@ -54,7 +54,7 @@ def test_refinement_concatenates_skip_upsampled_features_and_upsampled_flow(
     assert joined.shape == (1, 4 + 3 + 2, height, width)
     assert torch.equal(joined[:, :4], skip)
     up = torch.zeros(3, height, width, device=device)
-    up[0, 2, 4], up[1, 2, 4] = 1, -0.1  # leaky
+    up[0, 2, 4], up[1, 2, 4] = 1, -0.1  # after the leaky ReLU
     assert_close(joined[0, 4:7], up)
     assert not joined[0, 7:].any()
 
@@ -73,7 +73,7 @@ def test_a_single_current_frame_is_broadcast(device: torch.device) -> None:
     assert_close(one, each)
 
 
-def test_first_convolution_sees_the_frames_side_by_side(device: torch.device) -> None:
+def test_first_convolution_equals_that_of_concatenated_frames(device: torch.device) -> None:
     net = FlowNet(width=4).to(device)
     current, reference = flow_input(torch.rand(4, 3, 32, 48).to(device) * 255).split(2)
     side_by_side = net.conv1(torch.cat((current, reference), dim=1))

@@ -47,7 +47,7 @@ def test_geometry_bias_by_hand(device: torch.device) -> None:
     assert 0 < (gate > 0.1).sum() < 4
 
 
-def test_biases_of_several_modules_at_once(device: torch.device) -> None:
+def test_biases_of_several_modules_equal_single_ones(device: torch.device) -> None:
     modules = [Relation(features=32, heads=h, geometry=True, query_bias=False).to(device) for h in (4, 2)]
     both = geometry_biases(modules, BOXES.to(device), BOXES.to(device))
     for module, bias in zip(modules, both, strict=True):
@@ -57,7 +57,7 @@ def test_biases_of_several_modules_at_once(device: torch.device) -> None:
 @pytest.mark.parametrize("attention", [attend_all_heads, attend_by_head])
 @pytest.mark.parametrize("geometry", [True, False])
 @torch.no_grad()
-def test_attention_by_loops(geometry: bool, attention: Attention, device: torch.device) -> None:
+def test_attention_equals_its_formula(geometry: bool, attention: Attention, device: torch.device) -> None:
     torch.manual_seed(0)
     relation = Relation(features=32, heads=4, geometry=geometry, query_bias=True).to(device)
     relation.attention = attention
@@ -82,7 +82,7 @@ def test_attention_by_loops(geometry: bool, attention: Attention, device: torch.
     assert_close(relation(queries, references, bias), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_chunks_make_no_difference(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+def test_chunks_do_not_change_biases(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     relation = Relation(features=32, heads=4, geometry=True, query_bias=False).to(device)
     whole = relation.geometry_bias(BOXES.to(device), BOXES.to(device))
     monkeypatch.setitem(_CHUNK_PAIRS, device.type, 2)

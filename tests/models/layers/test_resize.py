@@ -27,9 +27,9 @@ from megavid.models.layers.resize import resize_bilinear
     ],
 )
 @pytest.mark.parametrize("seed", [0, 1])
-def test_every_bit_is_that_of_pillow(before: tuple[int, int], after: tuple[int, int], seed: int) -> None:
+def test_pixels_are_identical_to_pillows(before: tuple[int, int], after: tuple[int, int], seed: int) -> None:
     frame = np.random.default_rng(seed).integers(0, 256, (*before, 3), dtype=np.uint8)
-    if seed:  # only the extremes, whose rounding is clamped
+    if seed:  # only extremes, so that rounding is clamped
         frame = np.where(frame > 127, np.uint8(255), np.uint8(0))
     image = PIL.Image.fromarray(frame).resize(after[::-1], PIL.Image.Resampling.BILINEAR)
     resized = resize_bilinear(torch.from_numpy(frame)[None], after)

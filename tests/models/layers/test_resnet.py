@@ -20,7 +20,7 @@ def test_maps_have_stride_16(depth: int, device: torch.device) -> None:
     assert (trunk.out_channels, stage5.out_channels) == (c4.shape[1], c5.shape[1])
 
 
-def test_bottleneck_stride_is_in_the_first_convolution_and_stage5_is_dilated() -> None:
+def test_stride_of_bottlenecks_and_dilation_of_stage5() -> None:
     block = ResNetTrunk(depth=50, width=8).get_submodule("layer2.0")
     assert isinstance(block, Bottleneck)
     assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))

@@ -54,7 +54,7 @@ def test_maps_equal_those_of_timm(name: str, device: torch.device) -> None:
         at_16, at_32 = at_16.permute(0, 3, 1, 2), at_32.permute(0, 3, 1, 2)
     c4 = trunk(255 * (rgb - mean).flip(1))
     assert_close(c4, at_16, rtol=1e-4, atol=1e-4)
-    # Twice as large: the mean of four cells is between those of the original around them.
+    # Stage 5 is upsampled by 2, so only its corner is a cell of timm's map.
     c5 = stage5(c4)
     assert_close(c5[..., 0, 0], at_32[..., 0, 0], rtol=1e-4, atol=1e-4)
 
@@ -67,7 +67,7 @@ def test_first_stages() -> None:
     assert len(trunk.first_stages(4)) == len(trunk.layers)
     atto, _ = timm_parts("convnext_atto")
     assert atto.first_stages(1) == []
-    assert len(atto.first_stages(2)) == 3  # stem and the stage of stride 4
+    assert len(atto.first_stages(2)) == 3  # the stem and the stage of stride 4
     assert len(atto.leading_layers()) == 4  # also the stage of stride 8
 
 
@@ -83,7 +83,7 @@ def test_new_weights_follow_the_seed(device: torch.device) -> None:
     assert not torch.equal(states[0][stem], states[2][stem])
 
 
-def test_weights_of_a_file(tmp_path: Path, device: torch.device) -> None:
+def test_weights_are_loaded_from_a_file(tmp_path: Path, device: torch.device) -> None:
     torch.manual_seed(5)
     whole = timm.create_model("convnext_atto", pretrained=False)
     torch.save(whole.state_dict(), tmp_path / "atto.pth")
@@ -97,7 +97,7 @@ def test_weights_of_a_file(tmp_path: Path, device: torch.device) -> None:
     assert torch.equal(loaded_state[last], state["stages.3.blocks.1.mlp.fc2.weight"])
     with pytest.raises(InputError, match="nowhere"):
         load_backbone(detector, tmp_path / "nowhere.pth")
-    with pytest.raises(InputError, match=r"is for backbone\.timm"):
+    with pytest.raises(InputError, match=r"needs backbone\.timm"):
         load_backbone(build_tiny("single_frame", device), Path("pretrained"))
 
 
@@ -144,12 +144,12 @@ def test_activation_checkpointing_does_not_change_gradients(
         ("inception_v3", "not of strides 16 and 32 throughout"),
     ],
 )
-def test_mistakes(name: str, message: str, device: torch.device) -> None:
+def test_unsuitable_models_are_refused(name: str, message: str, device: torch.device) -> None:
     with pytest.raises(InputError, match=message):
         build_tiny("single_frame", device, **{"backbone.timm": name})
 
 
-def test_without_the_library(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+def test_missing_library_is_explained(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     monkeypatch.setitem(sys.modules, "timm", None)
     with pytest.raises(InputError, match="pip install timm"):
         build_tiny("single_frame", device, **{"backbone.timm": "convnext_atto"})

@@ -55,7 +55,7 @@ def test_without_aligned_corners_zero_flow_still_interpolates(move: Warp, device
 
 
 @BOTH
-def test_every_cell_follows_its_own_flow(move: Warp, device: torch.device) -> None:
+def test_each_cell_follows_its_own_flow(move: Warp, device: torch.device) -> None:
     features = torch.arange(6.0, device=device).reshape(1, 1, 2, 3)
     flow = torch.zeros(1, 2, 2, 3, device=device)
     flow[0, :, 0, 0] = torch.tensor([2.0, 1.0], device=device)

@@ -1,4 +1,4 @@
-"""A tiny detector of every method."""
+"""Fixtures: every method, and a tiny detector of it."""
 
 from __future__ import annotations
 

@@ -110,19 +110,19 @@ def test_numbers_that_determine_sizes_have_limits(method: str, path: str) -> Non
         ("classes", ["c"] * 100_000, "c more than once"),
     ],
 )
-def test_values_that_make_no_sense(path: str, value: object, message: str) -> None:
+def test_invalid_values_are_refused(path: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message):
         configured("mega", **{path: value})
 
 
-def test_a_model_that_does_not_fit_is_refused_before_it_is_made(device: torch.device) -> None:
+def test_model_too_large_for_memory_is_refused_before_it_is_built(device: torch.device) -> None:
     """Each number is within its limits, but together they require 64 * 64 * 16384 * 16384 float32 weights."""
     large = {"head.pool_size": 64, "method.hidden": 16384, "backbone.reduce_channels": 16384}
     with pytest.raises(InputError, match=r"^the model is too large .*\(weights 4399\.4 GB"):
         build_detector(configured("single_frame", **large)).to(device)
 
 
-def test_memory_is_counted(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+def test_memory_is_estimated(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
     detector = build_tiny("single_frame", device)
     weights = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     pooled = 4 * 20 * 3 * 3 * 16  # 20 proposals of 3 x 3 cells of 16 channels
@@ -139,13 +139,13 @@ def test_memory_is_counted(monkeypatch: pytest.MonkeyPatch, device: torch.device
 @pytest.mark.parametrize(
     "name", ["hf-hub:timm/resnet50.a1_in1k", "local-dir:/tmp", "x" * 100_000, "", "../.."]
 )
-def test_backbones_that_timm_does_not_have(name: str, device: torch.device) -> None:
+def test_unknown_timm_backbones_are_refused(name: str, device: torch.device) -> None:
     config = configured("single_frame", **{"backbone.timm": name})
     with pytest.raises(InputError, match=r"^backbone\.timm: timm has no model "):
         build_detector(config).to(device)
 
 
-def test_mutated_configurations_end_in_a_configuration_or_an_error() -> None:
+def test_mutated_configurations_are_read_or_refused() -> None:
     whole = 0
     for random in mutators(200):
         data, _ = read_config(f"{random.choice(list(PUBLISHED))}_r50")

@@ -35,7 +35,7 @@ def lengths(detector: FasterRCNN) -> list[int]:
     return sorted({1, 2, max(window - 1, 1), window, window + 1, 3 * window, 8})
 
 
-def test_results_come_in_order_with_sound_fields(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_results_are_in_order_and_valid(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     for n in lengths(detector):
         frames = make_frames(n)
         results = list(detect_video(detector, frames))
@@ -75,7 +75,7 @@ def test_a_result_is_returned_once_its_look_ahead_is_complete(
     assert [r.index for r in session.flush()] == list(range(3, late + 3))
 
 
-def test_causal_results_are_immediate_and_blind_to_the_future(
+def test_causal_results_are_immediate_and_ignore_the_future(
     detector: FasterRCNN, make_frames: MakeFrames
 ) -> None:
     frames = make_frames(9)
@@ -106,7 +106,7 @@ def test_every_frame_is_encoded_once(
             assert sum(encoded) == n
 
 
-def test_frames_that_were_dropped_are_encoded_again(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_dropped_frames_are_encoded_again(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     frames = make_frames(20)
     small = VideoSession(detector, source=frames, store_bytes=0)
     assert_same(push_all(small, frames), list(detect_video(detector, frames)), detector.device)
@@ -221,7 +221,7 @@ def test_losses_of_stills_and_clips(detector: FasterRCNN, make_frames: MakeFrame
         assert loss > 0
 
 
-def test_a_key_frame_without_objects(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_losses_without_objects(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     empty = {
         "boxes": torch.zeros(0, 4, device=detector.device),
         "labels": torch.zeros(0, dtype=torch.int64, device=detector.device),
@@ -254,7 +254,7 @@ def test_clips_of_a_batch_share_one_trunk_pass(detector: FasterRCNN, make_frames
     batches = []
     detector.backbone.trunk.register_forward_hook(lambda _, args, out: batches.append(len(out)))
     together = detector.batch_losses(clips)
-    assert len(batches) == 2  # a batch for each size of frames
+    assert len(batches) == 2  # one batch for each frame size
     for one, other in zip(alone, together, strict=True):
         assert list(one) == list(other)
         for name, loss in one.items():

@@ -25,12 +25,12 @@ def build(device: torch.device, **changes: Any) -> Dff:
     assert isinstance(detector, Dff)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(2)
-        nn.init.normal_(detector.scale.weight)  # zero, where training starts from
+        nn.init.normal_(detector.scale.weight)  # it is initialized to zero
     return detector
 
 
 def trunk_runs(detector: Dff, frames: Iterable[Image], **options: Any) -> list[int]:
-    """The number of trunk runs after each frame."""
+    """Return the number of trunk runs after each frame."""
     runs: list[int] = []
     with detector.backbone.trunk.register_forward_hook(
         lambda module, args, output: runs.append(len(args[0]))
@@ -39,7 +39,7 @@ def trunk_runs(detector: Dff, frames: Iterable[Image], **options: Any) -> list[i
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 11, 25])
-def test_the_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int, device: torch.device) -> None:
+def test_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int, device: torch.device) -> None:
     detector = build(**{"method.key_interval": 10}, device=device)
     expected = [i // 10 + 1 for i in range(n)]
     assert expected[-1] == -(-n // 10)  # ceil(n / 10)
@@ -49,17 +49,17 @@ def test_the_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int, de
         yield from frames
 
     assert trunk_runs(detector, frames) == trunk_runs(detector, stream()) == expected
-    # Results of a batch come after all of it was detected, so only the total compares.
+    # Results come after the whole batch is detected, so only the total is comparable.
     assert trunk_runs(detector, frames, batch_size=4)[-1] == expected[-1]
 
 
-def test_the_interval_is_configurable(make_frames: MakeFrames, device: torch.device) -> None:
+def test_interval_is_configurable(make_frames: MakeFrames, device: torch.device) -> None:
     frames = make_frames(7)
     assert trunk_runs(build(**{"method.key_interval": 3}, device=device), frames) == [1, 1, 1, 2, 2, 2, 3]
     assert trunk_runs(build(**{"method.key_interval": 1}, device=device), frames) == list(range(1, 8))
 
 
-def test_a_session_has_key_frames_of_its_own(make_frames: MakeFrames, device: torch.device) -> None:
+def test_sessions_have_their_own_key_frames(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build(device=device)
     frames = make_frames(10)
     sessions = [VideoSession(detector), VideoSession(detector)]
@@ -93,7 +93,7 @@ def test_intermediate_frames_warp_the_key_frames_map(make_frames: MakeFrames, de
     assert (maps[0] - maps[1]).abs().max() > 1e-3
 
 
-def test_the_scale_starts_as_one(device: torch.device) -> None:
+def test_scale_is_initialized_to_one(device: torch.device) -> None:
     detector = build_tiny("dff", device)
     assert isinstance(detector, Dff)
     assert not detector.scale.weight.any()

@@ -63,7 +63,7 @@ def aggregated(detector: Fgfa, key: FgfaFeatures, local: list[FgfaFeatures]) -> 
 
 @torch.inference_mode()
 @pytest.mark.parametrize("places", [[0, 0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6], [5, 6, 6, 6, 6, 6, 6]])
-def test_average_weighs_frames_by_the_likeness_of_embeddings(
+def test_average_is_weighted_by_similarity_of_embeddings(
     detector: Fgfa, make_frames: MakeFrames, places: list[int]
 ) -> None:
     frames = features_of(detector, make_frames(7))
@@ -90,7 +90,7 @@ def without_motion(device: torch.device) -> Fgfa:
 
 
 @torch.inference_mode()
-def test_a_still_picture_is_its_own_average(make_frames: MakeFrames, device: torch.device) -> None:
+def test_average_of_a_still_video_is_its_map(make_frames: MakeFrames, device: torch.device) -> None:
     detector = without_motion(device=device)
     frames = features_of(detector, make_frames(1) * 7)
     assert_close(aggregated(detector, frames[3], frames), frames[3].c4)

@@ -61,7 +61,7 @@ class Run:
 
 
 def run(detector: FasterRCNN, frames: list[Image], replayed: Sequence[RPNOutput] | None = None) -> Run:
-    """Detect objects; with `replayed`, replace the RPN's outputs by these so that RoIs are the same."""
+    """Detect objects; with `replayed`, replace the RPN's outputs so that two runs have the same RoIs."""
     rpn: list[RPNOutput] = []
     head: list[HeadOutput] = []
 

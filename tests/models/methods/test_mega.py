@@ -49,7 +49,7 @@ def test_memory_holds_the_oldest_frames_of_the_last_windows(detector: Mega, make
             assert [rois.boxes.tolist() for rois in stage] == [
                 frames[i].proposals[:count].tolist() for i in kept
             ]
-        # Without global frames, the first stage remembers features as they were encoded.
+        # Without global frames, the first stage remembers the encoded features.
         for rois, i in zip(memory.stages[0], kept, strict=True):
             expected = detector.local_relations[0].get_submodule("key")(frames[i].features[:8])
             assert_close(rois.references.keys.flatten(1), expected)
@@ -83,7 +83,7 @@ def test_additional_global_stages_are_appended(make_frames: MakeFrames, device: 
 
 
 @torch.inference_mode()
-def test_no_memory_when_configured_so(make_frames: MakeFrames, device: torch.device) -> None:
+def test_memory_can_be_disabled(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("mega", device, **{"method.memory": 0})
     frames = features_of(detector, make_frames(1))  # type: ignore[arg-type]
     window = Window(step=0, key=frames[0], local=frames * 7, global_frames=[], frame_size=(64, 96))
@@ -92,7 +92,7 @@ def test_no_memory_when_configured_so(make_frames: MakeFrames, device: torch.dev
 
 
 @torch.inference_mode()
-def test_memory_keeps_no_more_than_it_needs(detector: Mega, make_frames: MakeFrames) -> None:
+def test_memory_owns_its_tensors(detector: Mega, make_frames: MakeFrames) -> None:
     frames = features_of(detector, make_frames(7))
     window = Window(step=0, key=frames[3], local=frames, global_frames=[], frame_size=(64, 96))
     _, memory = detector.predict(window, detector.initial_memory())
@@ -131,7 +131,7 @@ def test_frames_with_few_proposals_are_distilled_separately(
     assert [len(stage[0].boxes) for stage in memory.stages] == [2, 2, 2]
 
 
-def test_global_frames_matter_and_follow_the_order(detector: Mega, make_frames: MakeFrames) -> None:
+def test_detections_depend_on_the_order_of_global_frames(detector: Mega, make_frames: MakeFrames) -> None:
     frames = make_frames(12)
 
     def scores(**options: Any) -> list[float]:
@@ -176,7 +176,7 @@ def test_quirk_replaces_the_first_frame_by_a_global_frame(detector: Mega, make_f
         ({"batch_size": 10**9}, "batch_size: expected at most 1024, got 1000000000"),
     ],
 )
-def test_wrong_options_are_named(
+def test_invalid_options_are_refused(
     detector: Mega, make_frames: MakeFrames, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(InputError, match=message):
@@ -184,7 +184,7 @@ def test_wrong_options_are_named(
 
 
 @pytest.mark.parametrize("options", [{"global_order": [0]}, {"official_quirks": True}])
-def test_a_stream_has_no_order_to_replay(
+def test_order_of_global_frames_needs_a_whole_video(
     detector: Mega, make_frames: MakeFrames, options: dict[str, Any]
 ) -> None:
     with pytest.raises(InputError, match="needs source"):

@@ -31,7 +31,7 @@ def attended(relation: Any, x: Tensor, boxes: Tensor, y: Tensor, others: Tensor)
 
 @torch.inference_mode()
 @pytest.mark.parametrize("method", ["rdn_base", "rdn"])
-def test_stages_by_hand(method: str, make_frames: MakeFrames, device: torch.device) -> None:
+def test_stages_equal_their_formula(method: str, make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny(method, device)
     assert isinstance(detector, RdnBase)
     frames = features_of(detector, make_frames(7))
@@ -43,7 +43,9 @@ def test_stages_by_hand(method: str, make_frames: MakeFrames, device: torch.devi
         detector.initial_memory(),
     )
 
-    y = torch.cat([f.features[:8] for f in frames])  # TINY_METHOD: 8 reference proposals, 3 distilled
+    y = torch.cat(
+        [f.features[:8] for f in frames]
+    )  # TINY_METHOD has 8 reference proposals and 3 distilled ones
     others = torch.cat([f.proposals[:8] for f in frames])
     x = attended(detector.relations[0], key.features, key.proposals, y, others)
     x = F.relu(detector.fcs[1](x))

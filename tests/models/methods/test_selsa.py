@@ -53,7 +53,7 @@ def by_hand(detector: Selsa, frames: Sequence[RoIFeatures]) -> Tensor:
             key, others = (torch.relu(detector.fcs[stage](x)) for x in (key, others))
         parts = {"query": key, "key": others, "value": others}
         q, k, v = (relation.get_submodule(name)(x) for name, x in parts.items())
-        width = q.shape[1] // 4  # of 4 heads
+        width = q.shape[1] // 4  # for each of 4 heads
         heads = []
         for h in range(4):
             of_head = slice(h * width, (h + 1) * width)

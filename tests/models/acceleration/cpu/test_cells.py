@@ -16,7 +16,7 @@ def channels_first(pooled: Tensor, channels: int) -> Tensor:
     return by_bin.transpose(1, 2).flatten(1)
 
 
-def test_pooling_a_ramp_gives_its_values_at_the_bins() -> None:
+def test_pooled_ramp_has_the_values_at_bin_centers() -> None:
     # Each value of the map is its column. The inclusive RoI 16 .. 127 spans columns 1 to 7.94 of the map, in
     # 7 bins of 111 / 16 / 7 columns. The average of a bin is the value at its center.
     ramp = torch.arange(10.0).expand(1, 1, 10, 10)

@@ -23,5 +23,5 @@ def test_packed_linear_equals_the_original_layer(there: bool, monkeypatch: pytes
         torch.testing.assert_close(packed(x), layer(x))
 
 
-def test_the_tested_versions_have_the_operators() -> None:
+def test_operators_of_packed_layers_are_available() -> None:
     assert has_packing() == torch.backends.mkldnn.is_available()

@@ -33,7 +33,7 @@ def test_channels_last_and_missing_packing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @torch.no_grad()
-def test_by_hand() -> None:
+def test_filter_of_one_cell() -> None:
     conv = nn.Conv2d(1, 1, 3, padding=1)
     conv.weight[:] = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
     conv.bias[:] = 0.5  # type: ignore[index]
