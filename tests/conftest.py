@@ -18,6 +18,7 @@ from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
 from megavid.models.base.video_detector import VideoDetector
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+from megavid.models.method_registry import METHODS
 
 # Networks this small are faster on one thread, and other tests use the other cores.
 torch.set_num_threads(1)
@@ -83,6 +84,10 @@ def restored_threads() -> Iterator[None]:
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+TINY_METHODS = [name for name, method in METHODS.items() if issubclass(method, FasterRCNN)]
+"""Methods that `build_tiny` builds."""
 
 
 def tiny_overrides(method: str) -> dict[str, Any]:

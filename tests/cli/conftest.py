@@ -13,9 +13,8 @@ from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.write_data_set import SyntheticSet, write_synthetic_set
-from megavid.models.method_registry import METHODS
 from tests.cli.init_project import NAMES
-from tests.conftest import build_tiny
+from tests.conftest import TINY_METHODS, build_tiny
 from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 
 MakeFrames = Callable[[int], list[Image]]
@@ -26,12 +25,12 @@ Run = Callable[..., int]
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Write the weights of a tiny detector of each method."""
     folder = tmp_path_factory.mktemp("weights")
-    for method in METHODS:
+    for method in TINY_METHODS:
         detector = build_tiny(method)
         config = detector.config.model_dump(mode="json")
         path = folder / f"{method}.safetensors"
         write_weights(path, detector.state_dict(), config=config, about={"licence": "none"})
-    return {method: folder / f"{method}.safetensors" for method in METHODS}
+    return {method: folder / f"{method}.safetensors" for method in TINY_METHODS}
 
 
 @pytest.fixture

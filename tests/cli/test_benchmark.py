@@ -11,14 +11,13 @@ import pytest
 
 from megavid.cli import main
 from megavid.jobs.measure_speed import BenchmarkOptions, benchmark
-from megavid.models.method_registry import METHODS
 from tests.cli.helpers import error_of, subprocess_arguments
-from tests.conftest import build_tiny
+from tests.conftest import TINY_METHODS, build_tiny
 
 SMALL = ["--device", "cpu", "--height", "64", "--width", "96", "--frames", "4"]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_measurements_are_consistent(method: str) -> None:
     detector = build_tiny(method)
     encode = detector.encode

@@ -19,8 +19,8 @@ from megavid import detect_video, load_detector
 from megavid.cli import main
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
-from megavid.models.method_registry import METHODS
 from tests.cli.helpers import error_of, read_predictions, read_video, write_video
+from tests.conftest import TINY_METHODS
 from tests.tolerances import REPEATABLE, REPEATED
 from tests.video.videos import make_video
 
@@ -28,7 +28,7 @@ MakeFrames = Callable[[int], list[Image]]
 Run = Callable[..., int]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_folder_gives_a_video_and_predictions(
     run: Run, weights: dict[str, Path], folder: Path, tmp_path: Path, method: str, device: torch.device
 ) -> None:

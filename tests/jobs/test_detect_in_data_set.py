@@ -23,9 +23,8 @@ from megavid.datasets.table.problems import Kind, Problems
 from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
 from megavid.jobs.executors.ranks import Ranks
 from megavid.models.base.video_detector import VideoDetector
-from megavid.models.method_registry import METHODS
 from tests.cli.helpers import read_predictions, write_video
-from tests.conftest import build_tiny
+from tests.conftest import TINY_METHODS, build_tiny
 from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
@@ -75,7 +74,7 @@ def rows_of(folder: Path) -> list[dict[str, Any]]:
     return read_predictions(folder / "predictions.parquet")[0]
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_detections_equal_those_of_each_video(
     detect: Detect, data: Annotations, tmp_path: Path, method: str
 ) -> None:

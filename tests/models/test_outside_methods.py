@@ -87,6 +87,7 @@ def test_an_added_method_trains_evaluates_and_detects(
     norm = ["--backbone.norm", "group"]
     recipe = ["train", "generated", "--data", "set", "--model", "mirrored.yaml", *steps, *norm]
     assert main([*recipe, *module, "-o", "run"]) == 0, capsys.readouterr().err
+    assert "--weights run/model.safetensors --method-module mirrored -o run/out" in capsys.readouterr().out
     weights = ["--weights", "run/model.safetensors"]
     assert main(["evaluate", "--data", "set", "--subset", "vid_val", *weights, *module, "-o", "eval"]) == 0
     video = next(path for path in Path("set").rglob("*") if path.is_dir() and any(path.glob("*.JPEG")))

@@ -16,10 +16,9 @@ from megavid import Frame, InputError, VideoSession, detect_video
 from megavid.core.frames import Image
 from megavid.models.base.features import FrameFeatures
 from megavid.models.base.video_detector import VideoDetector
-from megavid.models.method_registry import METHODS
 from megavid.runtime.store import FrameStore
 from tests.agreement import assert_same
-from tests.conftest import build_tiny, network_input
+from tests.conftest import TINY_METHODS, build_tiny, network_input
 from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
@@ -272,7 +271,7 @@ def test_invalid_options_are_refused(detector: VideoDetector, make_frames: MakeF
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_kept_features_own_their_memory(method: str, make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny(method, device)
     images = network_input(detector, make_frames(4))

@@ -12,9 +12,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from megavid import load_detector
 from megavid.datasets.synthetic.scene import CLASSES
-from megavid.models.method_registry import METHODS
 from megavid.training.checkpoint import list_checkpoints, load_checkpoint
 from megavid.training.logs.run_log import read_log
+from tests.conftest import TINY_METHODS
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 
@@ -103,7 +103,7 @@ def test_compiling_does_not_change_losses(data: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_half_precision_lowers_the_loss(method: str, data: Path, tmp_path: Path, dtype: str) -> None:
     values = recipe_values(data, method, run__dtype=dtype, optimizer__clip_norm=5.0, data__val=None)
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0

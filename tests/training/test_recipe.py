@@ -37,6 +37,19 @@ def test_a_renamed_section_on_the_command_line_names_the_new_one() -> None:
         read_recipe("generated", overrides={"optimiser.learning_rate": 0.1})
 
 
+def test_settings_do_not_apply_to_the_yaml_file_of_another_model(tmp_path: Path) -> None:
+    data, _ = read_config("mega_r50")
+    data["backbone"] |= {"depth": 18, "width": 8}
+    data["head"]["max_detections"] = 33
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(data))
+    overrides = {"method.hidden": 64}
+    recipe = read_recipe("generated", model=str(tmp_path / "mine.yaml"), overrides=overrides)
+    detector, _ = make_detector(recipe, ("ball",), begins=False)
+    config = detector.config.model_dump()
+    assert (config["head"]["max_detections"], config["backbone"]["width"]) == (33, 8)
+    assert config["method"]["hidden"] == 64
+
+
 def test_overrides_win_over_settings() -> None:
     recipe = read_recipe("generated", model="mega_r50", overrides={"method.heads": 8})
     detector, _ = make_detector(recipe, ("ball",), begins=False)

@@ -18,8 +18,8 @@ import yaml
 from megavid import load_detector
 from megavid.checkpoints.load import read_config
 from megavid.core.errors import InputError
-from megavid.models.method_registry import METHODS
 from megavid.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
+from tests.conftest import TINY_METHODS
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 
@@ -61,7 +61,7 @@ def assert_same(one: Any, other: Any) -> None:
         assert one == other
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_a_resumed_run_has_identical_results(method: str, data: Path, tmp_path: Path) -> None:
     assert_same_run(*train_twice(recipe_values(data, method), tmp_path))
 

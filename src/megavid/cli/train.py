@@ -44,7 +44,8 @@ class Train:
     output: Annotated[Path | None, optional("PATH", "none; required without --check", aliases=("-o",))] = None
     """Output folder."""
     model: Annotated[str | None, optional("NAME|YAML", "that of the recipe")] = None
-    """Model to train: name of a shipped configuration or a YAML file."""
+    """Model to train: name of a shipped configuration, changed by the settings in the recipe, or a YAML file,
+    which is taken as it is."""
     data: Annotated[Path | None, optional("PATH", "those of the recipe")] = None
     """Folder or file that holds all data sets to train and validate on."""
     resume: bool = False
@@ -189,5 +190,5 @@ class Train:
             return
         for path in sorted(folder.glob("[!.]*")):
             say(f"  {path}")
-        for line in summarize(folder, recipe):
+        for line in summarize(folder, recipe, method_module=self.methods.method_module):
             say(f"megavid: {line}" if not line.startswith(" ") else line)

@@ -36,8 +36,8 @@ class ReferenceGroup:
     Attributes:
         name: Name of the group in the method.
         count: Number of frames.
-        low: Smallest offset from the center.
-        high: Largest offset from the center.
+        low: Smallest offset from the center, inclusive.
+        high: Largest offset from the center, inclusive. Offset 0 from the key frame is the key frame itself.
         center: Offset of the center from the key frame.
         anywhere: Whether the frames are drawn from the whole video instead.
     """

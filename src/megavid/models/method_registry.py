@@ -1,7 +1,7 @@
 """The table of detectors: from a configuration to a network.
 
-To add a method: its file in `methods` (or another folder of `models`), a line in `METHODS`, a YAML in
-`configs`. Methods outside the package are added by `models.outside_methods.add_methods`.
+To add a method on Faster R-CNN: its file in `methods`, a line in `METHODS`, and two YAML files in `configs`,
+for ResNet-50 and ResNet-101. Methods outside the package are added by `models.outside_methods.add_methods`.
 """
 
 from __future__ import annotations

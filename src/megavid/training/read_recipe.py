@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from megavid.checkpoints.load import shipped_configs
 from megavid.core.config import read_mapping, validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.files.paths import is_file
@@ -32,7 +33,8 @@ def read_recipe(
 
     Args:
         name: A shipped recipe's name or a YAML file.
-        model: Model that replaces the recipe's.
+        model: Name of a shipped configuration, to which the recipe's settings of its model apply, too; or a
+            YAML file, to which they do not apply; None for the recipe's model.
         data: Path that replaces those of all data sets.
         overrides: Other values by dotted path: those of the recipe, such as "run.steps", and those of the
             model's configuration, such as "method.window".
@@ -43,6 +45,9 @@ def read_recipe(
     values = _read_values(name)
     if model is not None:
         values["model"] = model
+        if model not in shipped_configs():  # a YAML file describes the whole network
+            values.pop("settings", None)
+            values.pop("settings_if_any", None)
     if data is not None:
         _set_data_path(values, data)
     return override_recipe(values, overrides or {}, origin=name)[1]

@@ -16,9 +16,8 @@ import torch
 
 from megavid import Inference, InputError, detect_video, load_detector
 from megavid.core.frames import Image
-from megavid.models.method_registry import METHODS
 from tests.agreement import assert_same
-from tests.conftest import build_tiny
+from tests.conftest import TINY_METHODS, build_tiny
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -37,7 +36,7 @@ COPIES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_copies_detect_the_same(method: str, make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny(method, device)
     state = detector.state_dict()

@@ -17,9 +17,8 @@ from megavid.checkpoints.weights import write_weights
 from megavid.core.frames import Image
 from megavid.models.acceleration.inference import Inference
 from megavid.models.layers.timm_parts import create, timm_parts
-from megavid.models.method_registry import METHODS
 from tests.agreement import assert_close, assert_same
-from tests.conftest import build_tiny, total
+from tests.conftest import TINY_METHODS, build_tiny, total
 from tests.models.methods.test_contract import make_clip
 
 MakeFrames = Callable[[int], list[Image]]
@@ -101,7 +100,7 @@ def test_weights_are_loaded_from_a_file(tmp_path: Path, device: torch.device) ->
         load_backbone(build_tiny("single_frame", device), Path("pretrained"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", TINY_METHODS)
 def test_every_method_on_convnext(
     method: str, make_frames: MakeFrames, tmp_path: Path, device: torch.device
 ) -> None:

@@ -6,11 +6,10 @@ import pytest
 import torch
 
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
-from megavid.models.method_registry import METHODS
-from tests.conftest import build_tiny
+from tests.conftest import TINY_METHODS, build_tiny
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=TINY_METHODS)
 def method(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -12,7 +12,9 @@ from typing_extensions import TypeVar
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """Base of what a method keeps of a frame: a frozen dataclass of tensors, computed once.
+    """Base of what a method keeps of a frame: tensors that are computed once.
+
+    A subclass is a dataclass with `frozen=True, eq=False`, since frames are compared by identity.
 
     Attributes:
         image_size: (height, width) of the network's input.
@@ -37,8 +39,8 @@ class Window(Generic[FeaturesT]):
     Attributes:
         step: Number of key frames of this video before this one.
         key: The key frame.
-        local: The local window, oldest first, including the key frame. It has all places of the reference
-            plan, so a frame near an end of the video fills several of them.
+        local: The local window, oldest first, including the key frame itself. It has all places of the
+            reference plan, so a frame near an end of the video fills several of them.
         global_frames: The global frames.
         frame_size: (height, width) of the video's frames, pixels.
     """

@@ -1,1 +1,1 @@
-"""The parts that detectors are put together from: preprocessing, backbone, RPN, RoI head, the base class."""
+"""Faster R-CNN: its base class and its parts, from preprocessing to post-processing."""

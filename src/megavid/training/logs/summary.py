@@ -30,12 +30,13 @@ def describe_evaluation(ap50: float | None, *, step: int, best: tuple[float, int
     return f"step {step}: AP50 {100 * ap50:.1f} (best: {100 * best[0]:.1f} at step {best[1]})"
 
 
-def summarize(folder: Path, recipe: Recipe) -> list[str]:
+def summarize(folder: Path, recipe: Recipe, *, method_module: str | None = None) -> list[str]:
     """Describe the scores of a complete run and the commands that use its weights.
 
     Args:
         folder: Folder of the run.
         recipe: Recipe of the run.
+        method_module: Module that defines the method; None for a method of the package.
 
     Returns:
         Lines of text.
@@ -48,10 +49,13 @@ def summarize(folder: Path, recipe: Recipe) -> list[str]:
     weights = folder / (BEST if (folder / BEST).exists() else MODEL)
     text = _describe_scores(scores, recipe.run.steps)
     text.append("next commands:")
+    options = f"--weights {_quoted(weights)}"
+    if method_module is not None:
+        options += f" --method-module {_quoted(method_module)}"
     if recipe.data.val is not None:
         data = _data_options(recipe.data.val)
-        text.append(f"  megavid evaluate {data} --weights {_quoted(weights)} -o {_quoted(folder / 'eval')}")
-    text.append(f"  megavid detect VIDEO --weights {_quoted(weights)} -o {_quoted(folder / 'out')}")
+        text.append(f"  megavid evaluate {data} {options} -o {_quoted(folder / 'eval')}")
+    text.append(f"  megavid detect VIDEO {options} -o {_quoted(folder / 'out')}")
     return text
 
 
