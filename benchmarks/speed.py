@@ -137,10 +137,10 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
     axes = figure.add_subplot()
     names = list(rows)
     starts = [0.0] * len(names)
-    for stage in (*PROFILE_RANGES, "other"):
-        lengths = [in_trunks(rows[name], stage) for name in names]
+    for part in (*PROFILE_RANGES, "other"):
+        lengths = [in_trunks(rows[name], part) for name in names]
         if any(lengths):
-            axes.barh(names, lengths, left=starts, label=stage, color=COLORS[stage], height=0.72)
+            axes.barh(names, lengths, left=starts, label=part, color=COLORS[part], height=0.72)
             starts = [start + length for start, length in zip(starts, lengths, strict=True)]
     for position, (name, end) in enumerate(zip(names, starts, strict=True)):
         axes.text(end + 0.03, position, f"{rows[name]['units_per_frame']:.2f}", va="center", fontsize=8)
@@ -156,11 +156,11 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
     return figure
 
 
-def in_trunks(row: dict[str, Any], stage: str) -> float:
-    """Return the trunk passes that a stage takes; the profiler's overhead is taken off all stages alike."""
-    stages = row["range_seconds"]
-    total = max(sum(stages.values()), row["frame_seconds"])
-    seconds = stages.get(stage, 0.0) if stage != "other" else total - sum(stages.values())
+def in_trunks(row: dict[str, Any], part: str) -> float:
+    """Return the time of a part in trunk passes; the profiler's overhead is taken off all parts alike."""
+    parts = row["range_seconds"]
+    total = max(sum(parts.values()), row["frame_seconds"])
+    seconds = parts.get(part, 0.0) if part != "other" else total - sum(parts.values())
     return float(seconds * row["units_per_frame"] / total)
 
 
