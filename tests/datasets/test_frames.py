@@ -120,8 +120,8 @@ def missing_video(root: Path) -> Annotations:
 
 HAZARDS = [
     (playlist, Kind.BAD_IMAGE, "expected a file that holds a video, got a playlist"),
-    (video_that_is_a_pipe, Kind.BAD_IMAGE, "this is a pipe"),
-    (image_that_is_a_pipe, Kind.BAD_IMAGE, "this is a pipe"),
+    (video_that_is_a_pipe, Kind.BAD_IMAGE, "got a pipe"),
+    (image_that_is_a_pipe, Kind.BAD_IMAGE, "got a pipe"),
     (image_of_two_pictures, Kind.BAD_IMAGE, "expected one picture, got 2"),
     (postscript_image, Kind.BAD_IMAGE, "expected an image"),
     (frame_beyond_the_end, Kind.NO_FRAME, "the video has 3 frames"),

@@ -122,8 +122,8 @@ def test_invalid_files(tmp_path: Path) -> None:
     two[0, 0] = np.empty((1, 1), object)
     two[0, 0][0, 0] = np.array([[0.5, 0.5]])
     for value, message in (
-        (np.eye(3), "it is no cells, but a matrix of class 6"),
-        (objects, "holds something else than numbers .class 4"),
+        (np.eye(3), "expected cells, got a matrix of class 6"),
+        (objects, "holds something other than numbers .class 4"),
         (two, "a cell in a cell holds 2 numbers"),
         (write_mat(path, [[0.5], [1.5]]).read_bytes(), "expected motion IoUs from 0 to 1, got 1.5"),
         (write_mat(path, [[0.5], [np.nan]]).read_bytes(), "expected motion IoUs from 0 to 1, got nan"),
@@ -133,8 +133,8 @@ def test_invalid_files(tmp_path: Path) -> None:
         (b"MATLAB 7.3".ljust(126) + b"IM", "got one of MATLAB 7.3, which is HDF5"),
         (content[:126] + b"MI" + content[128:], "got one of a machine with another order of bytes"),
         (content[:-8], "it is broken"),
-        (_packed(bytes(1 << 27)), "does not unpack to its end"),
-        (_packed(*[struct.pack("<2I", 14, 0) + bytes(1 << 25)] * 3), "does not unpack to its end"),
+        (_packed(bytes(1 << 27)), "a compressed part is incomplete"),
+        (_packed(*[struct.pack("<2I", 14, 0) + bytes(1 << 25)] * 3), "a compressed part is incomplete"),
         (_packed(struct.pack("<2I", 14, 0) * 2000), "without"),
         (b"MATLAB 5.0".ljust(126) + b"IM" + struct.pack("<2I", 14, 0) * 2000, "more than 1000 variables"),
         (_packed(_matrix_of(2, *[2**31 - 1] * 33)), "more than 32 dimensions"),

@@ -28,7 +28,7 @@ def weights(path: Path) -> dict[str, torch.Tensor]:
 
 
 def train_twice(values: dict[str, Any], folder: Path) -> tuple[Path, Path]:
-    """Train six steps; again as if killed after the checkpoint of step 3 and resumed. Return both runs."""
+    """Train six steps, once without and once with an interruption after step 3; return both folders."""
     recipe, whole, parts = write_recipe(folder / "recipe.yaml", values), folder / "whole", folder / "parts"
     assert train(recipe, whole) == 0
     shutil.copytree(whole / "checkpoints", parts / "checkpoints")
@@ -82,7 +82,9 @@ def test_any_optimizer_is_resumed_with_identical_results(
     assert_same_run(whole, parts)
     checkpoint = load_checkpoint(list_checkpoints(whole / "checkpoints")[-1])
     assert checkpoint.ema is not None
-    for name, weight in weights(whole / "model.safetensors").items():  # the average is written
+    for name, weight in weights(
+        whole / "model.safetensors"
+    ).items():  # the model file has the averaged weights
         assert torch.equal(weight, checkpoint.ema[f"module.{name}"])
     assert not torch.equal(checkpoint.model["rpn.conv.weight"], checkpoint.ema["module.rpn.conv.weight"])
 
@@ -133,7 +135,7 @@ def test_an_interrupted_evaluation_is_repeated(data: Path, tmp_path: Path) -> No
     folder = tmp_path / "run"
     assert train(recipe, folder) == 0
     whole = numbers(folder)
-    # Leave what a run has written that was killed in the evaluation of this step.
+    # Restore the files of a run that was killed during the evaluation after this step.
     log = folder / "log.jsonl"
     for step in (6, 3):
         kept = [line for line in whole if not (line["step"] == step and "AP50" in line)]

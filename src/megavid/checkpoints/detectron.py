@@ -102,7 +102,7 @@ class _Array(StandIn):
 
 def _scalar(kind: object, data: object) -> Any:
     if not isinstance(kind, _Type) or len(numbers := np.frombuffer(_to_bytes(data), kind.dtype)) != 1:
-        raise PickleError("it has a NumPy scalar that is no number")
+        raise PickleError("it has a NumPy scalar that is not a number")
     return numbers[0].item()
 
 
@@ -110,7 +110,7 @@ def _to_bytes(data: object) -> bytes:
     if isinstance(data, str):  # written by Python 2
         return data.encode("latin1")
     if not isinstance(data, bytes):
-        raise PickleError("it has an array of something else than numbers")
+        raise PickleError("it has an array of something other than numbers")
     return data
 
 

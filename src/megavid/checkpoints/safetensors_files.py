@@ -33,13 +33,13 @@ def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     if (length := int.from_bytes(head[:8], "little")) > _LARGEST_HEADER:
         raise InputError(f"{path}: expected at most {_LARGEST_HEADER} bytes of header, got {length}")
     if (size := path.stat().st_size) > LARGEST_TENSORS + _LARGEST_HEADER:
-        raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, the file has {size}")
+        raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, got {size}")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
             state = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except Exception as error:  # safetensors raises various types, such as for an unknown number format
-        raise InputError(f"{path}: no readable safetensors file: {error}") from error
+        raise InputError(f"{path}: cannot be read as a safetensors file: {error}") from error
     check_tensors(state, path)
     return metadata, state
 
@@ -53,7 +53,7 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
         metadata: Texts by name.
 
     Raises:
-        InputError: It cannot be written.
+        InputError: The file cannot be written.
     """
     # safetensors refuses tensors that share memory, so copy them.
     tensors = {n: t.clone(memory_format=torch.contiguous_format) for n, t in state.items()}

@@ -1,1 +1,1 @@
-"""Values that every layer speaks in: boxes, detections, frames, reference plans, configuration."""
+"""Values that all layers share: boxes, detections, frames, reference plans, configuration."""

@@ -16,7 +16,7 @@ from megavid.core.files.json_yaml import load_json, load_yaml, read_yaml
 class Config(BaseModel):
     """Base class of configuration sections: unknown keys are errors, and numbers are finite.
 
-    A section's class stands in the module of the code that it configures.
+    A section's class is defined in the module that it configures.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {}
@@ -46,7 +46,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file.
 
     Raises:
-        InputError: The file cannot be read, isn't YAML, or holds no mapping.
+        InputError: The file cannot be read, isn't YAML, or is not a mapping.
     """
     data = read_yaml(path)
     if not isinstance(data, dict):

@@ -47,7 +47,7 @@ def check_image(image: object, *, name: str = "frame") -> Image:
         name: Name of the image in error messages.
 
     Raises:
-        InputError: It has another type, dtype or shape; the message names what it has.
+        InputError: The object has another type, dtype or shape, which the message states.
     """
     if not isinstance(image, np.ndarray):
         raise InputError(f"{name}: expected an RGB uint8 array (H, W, 3), got {type(image).__name__}")

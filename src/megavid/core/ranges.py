@@ -36,7 +36,7 @@ def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
     """Check that an integer is in a range.
 
     Args:
-        name: What the user calls the number, such as "--seed".
+        name: Name of the number for messages, such as "--seed".
         value: The number; None is accepted.
         least: Smallest allowed value.
         most: Largest allowed value.
@@ -54,7 +54,7 @@ def check_share(name: str, value: float | None) -> None:
     """Check that a number, such as a score, is between 0 and 1.
 
     Args:
-        name: What the user calls the number.
+        name: Name of the number for messages.
         value: The number; None is accepted.
 
     Raises:

@@ -25,8 +25,8 @@ def check_annotations(
 ) -> Iterator[Problem]:
     """Yield the problems of images and videos, and then those of frames, boxes and classes.
 
-    Images are decoded completely, on as many threads as there are cores. Of each video file, the frames are
-    counted and the first one is decoded.
+    Images are decoded completely, on as many threads as there are cores. The frames of each video file are
+    counted, and the first one is decoded.
 
     Args:
         annotations: The data set.

@@ -22,8 +22,8 @@ _QUEUE_LENGTH = 4096
 class MediaCheck:
     """Reads the images and opens the videos of a data set once.
 
-    Images are decoded completely, on as many threads as there are cores. Of each video file, the frames are
-    counted and the first one is decoded.
+    Images are decoded completely, on as many threads as there are cores. The frames of each video file are
+    counted, and the first one is decoded.
 
     Args:
         annotations: The data set.

@@ -95,7 +95,7 @@ class FrameReader:
 
 
 def read_frame(annotations: Annotations, frame: int) -> Image:
-    """Read one frame of a data set, opening its video for this frame alone; see `FrameReader.read`."""
+    """Read one frame of a data set, opening its video only for this frame; see `FrameReader.read`."""
     with FrameReader(annotations) as reader:
         return reader.read(frame)
 

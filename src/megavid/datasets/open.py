@@ -66,7 +66,7 @@ def format_of(source: Source) -> str:
     if source.images is not None and not source.images.exists():
         raise InputError(f"--images: {source.images}: no such folder")
     if source.images is not None and not source.images.is_dir():
-        raise InputError(f"--images: {source.images}: expected a folder, this is none")
+        raise InputError(f"--images: {source.images}: expected a folder")
     return name
 
 

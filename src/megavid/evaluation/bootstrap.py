@@ -85,7 +85,7 @@ class ResampledAP:
             label: The class; None for the mean.
 
         Returns:
-            (R,); None if all objects are in one video, from which nothing follows for others.
+            (R,); None if all objects are in one video, which says nothing about other videos.
         """
         videos = self.has_objects.any(axis=0) if label is None else self.has_objects[label]
         if videos.sum() < 2:
@@ -104,7 +104,7 @@ def draw_videos(
         seed: Seed of the random numbers.
 
     Returns:
-        The resamples; None for a single video, from which nothing follows for others.
+        The resamples; None for a single video, which says nothing about other videos.
     """
     names, numbers = np.unique(frame_video, return_inverse=True)
     n = len(names)

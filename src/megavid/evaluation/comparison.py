@@ -29,7 +29,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether other videos of the same kind could well show the opposite."""
+        """Whether other videos of the same kind could plausibly show the opposite."""
         return self.interval is None or 0.0 in self.interval
 
 

@@ -115,7 +115,7 @@ def _match_all(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int
 
 
 def _outcomes_of_misses(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:
-    """Return the outcome that each detection has if it is no hit."""
+    """Return the outcome that each detection has if it is not a hit."""
     ordered = truth.take(np.argsort(truth.frame, kind="stable"))
     same_class, other_class = np.zeros(len(found)), np.zeros(len(found))  # highest IoUs
     for start in range(0, len(found), _DETECTIONS_AT_ONCE):

@@ -71,7 +71,7 @@ def without_bad_rows(
     Args:
         predictions: A table as read from a file.
         problems: Collects the invalid rows.
-        unit: What the file calls the place of a box, such as "row" or "line", for messages.
+        unit: Name of a box's position in the file, such as "row" or "line", for messages.
         places: (N,) the number of each row's unit; by default the rows are numbered from 0.
 
     Raises:

@@ -45,7 +45,7 @@ class Scores:
 
     Attributes:
         classes: (C,) names of the classes.
-        results: AP50 by the names of `MOTION_RANGES`; "all" alone if the motion is unknown.
+        results: AP50 by the names of `MOTION_RANGES`; only "all" if the motion is unknown.
         samples: AP50 in resamples of the videos by the same names; empty for a single video.
         sizes: AP50 by the names of `SIZES`.
         videos: Scores of the videos with frames, the lowest first, videos without objects last.
@@ -56,7 +56,7 @@ class Scores:
         found: All detections.
         truth: All objects.
         frames: Number of frames in the data set.
-        coco: COCO's metrics; empty unless they were asked for.
+        coco: COCO's metrics; empty unless requested.
     """
 
     classes: tuple[str, ...]

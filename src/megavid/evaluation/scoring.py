@@ -154,7 +154,7 @@ def average_precision_by_motion(
         truth: M objects.
         num_frames: Number of frames in the data set.
         num_classes: C.
-        motion_iou: (M,), or None to compute "all" alone.
+        motion_iou: (M,), or None to compute only "all".
 
     Returns:
         AP50 by the names of `MOTION_RANGES`; "all" has objects of any motion, known or not.
@@ -185,7 +185,7 @@ def select_by_motion(
         ignored: bool (M,), objects that do not count whatever their motion, such as crowds.
 
     Returns:
-        Selections by the names of `MOTION_RANGES`; "all" alone without `motion_iou`.
+        Selections by the names of `MOTION_RANGES`; only "all" without `motion_iou`.
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     names = [name for name in MOTION_RANGES if name == "all" or motion is not None]

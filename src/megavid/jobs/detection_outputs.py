@@ -210,7 +210,7 @@ class DetectionOutputs:
                 if name != FRAMES:
                     check_target(target)
                 elif target.is_symlink():
-                    raise InputError(f"{target}: expected a folder to write, this is a link")
+                    raise InputError(f"{target}: expected a folder to write, got a link")
                 elif target.is_dir() and not _may_be_replaced(target):
                     raise InputError(f"{target}: is there already; remove it or choose another output folder")
 
@@ -232,7 +232,7 @@ def _is_ours(path: Path) -> bool:
 
 
 def _may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder of frames is empty, or, if its name says partial, has frames of ours alone."""
+    """Return whether a folder of frames is empty, or is named partial and has only megavid's frames."""
     if folder.name == FRAMES:
         return not any(folder.iterdir())
     return all(_is_ours(path) for path in folder.iterdir())

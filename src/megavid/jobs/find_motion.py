@@ -24,7 +24,7 @@ def find_motion(annotations: Annotations, motion: str) -> NDArray[np.float64] | 
         (M,), or None without motion.
 
     Raises:
-        InputError: Track ids are needed and missing, or the file is no motion file of this data set.
+        InputError: Track ids are needed and missing, or the file is not a motion file of this data set.
     """
     if motion == "none":
         return None

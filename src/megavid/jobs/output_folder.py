@@ -25,7 +25,7 @@ def make_output_folder(folder: Path) -> None:
         InputError: Files cannot be written to it, or its name is that of a file.
     """
     if is_file(folder):
-        raise InputError(f"{folder}: cannot be written to: expected a folder, this is a file")
+        raise InputError(f"{folder}: cannot be written to: expected a folder, got a file")
     if folder.suffix.lower() in MARKS and not is_folder(folder):
         raise InputError(f"{folder}: expected a folder to write to, got the name of a file")
     try:

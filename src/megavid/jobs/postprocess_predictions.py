@@ -35,7 +35,7 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
         rescoring: Which score the boxes of a sequence get.
 
     Raises:
-        InputError: `source` is missing, broken, no predictions file or already post-processed; or `target`
+        InputError: `source` is missing, broken, not a predictions file or already post-processed; or `target`
             cannot be written.
     """
     for path in (source, target):

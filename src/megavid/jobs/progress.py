@@ -113,7 +113,7 @@ def progress(
 ) -> Iterator[Meter]:
     """Show the progress of a piece of work on standard error while the context lasts.
 
-    A terminal shows a bar. Elsewhere the first line comes after some seconds, then one every half a minute.
+    A terminal shows a bar. Elsewhere the first line comes after some seconds, then one every half minute.
 
     Args:
         description: Name of the work; may come from data.

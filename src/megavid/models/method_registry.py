@@ -1,4 +1,4 @@
-"""The table of detectors: from a configuration to a network.
+"""The table of detectors, which maps a configuration to a network.
 
 To add a method on Faster R-CNN: its file in `methods`, a line in `METHODS`, and two YAML files in `configs`,
 for ResNet-50 and ResNet-101. Methods outside the package are added by `models.outside_methods.add_methods`.

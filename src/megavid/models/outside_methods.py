@@ -1,4 +1,4 @@
-"""Methods that live outside the package."""
+"""Methods defined outside the package."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from megavid.models.base.video_detector import VideoDetector
 from megavid.models.method_registry import METHODS
 
 _LARGEST_MODULE = 16 << 20
-"""Bytes of a module: no source that anybody wrote has so many."""
+"""Largest size of a module's source, bytes."""
 
 
 def add_methods(module: str) -> list[str]:
     """Add the detectors that a module defines to `METHODS`, each by the name in its `config_type`.
 
     Args:
-        module: Its dotted name; it is also looked for in the working directory. Importing it runs it.
+        module: Dotted name of the module, which may also be in the working directory. Importing it runs it.
 
     Returns:
         The names.
@@ -59,7 +59,7 @@ def _imported(module: str) -> ModuleType:
         return importlib.import_module(module)
     except InputError:
         raise
-    except (Exception, SystemExit) as error:  # it may raise anything, and a script may end the program
+    except (Exception, SystemExit) as error:  # a module may raise anything, and a script may exit
         raise InputError(f"{module}: cannot be imported: {type(error).__name__}: {error}") from error
 
 
@@ -71,7 +71,7 @@ def _check_file(module: str) -> None:
 
 
 def _detectors(module: ModuleType) -> list[type[VideoDetector]]:
-    """Those that the module itself defines, abstract ones left out."""
+    """Return the concrete detectors that the module itself defines."""
     return [
         value
         for value in vars(module).values()

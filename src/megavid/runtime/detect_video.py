@@ -38,7 +38,7 @@ def detect_video(
         detector: Detector, as `load_detector` returns it.
         video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8
             (H, W, 3) arrays. A video that has a length and can be indexed supplies global frames from all of
-            it; an iterator, a camera or a stream, only from the frames that have come. An iterator may reuse
+            it; an iterator, a camera or a stream, only from the frames so far. An iterator may reuse
             one array for all frames.
         batch_size: Number of frames that go through the network together.
         fps: Frames per second of images and arrays, which have no times; 25 by default.

@@ -1,4 +1,4 @@
-"""Images of global frames, which may lie anywhere in a video, read in few passes over its file."""
+"""Read the images of global frames, which may be anywhere in a video, in few passes over its file."""
 
 from __future__ import annotations
 

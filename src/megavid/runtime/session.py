@@ -24,16 +24,16 @@ from megavid.runtime.store import FrameStore
 from megavid.video.decode import DEFAULT_RATE
 
 _LARGEST_STORE = 1 << 60
-"""The most bytes of a store: more than any machine has."""
+"""Largest store, bytes: more than any machine has."""
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
-    """A video that is pushed frame by frame, with everything that is remembered of it.
+    """A video that is pushed frame by frame, and the state of its detection.
 
     The session owns the state and the detector has none, so several sessions of one detector run side by
     side. A result comes as soon as the frames that it looks ahead to have been pushed: `look_ahead` frames
-    late. Every frame is encoded once, unless the store of encoded frames had to drop it, which it never has
-    to in the default order of global frames.
+    late. Every frame is encoded once, unless the store of encoded frames had to drop it, which never happens
+    in the default order of global frames.
 
     Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
     sample), or with `source` from the whole video, in a seeded random order
@@ -101,9 +101,9 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         self._memory = detector.initial_memory()
         self._store: FrameStore[FeaturesT] = FrameStore(budget=store_bytes if self._order else 0)
         self._frame_size: tuple[int, int] | None = None
-        self._last_index = -1  # of the newest pushed frame
+        self._last_index = -1  # number of the newest pushed frame
         self._waiting: deque[tuple[int, float]] = deque()  # numbers and times of key frames to come
-        self._local: dict[int, FeaturesT] = {}  # frames of the window, by their place in the video
+        self._local: dict[int, FeaturesT] = {}  # frames of the window, by position in the video
         self._global: dict[int, FeaturesT] = {}  # the global frames
         self._pushed = 0
         self._steps = 0
@@ -119,8 +119,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             Results that became ready, in frame order: one or none.
 
         Raises:
-            InputError: The frame is no RGB image, differs in size from the frames before it, or its number is
-                not higher than theirs.
+            InputError: The frame is not an RGB image or differs in size from those before it, or its number
+                is not higher than theirs.
         """
         return self.push_batch([frame])
 

@@ -1,4 +1,4 @@
-"""Checkpoints of a training run: everything that it needs to resume exactly."""
+"""Checkpoints of a training run, with everything that is needed to resume it exactly."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from megavid.core.ranges import MOST_THREADS
 logger = logging.getLogger(__name__)
 
 _LARGEST = 16 << 30
-"""Bytes of a network, its average and its optimizer: a thousand million parameters with all of them."""
+"""Largest size of a network, its average and its optimizer: a billion parameters with all of them."""
 
 _NAME = "step_{:08d}.pt"
 _PATTERN = re.compile(r"step_(\d{8})\.pt")

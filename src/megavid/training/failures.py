@@ -1,4 +1,4 @@
-"""Errors of training steps: they name the step and the clips, and say what to do."""
+"""Errors of training steps, which name the step and the clips and give advice."""
 
 from __future__ import annotations
 

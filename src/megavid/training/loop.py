@@ -129,7 +129,7 @@ class Training:
                 if due or stopped or self._save_due():
                     self._save()
                 if stopped:
-                    self._ranks.wait()  # else the others could end the first process before it has saved
+                    self._ranks.wait()  # otherwise the others could end the first process before it saves
                     return False
                 if due and not self._evaluate(meter):
                     return False
@@ -262,7 +262,7 @@ class Training:
 
     @property
     def _evaluated_detector(self) -> VideoDetector:
-        """The detector to evaluate and to write: with the averaged weights if there is an average."""
+        """The detector to evaluate and write: with the averaged weights if they are enabled."""
         if self._ema is None:
             return self.detector
         assert isinstance(self._ema.module, VideoDetector)
@@ -301,7 +301,7 @@ class Training:
         self._licence = checkpoint.licence
         self.step, self._sums = checkpoint.step, StepSums(checkpoint.pending)
         if not any(path.split(".")[:2] == ["data", "val"] for path in changed_keys(checkpoint, self.recipe)):
-            self._best = checkpoint.best  # scores on other validation data do not compare
+            self._best = checkpoint.best  # scores on other validation data are not comparable
 
     def _write_model(self, path: Path) -> None:
         trained = json.dumps({"step": self.step, **self.recipe.model_dump(mode="json")})

@@ -21,7 +21,7 @@ _MAY_CHANGE = (
     *("run.steps", "run.workers", "run.compile", "run.dtype"),
     *("run.activation_checkpointing", "run.micro_batch"),
 )
-"""Sections and keys that may change when a run is resumed: remedies for failures, and time and memory."""
+"""Sections and keys that may change when a run is resumed: fixes for failures, and time and memory."""
 
 
 def load_checkpoint_to_resume(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint | None:

@@ -148,7 +148,7 @@ def decode_image(image: ImageFile, path: Path) -> Image:
     """
     check_pixels(image, path)
     if isinstance(image, TiffImageFile) and _data_is_missing(image):  # Pillow would leave them black
-        raise InputError(f"{path}: the image is damaged: it has less data than its size asks for")
+        raise InputError(f"{path}: the image is damaged: it has less data than its size requires")
     try:
         return _to_rgb(ImageOps.exif_transpose(image), white=_white(image))
     except Exception as error:  # Pillow's readers raise many kinds of errors

@@ -94,7 +94,7 @@ class LiveStream:
         except av.FFmpegError as error:
             raise InputError(f"{self.name}: expected a video stream: {reason(error)}") from error
         if first is None:
-            raise InputError(f"{self.name}: expected a video stream, not one frame of it can be decoded")
+            raise InputError(f"{self.name}: none of the stream's frames can be decoded")
         return first
 
     def _frame(self, index: int, frame: VideoFrame) -> Frame:

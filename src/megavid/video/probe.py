@@ -42,4 +42,4 @@ def probe_video(path: Path) -> VideoInfo:
             if frame is not None:
                 width, height = displayed_size(frame)
                 return VideoInfo(width=width, height=height, frames=frames, rate=rate)
-    raise InputError(f"{path}: expected a video, not one frame of it can be decoded")
+    raise InputError(f"{path}: none of the video's frames can be decoded")

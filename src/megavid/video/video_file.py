@@ -198,7 +198,7 @@ class VideoFile:
                 if len(stamps) >= count:
                     break
         if first is None:
-            raise InputError(f"{self.path}: expected a video, not one frame of it can be decoded")
+            raise InputError(f"{self.path}: none of the video's frames can be decoded")
         return DecodedStart(first=first, stamps=stamps, damaged=damaged)
 
     def _cursor_for(self, index: int) -> Cursor:

@@ -66,9 +66,9 @@ def test_a_failure_leaves_no_trace(tmp_path: Path) -> None:
 def test_an_impossible_path_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.*No such file"):
         write(tmp_path / "nowhere" / "a.txt", "")
-    with pytest.raises(InputError, match="this is a folder"):
+    with pytest.raises(InputError, match="got a folder"):
         write(tmp_path, "")
-    with pytest.raises(InputError, match="this is a folder"):
+    with pytest.raises(InputError, match="got a folder"):
         write(Path("/"), "")
     with pytest.raises(InputError, match="File name too"):
         write(tmp_path / ("a" * 300), "")
@@ -114,12 +114,12 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
     (tmp_path / "victim").touch()
     for link, target in (("a.json", "victim"), ("b.json", "missing")):
         (tmp_path / link).symlink_to(tmp_path / target)
-        with pytest.raises(InputError, match=r"\.json: expected a file to write, this is a link"):
+        with pytest.raises(InputError, match=r"\.json: expected a file to write, got a link"):
             write(tmp_path / link, OURS)
     assert not (tmp_path / "missing").exists()
     os.mkfifo(tmp_path / "pipe")
     for special in (tmp_path / "pipe", Path("/dev/null")):
-        with pytest.raises(InputError, match="this is a pipe, a socket or a device"):
+        with pytest.raises(InputError, match="got a pipe, a socket or a device"):
             write(special, OURS)
 
 

@@ -108,7 +108,7 @@ MANY: dict[str, Any] = {f"x{i}": b"" for i in range(80_000)}
 
 BROKEN = {
     "outside of its memory": (zipped(tensor(offset=1), data__0=TWO), "has 2 numbers in the file"),
-    "before its memory": (zipped(tensor(offset=-1), data__0=TWO), "something else than numbers"),
+    "before its memory": (zipped(tensor(offset=-1), data__0=TWO), "something other than numbers"),
     "a stride beyond it": (zipped(tensor(stride=1 << 61), data__0=TWO), "has 2 numbers in the file"),
     "expanded": (zipped(tensor(size=1 << 40, stride=0), data__0=TWO), "has 2 numbers in the file"),
     "of a terabyte": (zipped(tensor(count=1 << 40), data__0=TWO), "more memory than it can need"),
@@ -188,7 +188,7 @@ def test_other_objects_are_named(tmp_path: Path) -> None:
     torch.save({"args": Path("x")}, path)
     assert "an object of pathlib." in refusal(path)
     torch.save({"a": torch.zeros(3).to_sparse()}, path)
-    assert "no plain tensor of real numbers" in refusal(path)
+    assert "not a plain tensor of real numbers" in refusal(path)
 
 
 @pytest.mark.parametrize("as_zip", [True, False], ids=["zip", "old"])

@@ -149,7 +149,7 @@ def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
     except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
         raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
     if kind is not None:
-        raise InputError(f"{path}: expected a file to write, this is a {kind}")
+        raise InputError(f"{path}: expected a file to write, got a {kind}")
     if foreign:
         raise InputError(
             f"{path}: is there already and was not written by megavid; remove it or choose another name"
@@ -160,7 +160,7 @@ def check_new_folder(folder: Path) -> None:
     """Check that a folder may be made at a path: nothing is there, or an empty folder.
 
     Raises:
-        InputError: Something is there, or the path is no name for a folder.
+        InputError: Something is there, or the path is not a valid folder name.
     """
     with _named(folder, folder):
         try:
@@ -217,7 +217,7 @@ def inside(folder: Path, relative: str) -> Path:
     try:
         longest = max((len(os.fsencode(part)) for part in parts), default=0)
     except UnicodeEncodeError as error:
-        raise InputError(f"{relative!r}: expected a file name, got text that is no Unicode") from error
+        raise InputError(f"{relative!r}: expected a file name, got text that is not Unicode") from error
     if not parts or parts[0].startswith("/") or ".." in parts or "\0" in relative:
         raise InputError(f"{relative!r}: expected the name of a file within {folder}")
     if longest > _LONGEST_NAME:

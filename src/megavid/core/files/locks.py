@@ -68,7 +68,7 @@ def _take(path: Path, folder: Path, launch: str | None) -> int:
             handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK, 0o666)
             try:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
-                    raise InputError(f"{path}: expected a file, this is none; remove it")
+                    raise InputError(f"{path}: expected a regular file; remove it")
                 _lock(handle, path, folder)
                 if not _is_at(handle, path):  # its owner removed it in between
                     os.close(handle)
@@ -101,7 +101,7 @@ def _refuse_other_host(handle: int, path: Path, folder: Path, launch: str | None
     if owner.get("host") in (None, socket.gethostname()) or same_launch:
         return
     raise InputError(
-        f"{folder}: another run writes to it{_describe(owner)}; if that run is no more, remove {path}"
+        f"{folder}: another run writes to it{_describe(owner)}; if that run has ended, remove {path}"
     )
 
 

@@ -125,7 +125,7 @@ def _variables(data: bytes) -> Iterator[tuple[bytes, _Matrix]]:
             unpacking = zlib.decompressobj()
             content = unpacking.decompress(data[element.start : element.stop], max(space, 1))
             if not unpacking.eof:
-                raise ValueError("a part of it does not unpack to its end")
+                raise ValueError("a compressed part is incomplete")
             space -= len(content)
             yield content, _matrix(content, _element(content, 0, len(content)))
             at = element.stop  # compressed elements are not padded
@@ -168,7 +168,7 @@ def _matrix(data: bytes, element: _Element) -> _Matrix:
 
 def _cells(data: bytes, matrix: _Matrix) -> list[list[float]]:
     if matrix.kind != _CELLS:
-        raise ValueError(f"it is no cells, but a matrix of class {matrix.kind}")
+        raise ValueError(f"expected cells, got a matrix of class {matrix.kind}")
     if matrix.entries > _MOST_CELLS:
         raise ValueError(f"expected at most {_MOST_CELLS} cells, got {matrix.entries}")
     found, at = [], matrix.start
@@ -194,7 +194,7 @@ def _values(data: bytes, at: int, end: int, *, nested: bool = True) -> tuple[lis
             values += inner
         return values, element.following
     if matrix.kind not in _NUMBERS:
-        raise ValueError(f"a cell holds something else than numbers (class {matrix.kind})")
+        raise ValueError(f"a cell holds something other than numbers (class {matrix.kind})")
     numbers = _numbers(data, _element(data, matrix.start, matrix.stop)) if matrix.entries else []
     if len(numbers) != matrix.entries:
         raise ValueError(f"a matrix of {matrix.entries} numbers has {len(numbers)}")

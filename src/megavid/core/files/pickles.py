@@ -108,7 +108,7 @@ def load_pickle(
     except EOFError as error:
         raise PickleError("it ends too early") from error
     except Exception as error:  # broken opcodes raise many kinds of errors
-        raise PickleError(f"it is no whole pickle ({error or type(error).__name__})") from error
+        raise PickleError(f"it is not a complete pickle ({error or type(error).__name__})") from error
 
 
 def pairs_to_dict(items: object = ()) -> dict[Any, Any]:
@@ -127,7 +127,7 @@ def _set(items: object = ()) -> set[Any]:
 def _encode(text: object, encoding: object = "latin1") -> bytes:
     """Make bytes, which Python 3 pickles as encoded text for Python 2."""
     if not isinstance(text, str) or encoding not in {"latin1", "latin-1"}:
-        raise PickleError("it encodes something else than bytes")
+        raise PickleError("it encodes something other than bytes")
     return text.encode("latin1")
 
 
@@ -198,7 +198,7 @@ class _Unpickler(pickle._Unpickler):
 
     def persistent_load(self, pid: object) -> object:
         if self.persistent is None:
-            raise PickleError("it refers to objects outside of it")
+            raise PickleError("it refers to external objects")
         return self.persistent(pid)
 
     def _skip_frame(self) -> None:
@@ -207,7 +207,7 @@ class _Unpickler(pickle._Unpickler):
     def _reduce(self) -> None:
         arguments, function = self.stack.pop(), self.stack.pop()
         if not isinstance(function, Constructor) or not isinstance(arguments, tuple):
-            raise PickleError("it calls something that is no function")
+            raise PickleError("it calls something that is not a function")
         self._take_copies(arguments)
         self.append(function.function(*arguments))
 

@@ -25,7 +25,7 @@ def check_regular_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         _refuse_unreadable(path, error)
     if stat.S_ISDIR(mode):
-        raise InputError(f"{path}: expected a file, this is a folder")
+        raise InputError(f"{path}: expected a file, got a folder")
     if not stat.S_ISREG(mode):
         raise InputError(f"{path}: expected a regular file, got a pipe, a socket or a device")
 

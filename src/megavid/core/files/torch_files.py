@@ -149,7 +149,7 @@ class _Storage:
         """Make a tensor that is a view of the numbers, ignoring further arguments such as `requires_grad`."""
         numbers = (offset, *_numbers(size), *_numbers(stride))
         if not all(type(number) is int and number >= 0 for number in numbers):
-            raise PickleError("a tensor's place in memory is given by something else than numbers")
+            raise PickleError("a tensor's place in memory is given by something other than numbers")
         sizes, strides = _numbers(size), _numbers(stride)
         count = math.prod(sizes)
         last = numbers[0] + sum((n - 1) * s for n, s in zip(sizes, strides, strict=True))
@@ -235,10 +235,10 @@ class _Reader:
 
         def storage(pid: object) -> object:
             if not isinstance(pid, tuple) or len(pid) not in {5, 6} or pid[0] != "storage" or fill is None:
-                raise PickleError("it refers to something else than tensors")
+                raise PickleError("it refers to something other than tensors")
             dtype, key, count, *view = pid[1], pid[2], pid[4], *pid[5:]
             if not isinstance(dtype, torch.dtype) or not isinstance(key, str) or view not in ([], [None]):
-                raise PickleError("it refers to something else than tensors")
+                raise PickleError("it refers to something other than tensors")
             if type(count) is not int or count < 0:
                 raise PickleError(f"its numbers {key!r} have no length")
             if key not in self._storages:
@@ -283,19 +283,19 @@ def _read_start(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: int) -> 
 
 def _numbers(value: object) -> tuple[Any, ...]:
     if not isinstance(value, tuple | list):
-        raise PickleError("a tensor's shape is no sequence of numbers")
+        raise PickleError("a tensor's shape is not a sequence of numbers")
     return tuple(value)
 
 
 def _rebuild(storage: object, *place: object) -> Tensor:
     if not isinstance(storage, _Storage) or len(place) < 3 or any(place[5:]):
-        raise PickleError("a tensor is made of something else than numbers")
+        raise PickleError("a tensor contains something other than numbers")
     return storage.view(*place[:3])
 
 
 def _parameter(tensor: object, *_: object) -> Tensor:
     if not isinstance(tensor, Tensor):
-        raise PickleError("a parameter is made of something else than a tensor")
+        raise PickleError("a parameter contains something other than a tensor")
     return tensor
 
 
@@ -317,7 +317,7 @@ _TORCH: dict[str, object] = {
 def _describe_object(name: str) -> str:
     """Describe an object that is not accepted."""
     if name.startswith(("torch._utils._rebuild", "torch._tensor.")) or name.endswith("Storage"):
-        return f"it holds {name}, which is no plain tensor of real numbers"
+        return f"it holds {name}, which is not a plain tensor of real numbers"
     if name.endswith("multiarray.scalar"):
         return f"it holds a NumPy scalar ({name}), as checkpoints of training often do"
     return f"it holds an object of {name}"

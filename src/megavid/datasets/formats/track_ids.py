@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 _FIRST_ASSIGNED = 1 << 32
-"""First id that is assigned to other ids. Integer ids below it are kept, so that the two never collide."""
+"""First id that is assigned to a text id. Integer ids below it are kept, so assigned ids never collide."""
 
 _DIGITS = 18
 """Most digits of an id that is parsed as an integer."""

@@ -33,7 +33,7 @@ def read_coco(path: Path, annotations: Annotations, *, problems: Problems) -> Pr
         problems: Collects invalid entries.
 
     Raises:
-        InputError: The file cannot be read or is no JSON list; or see `problems`.
+        InputError: The file cannot be read or is not a JSON list; or see `problems`.
     """
     frames = {image: row for row, image in enumerate(annotations.image_ids.tolist())}
     labels = {category: label for label, category in enumerate(annotations.category_ids)}
@@ -103,7 +103,7 @@ def _entries(path: Path) -> Iterator[Any]:
     except InputError:
         raise
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: cannot be read: it is no text") from error
+        raise InputError(f"{path}: cannot be read: it is not text") from error
     except json.JSONDecodeError as error:
         message = f"expected COCO results as JSON: {error.msg} at entry {number}"
         raise InputError(f"{path}: {message}") from error

@@ -23,7 +23,7 @@ class RowCollector:
 
     Args:
         path: The file, for messages.
-        unit: What the file calls the place of a box, such as "line" or "entry", for messages.
+        unit: Name of a box's position in the file, such as "line" or "entry", for messages.
     """
 
     def __init__(self, path: Path, *, unit: str) -> None:

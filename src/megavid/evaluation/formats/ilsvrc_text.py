@@ -39,7 +39,7 @@ def read_text(path: Path, annotations: Annotations, *, problems: Problems) -> Pr
                 if not line.isspace():
                     _read_line(line, number, rows, path=path, annotations=annotations, problems=problems)
     except UnicodeDecodeError as error:
-        raise InputError(f"{path}: cannot be read: it is no text") from error
+        raise InputError(f"{path}: cannot be read: it is not text") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from error
     return rows.build(annotations, problems)

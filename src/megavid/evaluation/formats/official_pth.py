@@ -67,8 +67,8 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
         problems: Collects invalid boxes.
 
     Raises:
-        InputError: The file is missing, broken, no such file, or has another number of frames than the data
-            set; the size of a frame is unknown; or see `problems`.
+        InputError: The file is missing, broken or of another kind, or has another number of frames than the
+            data set; the size of a frame is unknown; or see `problems`.
     """
     frames = _load(path, frames=len(annotations))
     if len(frames) != len(annotations):

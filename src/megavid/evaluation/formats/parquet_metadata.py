@@ -64,7 +64,7 @@ def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:
         All keys of the metadata, `classes` always among them.
 
     Raises:
-        InputError: The content is no JSON object, `classes` is missing, or a value has a wrong type.
+        InputError: The content is not a JSON object, `classes` is missing, or a value has a wrong type.
     """
     about = load_json(content, origin=f"{origin}, metadata")
     if not isinstance(about, dict):

@@ -56,7 +56,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Read the metadata of a predictions file.
 
     Raises:
-        InputError: The file is missing, broken or no predictions file; see `parse_metadata`.
+        InputError: The file is missing, broken or not a predictions file; see `parse_metadata`.
     """
     with translate_read_errors(path):
         file = pq.read_metadata(path)

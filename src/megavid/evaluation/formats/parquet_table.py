@@ -41,7 +41,7 @@ def read_parquet(path: Path, *, problems: Problems) -> PredictionTable:
             the contents of an earlier row.
 
     Raises:
-        InputError: The file is missing, broken or no predictions file; or see `problems`.
+        InputError: The file is missing, broken or not a predictions file; or see `problems`.
     """
     about = read_metadata(path)
     with translate_read_errors(path), pq.ParquetFile(path, pre_buffer=False) as file:

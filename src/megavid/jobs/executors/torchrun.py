@@ -48,11 +48,11 @@ def joined_ranks() -> Iterator[Ranks]:
         raise InputError(f"RANK: expected less than WORLD_SIZE, got {rank} of {world_size}")
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    # NCCL carries the gradients of GPUs, Gloo all else.
+    # NCCL transfers the gradients of GPUs, Gloo everything else.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, rank, world_size = next(torch_rendezvous("env://", timeout=_PATIENCE))
-    except (ValueError, OverflowError) as error:  # no valid address
+    except (ValueError, OverflowError) as error:  # not a valid address
         raise InputError(f"WORLD_SIZE: expected processes that torchrun started: {error}") from error
     store = PrefixStore(rendezvous(store, rank, world_size), store)
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size, timeout=_PATIENCE)
@@ -71,7 +71,7 @@ def read_launch_variable(name: str, *, default: int | None = None, least: int = 
         least: The smallest valid value.
 
     Raises:
-        InputError: The value is missing or no valid number.
+        InputError: The value is missing or not a valid number.
     """
     text = os.environ.get(name)
     if text is None and default is not None:

@@ -42,7 +42,7 @@ def choose_threads(
         ranks: The rank of this process; on a CPU all processes use the first one's number.
 
     Returns:
-        A message about the choice for the user; "" if the user made it and it changes no results.
+        A message to the user about the choice; "" if the user made it and results are not affected.
     """
     users_choice = wanted is not None or any(os.environ.get(name) for name in _VARIABLES)
     threads, why = wanted or torch.get_num_threads(), ""

@@ -1,1 +1,1 @@
-"""What makes inference fast."""
+"""Speed-ups of inference."""

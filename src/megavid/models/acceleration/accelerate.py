@@ -29,9 +29,9 @@ class AccelerationPlan:
             unless `Inference.rounds_freely`.
         filtered: 3x3 convolutions that `Inference.winograd` applies to, as parent module and name.
         packed: Modules whose own linear layers `Inference.pack` applies to.
-        packed_rows: Typical number of rows that packed layers are given.
+        packed_rows: Typical number of input rows of packed layers.
         float32: Modules that always compute in float32.
-        precise: Modules that compute in float32 in half precision, too, unless `Inference.loose`.
+        precise: Modules that stay in float32 if the dtype is half precision, unless `Inference.loose`.
         use_kernels: Function that makes the network sample maps by other kernels, for `Inference.sum_cells`.
     """
 
@@ -57,7 +57,7 @@ def accelerate(
         device: Device of the network.
 
     Returns:
-        The settings, those that the device does not support disabled.
+        The settings, without those that the device does not support.
     """
     inference = _supported(inference, device)
     may_round = dict.fromkeys(plan.insensitive, True)
@@ -127,9 +127,7 @@ def _cast(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> N
     geometry = [m.geometry for m in network.modules() if isinstance(m, Relation) and m.geometry is not None]
     kept = {part for module in (*plan.float32, *geometry) for part in module.modules()}
     if not inference.loose:
-        present = set(
-            network.modules()
-        )  # a filtered convolution was replaced, and computes in float32 anyway
+        present = set(network.modules())  # replaced by a Winograd convolution, which computes in float32
         for module in plan.precise:
             if module in present:
                 kept |= set(module.modules())

@@ -25,7 +25,7 @@ def fold_norms(model: nn.Module) -> None:
 
 @torch.no_grad()
 def norms_in_place(model: nn.Module) -> None:
-    """Replace every frozen batch norm by an in-place affine function with the same bits."""
+    """Replace every frozen batch norm by an in-place affine function, bit-identical."""
     for parent in list(model.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, FrozenBatchNorm2d):

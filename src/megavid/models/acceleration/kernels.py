@@ -1,4 +1,4 @@
-"""How maps are sampled: one interface, with an implementation for every device and a faster one for CPUs."""
+"""Kernels that sample maps: one implementation for all devices and a faster one for CPUs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Warp(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class MapKernels:
-    """Functions that sample maps, and how they want their data.
+    """Functions that sample maps, and the data layout that they expect.
 
     Attributes:
         pool: RoIAlign.

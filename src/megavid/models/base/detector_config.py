@@ -1,4 +1,4 @@
-"""What makes a detector what it is, but for its weights, as a typed configuration."""
+"""Typed configuration of a detector: everything except its weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MOST_FRAMES = 1000
 
 
 class MethodConfig(Config):
-    """Base of a method's own settings.
+    """Base class for a method's own settings.
 
     Attributes:
         name: Name of the method in `METHODS`.

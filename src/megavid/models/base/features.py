@@ -1,4 +1,4 @@
-"""What is kept of a frame, and the frames that a method looks at."""
+"""Features of a frame, and the window of frames that a method uses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """Base of what a method keeps of a frame: tensors that are computed once.
+    """Base class for a frame's features: tensors that are computed once.
 
     A subclass is a dataclass with `frozen=True, eq=False`, since frames are compared by identity.
 
@@ -34,13 +34,13 @@ FeaturesT = TypeVar("FeaturesT", bound=FrameFeatures, default=Any)
 
 @dataclass(frozen=True, eq=False)
 class Window(Generic[FeaturesT]):
-    """The frames that a method looks at to detect the objects of a key frame.
+    """The frames that a method uses to detect the objects of a key frame.
 
     Attributes:
         step: Number of key frames of this video before this one.
         key: The key frame.
-        local: The local window, oldest first, including the key frame itself. It has all places of the
-            reference plan, so a frame near an end of the video fills several of them.
+        local: The local window, oldest first, including the key frame. The reference plan fixes its
+            length, so near an end of the video a frame is repeated.
         global_frames: The global frames.
         frame_size: (height, width) of the video's frames, pixels.
     """

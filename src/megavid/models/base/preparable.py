@@ -16,8 +16,8 @@ from megavid.core.errors import InputError
 class Preparable(nn.Module):
     """A network that can be copied, pickled, saved, moved and converted until it is prepared for inference.
 
-    Preparation folds, packs and rearranges weights for one device. To copy or save them afterwards would fail
-    inside PyTorch or silently produce another network; it raises an `InputError` instead.
+    Preparation folds, packs and rearranges weights for one device. Copying or saving afterwards would fail
+    inside PyTorch or silently produce another network, so it raises an `InputError`.
 
     Forked processes compute on one thread (`use_one_thread_when_forked`).
 

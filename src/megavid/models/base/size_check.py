@@ -1,4 +1,4 @@
-"""Check that a detector fits into memory before any is allocated."""
+"""Check that a detector fits into memory before allocating it."""
 
 from __future__ import annotations
 

@@ -28,22 +28,22 @@ MemoryT = TypeVar("MemoryT", default=Any)
 class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
     """A network that detects the objects of a key frame with the help of other frames.
 
-    A detector holds weights and nothing else: what is remembered of a video is a value that `detect` takes
-    and returns, so one detector serves many videos at a time. An architecture or method implements `plan`,
-    `preprocess`, `encode`, `initial_memory`, `detect` and, to be trained, `training_plan` and `losses`.
+    A detector holds only weights. The memory of a video is a value that `detect` takes and returns, so one
+    detector can process many videos at a time. An architecture or method implements `plan`, `preprocess`,
+    `encode`, `initial_memory`, `detect` and, to be trained, `training_plan` and `losses`.
 
     Args:
         config: Configuration of the detector.
 
     Attributes:
-        inference: How the detector computes at inference (`prepare`).
+        inference: Inference settings (`prepare`).
     """
 
     config_type: ClassVar[type[DetectorConfig]]
     """Type of the configuration."""
 
     size_hint: ClassVar[str] = "smaller values in the configuration"
-    """What makes the network smaller, for the message that it does not fit into memory."""
+    """Advice on making the network smaller, for the message that it does not fit into memory."""
 
     def __init__(self, config: DetectorConfig) -> None:
         super().__init__()
@@ -145,7 +145,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
             self._refuse("run.activation_checkpointing: expected false, got true")
 
     def compile_for_training(self) -> None:
-        """Compile what dominates the time of a training step, when the first clip comes.
+        """Compile the slowest part of a training step, when the first clip is processed.
 
         Raises:
             InputError: The detector does not support it.
@@ -156,17 +156,17 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         raise InputError(f"{problem}: {self.config.method.name} has no such part")
 
     def adapt_classes(self, state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-        """Rearrange the class-specific weights of a detector of other classes for the classes of this one.
+        """Select the class-specific weights for this detector's classes from a detector with other classes.
 
         Args:
             state: State dict of a detector of this architecture.
             names: Its class names, in the order of labels.
 
         Returns:
-            The class-specific tensors: from `state` for classes that both have, as they are now for others.
+            The class-specific tensors: from `state` for classes that both have, unchanged for others.
 
         Raises:
-            InputError: The architecture cannot do so.
+            InputError: The architecture does not support it.
         """
         raise InputError(
             f"{self.config.method.name}: expected weights for the same classes, got {', '.join(names)}"
@@ -180,10 +180,10 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         """Change the network in place for fast inference; it cannot be trained, saved or moved afterwards.
 
         Args:
-            inference: How to compute. `self.inference` says afterwards which settings apply on this device.
+            inference: Settings to apply. Afterwards, `self.inference` has those that the device supports.
 
         Raises:
-            ValueError: It was prepared before.
+            ValueError: The detector is already prepared.
         """
         if self.is_prepared:
             raise ValueError("the detector was prepared before; load it again to prepare it differently")
@@ -212,7 +212,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         start: Start,
         small: bool = False,
     ) -> FittedSettings:
-        """Fit settings of the configuration to training data; by default there are none to fit.
+        """Fit settings of the configuration to training data; by default nothing is fitted.
 
         Args:
             values: Configuration that training would use otherwise, by dotted path.
@@ -228,5 +228,5 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         return {}
 
     def unit_pass(self) -> nn.Module | None:
-        """Network whose pass over one network input is the unit that costs are measured in; None for none."""
+        """Network whose pass over one network input serves as the unit of cost; None if there is none."""
         return None

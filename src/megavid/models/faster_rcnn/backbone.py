@@ -51,7 +51,7 @@ class Backbone(nn.Module):
 
     Attributes:
         stride: Input pixels per cell of either map.
-        c4_channels: C4, channels of the trunk's map.
+        c4_channels: C4, number of channels of the trunk's map.
         c5_channels: C5, channels of the map that RoIs are pooled from.
     """
 

@@ -27,7 +27,7 @@ class HeadConfig(Config):
         score_threshold: Lowest score of a detection, exclusive.
         nms_threshold: IoU above which the lower-scored box of a class is suppressed.
         max_detections: Limit of detections in a frame, over all classes (exceeded only where scores tie).
-        batch_size_per_image: Limit of RoIs of an image that the head is trained on.
+        batch_size_per_image: Most RoIs per image that the head is trained on.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {"sampled": "batch_size_per_image"}
@@ -75,7 +75,9 @@ class BoxHead(nn.Module):
 
     def forward(self, features: Tensor, proposals: Tensor, image_size: tuple[int, int]) -> HeadOutput:
         """Predict classes and boxes from RoI features (P, D) of `proposals` (P, 4)."""
-        with torch.autocast(features.device.type, enabled=False):  # half precision is some pixels off
+        with torch.autocast(
+            features.device.type, enabled=False
+        ):  # in half precision, boxes would be some pixels off
             features = features.float()
             logits, deltas = self.scores(features), self.deltas(features)
         return HeadOutput(logits, deltas, proposals, image_size)

@@ -49,7 +49,7 @@ class RoIFeatures(FrameFeatures):
 
 
 class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
-    """Base of the methods on Faster R-CNN: backbone, RPN, RoI features and box head.
+    """Base class for methods based on Faster R-CNN: backbone, RPN, RoI features and box head.
 
     A method implements `plan`, `encode`, `initial_memory` and `predict`, and to be trained `training_plan`
     and `losses_from_maps`.
@@ -106,7 +106,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         """Predict and post-process; see `VideoDetector.detect`."""
         output, memory = self.predict(window, memory)
         with profile_range("post-processing"):
-            # On the CPU: class by class, a GPU would be waited for again and again.
+            # On the CPU, since NMS class by class would synchronize with a GPU many times.
             found = postprocess(
                 output.cpu(), self.config.head, self.class_names, score_threshold=score_threshold
             )
@@ -151,7 +151,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         with profile_range("RPN"):
             proposals = self.rpn.propose(self.rpn(c4), image_size)
         features = self.pooled(c4, proposals, layers).split([len(boxes) for boxes in proposals])
-        # A copy each: a slice that is kept would keep the tensors of the whole batch.
+        # Copy each slice, since a stored view would keep the tensors of the whole batch alive.
         return [
             RoIFeatures(image_size, boxes, f.clone()) for boxes, f in zip(proposals, features, strict=True)
         ]
@@ -209,7 +209,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         near_zero([self.predictor.deltas], std=0.001)
 
     def freeze(self, *, stages: int) -> None:
-        """Keep the first stages of the backbone as they are: 2 are conv1 and conv2, as published."""
+        """Freeze the first stages of the backbone; 2 freezes conv1 and conv2, as published."""
         for module in self.backbone.first_stages(stages):
             module.requires_grad_(False)
 
@@ -256,7 +256,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         )
 
     def _use_kernels(self, kernels: MapKernels) -> None:
-        """Sample maps by other kernels; the weights on a pooled RoI follow the order of its values."""
+        """Sample maps by other kernels, and reorder the weights on pooled RoIs accordingly."""
         if kernels.bins_first != self.kernels.bins_first:
             first = self.fcs[0]
             assert isinstance(first, nn.Linear)

@@ -1,4 +1,4 @@
-"""Configuration of Faster R-CNN and the methods on it."""
+"""Configuration of Faster R-CNN and of the methods that are based on it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megavid.models.faster_rcnn.rpn import RPNConfig
 
 
 class RoIMethodConfig(MethodConfig):
-    """Base of the settings of a method on Faster R-CNN.
+    """Base class for the settings of a method based on Faster R-CNN.
 
     Attributes:
         hidden: Width of the RoI features, D.
@@ -22,7 +22,7 @@ class RoIMethodConfig(MethodConfig):
 
 
 class FasterRCNNConfig(DetectorConfig[MethodConfigT]):
-    """Configuration of a method on Faster R-CNN.
+    """Configuration of a method based on Faster R-CNN.
 
     Attributes:
         input: Size and normalization of the network's input.

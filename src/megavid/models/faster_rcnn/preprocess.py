@@ -1,4 +1,4 @@
-"""From RGB frames to network input."""
+"""Convert RGB frames to network input."""
 
 from __future__ import annotations
 

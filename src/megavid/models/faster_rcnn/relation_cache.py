@@ -1,4 +1,4 @@
-"""Reuse of what relation methods compute of frames and of pairs of frames, from one key frame to the next.
+"""Cache for relation methods: values of frames and of pairs of frames, reused for the next key frame.
 
 Shapes: N query RoIs, M reference RoIs, H heads of d features.
 """
@@ -45,7 +45,7 @@ class PairBias:
     def advance(
         self, relation: Relation, queries: Sequence[Tensor], references: Sequence[Tensor]
     ) -> PairBias:
-        """Return the terms for other frames; usually their first ones are the last ones of these."""
+        """Return the terms for other frames, which usually begin with the last frames of these."""
         boxes_N4, boxes_M4 = torch.cat(list(queries)), torch.cat(list(references))
         gone_n, stay_n = _shift(self.queries, queries)
         gone_m, stay_m = _shift(self.references, references)

@@ -20,7 +20,7 @@ ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """Weights that the RPN's dx, dy, dw, dh are multiplied by."""
 
 MOST_BOXES = 100_000
-"""Upper limit of boxes of a frame at any stage: many times what detectors use."""
+"""Upper limit of boxes per frame, many times what detectors use."""
 
 _MOST_ANCHORS = 32
 """Upper limit of anchor sizes or ratios; 4 and 3 as published."""
@@ -35,10 +35,10 @@ class RPNConfig(Config):
     Attributes:
         anchor_sizes: Square roots of the anchors' areas, input pixels.
         anchor_ratios: Height / width of anchors.
-        pre_nms_top_n: Best-scored anchors that go into non-maximum suppression.
-        post_nms_top_n: Proposals kept after it.
+        pre_nms_top_n: Number of best-scored anchors that enter non-maximum suppression.
+        post_nms_top_n: Number of proposals kept by it.
         nms_threshold: IoU above which the lower-scored box is suppressed.
-        batch_size_per_image: Limit of anchors of an image that the RPN is trained on.
+        batch_size_per_image: Most anchors per image that the RPN is trained on.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {
@@ -71,7 +71,7 @@ class RPNOutput:
 
 
 class RPN(nn.Module):
-    """Objectness and box deltas of anchors over a feature map, and the proposals they give.
+    """Region proposal network: predicts objectness and box deltas of anchors, and selects proposals.
 
     Args:
         config: Anchors and limits.

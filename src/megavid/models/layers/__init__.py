@@ -1,1 +1,1 @@
-"""Network parts that know nothing of detection: residual trunks, relation modules."""
+"""Network parts that do not depend on detection, such as residual trunks and relation modules."""

@@ -81,7 +81,7 @@ class FlowNet(nn.Module):
         return x + F.conv2d(reference, of_reference, None, self.conv1.stride, self.conv1.padding)
 
     def _conv6_1(self, x: Tensor) -> Tensor:
-        """Pad a map of one row or column: without, oneDNN's gradients vary from run to run."""
+        """Pad a map of one row or column, for which oneDNN's gradients would vary from run to run."""
         height, width = x.shape[2:]
         wide = F.pad(x, (0, max(2 - width, 0), 0, max(2 - height, 0)))
         y: Tensor = self.conv6_1(wide)

@@ -4,7 +4,7 @@ A relation module is multi-head attention from query RoIs to reference RoIs, wit
 logits. Shapes: N queries, M references, D features, H heads of d = D / H features.
 
 The papers project the attended references per head by a grouped 1x1 convolution; since attention weights
-sum to one, projecting the references first gives the same result; `value` does so.
+sum to one, projecting the references first gives the same result, which is what `value` does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OTHER_CHUNK_PAIRS = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class KeysValues:
-    """Keys and values of reference RoIs, which depend on these RoIs alone.
+    """Keys and values of reference RoIs, which do not depend on the queries.
 
     Attributes:
         keys: (M, H, d).

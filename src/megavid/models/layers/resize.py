@@ -1,4 +1,4 @@
-"""Pillow's bilinear filter on tensors of any device, with the same bits.
+"""Bilinear resizing on any device, bit-identical to Pillow's.
 
 Pillow resizes 8-bit images in fixed point: a horizontal pass, then a vertical one, each with coefficients of
 22 fractional bits and rounding to 8 bits.
@@ -46,7 +46,7 @@ def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _taps(length: int, new_length: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Compute the pixels that each new pixel is a weighted sum of: indexes and weights (taps, new_length)."""
+    """Compute which pixels contribute to each new pixel: indexes and weights, both (taps, new_length)."""
     scale = length / new_length
     support = max(scale, 1.0)
     center = (np.arange(new_length) + 0.5) * scale

@@ -19,7 +19,7 @@ from megavid.models.layers.activation_checkpointing import run
 STRIDE, DEEP_STRIDE = 16, 32
 
 PRETRAINED = Path("pretrained")
-"""Stands for the weights that timm downloads, in place of a file."""
+"""Placeholder for the weights that timm downloads."""
 
 
 class TimmPart(nn.Module):
@@ -76,7 +76,7 @@ class TimmTrunk(TimmPart):
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, out_channels, ceil(H / 16), ceil(W / 16))."""
         height, width = images.shape[2:]
-        # Padded so that every stage halves the size exactly.
+        # Pad so that every stage halves the size exactly.
         padded = F.pad(images.flip(1) * self.scale, (0, -width % DEEP_STRIDE, 0, -height % DEEP_STRIDE))
         return self._run(padded)[:, :, : -(-height // STRIDE), : -(-width // STRIDE)].contiguous()
 
@@ -129,7 +129,7 @@ def _check_sizes(name: str, trunk: TimmTrunk, stage5: TimmStage5) -> None:
     try:
         c4 = trunk.eval()(torch.zeros(1, 3, 70, 100))
         sizes = {tuple(c4.shape[2:]), tuple(stage5.eval()(c4).shape[2:])}
-    except Exception as error:  # models raise many kinds for a size that they don't support
+    except Exception as error:  # models raise many types of errors for unsupported sizes
         raise InputError(f"backbone.timm: {name}: takes no image of any size: {error}") from error
     if sizes != {(5, 7)}:
         raise InputError(f"backbone.timm: {name}: its maps are not of strides 16 and 32 throughout")
@@ -170,7 +170,7 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
             model = timm.create_model(name, **options)
     except AssertionError as error:
         raise InputError(f"backbone.timm: {name}: expected a sequence of stages, which it is not") from error
-    except Exception as error:  # timm raises many kinds for files and downloads
+    except Exception as error:  # timm raises many types of errors for files and downloads
         raise InputError(f"{weights or name}: {' '.join(str(error).split())}") from error
     layers: Any = timm.layers
     for module in model.modules():
@@ -180,7 +180,7 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
 
 
 def _features(model: Any) -> dict[str, dict[str, Any]]:
-    """Return timm's facts on the stages whose maps it returns, by name, in order."""
+    """Return timm's information on the stages whose maps it returns, by name, in order."""
     return {info["module"].replace(".", "_"): info for info in model.feature_info}
 
 

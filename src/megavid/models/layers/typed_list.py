@@ -1,4 +1,4 @@
-"""A module list whose type says what it holds."""
+"""A module list with a typed element."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class DffConfig(RoIMethodConfig):
 
 @dataclass(frozen=True, eq=False)
 class DffFeatures(FrameFeatures):
-    """The network input of a frame: whether it goes through the trunk depends on its place in the video.
+    """The network input of a frame; only on key frames does it go through the trunk.
 
     Attributes:
         image: (3, H, W).
@@ -85,7 +85,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
 
     @property
     def plan(self) -> ReferencePlan:
-        """No frame but the current one; the key frame is in the memory."""
+        """The current frame only; the key frame is in the memory."""
         return ReferencePlan()
 
     def encode(self, images: Tensor) -> list[DffFeatures]:
@@ -94,7 +94,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
         return [DffFeatures(image_size, image.clone()) for image in images]
 
     def initial_memory(self) -> None:
-        """Remember no key frame."""
+        """Return a memory without a key frame."""
 
     def predict(self, window: Window[DffFeatures], memory: DffMemory | None) -> tuple[HeadOutput, DffMemory]:
         """Predict on the map that is warped from the last key frame."""
@@ -119,7 +119,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """One of the frames that can be the last key frame."""
+        """One reference frame, from those that can be the last key frame."""
         group = ReferenceGroup(name="key", count=1, low=1 - self.method.key_interval, high=0)
         return TrainingPlan((group,))
 

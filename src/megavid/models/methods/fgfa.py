@@ -49,7 +49,7 @@ class FgfaFeatures(FrameFeatures):
     Attributes:
         flow_input: (3, ceil(H / 2), ceil(W / 2)).
         c4: (C4, h, w), the trunk's map.
-        embedding: (E, h, w), vectors whose cosine says how alike two frames are in a cell.
+        embedding: (E, h, w), vectors whose cosine measures the similarity of two frames in a cell.
     """
 
     flow_input: Tensor
@@ -78,7 +78,7 @@ class EmbeddingNet(nn.Module):
 
 
 class Fgfa(FasterRCNN[FgfaFeatures, None]):
-    """Faster R-CNN on the maps of the window, warped to the key frame and averaged by likeness."""
+    """Faster R-CNN on the maps of the window, warped to the key frame and averaged by similarity."""
 
     config_type = FasterRCNNConfig[FgfaConfig]
 
@@ -114,7 +114,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         return x.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).permute(2, 0, 1)
 
     def initial_memory(self) -> None:
-        """Remember nothing."""
+        """Return None: this method has no memory."""
 
     def predict(self, window: Window[FgfaFeatures], memory: None) -> tuple[HeadOutput, None]:
         """Predict on the key frame's aggregated map."""
@@ -128,7 +128,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         A frame that fills several places of the window is warped once and weighted by their number.
         """
         frames = list(dict.fromkeys([key, *local]))
-        # A compiled network takes one number of pairs: at the ends of a video some are computed and dropped.
+        # A compiled network takes a fixed number of pairs; near the ends of a video, some are dropped.
         filled = [key] * (len(local) - len(frames)) if self.inference.compile else []
         references = torch.stack([f.flow_input for f in (*frames, *filled)])
         with profile_range("flow"):
@@ -147,14 +147,14 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """Two frames of the local window."""
+        """Two reference frames from the local window."""
         window = self.method.window
         return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
 
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
         """Compute the losses of Faster R-CNN on the aggregated map.
 
-        As in the original, training averages the reference frames alone and embeds their warped maps, whereas
+        As in the original, training averages only the reference frames and embeds their warped maps, whereas
         `predict` averages over the key frame, too, and warps embeddings.
         """
         rows = list(clip.references["local"])

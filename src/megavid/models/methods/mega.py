@@ -126,7 +126,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> MegaMemory:
-        """Remember no frame."""
+        """Return a memory without frames."""
         stages = self.method.stages
         return MegaMemory(((),) * stages, {}, {}, (PairBias(),) * (stages - 1))
 
@@ -261,7 +261,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """Two frames of the local window, three of a window in the memory, and two global frames."""
+        """Two frames from the local window, three from a window in the memory, and two global ones."""
         window, memory = self.method.window, self.method.memory
         groups = [ReferenceGroup(name="local", count=2, low=-window, high=window)]
         if memory:
@@ -273,8 +273,8 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
         """Compute the losses on the key frame's aggregated RoIs.
 
-        As in the original, the key frame is part of its own local window, and the memory holds the RoIs of
-        its frames as they are aggregated as a window of their own, without gradient.
+        As in the original, the key frame is part of its own local window. The RoIs in the memory are
+        aggregated without gradient, with the memory's frames as their local window.
         """
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         frames = {

@@ -91,7 +91,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> RdnMemory:
-        """Remember nothing: the memory only saves time."""
+        """Return an empty memory; the memory only saves time."""
         return RdnMemory({}, PairBias())
 
     def predict(self, window: Window[RoIFeatures], memory: RdnMemory) -> tuple[HeadOutput, RdnMemory]:
@@ -107,7 +107,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """Two frames of the local window."""
+        """Two reference frames from the local window."""
         window = self.method.window
         return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
 
@@ -135,7 +135,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
 
 
 class Rdn(RdnBase):
-    """The basic stage, then the paper's advanced stage: relations to refined RoIs of the references."""
+    """The basic stage, then the paper's advanced stage: attention to refined RoIs of reference frames."""
 
     config_type = FasterRCNNConfig[RdnConfig]
 

@@ -40,7 +40,7 @@ SelsaMemory = Mapping[RoIFeatures, tuple[KeysValues, ...]]
 
 
 class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
-    """RoIs related by appearance alone, wherever they are, to the RoIs of the whole video.
+    """Attention by appearance only from the key frame's RoIs to RoIs of the whole video.
 
     After each fully connected layer a RoI of the key frame attends to the RoIs of the key frame and of the
     global frames (section 3), which keep their own features.
@@ -65,7 +65,7 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> SelsaMemory:
-        """Remember nothing: the memory only saves time."""
+        """Return an empty memory; the memory only saves time."""
         return {}
 
     def predict(self, window: Window[RoIFeatures], memory: SelsaMemory) -> tuple[HeadOutput, SelsaMemory]:
@@ -98,7 +98,7 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """Two frames from anywhere in the video (section 4)."""
+        """Two reference frames from anywhere in the video (section 4)."""
         return TrainingPlan((ReferenceGroup(name="global", count=2, anywhere=True),))
 
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:

@@ -31,7 +31,7 @@ class SingleFrame(FasterRCNN[RoIFeatures, None]):
 
     @property
     def plan(self) -> ReferencePlan:
-        """No frame but the key frame."""
+        """The key frame only."""
         return ReferencePlan()
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
@@ -40,7 +40,7 @@ class SingleFrame(FasterRCNN[RoIFeatures, None]):
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs)
 
     def initial_memory(self) -> None:
-        """Remember nothing."""
+        """Return None: this method has no memory."""
 
     def predict(self, window: Window[RoIFeatures], memory: None) -> tuple[HeadOutput, None]:
         """Predict from the key frame's RoI features."""

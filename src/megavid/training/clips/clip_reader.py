@@ -1,4 +1,4 @@
-"""Reading the clips that a detector is trained on."""
+"""Read the clips that a detector is trained on."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from megavid.models.base.video_detector import VideoDetector
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingClip:
-    """A clip as it was read: frames, and the objects of the key frame.
+    """A clip before preprocessing: frames, and the objects of the key frame.
 
     Attributes:
         frames: (U, H, W, 3) uint8 RGB: the key frame, then every other frame once.

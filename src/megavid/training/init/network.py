@@ -45,7 +45,7 @@ def propose_detector_network(
     Args:
         train: The training data.
         path: Weights of the detector.
-        model: A shipped configuration's name or a YAML file; None for the detector's method.
+        model: A shipped configuration's name or a YAML file; None for the configuration of the weights.
         overrides: Values that the user gives, by dotted path.
 
     Raises:
@@ -53,14 +53,14 @@ def propose_detector_network(
     """
     model, settings, theirs = _take_over(path, model)
     fitted = _fit(theirs, train, overrides, start="detector")
-    reasons = {"settings": f"of {path}, which it starts from"} | _settings_reasons(fitted)
+    reasons = {"settings": f"from {path}, the weights to start from"} | _settings_reasons(fitted)
     return NetworkProposal(model, settings | dict(fitted.settings), fitted, reasons)
 
 
 def propose_new_network(
     train: Annotations, model: str, overrides: Mapping[str, Any], *, from_scratch: bool, small: bool
 ) -> NetworkProposal:
-    """Propose a network of which parts, at least, start from random weights.
+    """Propose a network that starts from random weights, or from those of a backbone only.
 
     Args:
         train: The training data.
@@ -81,7 +81,7 @@ def propose_new_network(
 def _fit(
     values: Nested, train: Annotations, overrides: Mapping[str, Any], *, start: Start, small: bool = False
 ) -> FittedSettings:
-    """Let the detector of a configuration fit it to the training data."""
+    """Fit a configuration to the training data, as its detector defines."""
     sides = (train.boxes[:, 2:] - train.boxes[:, :2]).clip(min=1).astype(np.float64)
     objects = TrainingObjects(
         frame_heights=train.height,
@@ -118,7 +118,7 @@ def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
 
 
 def _shipped_name(weights: Weights) -> str | None:
-    """Return the shipped configuration that is nearest to weights; None if there is none."""
+    """Return the name of the shipped configuration closest to weights; None if no depth was inferred."""
     depth = weights.inferred.get("backbone.depth")
     if depth is None:
         return None
@@ -126,7 +126,7 @@ def _shipped_name(weights: Weights) -> str | None:
 
 
 def _configuration_of(weights: Weights, name: str) -> Nested:
-    """Return the configuration that weights carry, or else the named one with what their shapes say."""
+    """Return the configuration stored with weights, or else the named one with inferred values."""
     if weights.config is not None:
         origin = str(weights.path)
         return _configuration(rename_config_keys(weights.config, origin=origin), origin)

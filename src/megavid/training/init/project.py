@@ -52,7 +52,7 @@ def check_project_folder(folder: Path) -> None:
     """Check that a project can be made at a path.
 
     Raises:
-        InputError: The path is the working directory, something is there, or it is no name for a folder.
+        InputError: The path is the working directory, exists already, or is not a valid name for a folder.
     """
     if os.path.realpath(folder) == os.path.realpath(Path.cwd()):
         raise InputError(f"{folder}: is the working directory; choose a name for a folder in it")

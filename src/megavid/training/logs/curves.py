@@ -20,7 +20,7 @@ CURVES = "curves.png"
 NO_LOSS_TERMS = frozenset(
     ("step", "loss", "gradient_norm", "learning_rate", "clips_per_second", "data_wait", "memory_mb")
 )
-"""Numbers in a line of the log that are no terms of the loss; the terms' names are the detector's."""
+"""Numbers in a line of the log that are not loss terms; the detector defines the names of loss terms."""
 
 _SCORE_COLORS = {"AP50": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
 

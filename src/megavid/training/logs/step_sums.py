@@ -1,4 +1,4 @@
-"""Sums over training steps, from which a line of the log is computed."""
+"""Sums over training steps from which a line of the log is computed."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import torch
 from megavid.core.errors import InputError
 
 _NO_LOSSES = {"steps", "seconds", "waited", "gradient_norm", "finite"}
-"""Names of the sums that are no terms of the loss."""
+"""Names of the sums that are not loss terms."""
 
 _RESERVED = _NO_LOSSES | {"step", "loss", "learning_rate", "clips_per_second", "data_wait", "memory_mb"}
-"""Names that a term of the loss cannot have, since the log or the sums use them."""
+"""Names that a loss term cannot have, since the log or the sums use them."""
 
 
 class StepSums:
     """Sums of losses, gradient norms and times over the steps since the last line of the log.
 
     Args:
-        sums: Sums by name to start from, out of a checkpoint.
+        sums: Sums by name from a checkpoint to start from.
 
     Attributes:
         sums: Sums by name, for a checkpoint.
@@ -38,7 +38,7 @@ class StepSums:
             gradient_norm: Norm of the gradient; None if it is not finite.
 
         Raises:
-            InputError: The log needs the name of a term for itself.
+            InputError: The name of a loss term is reserved.
         """
         if reserved := sorted(_RESERVED & losses.keys()):
             raise InputError(

@@ -16,7 +16,7 @@ _OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "bias_factor": 2.0, "weight_decay": 1e-4},
     "adamw": {"betas": (0.9, 0.999), "weight_decay": 0.05},
 }
-"""Defaults of the settings that depend on the optimizer; a setting missing here is none of its."""
+"""Defaults of the settings that depend on the optimizer; an optimizer has only the settings listed here."""
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
 

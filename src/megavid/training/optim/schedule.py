@@ -13,7 +13,7 @@ from megavid.training.optim.optimizer import OptimizerConfig
 def learning_rate(config: OptimizerConfig, step: int, *, steps: int, batch: int) -> float:
     """Compute the learning rate of a step.
 
-    A function of the step alone, unlike PyTorch's schedulers, so that a resumed run may change its settings.
+    Unlike PyTorch's schedulers, it depends only on the step, so that a resumed run may change its settings.
 
     Args:
         config: The schedule.

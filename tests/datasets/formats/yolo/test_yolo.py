@@ -323,7 +323,7 @@ def test_unknown_class_names(tmp_path: Path) -> None:
 
 
 def test_no_images(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no images in this folder or those in it"):
+    with pytest.raises(InputError, match="no images in this folder or its subfolders"):
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
 

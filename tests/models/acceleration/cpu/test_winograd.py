@@ -25,8 +25,10 @@ def test_winograd_equals_the_original_convolution(size: tuple[int, int], bias: b
 def test_channels_last_and_missing_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     conv, maps = nn.Conv2d(24, 10, 3, padding=1), torch.randn(2, 24, 9, 6)
-    for there in (True, False):
-        monkeypatch.setattr("megavid.models.acceleration.cpu.packed.has_packing", lambda there=there: there)
+    for available in (True, False):
+        monkeypatch.setattr(
+            "megavid.models.acceleration.cpu.packed.has_packing", lambda available=available: available
+        )
         fast = WinogradConv2d(conv).to(memory_format=torch.channels_last)
         result = fast(maps.to(memory_format=torch.channels_last))
         torch.testing.assert_close(result, conv(maps), atol=2e-5, rtol=0)

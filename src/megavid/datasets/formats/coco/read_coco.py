@@ -72,7 +72,7 @@ def _load(path: Path) -> Row:
     found: Row = data if isinstance(data, dict) else {}
     for key in ("images", "annotations", "categories"):
         if not isinstance(found.get(key), list):
-            raise InputError(f"{path}: expected COCO annotations; it has no list {key!r}")
+            raise InputError(f"{path}: expected COCO annotations, with a list {key!r}")
     return found
 
 

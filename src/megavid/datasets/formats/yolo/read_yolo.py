@@ -50,7 +50,7 @@ def read_yolo(
     to the folder of data.yaml.
 
     A folder of images is a video. If the names of its images differ in more than their numbers
-    (`cat_001.jpg`, `dog_001.jpg`), it is a video for each name. Frames have the numbers in the names of their
+    (`cat_001.jpg`, `dog_001.jpg`), each name is a video. Frames have the numbers in the names of their
     images, or are counted from 0 if no name has a number. Images without a text file have no objects.
 
     Args:
@@ -83,14 +83,14 @@ def yolo_subsets(path: Path) -> list[str]:
 
 
 def _find_images(places: Sequence[Path], base: Path, problems: Problems) -> dict[Path, list[Path]]:
-    """Return the images of each folder, and report lines of lists that name none."""
+    """Return the images of each folder, and report lines of list files that name no existing image."""
     folders, missing = images_by_folder(places, base=base)
     for listing, lines in missing.items():
         if lines:
             message = f"{len(lines)} of its lines name no existing image, the first is {lines[0]}"
             problems.add(Kind.NO_IMAGE, listing, message)
     if not folders:
-        raise InputError(f"{places[0]}: no images in this folder or those in it")
+        raise InputError(f"{places[0]}: no images in this folder or its subfolders")
     return folders
 
 
@@ -180,7 +180,7 @@ def _read_line(
     builder: AnnotationBuilder, values: Sequence[str], size: tuple[int, int], where: str, problems: Problems
 ) -> None:
     if len(values) > 6:
-        message = f"expected 5 or 6 numbers, got {len(values)}, as for polygons, turned boxes or keypoints"
+        message = f"expected 5 or 6 numbers, got {len(values)}, as for polygons, rotated boxes or keypoints"
         problems.add(Kind.BAD_ROW, where, f"{message}; export the labels as boxes")
         return
     numbers = [float(value) if _NUMBER.fullmatch(value) else math.nan for value in values]

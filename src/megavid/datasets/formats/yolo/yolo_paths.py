@@ -29,7 +29,7 @@ def find_images(folder: Path) -> Iterator[Path]:
             the file system.
     """
     if folder == Path(folder.anchor):
-        raise InputError(f"{folder}: expected a data set, this is the root of the file system")
+        raise InputError(f"{folder}: expected a data set, got the root of the file system")
     for number, (inner, _, names) in enumerate(os.walk(folder, onerror=_refuse)):
         if number == MOST_FOLDERS:
             raise InputError(f"{folder}: expected a data set, got more than {MOST_FOLDERS} folders")

@@ -1,1 +1,1 @@
-"""Kernels that make inference fast on CPUs alone."""
+"""Fast inference kernels for CPUs."""

@@ -1,4 +1,4 @@
-"""3x3 convolutions by minimal filtering (Lavin and Gray, CVPR 2016, section 4), for inference on a CPU.
+"""3x3 convolutions by Winograd's algorithm (Lavin and Gray, CVPR 2016, section 4), for inference on a CPU.
 
 F(4x4, 3x3) computes 4x4 outputs from a tile of 6x6 inputs. Tile and filter are transformed to 36 numbers
 each; their products, summed over channels, are transformed to the outputs. This takes a quarter of the
