@@ -185,7 +185,7 @@ def test_settings_of_absent_parts_are_refused(
 
 
 def test_a_loss_named_like_a_number_of_the_log_is_refused(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], device: torch.device
 ) -> None:
     Path("toy.py").write_text(TOY.replace('"presence"', '"loss"'))
     data = str(write_videos(folder / "set", videos=1, frames=4))
@@ -198,7 +198,7 @@ def test_a_loss_named_like_a_number_of_the_log_is_refused(
     Path("recipe.yaml").write_text(yaml.safe_dump(recipe))
     sys.modules.pop("toy")
     METHODS.pop("toy")
-    assert main(["train", "recipe.yaml", "--method-module", "toy", "--device", "cpu", "-o", "run"]) == 2
+    assert main(["train", "recipe.yaml", "--method-module", "toy", "--device", str(device), "-o", "run"]) == 2
     assert "loss 'loss': expected another name" in capsys.readouterr().err
 
 
