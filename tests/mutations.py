@@ -1,4 +1,4 @@
-"""Seeded mutations of files, for tests that reading them ends in a result or an `InputError`.
+"""Seeded mutations of files, for tests that readers return a result or raise an `InputError`.
 
 Examples:
     >>> for random in mutators(200):

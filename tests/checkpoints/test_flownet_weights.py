@@ -69,7 +69,7 @@ def test_flownet_is_read_converted_and_loaded(form: str, tmp_path: Path) -> None
                 torch.nn.init.zeros_(parameter)
 
 
-def test_flownet_and_detector_files_are_told_apart(official: Path, tmp_path: Path) -> None:
+def test_flownet_and_detector_files_are_distinguished(official: Path, tmp_path: Path) -> None:
     path = write_official(tmp_path / "flownet.pth", flownet_shapes(), buffers=False)
     with pytest.raises(InputError, match="flownet.pth: expected a whole detector, got FlowNet's weights"):
         load_detector("dff_r50", weights=path)

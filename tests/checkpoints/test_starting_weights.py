@@ -194,7 +194,7 @@ def test_arrays_written_by_python_2_are_read(tmp_path: Path) -> None:
         (array_pickle(kind=b"O8"), "of the type 'O8'"),
     ],
 )
-def test_arrays_of_anything_but_numbers_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
+def test_arrays_of_other_types_than_numbers_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "a.pkl"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"a.pkl: expected a pickle of arrays only: .*{message}"):

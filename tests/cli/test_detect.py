@@ -105,7 +105,7 @@ def test_annotated_frames_are_saved_as_images(
         assert image.size == (96, 64)
     capsys.readouterr()
     assert run(folder, "--save-frames") == 2
-    assert "frames: is there already" in error_of(capsys)
+    assert "frames: exists already" in error_of(capsys)
     assert run(folder) == 0  # without --save-frames, only the video and the predictions are replaced
 
 

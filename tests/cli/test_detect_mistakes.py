@@ -144,7 +144,7 @@ def test_input_is_not_overwritten(
 @pytest.mark.parametrize(
     "name", ["annotated.mp4", "predictions.parquet", "annotated.partial.mp4", "predictions.partial.parquet"]
 )
-def test_folder_in_place_of_an_output_is_refused_before_the_work(
+def test_folder_at_the_path_of_an_output_is_refused_early(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     (tmp_path / "out" / name).mkdir(parents=True)
@@ -173,7 +173,7 @@ def test_frame_too_large_for_the_encoder_is_explained(
         (["--method.hidden", "30"], "should be a multiple of heads"),
     ],
 )
-def test_odd_values_are_refused_in_one_line(
+def test_invalid_values_are_refused_in_one_line(
     run: Run, folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
 ) -> None:
     assert run(folder, *arguments) == 2
@@ -182,7 +182,7 @@ def test_odd_values_are_refused_in_one_line(
     assert len(error) < 600
 
 
-def test_file_in_place_of_the_frames_folder_is_refused(
+def test_file_at_the_path_of_the_frames_folder_is_refused(
     run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "out").mkdir()

@@ -82,7 +82,7 @@ def test_evaluate_writes_scores_and_reports(
     assert "mega, ResNet-18" in (whole / "report.html").read_text()
 
 
-def test_score_gives_the_same_without_a_model(
+def test_score_gives_the_same_result_without_a_model(
     whole: Path, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = whole / "predictions.parquet"

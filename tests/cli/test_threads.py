@@ -15,7 +15,7 @@ pytestmark = pytest.mark.usefixtures("restored_threads")
 
 
 @pytest.mark.parametrize("command", ["detect", "evaluate", "train", "benchmark", "demo", "init"])
-def test_number_is_checked_before_any_work(
+def test_the_number_of_threads_is_checked_first(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     index = write_videos(tmp_path / "videos", videos=2, frames=4)
@@ -55,7 +55,7 @@ def test_resumed_runs_keep_their_number_of_threads(
         assert "computes on 3 threads, as this run did before" in capsys.readouterr().err
 
 
-def test_number_is_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_number_of_threads_is_set(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     index = write_videos(tmp_path / "videos", videos=2, frames=4)
     project = str(tmp_path / "project")
     start = ["--start.detector", "single_frame_generated"]

@@ -65,7 +65,7 @@ main(sys.argv[1:])
 """
 
 
-def test_kill_between_two_files_leaves_no_mixture(
+def test_a_kill_never_mixes_files_of_two_runs(
     weights: dict[str, Path], run: Run, folder: Path, out: Path, make_frames: MakeFrames
 ) -> None:
     assert run(folder) == 0
@@ -95,7 +95,7 @@ def test_user_files_are_kept(
 ) -> None:
     (out / name).write_text("mine")
     assert run(folder) == 2
-    assert f"{name}: is there already and was not written by megavid" in error_of(capsys)
+    assert f"{name}: exists already and was not written by megavid" in error_of(capsys)
     assert (out / name).read_text() == "mine"
     assert [p.name for p in out.iterdir()] == [name]
 
@@ -104,11 +104,11 @@ def test_user_frames_are_kept(run: Run, folder: Path, out: Path, capsys: pytest.
     (out / "frames.partial").mkdir()
     (out / "frames.partial" / "000000.jpg").write_bytes(b"mine")
     assert run(folder, "--save-frames") == 2
-    assert "frames.partial: is there already" in error_of(capsys)
+    assert "frames.partial: exists already" in error_of(capsys)
     assert (out / "frames.partial" / "000000.jpg").read_bytes() == b"mine"
 
 
-def test_temporary_folder_of_a_living_run_is_kept(run: Run, folder: Path, out: Path) -> None:
+def test_temporary_folder_of_an_active_run_is_kept(run: Run, folder: Path, out: Path) -> None:
     other = make_aside(out)  # belongs to this process, which is alive
     assert run(folder) == 0
     assert other.is_dir()

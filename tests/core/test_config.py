@@ -111,7 +111,7 @@ class Outer(Config):
         ({"optimiser": 3, "unknown": 4}, "here: optimiser: renamed to optimizer"),
     ],
 )
-def test_renamed_keys_are_errors_that_name_the_new_key(data: dict[str, Any], message: str) -> None:
+def test_renamed_keys_are_refused_with_the_new_key(data: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as error:
         validate(Outer, data, origin="here")
     assert str(error.value) == message
@@ -172,13 +172,13 @@ def test_command_line_values_have_yaml_types() -> None:
         "x: [y: z",
     ],
 )
-def test_command_line_values_that_are_none(text: str) -> None:
+def test_invalid_command_line_values_are_refused(text: str) -> None:
     with pytest.raises(InputError, match=r"^--a\.b: ") as error:
         parse_overrides({"a.b": text})
     assert len(str(error.value)) <= LONGEST_MESSAGE
 
 
-def test_dates_and_words_like_numbers_on_a_command_line_are_text() -> None:
+def test_dates_and_number_like_words_on_a_command_line_are_text() -> None:
     parsed = parse_overrides({"a": "2020-12-24", "b": "2020-13-45", "c": "1e", "d": "nano"})
     assert parsed == {"a": "2020-12-24", "b": "2020-13-45", "c": "1e", "d": "nano"}
 
@@ -207,5 +207,5 @@ def test_json_on_a_command_line_keeps_its_types(value: Any) -> None:
     st.sampled_from(["method.window", "rpn.nms_threshold", "input.mean", "classes", "rpn", "backbone.timm"]),
     JSON,
 )
-def test_any_value_in_a_configuration_is_taken_or_refused(path: str, value: Any) -> None:
+def test_any_configuration_value_is_accepted_or_refused(path: str, value: Any) -> None:
     ends_well(lambda: mega(**{path: value}))

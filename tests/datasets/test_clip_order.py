@@ -48,7 +48,7 @@ def test_frames_without_objects_are_not_key_frames() -> None:
     assert np.flatnonzero(~has_objects(make())).tolist() == [3, 4, 5, 13, 14, 15]
 
 
-def test_slivers_and_crowds_are_not_trainable() -> None:
+def test_narrow_boxes_and_crowds_are_not_trained_on() -> None:
     builder = AnnotationBuilder(("cat",), root=Path("data"))
     builder.video("v")
     boxes = {0: (49.4, 2, 60, 20), 1: (48.9, 2, 60, 20), 2: (1, 2, 1.5, 20), 3: (1, 2, 30, 20)}
@@ -94,7 +94,7 @@ def test_references_stay_in_the_video() -> None:
     assert seen == {"local": {7, 8, 9}, "memory": {2, 3, 4, 5, 6}, "global": set(range(10))}
 
 
-def test_a_still_is_its_own_reference() -> None:
+def test_a_still_image_is_its_own_reference() -> None:
     order = ClipOrder([make(stills=1)], PLAN, seed=0)
     [clip] = [order[i] for i in range(13) if order[i].key == 20]
     assert clip.references == {"local": (20, 20), "memory": (20, 20, 20), "global": (20, 20)}
@@ -107,7 +107,7 @@ def test_data_sets_are_mixed_evenly() -> None:
     assert len({order[i].data for i in range(8)}) == 2
 
 
-def test_flips() -> None:
+def test_clips_are_flipped_with_the_given_probability() -> None:
     for share, expected in ((0.0, 0), (1.0, 200)):
         order = ClipOrder([make()], PLAN, seed=0, flip=share)
         assert sum(order[i].flip for i in range(200)) == expected
@@ -120,7 +120,7 @@ def test_different_classes_are_refused() -> None:
         ClipOrder([make(), make(("dog", "cat"))], PLAN, seed=0)
 
 
-def test_nothing_to_train_on() -> None:
+def test_data_without_trainable_frames_is_refused() -> None:
     with pytest.raises(InputError, match="no frame to train on"):
         ClipOrder([without_boxes(make())], PLAN, seed=0)
 

@@ -157,7 +157,7 @@ def open_all(data: Annotations) -> list[Problem]:
 
 @pytest.mark.parametrize("use", [read, check, export, open_all])
 @pytest.mark.parametrize(("hazard", "kind", "message"), HAZARDS)
-def test_every_use_of_pixels_is_guarded(
+def test_every_reader_of_pixels_refuses_bad_files(
     tmp_path: Path,
     use: Callable[[Annotations], list[Problem]],
     hazard: Callable[[Path], Annotations],
@@ -170,6 +170,6 @@ def test_every_use_of_pixels_is_guarded(
 
 
 @pytest.mark.parametrize("hazard", [playlist, video_that_is_a_pipe, image_that_is_a_pipe, missing_video])
-def test_sizes_are_guarded(tmp_path: Path, hazard: Callable[[Path], Annotations]) -> None:
+def test_frame_size_refuses_bad_files(tmp_path: Path, hazard: Callable[[Path], Annotations]) -> None:
     with pytest.raises(InputError, match=r"clip\."):
         frame_size(hazard(tmp_path), 0)

@@ -50,7 +50,9 @@ def test_numbers_in_names_are_frame_numbers(numbers: Sequence[int], frames: Sequ
         (range(100, 112), range(0, 60, 5)),
     ],
 )
-def test_images_of_other_numbers_are_matched_in_order(numbers: Sequence[int], frames: Sequence[int]) -> None:
+def test_images_with_other_numbers_are_matched_in_order(
+    numbers: Sequence[int], frames: Sequence[int]
+) -> None:
     assert numbers_of(numbers, frames) == dict(zip(frames, numbers, strict=True))
 
 
@@ -71,7 +73,7 @@ def test_ambiguous_numbers_are_refused(numbers: Sequence[int], frames: Sequence[
         numbers_of(numbers, frames)
 
 
-def test_a_format_that_counts_from_one() -> None:
+def test_formats_that_number_frames_from_one() -> None:
     assert numbers_of(range(20), range(1, 20), first=1) == {n + 1: n for n in range(20)}
     assert numbers_of([0, 2, 3], [1, 4], first=1) == {1: 0, 3: 2, 4: 3}
     assert numbers_of(range(11, 61), range(11, 31), listed=range(1, 51), first=1) == same(range(11, 61))
@@ -91,12 +93,12 @@ def test_names_without_numbers_are_matched_in_order() -> None:
 
 
 @pytest.mark.parametrize("files", [["2.png", "10.png"], ["95.png", "100.png"], ["apple.png", "Bee.png"]])
-def test_an_order_that_differs_as_text_is_refused(files: list[str]) -> None:
+def test_files_ordered_differently_by_number_and_as_text_are_refused(files: list[str]) -> None:
     with pytest.raises(InputError, match="the same order by number and as text"):
         match_frames(files, [0, 1], where="v")
 
 
-def test_an_order_that_does_not_depend_on_sorting() -> None:
+def test_files_ordered_alike_by_number_and_as_text_are_matched() -> None:
     assert match_frames(["02.png", "10.png"], [0, 1], where="v").files == {0: "02.png", 1: "10.png"}
     assert match_frames(["2.png", "10.png"], [2, 10], where="v").files == {2: "2.png", 10: "10.png"}
 
@@ -111,8 +113,8 @@ def test_files_are_numbered_by_name_or_order() -> None:
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        (["1.png", "01.png"], "expected one image of number 1, got 1.png and 01.png"),
-        (["1.png", "1.jpg"], "expected one image of number 1, got 1.png and 1.jpg"),
+        (["1.png", "01.png"], "expected one image with number 1, got 1.png and 01.png"),
+        (["1.png", "1.jpg"], "expected one image with number 1, got 1.png and 1.jpg"),
         (["1.png", "cover.png"], "a number in the name of every image or of none, got 1.png and cover.png"),
         (["a_1.png", "b_2.png"], "expected names of one clip, .* got a_1.png and b_2.png"),
         (["99999999999999999999.png"], "expected numbers up to 4611686018427387903 in names"),

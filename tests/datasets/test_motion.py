@@ -105,7 +105,7 @@ def test_an_official_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.uint8, np.int16])
-def test_numbers_of_any_type_in_a_cell(tmp_path: Path, compressed: bool, kind: type) -> None:
+def test_cells_with_any_numeric_type(tmp_path: Path, compressed: bool, kind: type) -> None:
     cells = np.empty((4, 1), object)
     cells[:, 0] = [kind(1), np.array([[0, 1, 1]], kind), np.empty((0, 0)), np.array([[0]], kind)]
     scipy.io.savemat(tmp_path / "motion.mat", {"motion_iou": cells}, do_compression=compressed)
@@ -172,7 +172,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, compressed: bool) -> 
     assert 0 < read < 300
 
 
-def test_the_published_file_counts_other_frames_with_the_object() -> None:
+def test_the_published_motion_excludes_the_objects_own_frame() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     values = np.concatenate(frames)
     others = 1e-10 / values[values < 1e-6]  # objects that never overlap themselves

@@ -57,7 +57,7 @@ def test_different_sizes_and_impossible_boxes(
     assert problems.counts() == {Kind.OUTSIDE if "outside" in message else Kind.IMAGE_SIZE: 2}
 
 
-def test_only_videos_of_another_size_are_left_out(tmp_path: Path) -> None:
+def test_only_videos_with_another_size_are_left_out(tmp_path: Path) -> None:
     table = build(tmp_path, size=(64, 48), box=(1, 2, 3, 4))
     table.width[2:] = 100
     left = check_sizes(table, problems=Problems(skip=True))

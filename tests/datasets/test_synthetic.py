@@ -122,7 +122,7 @@ def test_a_folder_with_files_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-def test_an_interrupted_run_is_written_again(written: Path, tmp_path: Path) -> None:
+def test_an_interrupted_data_set_is_rewritten(written: Path, tmp_path: Path) -> None:
     folder = tmp_path / "set"
     (folder / "Data").mkdir(parents=True)
     (folder / ".unfinished").touch()

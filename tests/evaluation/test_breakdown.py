@@ -36,7 +36,7 @@ def test_ap_by_size() -> None:
     results = average_precision_by_size(found, truth, num_frames=1, num_classes=1, areas=areas, ignored=none)
     assert results["small"].mean == results["large"].mean == 1 / 2
     assert np.isnan(results["medium"].mean)
-    # With another area the large object is a medium one, and its detection is no large false positive.
+    # With another area the large object is a medium one, and its detection is not a large false positive.
     areas[1] = 32.0**2 + 1
     results = average_precision_by_size(found, truth, num_frames=1, num_classes=1, areas=areas, ignored=none)
     assert [results[name].curves[0].objects for name in ("small", "medium", "large")] == [1, 1, 0]
@@ -91,7 +91,7 @@ def test_confusion_matrix() -> None:
     assert confusion.score_threshold == 0.5
 
 
-def test_a_hit_takes_its_object_before_a_better_box_of_another_class() -> None:
+def test_hits_are_matched_before_better_boxes_of_other_classes() -> None:
     truth = Boxes([0], [A], [0])
     found = Boxes([0, 0], [A, A], [1, 0], [0.9, 0.6])
     errors = find_errors(found, truth, num_frames=1)

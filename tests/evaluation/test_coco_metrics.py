@@ -44,7 +44,7 @@ def test_several_detections_may_find_a_crowd_but_no_other_ignored_object() -> No
     assert coco_metrics(found, truth, ignored=flags, **SIZE)["AP50"] == pytest.approx(1 / 3)
 
 
-def test_sizes_are_those_of_the_areas() -> None:
+def test_object_sizes_follow_the_given_areas() -> None:
     large = [0, 0, 100, 100]
     found, truth = Boxes([0], [large], [0], [0.9]), Boxes([0], [large], [0])
     by_box = coco_metrics(found, truth, **SIZE)

@@ -33,7 +33,7 @@ def test_frame_numbers_beyond_32_bits_stay_distinct(tmp_path: Path) -> None:
     assert locate(read, table, problems=Problems()).frame.tolist() == [1, 0, 2]
 
 
-def test_frames_that_the_data_set_lacks() -> None:
+def test_frames_missing_in_the_data_set() -> None:
     with pytest.raises(InputError, match=r"p.parquet, row 0: the data set lacks video 'a', frame 4$"):
         locate(make_table(), make_data_set(b=[0], a=[3]), problems=Problems())
     problems = Problems(skip=True)
@@ -42,7 +42,7 @@ def test_frames_that_the_data_set_lacks() -> None:
     assert problems.counts() == {Kind.NO_FRAME: 1}
 
 
-def test_frames_that_the_predictions_lack() -> None:
+def test_frames_missing_in_the_predictions() -> None:
     with pytest.raises(InputError, match=r"p.parquet: video 'c': has none of its 2 frames"):
         locate(make_table(), make_data_set(b=[0], a=[3, 4], c=[0, 1]), problems=Problems())
     with pytest.raises(InputError, match=r"video 'a': has 2 of its 3 frames"):
@@ -51,7 +51,7 @@ def test_frames_that_the_predictions_lack() -> None:
     assert len(locate(unknown, make_data_set(b=[0], a=[3, 4, 5]), problems=Problems()).rows) == 3
 
 
-def test_a_class_that_the_data_set_lacks() -> None:
+def test_classes_missing_in_the_data_set() -> None:
     predictions = make_table(class_names=("cow", "dog"))
     with pytest.raises(InputError, match=r"row 1: expected one of the data set's classes, got 'cow'"):
         locate(predictions, make_data_set(a=[3, 4], b=[0]), problems=Problems())

@@ -185,7 +185,7 @@ def test_unknown_motion_is_outside_every_range() -> None:
         ),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(boxes: Any, message: str) -> None:
+def test_inconsistent_arguments_are_refused(boxes: Any, message: str) -> None:
     with pytest.raises(InputError, match=message):
         boxes()
 
@@ -244,7 +244,7 @@ def recorded_cases() -> list[Path]:
 
 @pytest.mark.parity
 @pytest.mark.parametrize("path", recorded_cases(), ids=lambda path: path.stem)
-def test_ap_equals_the_originals(path: Path) -> None:
+def test_ap_equals_that_of_the_original(path: Path) -> None:
     arrays = np.load(require_shared(path))
     recorded = json.loads(path.with_suffix(".json").read_text())["stable_descending_variant"]
     frames = len(arrays["gt_offsets"]) - 1

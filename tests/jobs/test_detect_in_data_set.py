@@ -135,11 +135,11 @@ def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Pat
         with pytest.raises(InputError, match=message):
             detect()
     (tmp_path / "out" / "parts" / "run.json").unlink()
-    with pytest.raises(InputError, match=r"predictions.parquet: is there already"):
+    with pytest.raises(InputError, match=r"predictions.parquet: exists already"):
         detect()
 
 
-def test_changed_objects_need_no_new_run(detect: Detect, data: Annotations) -> None:
+def test_corrected_objects_do_not_require_a_new_run(detect: Detect, data: Annotations) -> None:
     assert detect()
     assert detect(replace(data, labels=data.labels * 0 + 1))
     with pytest.raises(InputError, match="another data"):

@@ -43,7 +43,7 @@ def test_a_live_stream_has_no_end() -> None:
     assert str(meter) == "100 frames, 25 frames/s"
 
 
-def test_the_speed_leaves_out_earlier_and_other_work() -> None:
+def test_the_speed_excludes_earlier_and_other_work() -> None:
     clock = Clock()
     meter = Meter(unit="steps", total=6000, done=4000, clock=clock)
     clock.now += 100

@@ -34,7 +34,7 @@ def test_signals_are_ignored_while_files_are_finished() -> None:
         assert stop.wait(1)
 
 
-def test_other_threads_get_no_request() -> None:
+def test_stop_requests_outside_the_main_thread_are_ignored() -> None:
     seen = []
 
     def run() -> None:

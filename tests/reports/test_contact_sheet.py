@@ -60,12 +60,12 @@ def test_two_parts_share_the_row_of_a_class(tmp_path: Path) -> None:
     write_contact_sheet({"train": train, "val": val}, tmp_path / "sheet.png")
     _, dogs = tiles(tmp_path / "sheet.png", 2)
     assert not (dogs[0] == 96).all()
-    assert (dogs[1][:150] == 96).all()  # it cannot be read, as the text on its lower edge says
+    assert (dogs[1][:150] == 96).all()  # the frame is unreadable: the tile is gray, except for its text
     assert not (dogs[1] == 96).all()
     assert (dogs[2:] == 96).all()
 
 
-def test_no_pictures_and_names_of_pictures(tmp_path: Path) -> None:
+def test_invalid_contact_sheets_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no object is annotated"):
         write_contact_sheet({"": data_set(tmp_path / "a", [])}, tmp_path / "sheet.png")
     assert not (tmp_path / "sheet.png").exists()

@@ -30,13 +30,13 @@ def test_different_videos_come_first_and_no_frames_are_neighbors() -> None:
     assert worst_frames(frames(30, 30), errors, count=1) == [5]
 
 
-def test_frames_of_a_long_video_are_a_tenth_of_it_apart() -> None:
+def test_frames_are_at_least_a_tenth_of_a_long_video_apart() -> None:
     errors = np.zeros(300, np.int64)
     errors[[100, 129, 130, 71]] = [9, 8, 7, 6]
     assert worst_frames(frames(300), errors, count=9) == [100, 130]
     assert worst_frames(frames(300), errors * 0, count=9) == []
 
 
-def test_distances_are_those_of_frame_numbers() -> None:
+def test_distances_are_measured_in_frame_numbers() -> None:
     sparse = replace(frames(3), number=np.array([0, 50, 100]))
     assert worst_frames(sparse, np.array([1, 2, 3]), count=9) == [2, 1, 0]

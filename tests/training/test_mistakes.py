@@ -36,7 +36,7 @@ def test_a_missing_compiler(data: Path, tmp_path: Path) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_classes_that_only_the_validation_data_has(
+def test_classes_found_only_in_the_validation_data(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)
@@ -51,7 +51,7 @@ def test_classes_that_only_the_validation_data_has(
     assert train(recipe, folder, "--data.skip_bad", "true") == 0
 
 
-def test_images_of_another_size_than_annotated(
+def test_images_that_differ_from_the_annotated_size(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)

@@ -39,7 +39,7 @@ def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
     return numbers(folder)
 
 
-def test_two_processes_have_the_losses_of_one(data: Path, tmp_path: Path) -> None:
+def test_two_processes_have_the_same_losses_as_one(data: Path, tmp_path: Path) -> None:
     """Compare the losses of 50 steps.
 
     The batch has two clips, since a sum of two gradients is rounded only once: any difference would grow, as

@@ -28,7 +28,7 @@ def write_log(folder: Path, lines: list[bytes]) -> Path:
     return path
 
 
-def test_a_log_is_read_without_a_last_line_that_is_cut_off(tmp_path: Path) -> None:
+def test_a_truncated_last_line_of_a_log_is_ignored(tmp_path: Path) -> None:
     lines = [json.dumps(line).encode() for line in LINES]
     path = write_log(tmp_path, lines)
     assert read_log(path) == LINES
@@ -58,7 +58,7 @@ def test_an_error_names_the_broken_line(tmp_path: Path, line: bytes, message: st
 
 
 @pytest.mark.parametrize("name", ["_", "$x_{$", "a" * 2000, "\0", "\ud800"])
-def test_any_name_of_a_loss_term_is_drawn(tmp_path: Path, name: str) -> None:
+def test_loss_terms_of_any_name_are_drawn(tmp_path: Path, name: str) -> None:
     write_curves(tmp_path / "curves.png", [{"step": 1, "loss": 1.0, "learning_rate": 0.1, name: 1.0}])
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 

@@ -185,7 +185,7 @@ def test_a_cut_file_starts_at_its_first_decodable_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("bad", [[25], [24], [23, 24], [22, 25]])
-def test_a_damaged_end_loses_no_other_frames(tmp_path: Path, bad: list[int]) -> None:
+def test_frames_before_a_damaged_end_are_kept(tmp_path: Path, bad: list[int]) -> None:
     path = tmp_path / "v.mov"
     make_video(path, COUNT, codec="png", pix_fmt="rgb24")
     damage(path, bad)
@@ -197,7 +197,7 @@ def test_a_damaged_end_loses_no_other_frames(tmp_path: Path, bad: list[int]) -> 
             video[i]
 
 
-def test_a_broken_timestamp_hides_no_later_frames(tmp_path: Path) -> None:
+def test_frames_after_a_broken_timestamp_are_kept(tmp_path: Path) -> None:
     make_video(tmp_path / "a.mkv", 80, options={"bf": "0"})
     wanted = [(data, key, n) for n, (data, key) in enumerate(packets(tmp_path / "a.mkv"))]
     wanted[20] = (*wanted[20][:2], 5000)

@@ -57,7 +57,7 @@ def test_every_picture_is_a_frame(tmp_path: Path, name: str) -> None:
             pages[COUNT]
 
 
-def test_rate_of_a_file_without_durations(tmp_path: Path) -> None:
+def test_the_rate_applies_to_files_without_durations(tmp_path: Path) -> None:
     save(tmp_path / "v.tif")
     save(tmp_path / "v.png", duration=100)
     pages = open_input(tmp_path / "v.tif", fps=5)
@@ -92,7 +92,7 @@ def test_damaged_pictures_are_named(tmp_path: Path) -> None:
         list(open_input(tmp_path / "v.tif"))
 
 
-def test_a_folder_refuses_files_of_several_pictures(tmp_path: Path) -> None:
+def test_multi_picture_files_in_a_folder_are_refused(tmp_path: Path) -> None:
     save(tmp_path / "a.tif", 1)
     save(tmp_path / "b.tif", 2)
     with pytest.raises(InputError, match=r"b\.tif: expected one picture, got 2"):

@@ -22,7 +22,7 @@ def test_size_frames_and_rate(tmp_path: Path) -> None:
     assert probe_video(tmp_path / "v.ts").frames is None
 
 
-def test_size_as_displayed(tmp_path: Path) -> None:
+def test_size_accounts_for_rotation(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     make_video(path, 2)
     data = bytearray(path.read_bytes())

@@ -43,7 +43,7 @@ def test_box_is_half_open_and_the_image_unchanged() -> None:
     assert not drawn[42:88, 52:148].any()
 
 
-def test_nothing_to_draw_gives_an_equal_copy() -> None:
+def test_drawing_nothing_returns_a_copy() -> None:
     image = black(20, 10)
     drawn = draw_detections(image, detections([]))
     np.testing.assert_array_equal(drawn, image)
@@ -51,7 +51,7 @@ def test_nothing_to_draw_gives_an_equal_copy() -> None:
     assert not image.any()
 
 
-def test_label_at_the_top_edge_stays_inside() -> None:
+def test_a_label_at_the_top_edge_stays_inside_the_frame() -> None:
     drawn = draw_detections(black(300, 200), detections([[250, 0, 300, 150]], [2]))
     rows, columns = np.nonzero(drawn.any(axis=2))
     assert (rows.min(), columns.max()) == (0, 299)

@@ -231,7 +231,7 @@ def threads() -> int:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts the threads that Linux lists")
-def test_frames_leave_no_threads(tmp_path: Path) -> None:
+def test_converting_frames_leaves_no_threads(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", 60, size=(320, 240))
     gc.collect()
     gc.disable()

@@ -60,7 +60,7 @@ def test_times_that_do_not_increase_continue_after_one_period(tmp_path: Path) ->
     np.testing.assert_allclose([f.time for f in frames], [0, 0.04, 0.08, 0.12, 0.62, 0.66], atol=1e-9)
 
 
-def test_the_file_suits_all_players(tmp_path: Path) -> None:
+def test_files_are_compatible_with_all_players(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     write(path, [0.0, 0.04])
     data = path.read_bytes()

@@ -130,7 +130,7 @@ def _numbers(files: Sequence[str], where: object) -> dict[int, str] | None:
         if name.number > LARGEST_NUMBER:
             raise InputError(f"{where}: expected numbers up to {LARGEST_NUMBER} in names, got {_name(file)}")
         if name.number in numbers:
-            _refuse(where, f"one image of number {name.number}", numbers[name.number], file)
+            _refuse(where, f"one image with number {name.number}", numbers[name.number], file)
         numbers[name.number] = file
         clips.setdefault(name.clip, file)
     if len(clips) > 1:

@@ -120,8 +120,8 @@ def draw_videos(
 def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]:
     """Compute the AP50 of a class in each resample.
 
-    The weights of false positives in frames without the class, which are a share of all objects, stay those
-    of the whole data set.
+    The weights of false positives in frames without the class depend on all objects; they are computed once,
+    from the whole data set.
 
     Args:
         outcomes: Outcomes of the class, h of them hits.
@@ -134,7 +134,7 @@ def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]
     hits = np.flatnonzero(outcomes.hit)
     hit_video = video[outcomes.frame[hits]]
     # The false positives of a video between two hits are added up: a matrix (h, V). Those after the last hit
-    # change no precision that counts.
+    # do not affect AP.
     after = outcomes.hit.cumsum()
     rows = np.flatnonzero((outcomes.false > 0) & (after < len(hits)))
     cells = (after[rows], video[outcomes.frame[rows]])

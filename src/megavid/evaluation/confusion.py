@@ -22,7 +22,7 @@ class Confusion:
     Attributes:
         classes: (C,) names of the classes.
         counts: int64 (C + 1, C + 1), number of pairs of an object of a class (row) and a detection of a class
-            (column). The last row counts detections on no object, the last column missed objects.
+            (column). The last row counts detections without an object, the last column missed objects.
         score_threshold: Lowest score, exclusive, of detections that count.
     """
 
@@ -36,8 +36,8 @@ def confusion_matrix(
 ) -> Confusion:
     """Count which class is detected as which.
 
-    Hits are on the diagonal. Each other detection, by falling score, is matched to the object of its frame
-    with the highest IoU of at least 0.5, among the objects that no hit and no better detection is matched to.
+    Hits are on the diagonal. Then each other detection, by descending score, is matched to the object of
+    its frame with the highest IoU, which is at least 0.5, among the objects that are not matched yet.
     Ignored objects and the detections matched to them are not counted.
 
     Args:

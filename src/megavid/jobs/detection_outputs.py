@@ -212,7 +212,7 @@ class DetectionOutputs:
                 elif target.is_symlink():
                     raise InputError(f"{target}: expected a folder to write, got a link")
                 elif target.is_dir() and not _may_be_replaced(target):
-                    raise InputError(f"{target}: is there already; remove it or choose another output folder")
+                    raise InputError(f"{target}: exists already; remove it or choose another output folder")
 
     @contextmanager
     def _making(self, name: str) -> Iterator[None]:

@@ -38,7 +38,7 @@ def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) 
     path = parts / _RUN
     if not path.exists():
         if (folder / PREDICTIONS).exists():
-            raise InputError(f"{folder / PREDICTIONS}: is there already; choose another output folder")
+            raise InputError(f"{folder / PREDICTIONS}: exists already; choose another output folder")
         for name in (PREDICTIONS, *SCORE_FILES):
             check_target(folder / name)
         with atomic_path(path) as aside:

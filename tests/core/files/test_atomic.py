@@ -39,7 +39,7 @@ def fail_inside(path: Path, error: BaseException) -> None:
         raise error
 
 
-def test_an_output_is_replaced_at_the_end(tmp_path: Path) -> None:
+def test_an_output_is_replaced_when_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(OURS)
     with atomic_path(path) as temporary:
@@ -51,7 +51,7 @@ def test_an_output_is_replaced_at_the_end(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_a_failure_leaves_no_trace(tmp_path: Path) -> None:
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(OURS)
     for error in (RuntimeError(), KeyboardInterrupt(), FileNotFoundError(2, "something else")):
@@ -88,13 +88,13 @@ def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
 def test_files_of_other_programs_are_kept(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     path.write_text("mine")
-    with pytest.raises(InputError, match=r"is there already"):
+    with pytest.raises(InputError, match=r"exists already"):
         write(path, OURS)
     assert path.read_text() == "mine"
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_files_without_marks_are_replaced_by_equal_bytes_only(tmp_path: Path) -> None:
+def test_unmarked_files_are_replaced_only_by_equal_bytes(tmp_path: Path) -> None:
     path = tmp_path / "results.txt"
     for _ in range(2):
         write(path, "1 2 3\n")
@@ -123,7 +123,7 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
             write(special, OURS)
 
 
-def test_a_folder_behind_a_link_may_be_written_to(tmp_path: Path) -> None:
+def test_a_linked_folder_can_be_written_to(tmp_path: Path) -> None:
     (tmp_path / "disk").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "disk")
     write(tmp_path / "link" / "a.json", OURS)
@@ -174,7 +174,7 @@ def test_several_files_are_replaced_together(tmp_path: Path) -> None:
         "c.json",
     ]  # b was not written
     (tmp_path / "b.json").write_text("mine")
-    with pytest.raises(InputError, match=r"b\.json: is there already"), atomic_files(tmp_path, ("b.json",)):
+    with pytest.raises(InputError, match=r"b\.json: exists already"), atomic_files(tmp_path, ("b.json",)):
         pass
 
 
@@ -217,7 +217,7 @@ def test_writing_several_files_removes_leftovers(tmp_path: Path) -> None:
     "name",
     ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "", ".", "..", "a\0b", "a" * 256, "é" * 128, "a/\ud800"],
 )
-def test_names_from_data_stay_inside(tmp_path: Path, name: str) -> None:
+def test_names_from_data_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError):
         inside(tmp_path, name)
 

@@ -46,7 +46,7 @@ def test_plain_values_are_read(protocol: int) -> None:
     assert read["twice"][0] is read["twice"][1]
 
 
-def test_text_of_python_2() -> None:
+def test_strings_of_python_2_pickles() -> None:
     assert load(b"(dp0\nS'a\\xe9'\np1\n(lp2\nI1\naL2L\nas.") == {"aé": [1, 2]}
     assert load(b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01ee\x85R.") == {"a": 1}
 
@@ -125,7 +125,7 @@ def test_broken_and_huge_pickles_are_refused_quickly(content: bytes) -> None:
     assert time.process_time() - began < 5
 
 
-def test_a_huge_index_takes_no_memory() -> None:
+def test_a_huge_memo_index_does_not_allocate_memory() -> None:
     assert load(b"\x80\x02Nr\xff\xff\xff\x7f.") is None
 
 

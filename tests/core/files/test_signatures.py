@@ -51,7 +51,7 @@ def test_text_may_end_within_a_character() -> None:
     assert describe_content(("x" + "é" * 600).encode()[:1024]).startswith("a text ('xéé")
 
 
-def test_only_ordinary_files_are_read(tmp_path: Path) -> None:
+def test_only_regular_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "text").write_bytes(b"a" * 2000)
     assert read_head(tmp_path / "text") == b"a" * 1024
     os.mkfifo(tmp_path / "pipe")

@@ -141,7 +141,7 @@ def test_the_unbroken_file_is_read(tmp_path: Path) -> None:
     assert load(path).tolist() == [1, 2]
 
 
-def test_the_old_format_is_checked(tmp_path: Path) -> None:
+def test_files_in_the_old_format_are_checked(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save({"a": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
@@ -161,7 +161,7 @@ def test_a_sparse_file_of_gigabytes(tmp_path: Path) -> None:
         refusal(tmp_path / name)
 
 
-def test_an_entry_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
+def test_an_entry_that_expands_to_gigabytes(tmp_path: Path) -> None:
     made = io.BytesIO(zipped(tensor(), data__0=TWO))
     with zipfile.ZipFile(made, "a", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("a/byteorder", bytes(1 << 28))
@@ -171,7 +171,7 @@ def test_an_entry_that_unpacks_to_gigabytes(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 128 << 10  # KiB
 
 
-def test_limits_can_be_smaller(tmp_path: Path) -> None:
+def test_smaller_limits_can_be_set(tmp_path: Path) -> None:
     torch.save({"a": torch.ones(2000)}, tmp_path / "x.pth")
     load(tmp_path / "x.pth", largest_structure=8000, largest_tensors=8000)
     for limits in ({"largest_structure": 100}, {"largest_structure": 8000, "largest_tensors": 100}):

@@ -30,7 +30,7 @@ def test_control_groups(tmp_path: Path, groups: str, file: str, text: str, expec
     assert usable_memory(tmp_path) == (expected or usable_memory(tmp_path / "none"))
 
 
-def test_a_limit_of_the_process() -> None:
+def test_the_memory_limit_of_the_process_counts() -> None:
     script = """
 import resource
 from megavid.core.machine.memory import usable_memory

@@ -184,7 +184,7 @@ def test_settings_of_absent_parts_are_refused(
     assert message in capsys.readouterr().err
 
 
-def test_a_loss_named_like_a_number_of_the_log_is_refused(
+def test_reserved_names_of_loss_terms_are_refused(
     folder: Path, capsys: pytest.CaptureFixture[str], device: torch.device
 ) -> None:
     Path("toy.py").write_text(TOY.replace('"presence"', '"loss"'))

@@ -35,7 +35,7 @@ def propose_for(data: Annotations, **overrides: Any) -> Proposal:
     return propose(data, data={"train": [], "val": None}, model=None, hardware=GPU, overrides=given)
 
 
-def test_anchors_in_pixels_of_the_input() -> None:
+def test_anchors_are_in_pixels_of_the_input() -> None:
     # 1920x1080 becomes 1000x562: 192 pixels are 100, and the four anchors are at least half an octave apart.
     sizes = propose_for(data_set(side=192)).recipe["settings"]["rpn.anchor_sizes"]
     assert sizes == [100, 140, 200, 284]
@@ -44,7 +44,7 @@ def test_anchors_in_pixels_of_the_input() -> None:
     assert sizes[0] == 100
 
 
-def test_steps_by_the_number_of_frames() -> None:
+def test_steps_depend_on_the_number_of_frames() -> None:
     # 12 passes over the frames at 4 clips per step, and at least 6,000 steps.
     for frames, steps in ((100, 6_000), (4_000, 12_000)):
         recipe = propose_for(data_set(side=50, frames=frames)).recipe
@@ -78,7 +78,7 @@ def test_small_objects_enlarge_the_input() -> None:
     assert "smaller than 11 pixels" in proposal.reasons["settings.input.min_size"]
 
 
-def test_a_detector_to_start_from() -> None:
+def test_proposal_that_starts_from_a_detector() -> None:
     # The detector has anchors of 24, 40 and 64 pixels at an input of 144.
     start = {"start__detector": "single_frame_generated"}
     proposal = propose_for(data_set(side=40, width=192, height=144), **start)
@@ -94,7 +94,7 @@ def test_a_detector_to_start_from() -> None:
     assert settings["rpn.anchor_sizes"] == [12, 16, 24]
 
 
-def test_a_limit_of_steps() -> None:
+def test_the_number_of_steps_is_limited() -> None:
     data = data_set(side=50)
     proposal = propose(
         data, data={"train": [], "val": None}, model=None, hardware=GPU, overrides={}, most_steps=700

@@ -152,7 +152,7 @@ def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
         raise InputError(f"{path}: expected a file to write, got a {kind}")
     if foreign:
         raise InputError(
-            f"{path}: is there already and was not written by megavid; remove it or choose another name"
+            f"{path}: exists already and was not written by megavid; remove it or choose another name"
         )
 
 
@@ -168,7 +168,7 @@ def check_new_folder(folder: Path) -> None:
         except FileNotFoundError:
             return
         if folder.is_symlink() or not folder.is_dir() or any(folder.iterdir()):
-            raise InputError(f"{folder}: expected a new or empty folder, something is there already")
+            raise InputError(f"{folder}: expected a new or empty folder, got an existing path")
 
 
 def make_aside(folder: Path) -> Path:
@@ -247,7 +247,7 @@ def _check_same_bytes(temporary: Path, path: Path, ours: Ours) -> None:
     """Refuse to replace a file without a mark unless the new file has the same bytes."""
     if path.exists() and ours(path) is None and not filecmp.cmp(temporary, path, shallow=False):
         raise InputError(
-            f"{path}: is there already, with other contents, and nothing in it says that megavid wrote it; "
+            f"{path}: exists already, with other contents, and nothing in it says that megavid wrote it; "
             "remove it or choose another name"
         )
 

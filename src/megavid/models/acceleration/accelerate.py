@@ -89,7 +89,7 @@ def _supported(inference: Inference, device: torch.device) -> Inference:
 
 
 def _use_faster_products(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> None:
-    """Replace layers that are sums of products by faster equivalents for CPUs."""
+    """Replace attention, convolutions and linear layers by faster equivalents for CPUs."""
     relations = [module for module in network.modules() if isinstance(module, Relation)]
     if inference.split_heads:
         for relation in relations:
@@ -109,7 +109,7 @@ def _use_faster_products(network: nn.Module, plan: AccelerationPlan, inference: 
 def _use_faster_convolutions(
     module: nn.Module, inference: Inference, *, may_round: bool, device: torch.device
 ) -> None:
-    """Speed up convolutions; unless `may_round`, their sums keep their order."""
+    """Speed up convolutions, without changing how they round unless `may_round` is set."""
     if inference.channels_last and may_round:
         module.to(memory_format=torch.channels_last)
     if inference.compile:
@@ -127,7 +127,8 @@ def _cast(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> N
     geometry = [m.geometry for m in network.modules() if isinstance(m, Relation) and m.geometry is not None]
     kept = {part for module in (*plan.float32, *geometry) for part in module.modules()}
     if not inference.loose:
-        present = set(network.modules())  # replaced by a Winograd convolution, which computes in float32
+        # Convolutions replaced by Winograd's, which always use float32, are no longer present.
+        present = set(network.modules())
         for module in plan.precise:
             if module in present:
                 kept |= set(module.modules())

@@ -30,7 +30,7 @@ def test_a_cocovid_file(tmp_path: Path) -> None:
     assert table.object_areas.tolist() == [27.5, 12, 0.25]
 
 
-def test_selected_classes(tmp_path: Path) -> None:
+def test_classes_can_be_selected(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json")
     table = read_coco(path, classes=["dog", "cat"], problems=Problems())
     assert (table.classes, table.category_ids, table.labels.tolist()) == (("dog", "cat"), (2, 4), [1, 0, 1])
@@ -165,7 +165,7 @@ def test_backslashes_in_file_names(tmp_path: Path) -> None:
     assert read_coco(path, problems=Problems()).files.to_pylist() == ["v/1.jpg"]
 
 
-def test_a_note_names_the_searched_folders(tmp_path: Path) -> None:
+def test_notes_name_the_searched_folders(tmp_path: Path) -> None:
     problems = Problems()
     read_coco(write(tmp_path / "x.json"), problems=problems)
     assert problems.notes[0].startswith(f"{tmp_path / 'x.json'}: no a/9.jpg in its folder, images and")

@@ -49,7 +49,7 @@ def test_an_unknown_number_of_frames(tmp_path: Path) -> None:
         read_cvat(path, problems=Problems())
 
 
-def test_selected_classes(tmp_path: Path) -> None:
+def test_classes_can_be_selected(tmp_path: Path) -> None:
     path = write(tmp_path / "clip.xml", box(0, 0), box(0, 0))
     table = read_cvat(path, classes=["Dächs", "cat"], problems=Problems())
     assert table.labels.tolist() == [0, 1]

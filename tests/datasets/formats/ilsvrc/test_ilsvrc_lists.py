@@ -51,7 +51,7 @@ def test_bad_lines_of_a_train_list(tmp_path: Path, line: str, message: str) -> N
     ]
 
 
-def test_a_video_whose_lines_are_all_bad_is_left_out(tmp_path: Path) -> None:
+def test_a_video_with_only_bad_lines_is_left_out(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("train/a 1 0 0\ntrain/b 1 0 1\n")
     with pytest.raises(InputError, match="line 1: expected a frame of train/a's 0, got 0 of 0"):

@@ -156,7 +156,7 @@ def test_a_pipe_is_refused(tmp_path: Path) -> None:
         read(tmp_path, "vid_val")
 
 
-def test_mutated_annotations_and_lists_give_a_table_or_an_error(tmp_path: Path) -> None:
+def test_mutated_annotations_and_lists_are_read_or_refused(tmp_path: Path) -> None:
     annotation = xml([(CAR, 0, (1, 1, 5, 5)), (CAR, None, (2, 2, 9, 9))]).encode()
     write_frame(tmp_path, "VID", "val/v/000000", annotation.decode())
     xml_file = tmp_path / "Annotations" / "VID" / "val" / "v" / "000000.xml"

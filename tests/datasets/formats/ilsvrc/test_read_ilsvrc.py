@@ -71,7 +71,7 @@ def test_finished_parts_are_not_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_first_problem_in_order_is_the_error(tmp_path: Path) -> None:
+def test_the_first_problem_is_raised(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=6, frames=4)
     for video in (5, 3, 1):
         write_frame(tmp_path, "VID", f"val/ILSVRC2015_val_{video:08d}/000002", "<x")
@@ -108,7 +108,7 @@ def test_broken_plans_and_parts_of_other_data_are_refused(tmp_path: Path) -> Non
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_mutated_plans_and_parts_give_a_table_or_an_error(tmp_path: Path) -> None:
+def test_mutated_plans_and_parts_are_read_or_refused(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=4, frames=4)
     parts = tmp_path / "parts"
     read = partial(read_ilsvrc, tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
@@ -147,7 +147,7 @@ module.read_ilsvrc(root, "vid_val", problems=Problems(), workers=2, progress=wai
         process.communicate(timeout=20)
 
 
-def test_a_parts_folder_that_cannot_be_made(tmp_path: Path) -> None:
+def test_an_invalid_parts_folder_is_refused(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=1)
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match="file/parts: cannot be written to: Not a directory"):

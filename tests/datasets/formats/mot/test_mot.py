@@ -76,7 +76,7 @@ def test_a_given_class_for_rows_without_classes(tmp_path: Path) -> None:
     assert (table.classes, table.labels.tolist()) == (("ant",), [0])
 
 
-def test_a_path_of_gt_txt(tmp_path: Path) -> None:
+def test_the_path_may_be_gt_txt(tmp_path: Path) -> None:
     write(tmp_path / "x", "1,1,1,1,5,5\n")
     path = tmp_path / "x" / "gt" / "gt.txt"
     assert is_mot(path)
@@ -158,7 +158,7 @@ def test_numbers_in_image_names_are_frame_numbers(
     assert "by the numbers in their names" in problems.notes[0]
 
 
-def test_images_that_count_from_0(tmp_path: Path) -> None:
+def test_images_numbered_from_0(tmp_path: Path) -> None:
     write(tmp_path / "x", rows(range(1, 4)), info=False)
     add_images(tmp_path / "x", range(4), prefix="frame_", suffix=".PNG")
     table = read_mot(tmp_path / "x", problems=Problems())
@@ -180,7 +180,7 @@ def test_ambiguous_images_are_refused(tmp_path: Path) -> None:
         read_mot(tmp_path / "x", problems=Problems())
 
 
-def test_a_frame_far_beyond_the_images(tmp_path: Path) -> None:
+def test_a_frame_number_far_beyond_the_images(tmp_path: Path) -> None:
     write(tmp_path / "x", rows([1]) + f"{10**9},1,1,1,5,5\n{10**15},1,1,1,5,5\n", info=False, images=1)
     with pytest.raises(InputError, match="line 2: expected a frame up to 1, the last of the seq"):
         read_mot(tmp_path / "x", problems=Problems())
@@ -244,7 +244,7 @@ def test_ten_columns_with_possible_classes_are_refused(tmp_path: Path) -> None:
         read_mot(tmp_path, classes=["ant", "bee"], problems=Problems())
 
 
-def test_ten_columns_whose_eighth_is_always_1(tmp_path: Path) -> None:
+def test_ten_columns_with_only_1_in_the_eighth(tmp_path: Path) -> None:
     write(tmp_path, rows([1, 2], "1,1,1,1"))
     assert read_mot(tmp_path, problems=Problems()).classes == ("pedestrian",)
 

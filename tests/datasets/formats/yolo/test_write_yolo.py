@@ -82,7 +82,7 @@ def test_frames_of_a_video_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("video", ["../v", "/v", "a/../../v", "nul\0", "", "images/v", "v/labels"])
-def test_video_names_that_lead_out_of_the_folder(tmp_path: Path, video: str) -> None:
+def test_video_names_outside_the_folder_are_refused(tmp_path: Path, video: str) -> None:
     with pytest.raises(InputError, match="expected (the name of a file within|no folder called images or)"):
         write_yolo(images(tmp_path, video=video), tmp_path / "a" / "out", problems=Problems())
     assert sorted(path.name for path in tmp_path.iterdir()) in (["a", "pictures"], ["pictures"])

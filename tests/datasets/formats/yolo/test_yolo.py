@@ -55,7 +55,7 @@ def test_a_flat_folder_of_several_videos(tmp_path: Path) -> None:
     assert table.box_frames.tolist() == [0]
 
 
-def test_images_of_the_same_number_are_refused(tmp_path: Path) -> None:
+def test_images_with_the_same_number_are_refused(tmp_path: Path) -> None:
     for name in ("1.jpg", "01.jpg", "10.png"):
         image(tmp_path / name)
     with pytest.raises(InputError, match="expected one image of number 1, got"):
@@ -177,7 +177,7 @@ def test_invalid_data_yaml(tmp_path: Path, content: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("names", ["[0, 1]", "{0: '0', '1': '1'}"])
-def test_class_names_of_digits(tmp_path: Path, names: str) -> None:
+def test_class_names_that_are_integers(tmp_path: Path, names: str) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", f"names: {names}")
     assert read_yolo(tmp_path, problems=Problems()).classes == ("0", "1")
@@ -261,7 +261,7 @@ def test_a_broken_image_and_broken_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels"), [("images", "Labels"), ("Images", "Labels"), ("IMAGES", "LABELS")]
 )
-def test_folder_names_in_capitals(tmp_path: Path, images: str, labels: str) -> None:
+def test_folder_names_in_upper_case(tmp_path: Path, images: str, labels: str) -> None:
     image(tmp_path / images / "v" / "1.jpg")
     text(tmp_path / labels / "v" / "1.TXT", "0 0.5 0.5 0.2 0.4")
     assert len(read_yolo(tmp_path, classes=["cat"], problems=Problems()).boxes) == 1
@@ -281,7 +281,7 @@ def test_text_files_that_belong_to_no_image(tmp_path: Path) -> None:
     ]
 
 
-def test_a_list_may_leave_out_labeled_images(tmp_path: Path) -> None:
+def test_a_list_may_omit_labeled_images(tmp_path: Path) -> None:
     for name in ("1", "2"):
         image(tmp_path / "images" / f"{name}.jpg")
     text(tmp_path / "labels" / "2.txt", "0 0.5 0.5 0.2 0.4")
