@@ -58,7 +58,7 @@ def test_a_flat_folder_of_several_videos(tmp_path: Path) -> None:
 def test_images_with_the_same_number_are_refused(tmp_path: Path) -> None:
     for name in ("1.jpg", "01.jpg", "10.png"):
         image(tmp_path / name)
-    with pytest.raises(InputError, match="expected one image of number 1, got"):
+    with pytest.raises(InputError, match="expected one image with number 1, got"):
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
 
@@ -114,7 +114,7 @@ def test_an_ambiguous_folder_is_refused(tmp_path: Path) -> None:
 def test_augmented_copies_of_a_frame_are_refused(tmp_path: Path) -> None:
     roboflow(tmp_path)
     image(tmp_path / "images" / f"clip_mp4-10_jpg.rf.{'1e' * 16}.jpg")
-    with pytest.raises(InputError, match="images: expected one image of number 10, got clip_mp4-10_jpg"):
+    with pytest.raises(InputError, match="images: expected one image with number 10, got clip_mp4-10_jpg"):
         read_yolo(tmp_path, classes=["fox"], problems=Problems())
 
 
