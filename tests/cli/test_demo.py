@@ -34,7 +34,7 @@ def test_demo_writes_scores_video_and_reports(tmp_path: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--seed", "0"], "seed: expected any but 0"),
+        (["--seed", "0"], "seed: expected another than 0"),
         (["--seed", "-1"], "seed: expected at least 0, got -1"),
         (["--videos", "0"], "videos: expected at least 1, got 0"),
         (["--device", "tpu"], "device: expected auto, cpu, cuda or mps"),

@@ -87,7 +87,7 @@ def test_frames_in_both_parts_are_refused(
     exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert init(exported / "clips", "--val", str(exported / "clips" / "fen.xml")) == 2
-    assert "fen.mp4: is to train on and to validate on, as 6 frames in all are" in error_of(capsys)
+    assert "fen.mp4: is in both the training and the validation data, 6 frames in total" in error_of(capsys)
     other = write_cvat_export(here / "other", names=("pond",), frames=2)
     file = other / "pond.xml"
     file.write_text(

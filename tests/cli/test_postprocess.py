@@ -81,4 +81,4 @@ def test_mistakes_are_explained(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert not target.exists()
     assert main(["postprocess", str(source), "--seq-nms", "-o", str(target)]) == 0
     capsys.readouterr()
-    assert "was post-processed before" in error(target, "--seq-nms", "-o", tmp_path / "again.parquet")
+    assert "is already post-processed" in error(target, "--seq-nms", "-o", tmp_path / "again.parquet")

@@ -123,7 +123,7 @@ def test_an_interrupted_run_continues_with_the_missing_videos(detect: Detect, tm
 
 def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:
     assert detect()
-    with pytest.raises(InputError, match=r"out: holds what a run with another options has done"):
+    with pytest.raises(InputError, match=r"out: holds parts of a run with different options"):
         detect(seed=5)
     with pytest.raises(InputError, match=r"with another config has done"):
         detect(detector=build_tiny("rdn"))

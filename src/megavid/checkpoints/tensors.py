@@ -37,7 +37,7 @@ def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
             count = int((~finite).sum())
             raise InputError(
                 f"{path}: {name!r}: expected numbers, got NaN or infinity in {count} of {tensor.numel()} "
-                "places; the training that made it diverged, or the file is damaged"
+                "places; its training diverged, or the file is damaged"
             )
         if name.endswith("running_var") and bool((tensor < 0).any()):
             raise InputError(f"{path}: {name!r}: expected variances, got numbers below 0")

@@ -48,7 +48,7 @@ def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) 
     different = [key for key in run if json.loads(json.dumps(run[key])) != before.get(key)]
     if different:
         raise InputError(
-            f"{folder}: holds what a run with another {' and '.join(different)} has done; choose another "
+            f"{folder}: holds parts of a run with different {' and '.join(different)}; choose another "
             f"output folder, or remove {parts} and {PREDICTIONS} to begin again"
         )
 

@@ -50,7 +50,7 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
     predictions = read_parquet(source, problems=Problems())
     about = predictions.metadata
     if "postprocessing" in about:
-        raise InputError(f"{source}: was post-processed before: {about['postprocessing']}")
+        raise InputError(f"{source}: is already post-processed: {about['postprocessing']}")
     scores, kept = seq_nms(predictions, rescoring=rescoring, step=int(about.get("every", 1)))
     rescore_predictions(
         source,

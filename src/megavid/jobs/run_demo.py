@@ -70,7 +70,9 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
         InputError: The folder is not empty or cannot be written to, or a number is out of range.
     """
     if seed == TRAINED_ON:
-        raise InputError(f"seed: expected any but {TRAINED_ON}, on whose videos the detectors were trained")
+        raise InputError(
+            f"seed: expected another than {TRAINED_ON}, whose videos the detectors were trained on"
+        )
     check_seed(seed)
     config = SyntheticSet(videos=videos, val_every=1, seed=seed)
     detectors = {method: load_detector(weights=name, device=device) for method, name in WEIGHTS.items()}

@@ -87,7 +87,7 @@ def prepare_run_folder(folder: Path, ranks: Ranks, *, resume: bool) -> None:
     name = ranks.agree(name)
     if not (checkpoints / name).exists():
         raise InputError(
-            f"{folder}: expected on a disk that all processes see; process {ranks.rank} does not"
+            f"{folder}: expected a folder that all processes share; process {ranks.rank} does not see it"
         )
     ranks.wait()
     if ranks.first:

@@ -122,7 +122,7 @@ BROKEN = {
     "something else": (zipped(b"").replace(b"data.pkl", b"data.txt"), "zip archive of something else"),
     "many entries": (zipped(b"", **MANY), "larger than any"),
     "a flipped bit": (zipped(tensor(), data__0=TWO).replace(TWO, TWO[:-1] + b"A"), "Bad CRC-32"),
-    "cut short": (zipped(tensor(), data__0=TWO)[:-30], "broken or not whole"),
+    "cut short": (zipped(tensor(), data__0=TWO)[:-30], "broken or incomplete"),
     "a pickle": (pickle.dumps({"a": 1}), "got a Python pickle"),
     "nothing": (b"", "got an empty file"),
 }

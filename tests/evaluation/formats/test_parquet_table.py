@@ -88,7 +88,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"x.parquet: cannot be read as predictions"):
         read_parquet(tmp_path / "x.parquet", problems=Problems())
     make_data_set(a=[0]).save(tmp_path / "index.parquet")
-    with pytest.raises(InputError, match=r"index.parquet: expected predictions .* its columns are others"):
+    with pytest.raises(InputError, match=r"index.parquet: expected predictions .* it has other columns"):
         read_parquet(tmp_path / "index.parquet", problems=Problems())
     path = write_file(tmp_path / "p.parquet", "a", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     table = pq.read_table(path)

@@ -9,7 +9,7 @@ from megavid.jobs.executors.ranks import Ranks, share_out, translate_peer_errors
 
 
 def test_lost_connections_are_input_errors() -> None:
-    message = "step 3: .*was killed, or has failed and says why itself .Connection closed by peer"
+    message = "step 3: .*was killed, or failed with a message of its own .Connection closed by peer"
     with pytest.raises(InputError, match=message), translate_peer_errors(Ranks(1, 2), "step 3: "):
         raise RuntimeError("Connection closed by peer [127.0.0.1]\nmore")
     for own in ("shape mismatch", "no connection to the camera: timed out"):

@@ -117,7 +117,7 @@ def _converted_errors(path: Path, expected: str, way_out: str) -> Iterator[None]
     except MemoryError as error:
         raise InputError(f"{path}: cannot be read: there is not enough memory") from error
     except Exception as error:  # broken zip archives raise many kinds of errors
-        raise BrokenFileError(f"{expected}: it is broken or not whole: {error}") from error
+        raise BrokenFileError(f"{expected}: it is broken or incomplete: {error}") from error
 
 
 class _LimitedFile(io.FileIO):

@@ -27,7 +27,7 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """
     names = tuple(line.strip() for line in read_text(path).rstrip().splitlines())
     if not all(names) or len(set(names)) < len(names):
-        raise InputError(f"{path}: expected a name of a class in each line, each once")
+        raise InputError(f"{path}: expected one class name per line, each once")
     check_class_count(len(names), origin=path)
     return names
 

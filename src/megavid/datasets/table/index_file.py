@@ -174,7 +174,7 @@ def _read_about(file: pq.ParquetFile, path: Path) -> _About:
             "make it again with `megavid data index`"
         )
     if not file.schema_arrow.equals(_SCHEMA):
-        raise InputError(f"{path}: expected an index that `megavid data index` wrote; its columns are others")
+        raise InputError(f"{path}: expected an index that `megavid data index` wrote; it has other columns")
     _check_size(file.metadata, path)
     return validate(_About, about, origin=f"{path}, metadata")
 

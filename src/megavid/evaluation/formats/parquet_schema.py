@@ -61,7 +61,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
     with translate_read_errors(path):
         file = pq.read_metadata(path)
         if not _has_columns(file.schema.to_arrow_schema()):
-            raise InputError(f"{path}: expected predictions that megavid wrote; its columns are others")
+            raise InputError(f"{path}: expected predictions that megavid wrote; it has other columns")
         metadata: dict[bytes, bytes] = file.metadata or {}
         if METADATA_KEY.encode() not in metadata:
             raise KeyError(METADATA_KEY)

@@ -95,7 +95,7 @@ def translate_peer_errors(ranks: Ranks, doing: str = "") -> Iterator[None]:
         if ranks.world_size > 1 and lost:
             reason = str(error).strip().splitlines()[0]
             raise InputError(
-                f"{doing}another process was killed, or has failed and says why itself ({reason})"
+                f"{doing}another process was killed, or failed with a message of its own ({reason})"
             ) from error
         raise
 

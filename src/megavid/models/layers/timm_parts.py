@@ -130,7 +130,7 @@ def _check_sizes(name: str, trunk: TimmTrunk, stage5: TimmStage5) -> None:
         c4 = trunk.eval()(torch.zeros(1, 3, 70, 100))
         sizes = {tuple(c4.shape[2:]), tuple(stage5.eval()(c4).shape[2:])}
     except Exception as error:  # models raise many types of errors for unsupported sizes
-        raise InputError(f"backbone.timm: {name}: takes no image of any size: {error}") from error
+        raise InputError(f"backbone.timm: {name}: does not accept images of any size: {error}") from error
     if sizes != {(5, 7)}:
         raise InputError(f"backbone.timm: {name}: its maps are not of strides 16 and 32 throughout")
     trunk.train(modes[0])
@@ -169,7 +169,7 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
         except TypeError:
             model = timm.create_model(name, **options)
     except AssertionError as error:
-        raise InputError(f"backbone.timm: {name}: expected a sequence of stages, which it is not") from error
+        raise InputError(f"backbone.timm: {name}: expected a model that is a sequence of stages") from error
     except Exception as error:  # timm raises many types of errors for files and downloads
         raise InputError(f"{weights or name}: {' '.join(str(error).split())}") from error
     layers: Any = timm.layers

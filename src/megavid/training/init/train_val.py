@@ -163,7 +163,7 @@ def _check_apart(split: Split) -> None:
     both = _frames(train) & _frames(val)
     if both:
         raise InputError(
-            f"{min(both)[0]}: is to train on and to validate on, as {len(both)} frames in all are"
+            f"{min(both)[0]}: is in both the training and the validation data, {len(both)} frames in total"
         )
 
 
@@ -196,7 +196,7 @@ def check_split(split: Split) -> list[Problem]:
     useless = [problem for problem in found if problem.kind in _USELESS]
     if useless:
         more = "`megavid data check` lists all of them, --images says where images are"
-        raise InputError(f"{useless[0]}; {len(useless)} of the kind in all: {more}")
+        raise InputError(f"{useless[0]}; {len(useless)} such problems in total: {more}")
     return found
 
 

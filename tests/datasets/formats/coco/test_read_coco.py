@@ -176,4 +176,4 @@ def test_augmented_roboflow_images_are_still_images(tmp_path: Path) -> None:
     problems = Problems()
     table = read_coco(plain(tmp_path / "x.json", *names), problems=problems)
     assert len(table.videos) == 2
-    assert "taken singly: clip: expected one image with number 9" in problems.notes[1]
+    assert "treated as still images: clip: expected one image with number 9" in problems.notes[1]

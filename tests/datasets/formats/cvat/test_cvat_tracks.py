@@ -123,7 +123,7 @@ def test_a_rotated_box(tmp_path: Path, angle: float) -> None:
     path = write(tmp_path / "clip.xml", turned.format(0, f'rotation="{angle}"'))
     problems = Problems()
     assert read_cvat(path, problems=problems).boxes.tolist() == [[85, 30, 95, 90]]
-    assert problems.notes[-1] == "video 'clip': 1 boxes are turned: the boxes around them are taken"
+    assert problems.notes[-1] == "video 'clip': 1 boxes are rotated: their bounding boxes are used"
 
 
 def test_rotation_is_interpolated(tmp_path: Path) -> None:

@@ -145,7 +145,7 @@ def test_other_zips_are_refused(tmp_path: Path) -> None:
 
 def test_an_empty_folder(tmp_path: Path) -> None:
     assert not is_cvat(tmp_path)
-    with pytest.raises(InputError, match="expected a file of CVAT's in it, .xml or .zip"):
+    with pytest.raises(InputError, match="expected a CVAT export in it, .xml or .zip"):
         read_cvat(tmp_path, problems=Problems())
 
 

@@ -214,7 +214,7 @@ def test_class_names_in_labels_txt(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="gt.txt, line 1: expected one of the chosen classes, got 'badger'"):
         read_mot(tmp_path / "a", classes=["fox"], problems=Problems())
     (tmp_path / "a" / "gt" / "labels.txt").write_text("fox\nfox\n")
-    with pytest.raises(InputError, match="labels.txt: expected a name of a class in each line, each once"):
+    with pytest.raises(InputError, match="labels.txt: expected one class name per line, each once"):
         read_mot(tmp_path / "a", problems=Problems())
 
 
@@ -265,7 +265,7 @@ def test_classes_0_and_1_are_refused(tmp_path: Path, classes: list[str] | None) 
 def test_an_empty_line_in_labels_txt_is_refused(tmp_path: Path) -> None:
     write(tmp_path, rows([1], "1,2,1"))
     (tmp_path / "gt" / "labels.txt").write_text("fox\n\nbadger\n")
-    with pytest.raises(InputError, match="labels.txt: expected a name of a class in each line"):
+    with pytest.raises(InputError, match="labels.txt: expected one class name per line"):
         read_mot(tmp_path, problems=Problems())
 
 

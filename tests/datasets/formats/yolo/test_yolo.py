@@ -299,7 +299,7 @@ def test_files_of_class_names(tmp_path: Path, name: str) -> None:
     assert is_yolo(tmp_path)
     assert read_yolo(tmp_path, problems=Problems()).classes == ("cat", "dog")
     text(tmp_path / name, "cat\n\ndog\n")
-    with pytest.raises(InputError, match="expected a name of a class in each line"):
+    with pytest.raises(InputError, match="expected one class name per line"):
         read_yolo(tmp_path, problems=Problems())
 
 

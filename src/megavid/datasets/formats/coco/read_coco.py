@@ -231,7 +231,7 @@ def _videos_of_images(
         try:
             matched = number_files(list(by_file), where=name)
         except InputError as error:
-            problems.note(f"video {name!r}", f"its images are taken singly: {error}")
+            problems.note(f"video {name!r}", f"its images are treated as still images: {error}")
             stills += frames
         else:
             problems.note(f"video {name!r}", matched.how)

@@ -198,7 +198,7 @@ def _parse(file: IO[bytes], builder: _Builder, path: Path) -> ElementTree.Elemen
         parser.feed(chunk)
         # The parser scans an unfinished element again for each chunk, so elements must not be too long.
         if size > _LARGEST or (len(chunk) == _CHUNK and builder.count == before):
-            raise InputError(f"{path}: expected at most {_LARGEST} bytes of XML, with elements all over")
+            raise InputError(f"{path}: expected at most {_LARGEST} bytes of XML per element")
     root: ElementTree.Element = parser.close()
     return root
 

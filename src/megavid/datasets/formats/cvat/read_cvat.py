@@ -56,7 +56,7 @@ def read_cvat(
     """
     files = _exports(path) if path.is_dir() else [path]
     if not files:
-        raise InputError(f"{path}: expected a file of CVAT's in it, .xml or .zip")
+        raise InputError(f"{path}: expected a CVAT export in it, .xml or .zip")
     exports = [read_export(file, problems) for file in files]
     for export in exports:
         _check_tasks(export, problems)
@@ -99,7 +99,7 @@ class _Reader:
         rotated = sum(bool(shape.rotation) for shape in visible)
         if rotated:
             self._problems.note(
-                f"video {video.name!r}", f"{rotated} boxes are turned: the boxes around them are taken"
+                f"video {video.name!r}", f"{rotated} boxes are rotated: their bounding boxes are used"
             )
         if len(kept) < len(frames):
             deleted = len(frames) - len(kept)
@@ -153,7 +153,7 @@ class _Reader:
         if media.files and frames:
             matched = match_frames(media.files, frames, where=video.export.path)
             others = len(matched.files) - len(set(frames).intersection(matched.files))
-            rest = f"; {others} images are no frames of the task" if others else ""
+            rest = f"; {others} images are not frames of the task" if others else ""
             self._problems.note(where, f"{matched.how}{rest}")
             return matched.files
         span = f"frames {frames[0]} to {frames[-1]} ({len(frames)})" if frames else "no frames"

@@ -63,7 +63,7 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
         return None
     names = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     if not names or len(set(names)) != len(names):
-        raise InputError(f"{path}: expected the names of classes, a line each, none of them twice")
+        raise InputError(f"{path}: expected one class name per line, each once")
     return names
 
 
