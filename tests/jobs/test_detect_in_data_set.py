@@ -125,7 +125,7 @@ def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Pat
     assert detect()
     with pytest.raises(InputError, match=r"out: holds parts of a run with different options"):
         detect(seed=5)
-    with pytest.raises(InputError, match=r"with another config has done"):
+    with pytest.raises(InputError, match=r"with different config"):
         detect(detector=build_tiny("rdn"))
     for text, message in (
         ("{", "run.json: expected JSON.*; remove"),
@@ -142,7 +142,7 @@ def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Pat
 def test_corrected_objects_do_not_require_a_new_run(detect: Detect, data: Annotations) -> None:
     assert detect()
     assert detect(replace(data, labels=data.labels * 0 + 1))
-    with pytest.raises(InputError, match="another data"):
+    with pytest.raises(InputError, match="different data"):
         detect(data.select(np.arange(11) != 3))
 
 

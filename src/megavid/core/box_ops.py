@@ -14,7 +14,7 @@ from torch import Tensor
 from torchvision.ops import nms
 
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
-"""Clamp of dw and dh in Faster R-CNN: the logarithm of the largest growth of a side."""
+"""Upper limit of dw and dh, as in Faster R-CNN: the logarithm of the largest growth of a side."""
 
 _LAST_PIXEL = (0.0, 0.0, 1.0, 1.0)
 

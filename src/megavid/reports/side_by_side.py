@@ -76,7 +76,7 @@ class SideBySide:
                 writer.write(self.draw(frame), float(frame / rate))
 
     def write_picture(self, path: Path) -> None:
-        """Write the frames in which the last run has the fewest errors compared with the first, one a video.
+        """Write the frame of each video in which the last run has the largest gain over the first.
 
         Raises:
             InputError: A frame cannot be read, or the file cannot be written.

@@ -1,4 +1,4 @@
-"""Number of usable cores, with files like those of the kernel."""
+"""Number of usable cores, read from imitations of the kernel's files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Usable memory, with files like those of the kernel."""
+"""Usable memory, read from imitations of the kernel's files."""
 
 from __future__ import annotations
 

@@ -136,8 +136,8 @@ def test_activation_checkpointing_does_not_change_gradients(
     ("name", "message"),
     [
         ("convnext_nano_but_not", "timm has no model"),
-        ("vit_tiny_patch16_224", "expected a sequence of stages"),
-        ("efficientnet_b0", "expected a sequence of stages"),
+        ("vit_tiny_patch16_224", "expected a model that is a sequence of stages"),
+        ("efficientnet_b0", "expected a model that is a sequence of stages"),
         ("maxvit_rmlp_pico_rw_256", "does not accept images of any size"),
         ("levit_128s", "does not accept images of any size"),
         ("inception_v3", "not of strides 16 and 32 throughout"),

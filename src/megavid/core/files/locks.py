@@ -33,13 +33,13 @@ def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
     """Lock a folder while the block runs.
 
     The file `LOCK` in the folder names the host and process. The operating system releases the lock when the
-    process ends for any reason, so a lock file that a killed run of this host left is taken over. One that a
-    run on another host left is not, since not every shared disk can tell whether that process still runs.
+    process ends for any reason, so the lock file of a killed run on this host is taken over. That of a run on
+    another host is not, since some shared disks cannot tell whether the process still runs.
 
     Args:
         folder: The output folder, which exists.
-        launch: Id that is common to processes which restart each other, such as those of one `torchrun`. They
-            take over each other's lock files on any host.
+        launch: Id shared by all attempts of one launch, such as a `torchrun` with restarts. They take over
+            each other's lock files on any host.
 
     Raises:
         InputError: Another run holds the lock, or a run on another host left its lock file.

@@ -1,7 +1,7 @@
 """RoIAlign (He et al., ICCV 2017) as the original release computes it.
 
 RoIs are not shifted by half a pixel, are taken by their inclusive coordinates and are at least one cell
-large; each bin has ceil(RoI / n) samples a side.
+large; each bin has ceil(RoI / n) samples per side.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ def frozen_batch_norm(channels: int) -> nn.Module:
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Make a group norm (Wu and He, ECCV 2018) of 32 groups, or fewer for at least 4 channels a group."""
+    """Make a group norm (Wu and He, ECCV 2018) of 32 groups, or fewer with at least 4 channels each."""
     most = max(min(32, channels // 4), 1)
     return nn.GroupNorm(next(n for n in range(most, 0, -1) if channels % n == 0), channels)
 

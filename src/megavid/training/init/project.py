@@ -35,7 +35,7 @@ _FEWEST_STEPS = 100
 
 @dataclass(frozen=True)
 class Project:
-    """A project that was made.
+    """Summary of a new project.
 
     Attributes:
         recipe: The proposed recipe.
@@ -77,7 +77,7 @@ def create_project(
         model, hardware: See `propose`.
         overrides: Values of the recipe or its model that the user gives, by dotted path.
         head: Comments at the beginning of the recipe.
-        hours: Longest time that the training may take on this machine; None to time no steps.
+        hours: Longest time that the training may take on this machine; None if steps are not timed.
 
     Raises:
         InputError: See `check_project_folder`, `propose` and `time_step`; or the folder cannot be made.
