@@ -69,7 +69,7 @@ def test_wrong_weights_are_explained(
     assert main([*base, "--weights", str(tmp_path / "none.pth")]) == 2
     assert "none.pth: no such weight file" in error_of(capsys)
     assert main([*base, "--weights", str(weights["mega"]), "--model", "single_frame_r50"]) == 2
-    assert "its method is mega, but single_frame_r50 has single_frame" in error_of(capsys)
+    assert "its method.name is mega, but single_frame_r50 has single_frame" in error_of(capsys)
     assert not (tmp_path / "out").exists()
 
 
@@ -150,7 +150,7 @@ def test_folder_at_the_path_of_an_output_is_refused_early(
     (tmp_path / "out" / name).mkdir(parents=True)
     (tmp_path / "out" / name / "precious").touch()
     assert run(folder) == 2
-    assert f"{name}: is in the way" in error_of(capsys)
+    assert f"{name}: expected a file to write" in error_of(capsys)
     assert [p.name for p in (tmp_path / "out").rglob("*")] == [name, "precious"]
 
 
@@ -188,7 +188,7 @@ def test_file_at_the_path_of_the_frames_folder_is_refused(
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "frames").touch()
     assert run(folder, "--save-frames") == 2
-    assert "frames: is in the way" in error_of(capsys)
+    assert "frames: expected a folder to write" in error_of(capsys)
 
 
 @pytest.mark.parametrize("name", ["frames", "frames.partial", "frames.partial/inner"])
