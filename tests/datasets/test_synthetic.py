@@ -146,5 +146,5 @@ def test_class_names_are_read_from_the_data_set(written: Path, tmp_path: Path) -
     assert read(root, "vid_val").classes == CLASSES[::-1]
     for text in ("", "dots\ndots\n"):
         names.write_text(text)
-        with pytest.raises(InputError, match="expected the names of classes"):
+        with pytest.raises(InputError, match="expected one class name per line"):
             read(root, "vid_val")

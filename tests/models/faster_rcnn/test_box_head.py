@@ -41,6 +41,13 @@ def test_duplicates_are_suppressed_and_boxes_clipped(device: torch.device) -> No
     assert found.boxes.tolist() == [[0, 0, 50, 50], [150, 60, 200, 100]]
 
 
+def test_overlap_above_the_threshold_is_suppressed(device: torch.device) -> None:
+    # Overlaps of 10x10 boxes shifted by 2 and by 4 pixels: 80 / 120 and 60 / 140.
+    boxes = [[0.0, 0, 10, 10], [2.0, 0, 12, 10], [4.0, 0, 14, 10]]
+    found = postprocess(predict([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0]], boxes, device=device), CONFIG, ("cat",))
+    assert found.boxes.tolist() == [boxes[0], boxes[2]]
+
+
 def test_ties_at_the_last_place_are_kept(device: torch.device) -> None:
     apart = [[20.0 * i, 0, 20.0 * i + 10, 10] for i in range(6)]
     found = postprocess(predict([[0.0, 3.0]] * 2 + [[0.0, 1.0]] * 4, apart, device=device), CONFIG, ("cat",))
