@@ -1,4 +1,4 @@
-"""Seeded mutations of files, for tests that readers return a result or raise an `InputError`.
+"""Seeded mutations of files, to test that readers either return a result or raise an `InputError`.
 
 Examples:
     >>> for random in mutators(200):
@@ -54,7 +54,7 @@ def mutated_value(value: Any, random: Random) -> Any:
 
 
 def mutated_json(value: Any, random: Random) -> bytes:
-    """Return a mutated value as JSON; in one case of four, mutate the bytes as well."""
+    """Return a mutated value as JSON; in one case out of four, mutate the bytes as well."""
     content = json.dumps(mutated_value(value, random)).encode()
     return mutated_bytes(content, random) if random.random() < 0.25 else content
 

@@ -186,7 +186,7 @@ def test_class_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def write_coco(path: Path, *names: str) -> None:
-    """Write one image, 0.png, with an object of each class; supercategories are the names in upper case."""
+    """Describe one image, 0.png: each name and its upper-case form are classes, with one object each."""
     both = [text for name in names for text in (name, name.upper())]
     content = {
         "images": [{"id": 1, "file_name": "0.png", "width": 64, "height": 48}],

@@ -1,4 +1,4 @@
-"""Limits of numbers."""
+"""Checks that numbers are within their limits."""
 
 from __future__ import annotations
 

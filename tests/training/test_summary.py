@@ -30,7 +30,7 @@ def test_scores_and_commands_of_a_complete_run(tmp_path: Path) -> None:
     run = tmp_path / "run"
     text = summary_of(run, {2: 0.3, 5: 0.45, 6: 0.44})
     assert "AP50 44.0 at step 6; best 45.0 at step 5, in best.safetensors" in text
-    assert "long past" not in text
+    assert "peaked early" not in text
     assert f"  megavid evaluate --data 'my data.parquet' --weights {run}/model.safetensors" in text
     (run / "best.safetensors").touch()
     assert f"  megavid detect VIDEO --weights {run}/best.safetensors -o {run}/out" in summary_of(
@@ -38,11 +38,11 @@ def test_scores_and_commands_of_a_complete_run(tmp_path: Path) -> None:
     )
 
 
-def test_advice_if_the_best_is_long_past(tmp_path: Path) -> None:
+def test_advice_if_ap50_peaked_early(tmp_path: Path) -> None:
     text = summary_of(tmp_path / "run", {2: 0.5, 4: 0.45, 6: 0.44})
-    assert "the best is long past: AP50 has not risen since step 2 of 6" in text
+    assert "AP50 peaked early: it has not risen since step 2 of 6" in text
     assert "--run.steps 2" in text
-    assert "long past" not in summary_of(tmp_path / "run", {2: 0.0, 4: 0.0, 6: 0.0})
+    assert "peaked early" not in summary_of(tmp_path / "run", {2: 0.0, 4: 0.0, 6: 0.0})
 
 
 def test_no_scores_without_validation_data(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from megavid.core.reference_plans import TrainingPlan, training_indexes
 from megavid.datasets.table.annotations import Annotations
 
 LEAST_SIDE = 1.0
-"""Width and height, in pixels of the frame, that an object needs inside the frame to be trained on."""
+"""An object is trained on if its part inside the frame is at least this wide and high, in pixels."""
 
 _ORDER, _CLIP = 0, 1  # random streams
 
@@ -40,8 +40,9 @@ class ClipFrames:
 class ClipOrder:
     """An endless, shuffled series of clips; every trainable frame is the key frame once per epoch.
 
-    Clip n depends only on n and the seed, so that any process can read any part of the series. Key frames are
-    listed and have an object to train on. The frames of all data sets are mixed evenly.
+    Clip n depends only on n and the seed, so that any process can read any part of the series. Only frames
+    that the data set lists and that have an object to train on become key frames. The frames of all data sets
+    are mixed evenly.
 
     Args:
         data: Data sets with the same classes.
@@ -68,7 +69,7 @@ class ClipOrder:
         self._keys = np.concatenate(keys)
         self._source = np.repeat(np.arange(len(keys)), [len(k) for k in keys])
         if len(self._keys) == 0:
-            raise InputError(f"{data[0].root}: no frame to train on: none that is listed has an object in it")
+            raise InputError(f"{data[0].root}: no frame to train on: no listed frame has an object in it")
         self._epoch = -1
         self._order: NDArray[np.int64] = np.zeros(0, np.int64)
 
@@ -98,7 +99,7 @@ class ClipOrder:
 
 
 def has_objects(annotations: Annotations) -> NDArray[np.bool_]:
-    """Return which frames (F,) have an object to train on: not difficult, and large enough inside."""
+    """Return which frames (F,) have an object that is not difficult and is large enough inside the frame."""
     boxes, frames = annotations.boxes, annotations.box_frames
     # Boxes count as inside if the size of the frame is unknown.
     width = np.where(annotations.width > 0, annotations.width, np.iinfo(np.int32).max)[frames]

@@ -25,11 +25,11 @@ NAMES = {
     "AR medium": "AR_medium",
     "AR large": "AR_large",
 }
-"""Our names of the metrics, and the library's. AP is the mean over IoUs from 0.50 to 0.95. The limits of the
-sizes are 32 x 32 and 96 x 96 pixels. AR n uses the n best detections of each frame."""
+"""Our names for the metrics, and the library's. AP is the mean over IoUs from 0.50 to 0.95. Objects are small
+up to 32 x 32 pixels, and large from 96 x 96 pixels. AR n uses the n best detections of each frame."""
 
 _AREA_BEYOND_ALL_SIZES = 1e20
-"""Square pixels beyond the library's range of all sizes, which ends at 1e10."""
+"""An area, in square pixels, above the library's largest size, 1e10, so that it ignores the object."""
 
 
 def coco_metrics(
@@ -54,7 +54,7 @@ def coco_metrics(
         areas: (M,), area of each object in square pixels; None for the areas of the boxes.
 
     Returns:
-        Values in [0, 1] by the names of `NAMES`; NaN for a metric without objects.
+        Values in [0, 1], keyed by the names in `NAMES`; NaN for a metric without objects.
 
     Raises:
         InputError: faster-coco-eval is not installed (the extra `coco`).

@@ -15,13 +15,12 @@ _FEW_VIDEOS = 10
 
 @dataclass(frozen=True)
 class Difference:
-    """The difference of two scores.
+    """The difference between two scores.
 
     Attributes:
         value: In [-1, 1]; NaN if one of the scores is NaN.
-        interval: Interval from a paired bootstrap, which resamples both runs alike; None if all objects are
-        in
-            one video.
+        interval: Interval from a paired bootstrap, which draws the same videos for both runs; None if all
+            objects are in one video.
     """
 
     value: float
@@ -50,7 +49,7 @@ def difference(one: Scores, two: Scores, motion: str, label: int | None = None) 
 
 
 def verdict(difference: Difference, *, videos: int) -> str:
-    """Describe the meaning of a difference of mean AP50, that of run B minus that of run A, in words.
+    """Describe in words what a difference in mean AP50 (run B minus run A) means.
 
     Args:
         difference: The difference.
@@ -61,7 +60,7 @@ def verdict(difference: Difference, *, videos: int) -> str:
         return "There is nothing to compare: no class has objects."
     points = f"{100 * value:+.2f} AP50"
     if interval is None:
-        return f"B minus A: {points}. All objects are in one video, so there is no interval for others."
+        return f"B minus A: {points}. All objects are in one video, so no interval can be computed."
     between = f"{100 * LEVEL:.0f} % interval {100 * interval.low:+.2f} to {100 * interval.high:+.2f}"
     text = f"B minus A: {points} on {videos} videos ({between}). "
     if value == 0 and interval.low == interval.high:

@@ -29,8 +29,8 @@ class ImageFolder:
         pixel_aspect: Width of a pixel divided by its height, always 1.
 
     Raises:
-        InputError: A file is not an image, or differs in size from the first one. Reading a frame raises it,
-            too, if the image is damaged.
+        InputError: A file is not an image, or differs in size from the first one. Reading a frame also
+            raises an `InputError` if its image is damaged.
     """
 
     def __init__(self, paths: Sequence[Path], *, name: str, rate: Fraction) -> None:
@@ -78,6 +78,6 @@ class ImageFolder:
     def _check_size(self, path: Path, width: int, height: int) -> None:
         if (width, height) != (self.width, self.height):
             raise InputError(
-                f"{path}: expected images of one size, this one is {width}x{height}, "
+                f"{path}: expected images of one size, but this one is {width}x{height} and "
                 f"{self.paths[0].name} is {self.width}x{self.height}"
             )

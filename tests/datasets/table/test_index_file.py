@@ -81,8 +81,8 @@ def test_invalid_columns(path: Path, column: str, values: list[Any], message: st
     [
         ("classes", ["cat", 3], "classes.1: .*string"),
         ("classes", ["cat"], "category_ids: expected 1, got 2"),
-        ("classes", ["cat", "cat"], "expected a name for each class, got 'cat' twice"),
-        ("category_ids", [3, 3], "expected an id for each class, got 3 twice"),
+        ("classes", ["cat", "cat"], "expected a different name for each class, got 'cat' twice"),
+        ("category_ids", [3, 3], "expected a different id for each class, got 3 twice"),
         ("category_ids", [3, 0.5], "category_ids.1: .*integer"),
         ("root", None, "root: .*string"),
         ("root", "a\0b", "root: "),

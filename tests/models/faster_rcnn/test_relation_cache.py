@@ -36,7 +36,7 @@ def test_cached_pair_terms_are_reused(monkeypatch: pytest.MonkeyPatch, device: t
     first, last = references[0], references[-1]
     steps = [
         (queries[:3], references[:4]),
-        (queries[1:4], references[:5]),  # no reference leaves, as while the memory fills
+        (queries[1:4], references[:5]),  # no reference is dropped, as at the start of a video
         (queries[2:5], references[1:6]),
         (queries[3:], [*references[2:], last]),  # after the end of the video, the last frame is repeated
         (queries[3:], [*references[3:], last, last]),

@@ -21,10 +21,11 @@ class Format:
     """A format of annotations.
 
     Attributes:
-        title: Name of the format in sentences.
+        title: Name of the format, as used in sentences.
         example: Description of a path in this format, for the message about an unrecognized path.
         matches: Whether a path looks like this format, without reading all of it.
-        read: Reads a path; called with it, `problems`, and each of `options` that the user gave.
+        read: Reads annotations. Its arguments are the path, `problems`, and those of `options` that the user
+            gave.
         options: Names of the optional arguments of `read`: some of "subset", "classes" and "images".
         subsets: Lists the parts of a data set that can be given as "subset".
     """

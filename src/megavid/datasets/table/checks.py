@@ -1,4 +1,4 @@
-"""Check tables of annotations of every format."""
+"""Checks that apply to annotations of every format."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ def check_names(a: Annotations) -> None:
     """Check that names of videos and classes are unique, since predictions refer to them by name.
 
     Raises:
-        InputError: Two have the same name; the message names both.
+        InputError: Two classes or videos have the same name, or two classes the same id.
     """
-    for what, values in (("a name", a.classes), ("an id", a.category_ids)):
+    for what, values in (("name", a.classes), ("id", a.category_ids)):
         if len(set(values)) < len(values):
             value = Counter(values).most_common(1)[0][0]
-            raise InputError(f"{a.root}: expected {what} for each class, got {value!r} twice")
+            raise InputError(f"{a.root}: expected a different {what} for each class, got {value!r} twice")
     if len(set(a.videos)) == len(a.videos):
         return
     counts = Counter(a.videos)
     name = next(name for name in a.videos if counts[name] > 1)
     one, two = (_place(a, i) for i in [i for i, video in enumerate(a.videos) if video == name][:2])
-    raise InputError(f"{a.root}: expected a name for each video, got {name!r} twice: {one} and {two}")
+    raise InputError(
+        f"{a.root}: expected a different name for each video, got {name!r} twice: {one} and {two}"
+    )
 
 
 def check_numbers(a: Annotations) -> None:

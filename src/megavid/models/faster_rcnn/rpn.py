@@ -20,10 +20,10 @@ ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """Weights that the RPN's dx, dy, dw, dh are multiplied by."""
 
 MOST_BOXES = 100_000
-"""Upper limit of boxes per frame, many times what detectors use."""
+"""Upper limit on the number of boxes per frame, many times what detectors use."""
 
 _MOST_ANCHORS = 32
-"""Upper limit of anchor sizes or ratios; 4 and 3 as published."""
+"""Upper limit on the number of anchor sizes and of ratios; the published models have 4 and 3."""
 
 _Side = Annotated[int, Field(ge=1, le=LARGEST_SIDE)]
 _Ratio = Annotated[float, Field(ge=0.01, le=100)]
@@ -36,9 +36,9 @@ class RPNConfig(Config):
         anchor_sizes: Square roots of the anchors' areas, input pixels.
         anchor_ratios: Height / width of anchors.
         pre_nms_top_n: Number of best-scored anchors that enter non-maximum suppression.
-        post_nms_top_n: Number of proposals kept by it.
+        post_nms_top_n: Number of proposals kept after non-maximum suppression.
         nms_threshold: IoU above which the lower-scored box is suppressed.
-        batch_size_per_image: Most anchors per image that the RPN is trained on.
+        batch_size_per_image: Maximum number of anchors per image that the RPN is trained on.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {
@@ -75,7 +75,7 @@ class RPN(nn.Module):
 
     Args:
         config: Anchors and limits.
-        channels: Channels of the map.
+        channels: Channels of the feature map.
         stride: Input pixels per cell.
     """
 

@@ -21,8 +21,8 @@ def resize_bilinear(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
     Args:
         frames: (B, H, W, C) uint8.
-        size: (height, width), of about the same aspect ratio; for others Pillow may choose another order of
-            passes.
+        size: (height, width), of about the same aspect ratio; for others, Pillow may run the passes in
+            the other order.
 
     Returns:
         (B, height, width, C) uint8.

@@ -67,7 +67,7 @@ def _describe_scores(scores: Sequence[tuple[float, int]], steps: int) -> list[st
     text = [f"AP50 {100 * last:.1f} at step {end}; best {100 * best:.1f} at step {at}, in {BEST}"]
     if best > 0 and at <= _LONG_PAST * steps:
         text.append(
-            f"the best is long past: AP50 has not risen since step {at} of {steps}. More data would help, or "
+            f"AP50 peaked early: it has not risen since step {at} of {steps}. More data would help, or "
             f"fewer steps (--run.steps {at}), or a lower optimizer.learning_rate"
         )
     return text

@@ -160,7 +160,7 @@ def test_a_subset_with_the_same_images_is_not_listed(tmp_path: Path) -> None:
         ("names: [a, b]\nnc: 3", "nc: expected 2, the number of names, got 3"),
         ("names: [a, yes]", "names: expected text as the name of a class, in quotes, got True"),
         ("names: [1.10]", ".*in quotes, got 1.1"),
-        ("names: [a, a]", "names: expected a name for each class, got 'a' twice"),
+        ("names: [a, a]", "names: expected a different name for each class, got 'a' twice"),
         ("names: {0: a, x: b}", "names: expected the numbers 0 to 1"),
         ("names: 3", "names: expected a list of names, got 3"),
         ("names: [a]\ntrain: 3", "train: expected a folder, a list of images, or several, got 3"),

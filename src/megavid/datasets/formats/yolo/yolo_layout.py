@@ -251,5 +251,5 @@ def _checked_names(names: Sequence[object], *, origin: object) -> tuple[str, ...
         checked.append(text)
     if len(set(checked)) < len(checked):
         twice = next(name for i, name in enumerate(checked) if name in checked[:i])
-        raise InputError(f"{origin}: expected a name for each class, got {twice!r} twice")
+        raise InputError(f"{origin}: expected a different name for each class, got {twice!r} twice")
     return tuple(checked)
