@@ -86,7 +86,8 @@ def test_images_of_an_earlier_run_are_refused(
     assert run(folder) == 0
     assert caplog.messages == []
     assert run(folder, "--save-frames") == 0
-    assert caplog.messages == [f"{out}/annotated.mp4: is of an earlier run, the predictions are of this one"]
+    message = "is from an earlier run, but the predictions are from this one"
+    assert caplog.messages == [f"{out}/annotated.mp4: {message}"]
 
 
 @pytest.mark.parametrize("name", ["annotated.mp4", "predictions.parquet", "annotated.partial.mp4"])

@@ -24,7 +24,7 @@ class Object:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Compute the IoU with the original's extra pixel on the right and at the bottom."""
+    """Compute the IoU as the original release does: the last column and row of pixels belong to a box."""
     width = min(a[2], b[2]) + 1 - max(a[0], b[0])
     height = min(a[3], b[3]) + 1 - max(a[1], b[1])
     overlap = max(width, 0) * max(height, 0)

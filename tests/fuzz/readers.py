@@ -51,7 +51,7 @@ FRAMES = 12
 
 
 def _change_one(folder: Path, pattern: str, random: Random) -> Path:
-    """Mutate one file that matches a pattern: its bytes, or for half of JSON files their values."""
+    """Mutate one file that matches a pattern: its bytes or, in half of the trials with JSON, its values."""
     path = random.choice(sorted(p for p in folder.glob(pattern) if p.is_file()))
     content = path.read_bytes()
     is_json = path.suffix == ".json" and random.random() < 0.5

@@ -74,9 +74,9 @@ class _Type(StandIn):
 
     def build(self, state: object) -> None:
         if not isinstance(state, tuple) or len(state) < 5 or any(part is not None for part in state[2:5]):
-            raise PickleError("it has an array of a type with parts")
+            raise PickleError("it has an array of a structured type")
         if not isinstance(state[1], str) or state[1] not in set("<>|="):
-            raise PickleError("it has an array with an unknown order of bytes")
+            raise PickleError("it has an array with an unknown byte order")
         self.dtype = self.dtype.newbyteorder("<" if state[1] in "|=" else state[1])  # type: ignore[arg-type]
 
 

@@ -1,4 +1,4 @@
-"""Load a detector by its configuration, its weights or both, and convert weights."""
+"""Load a detector from a configuration, from weights or from both, and convert weights."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def load_detector(
 
     Args:
         config: Name of a shipped configuration (`shipped_configs`) or a YAML file; None takes the
-            configuration from the weights, which contain it or from whose tensors it is inferred.
+            configuration that the weights contain, or else infers it from their tensors.
         weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name of
             shipped weights. None gives random weights.
         device: "auto" takes the first available of cuda, mps and cpu.
@@ -141,7 +141,7 @@ def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> No
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Return the device with a name; "auto" is the first available of cuda, mps and cpu.
+    """Return a device by name; "auto" is the first available of cuda, mps and cpu.
 
     Raises:
         InputError: The device is not available.

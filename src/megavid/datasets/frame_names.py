@@ -26,8 +26,8 @@ def parse_name(path: PurePath | str) -> FrameName:
 
     It is the number at the end of the name (`frame_000012`, `img12`, `000031`, `clip-12`, `frame (12)`), or
     else the only part of the name that is a number (`0012_rgb`). Digits of hashes are ignored. Roboflow's
-    `clip_mp4-12_jpg.rf.HASH.jpg` is frame 12 of `clip`. A timestamp is one number: `1305031102.175304` in
-    nanoseconds, and all digits of `2024-01-05_12-30-45`.
+    `clip_mp4-12_jpg.rf.HASH.jpg` is frame 12 of `clip`. A timestamp is read as one number:
+    `1305031102.175304` as nanoseconds, and `2024-01-05_12-30-45` as all of its digits.
 
     Examples:
         >>> parse_name("images/clip_mp4-12_jpg.rf.b320e63fc8616436ecb43f4cdfaff670.jpg")

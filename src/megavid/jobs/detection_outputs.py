@@ -1,4 +1,4 @@
-"""Outputs of detection in one video, which appear whole or under names that say partial."""
+"""Outputs of detection in one video; if they are incomplete, their names contain "partial"."""
 
 from __future__ import annotations
 
@@ -97,7 +97,8 @@ class DetectionOutputs:
     def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
         """Draw the detections of a frame and append them to all outputs.
 
-        A track is drawn with its class by the votes so far; the files get its class by all votes.
+        A track is drawn with the class that has the most votes so far; the files get the class that has the
+        most votes in the end.
 
         Args:
             image: RGB uint8 (H, W, 3).
@@ -165,7 +166,7 @@ class DetectionOutputs:
             self._writer.close()
 
     def _remove_earlier(self, *, complete: bool) -> None:
-        """Remove an earlier run's outputs, predictions first, so that a kill leaves no mix of two runs."""
+        """Remove an earlier run's outputs, predictions first, so that a killed run leaves no mix of two."""
         names = [PREDICTIONS, TRACKS, self._pictures]
         targets = [self._folder / partial_name(name) for name in names]
         if complete:
@@ -189,7 +190,7 @@ class DetectionOutputs:
         name = VIDEO if self._pictures == FRAMES else FRAMES
         other = self._folder / (name if complete else partial_name(name))
         if other.exists():
-            logger.warning("%s: is of an earlier run, the predictions are of this one", other)
+            logger.warning("%s: is from an earlier run, but the predictions are from this one", other)
 
     def _publish(self, name: str, *, complete: bool) -> Path:
         done = self._aside / name
@@ -216,7 +217,7 @@ class DetectionOutputs:
 
     @contextmanager
     def _making(self, name: str) -> Iterator[None]:
-        """Record that an output fails, and name its final path in the error."""
+        """Record which output fails, and name its final path in the error."""
         try:
             yield
         except InputError as error:

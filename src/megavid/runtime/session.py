@@ -28,12 +28,12 @@ _LARGEST_STORE = 1 << 60
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
-    """A video that is pushed frame by frame, and the state of its detection.
+    """Detection in one video that is pushed frame by frame.
 
     The session owns the state and the detector has none, so several sessions of one detector run side by
-    side. A result comes as soon as the frames that it looks ahead to have been pushed: `look_ahead` frames
-    late. Every frame is encoded once, unless the store of encoded frames had to drop it, which never happens
-    in the default order of global frames.
+    side. A frame's result is returned once the frames that it looks ahead to have been pushed, that is,
+    `look_ahead` frames later. Every frame is encoded once, unless the store of encoded frames had to drop it,
+    which never happens in the default order of global frames.
 
     Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
     sample), or with `source` from the whole video, in a seeded random order
@@ -129,7 +129,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         """Push several frames, which go through the network together; the results are those of `push`.
 
         Raises:
-            InputError: As in `push`; then none of the frames was pushed.
+            InputError: As in `push`; in that case, none of the frames was pushed.
         """
         if self._finished:
             raise ValueError("the session was flushed; a new video needs a new VideoSession")
@@ -185,7 +185,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             name = f"frame {frame.index}"
             size = _check_size(frame.image, size, name=name)
             if frame.index <= last:
-                raise InputError(f"{name}: expected a number above {last}, the last one")
+                raise InputError(f"{name}: expected a number above {last}, that of the frame before it")
             if self._source is not None and frame.index >= len(self._source):
                 raise InputError(f"{name}: the source has only {len(self._source)} frames")
             last = frame.index
@@ -286,7 +286,7 @@ def _check_weights(detector: VideoDetector) -> None:
     on_meta = any(weight.is_meta for weight in weights)
     if on_meta or dtypes - {torch.float32}:
         other = ", ".join(sorted(str(dtype).split(".")[1] for dtype in dtypes - {torch.float32}))
-        got = "none (they are on the device meta)" if on_meta else other
+        got = "none (they are on the meta device)" if on_meta else other
         raise InputError(
             f"detector: expected weights in float32, got {got}; for half precision load it with "
             'inference=Inference(dtype="bfloat16") or "float16"'

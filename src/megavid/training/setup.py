@@ -25,7 +25,7 @@ def make_detector(
     Args:
         recipe: The recipe.
         classes: Classes of the training data.
-        begins: Whether the run begins; a resumed run has its weights in a checkpoint.
+        begins: Whether this is a new run; a resumed run takes its weights from a checkpoint.
 
     Returns:
         The detector, and a description of each weight file that was loaded.
@@ -69,12 +69,13 @@ def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector) -> None:
     kinds = {type(module).__name__ for module in detector.modules()}
     if any(kind.startswith("FrozenBatchNorm") for kind in kinds):  # torchvision's and timm's
         logger.warning(
-            "frozen batch norm, and no weights to start from: this will hardly learn. Give start.backbone or "
-            "start.detector, or train from scratch with backbone.norm group, or a timm model with layer norm"
+            "the batch norm is frozen, and there are no weights to start from: this will hardly learn. Give "
+            "start.backbone or start.detector, or train from scratch with backbone.norm group, or a timm "
+            "model with layer norm"
         )
     if recipe.run.frozen_stages:
         logger.warning(
-            "the first %d stages of the backbone are frozen, and no weights to start from: they stay random. "
-            "Give start.backbone or start.detector, or run.frozen_stages 0",
+            "the first %d stages of the backbone are frozen, and there are no weights to start from, so they "
+            "stay random. Give start.backbone or start.detector, or run.frozen_stages 0",
             recipe.run.frozen_stages,
         )

@@ -49,7 +49,7 @@ def rewrite(path: Path, columns: Mapping[str, Any] | None = None, *, about: byte
     [
         ("video", [0, 0, 3], "column 'video', row 2: expected numbers below 3"),
         ("video", [0, 0, -1], "column 'video', row 2: expected numbers below 3"),
-        ("video", [2, 0, 2], "column 'video', row 1: expected videos one after the other"),
+        ("video", [2, 0, 2], "column 'video', row 1: expected all frames of a video to be together"),
         ("video", [0, None, 2], "column 'video': expected a value in every row"),
         ("number", [1, 0, 5], "column 'number', row 0: expected numbers that rise in each video"),
         ("number", [1, 1, 5], "column 'number', row 0: expected numbers that rise in each video"),
@@ -120,8 +120,8 @@ def test_missing_metadata(path: Path, about: bytes, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "limit", "message"),
     [
-        ("MOST_FRAMES", 2, "at most 2 frames, it says 3"),
-        ("MOST_BOXES", 2, "at most 2 boxes, it says "),
+        ("MOST_FRAMES", 2, "at most 2 frames, got 3"),
+        ("MOST_BOXES", 2, "at most 2 boxes, got "),
         ("_LARGEST_FILE", 100, "at most 100 bytes"),
         ("_LARGEST_NAMES", 16, "at most 16 bytes of file names, got 17"),
     ],

@@ -24,7 +24,7 @@ def test_another_thread_reads_items_in_order() -> None:
     assert threading.get_ident() not in threads
 
 
-def test_prefetch_reads_at_most_ahead_items_early() -> None:
+def test_prefetch_reads_no_further_ahead_than_allowed() -> None:
     read = []
 
     def numbers() -> Iterator[int]:

@@ -26,7 +26,7 @@ def color(hue: float, saturation: float, value: float) -> Floats:
 
 
 def inside(distance: Floats, radius: float) -> Floats:
-    """Return the share of a pixel on the positive side, from the distance of its center in radii."""
+    """Return the share of a pixel where a distance is positive, given the distance of its center in radii."""
     inside: Floats = np.clip(0.5 + distance * radius, 0, 1)
     return inside
 

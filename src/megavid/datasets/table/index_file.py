@@ -202,7 +202,7 @@ def _check_size(metadata: pq.FileMetaData, path: Path) -> None:
     )
     for name, count, most in sizes:
         if not 0 <= count <= most:
-            raise InputError(f"{path}: expected at most {most} {name}, it says {count}")
+            raise InputError(f"{path}: expected at most {most} {name}, got {count}")
 
 
 def _check_columns(table: Mapping[str, Any], *, origin: object) -> None:
@@ -212,7 +212,7 @@ def _check_columns(table: Mapping[str, Any], *, origin: object) -> None:
     same_video = video[1:] == video[:-1]
     checks = (
         ("video", (video >= 0) & (video < V), f"expected numbers below {V}, that of the videos"),
-        ("video", np.diff(video, prepend=0) >= 0, "expected videos one after the other"),
+        ("video", np.diff(video, prepend=0) >= 0, "expected all frames of a video to be together"),
         ("number", (number >= 0) & (number <= LARGEST_NUMBER), f"expected 0 to {LARGEST_NUMBER}"),
         ("number", ~same_video | (number[1:] > number[:-1]), "expected numbers that rise in each video"),
         ("width", table["width"] >= 0, "expected at least 0"),

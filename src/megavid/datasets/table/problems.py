@@ -19,7 +19,7 @@ class Kind(StrEnum):
     UNREADABLE = "unreadable annotations"
     NO_IMAGE = "missing image"
     BAD_IMAGE = "unreadable image"
-    IMAGE_SIZE = "image of another size than annotated"
+    IMAGE_SIZE = "image size differs from annotation"
     UNKNOWN_CLASS = "unknown class"
     INVERTED = "inverted or empty box"
     OUTSIDE = "box outside the frame"
@@ -29,8 +29,8 @@ class Kind(StrEnum):
     MIXED_SIZES = "frames of several sizes"
     EMPTY_VIDEO = "video without frames"
     BAD_ROW = "bad row"
-    NO_FRAME = "frame that is on one side only"
-    SIMILAR_NAMES = "classes of similar names"
+    NO_FRAME = "frame without a counterpart"
+    SIMILAR_NAMES = "classes with similar names"
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,8 @@ class Problem:
 class Problems:
     """Collects what is wrong with the data that readers read, or raises it as an error.
 
-    Readers call `add` and then leave out the row or frame. Whether `add` returns is the caller's choice.
+    Readers call `add` and then leave out the row or frame. `skip` decides whether `add` returns or raises an
+    error.
 
     Attributes:
         skip: Whether to collect problems; otherwise the first one is raised as an error.
@@ -80,7 +81,7 @@ class Problems:
         """Collect a problem.
 
         Raises:
-            InputError: `skip` is not set; the message is the problem.
+            InputError: `skip` is not set; the message describes the problem.
         """
         self.add_problem(Problem(kind, str(where), message))
 
@@ -88,7 +89,7 @@ class Problems:
         """Collect a problem.
 
         Raises:
-            InputError: `skip` is not set; the message is the problem.
+            InputError: `skip` is not set; the message describes the problem.
         """
         if not self.skip:
             raise InputError(f"{problem}; {self.hint}" if self.hint else str(problem))

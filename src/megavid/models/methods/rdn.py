@@ -1,4 +1,4 @@
-"""RDN: relation distillation networks (Deng et al., ICCV 2019), and RDN-base, which is their basic stage.
+"""RDN: relation distillation networks (Deng et al., ICCV 2019), and RDN-base: their basic stage alone.
 
 Shapes: P proposals of the key frame; R reference and A distilled proposals of each of L frames of the
 local window; D features; H heads.
@@ -112,14 +112,14 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         return TrainingPlan((ReferenceGroup(name="local", count=2, low=-window, high=window),))
 
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
-        """Compute the losses on the key frame's RoIs, aggregated over itself and the reference frames."""
+        """Compute the losses on the key frame's RoIs after they attend to the key and reference frames."""
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         frames = [self._reference(rois.references[row]) for row in (0, *clip.references["local"])]
         key, _ = self._aggregate(rois.key, frames, PairBias())
         return self.all_losses(rois.rpn, rois.sampled, key.features, clip)
 
     def _reference(self, rois: RoIs) -> RdnFrame:
-        """Make a frame of the window from its reference proposals."""
+        """Compute the values of one frame of the window from its reference proposals."""
         references = tuple(relation.references(rois.features) for relation in self.relations)
         return RdnFrame(references, rois.boxes, rois.first(0), rois.features[:0])
 
