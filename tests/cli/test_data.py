@@ -107,7 +107,7 @@ def test_invalid_data_are_refused_or_skipped(
 
 def test_check_prints_all_problems(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("check", root) == 0
-    assert "no problems found" in capsys.readouterr().out
+    assert "nothing is wrong" in capsys.readouterr().out
     (root / "Data/VID/val/ILSVRC2015_val_00000001/000003.JPEG").unlink()
     write_frame(root, "VID", "val/ILSVRC2015_val_00000002/000001", "<x")
     write_frame(root, "VID", "val/ILSVRC2015_val_00000002/000002", xml([("n02958343", 0, (0, 0, 200, 20))]))

@@ -146,7 +146,7 @@ class Check:
         for kind, count in counts.items():
             say(f"{count:8d} x {kind}")
         if not counts:
-            say("no problems found")
+            say("nothing is wrong")
         if self.sheet is not None:
             write_contact_sheet({"": annotations}, self.sheet)
             say(f"  {self.sheet}")
