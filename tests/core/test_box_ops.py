@@ -11,20 +11,20 @@ from torchvision.ops import nms
 from megavid.core import box_ops
 
 
-def test_inclusive_and_half_open_differ_by_the_last_pixel() -> None:
+def test_half_open_boxes_end_one_pixel_after_inclusive_boxes() -> None:
     half_open = torch.tensor([[2.0, 3.0, 10.0, 7.0]])
     assert box_ops.to_inclusive(half_open).tolist() == [[2, 3, 9, 6]]
     assert box_ops.to_half_open(torch.tensor([[2.0, 3.0, 9.0, 6.0]])).tolist() == half_open.tolist()
 
 
-def test_clip_keeps_one_pixel_inside() -> None:
+def test_clipped_boxes_keep_at_least_one_pixel_in_the_image() -> None:
     boxes = torch.tensor([[-5.0, -5.0, 200.0, 90.0], [-9.0, -9.0, -3.0, -2.0], [150.0, 70.0, 160.0, 80.0]])
     expected = [[0, 0, 100, 50], [0, 0, 1, 1], [99, 49, 100, 50]]
     assert box_ops.clip(boxes, 50, 100).tolist() == expected
 
 
-def test_rescale_multiplies_inclusive_coordinates() -> None:
-    # Inclusive 10 20 19 39 becomes 20 60 38 117, which is half-open 20 60 39 118.
+def test_rescaling_multiplies_inclusive_coordinates() -> None:
+    # Inclusive corners 10 20 19 39, times 2 and 3, are 20 60 38 117, or half-open corners 20 60 39 118.
     boxes = torch.tensor([[10.0, 20.0, 20.0, 40.0]])
     assert box_ops.rescale(boxes, from_size=(50, 100), to_size=(150, 200)).tolist() == [[20, 60, 39, 118]]
 
@@ -38,7 +38,7 @@ def test_decode() -> None:
     torch.testing.assert_close(decoded, torch.tensor([[[20.0, 19.0, 60.0, 29.0]]]))
 
 
-def test_decode_limits_growth() -> None:
+def test_decoding_limits_the_growth_of_a_box() -> None:
     boxes = torch.tensor([[0.0, 0.0, 16.0, 16.0]])
     decoded = box_ops.decode(torch.tensor([[0.0, 0.0, 100.0, 100.0]]), boxes, (1.0, 1.0, 1.0, 1.0))
     torch.testing.assert_close(decoded[0, 0], torch.tensor([-492.0, -492.0, 508.0, 508.0]))
@@ -67,7 +67,7 @@ def test_nms_without_boxes() -> None:
     assert nothing.tolist() == []
 
 
-def test_the_best_boxes_are_the_first_of_full_nms(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nms_best_returns_the_first_boxes_of_full_nms(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     start = 50 * torch.rand(400, 2)
     boxes = torch.cat((start, start + 5 + 20 * torch.rand(400, 2)), dim=1)
@@ -86,7 +86,7 @@ def test_the_best_boxes_are_the_first_of_full_nms(monkeypatch: pytest.MonkeyPatc
         assert best.tolist() == everything[:limit].tolist()
     assert looked_at[0] == 4
     assert looked_at[-1] == 400
-    # All boxes are in one place, so that the search for two goes through all of them.
+    # All 20 boxes are equal, so NMS keeps one, and the search for a second one goes through all of them.
     same = boxes[:1].expand(20, 4)
     assert box_ops.nms_best(same, scores[:20], 0.3, limit=2).tolist() == [0]
     assert box_ops.nms_best(boxes[:0], scores[:0], 0.3, limit=2).tolist() == []

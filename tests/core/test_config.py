@@ -1,4 +1,4 @@
-"""Configurations say what is wrong with them."""
+"""Reading configurations, and the messages about invalid ones."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_every_method_has_both_published_sizes(method: str) -> None:
     assert {f"{method}_r50", f"{method}_r101"} <= set(shipped_configs())
 
 
-def test_override_changes_one_value() -> None:
+def test_an_override_changes_one_value() -> None:
     assert mega(**{"method.window": 6}).method.window == 6
     assert mega().method.window == 12
 
@@ -72,14 +72,14 @@ def test_override_changes_one_value() -> None:
         ("rpn", None, "rpn"),
     ],
 )
-def test_mistakes_are_named_by_their_path(path: str, value: object, message: str) -> None:
+def test_messages_name_the_path_of_an_invalid_value(path: str, value: object, message: str) -> None:
     with pytest.raises(InputError, match=message) as error:
         mega(**{path: value})
     assert "mega_r50" in str(error.value) or "is a value" in str(error.value)
     assert "\n" not in str(error.value)
 
 
-def test_missing_key_is_named() -> None:
+def test_a_missing_key_is_named() -> None:
     data, _ = read_config("mega_r50")
     del data["rpn"]["post_nms_top_n"]
     with pytest.raises(InputError, match="here: rpn.post_nms_top_n: missing"):

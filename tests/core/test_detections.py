@@ -42,7 +42,7 @@ def test_slicing(detections: Detections, index: slice, rows: list[int]) -> None:
     assert chosen.class_names == ("a", "b", "c")
 
 
-def test_out_of_range(detections: Detections) -> None:
+def test_an_index_out_of_range_is_refused(detections: Detections) -> None:
     with pytest.raises(IndexError):
         detections[3]
 
@@ -53,7 +53,7 @@ def test_fields_of_different_lengths_are_refused() -> None:
 
 
 @pytest.mark.filterwarnings("ignore:OpenCV")
-def test_to_supervision(detections: Detections) -> None:
+def test_conversion_to_supervision(detections: Detections) -> None:
     converted = detections.to_supervision()
     assert converted.xyxy.tolist() == detections.boxes.tolist()
     assert converted.class_id is not None

@@ -1,4 +1,4 @@
-"""Messages of errors."""
+"""Formatting of error messages."""
 
 from __future__ import annotations
 

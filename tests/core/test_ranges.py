@@ -1,4 +1,4 @@
-"""Checks that numbers are within their limits."""
+"""Refusing numbers outside their limits."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_limits_are_inclusive() -> None:
         check_range("--workers", 6, least=2, most=5)
 
 
-def test_seeds() -> None:
+def test_seeds_out_of_range_are_refused() -> None:
     check_seed(2**63 - 1)
     for seed in (-1, 2**63, 10**100):
         with pytest.raises(InputError, match="--seed: expected at"):

@@ -13,7 +13,7 @@ def test_a_similar_name_is_found(name: str) -> None:
     assert hint_similar(name, ["bus", "car"]).startswith("; 'car' differs by case or blanks only")
 
 
-def test_spaces_within_a_name() -> None:
+def test_a_space_within_a_name_is_similar_to_an_underscore() -> None:
     assert similar_name("traffic light", ["light", "Traffic_Light"]) == "Traffic_Light"
 
 

@@ -1,4 +1,4 @@
-"""Problems that the check of a data set finds."""
+"""Problems that `check_annotations` finds in a data set."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.datasets.formats.ilsvrc.ilsvrc_set import jpeg
 
 @pytest.fixture
 def data(tmp_path: Path) -> Annotations:
-    """Make two videos of three 96x64 images with a box each, without problems."""
+    """Make a data set without problems: two videos of three 96x64 images, with a box in each image."""
     builder = AnnotationBuilder(("a", "b"), root=tmp_path)
     for video in ("v", "ü"):
         builder.video(video)
@@ -35,7 +35,7 @@ def found(data: Annotations) -> list[tuple[Kind, str]]:
     return [(p.kind, str(p).replace(f"{data.root}/", "")) for p in check_annotations(data)]
 
 
-def test_no_problems(data: Annotations) -> None:
+def test_a_data_set_without_problems(data: Annotations) -> None:
     seen: list[tuple[int, int]] = []
     assert list(check_annotations(data, progress=lambda done, total: seen.append((done, total)))) == []
     assert seen == [(i, 6) for i in range(1, 7)]
@@ -71,7 +71,7 @@ def test_missing_and_broken_videos(data: Annotations) -> None:
     assert message.startswith("v.mp4: cannot be read as a video: ")
 
 
-def test_missing_images_of_a_video_are_one_problem(data: Annotations) -> None:
+def test_several_missing_images_of_a_video_are_one_problem(data: Annotations) -> None:
     for number in (5, 6, 7):
         (data.root / f"ü/{number}.jpg").unlink()
     assert found(data) == [(Kind.NO_IMAGE, "ü/5.jpg: no such file; 2 more images of the video are missing")]
@@ -89,7 +89,9 @@ def test_exif_orientation(data: Annotations) -> None:
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (0, 0)])
-def test_a_video_file_of_another_size(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_a_video_file_whose_size_differs_from_the_annotated_size(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     write_video(tmp_path / "v.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
     builder = AnnotationBuilder(("a",), root=tmp_path)
     builder.video("v", source="v.mp4")
@@ -109,7 +111,9 @@ def test_similar_class_names(data: Annotations) -> None:
     assert found(alike) == [(Kind.SIMILAR_NAMES, message)]
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.mkv", "v.ts"])  # only .mp4 declares its length
+@pytest.mark.parametrize(
+    "name", ["v.mp4", "v.mkv", "v.ts"]
+)  # of these containers, only .mp4 declares the number of frames
 def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path, name: str) -> None:
     write_video(tmp_path / "v.mp4", [np.zeros((32, 32, 3), np.uint8)] * 5)
     if name != "v.mp4":

@@ -24,9 +24,10 @@ PLAN = TrainingPlan(
 
 
 def make(classes: tuple[str, ...] = ("cat", "dog"), *, start: int = 0, stills: int = 0) -> Annotations:
-    """Make two videos of ten frames that do not start at frame 0.
+    """Make two videos of ten frames, numbered from 100.
 
-    In each, frames 3 and 4 have no object, frame 5 has one outside the frame, and frame 6 is not listed.
+    In each, frames 103 and 104 have no object, frame 105 has an object outside the image, and frame 106 is
+    not listed.
     """
     builder = AnnotationBuilder(classes, root=Path("data"))
     for video in range(2):
@@ -67,7 +68,7 @@ def test_an_epoch_has_every_key_frame_once() -> None:
     assert epochs[0] != epochs[1] != epochs[2] != sorted(epochs[2])
 
 
-def test_a_clip_depends_only_on_its_number() -> None:
+def test_a_clip_depends_only_on_its_number_and_the_seed() -> None:
     one, other = ClipOrder([make()], PLAN, seed=3), ClipOrder([make()], PLAN, seed=3)
     forwards = [one[i] for i in range(40)]
     assert [other[i] for i in reversed(range(40))] == forwards[::-1]
@@ -75,7 +76,7 @@ def test_a_clip_depends_only_on_its_number() -> None:
     assert len({clip.seed for clip in forwards}) == 40
 
 
-def test_references_stay_in_the_video() -> None:
+def test_references_are_frames_of_the_video_of_the_key_frame() -> None:
     order = ClipOrder([make(stills=1)], PLAN, seed=0)
     seen: dict[str, set[int]] = {"local": set(), "memory": set(), "global": set()}
     for i in range(400):
@@ -90,7 +91,7 @@ def test_references_stay_in_the_video() -> None:
             assert all(row in span for row in rows)
             if clip.key == 9:
                 seen[name].update(rows)
-    # Frames that are not key frames can be references.
+    # Rows 3 to 6 cannot be key frames, but they can be references.
     assert seen == {"local": {7, 8, 9}, "memory": {2, 3, 4, 5, 6}, "global": set(range(10))}
 
 
@@ -115,7 +116,7 @@ def test_clips_are_flipped_with_the_given_probability() -> None:
     assert 70 < sum(order[i].flip for i in range(200)) < 130
 
 
-def test_different_classes_are_refused() -> None:
+def test_data_sets_with_different_classes_are_refused() -> None:
     with pytest.raises(InputError, match="expected the classes of .*: cat, dog; got dog, cat"):
         ClipOrder([make(), make(("dog", "cat"))], PLAN, seed=0)
 
@@ -130,7 +131,7 @@ def test_offsets_are_drawn_without_replacement() -> None:
     rng = np.random.default_rng(0)
     for _ in range(20):
         assert sorted(training_indexes(plan, 10, 20, rng)["local"]) == [8, 9, 10, 11, 12]
-        # Offsets are clamped to the video after they were drawn.
+        # The drawn offsets -2, -1 and 0 lead to frame 0, where the video starts.
         assert sorted(training_indexes(plan, 0, 20, rng)["local"]) == [0, 0, 0, 1, 2]
     more = TrainingPlan((ReferenceGroup(name="all", count=4, anywhere=True),))
     assert set(training_indexes(more, 0, 2, rng)["all"]) <= {0, 1}

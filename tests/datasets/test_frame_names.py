@@ -1,4 +1,4 @@
-"""Frame numbers in file names."""
+"""Splitting file names into the name of the clip and the frame number."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading annotated frames, and the errors of every way to read them."""
+"""Reading annotated frames, and refusing bad files in every function that reads pixels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from megavid.video.video_writer import VideoWriter
 
 
 def write_video(path: Path, levels: range) -> None:
-    """Write gray frames of 64x48 pixels, one of each level."""
+    """Write a gray frame of 64x48 pixels for each level of brightness."""
     with VideoWriter(path, rate=Fraction(25), width=64, height=48) as writer:
         for index, level in enumerate(levels):
             writer.write(np.full((48, 64, 3), level, np.uint8), index / 25)
@@ -39,7 +39,7 @@ def one_frame(root: Path, *, source: str = "", file: str | None = None, number: 
 
 @pytest.fixture
 def videos(tmp_path: Path) -> Annotations:
-    """Make a data set: frames 1 and 3 of three video files, then a video of one image."""
+    """Make a data set of four videos: three video files with frames 1 and 3, and one image."""
     builder = AnnotationBuilder(("a",), root=tmp_path)
     for video in range(3):
         write_video(tmp_path / f"{video}.mp4", range(50 * video, 50 * video + 40, 10))
@@ -61,7 +61,7 @@ def test_frames_are_read_in_any_order(videos: Annotations) -> None:
     assert [frame_size(videos, row) for row in range(len(videos))] == [(64, 48)] * 7
 
 
-def test_few_video_files_are_open_at_a_time(videos: Annotations) -> None:
+def test_at_most_the_given_number_of_video_files_are_open(videos: Annotations) -> None:
     folder = Path("/proc/self/fd")
     if not folder.exists():
         pytest.skip("needs /proc")
@@ -72,7 +72,7 @@ def test_few_video_files_are_open_at_a_time(videos: Annotations) -> None:
         assert sorted(link.name for link in links if link.suffix == ".mp4") == ["1.mp4", "2.mp4"]
 
 
-def test_an_error_keeps_its_problem_between_processes() -> None:
+def test_a_pickled_error_keeps_its_problem() -> None:
     error = FrameError(Problem(Kind.BAD_IMAGE, "clip/1.png", "the image is damaged"))
     again = pickle.loads(pickle.dumps(error))
     assert (again.problem, str(again)) == (error.problem, "clip/1.png: the image is damaged")

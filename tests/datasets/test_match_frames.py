@@ -30,7 +30,7 @@ def same(numbers: Sequence[int]) -> dict[int, int]:
         (range(20), range(20)),
         (range(10, 60), range(10, 30)),
         (range(10, 30), range(10, 30)),
-        ([n for n in range(31) if n != 7], range(30)),  # as many images as frames, but not in order
+        ([n for n in range(31) if n != 7], range(30)),  # 30 images for 30 frames, but their order is not used
         (range(25), range(30)),
         (range(5, 30), range(30)),
         (range(0, 60, 5), range(0, 60, 5)),
@@ -59,12 +59,12 @@ def test_images_with_other_numbers_are_matched_in_order(
 @pytest.mark.parametrize(
     ("numbers", "frames"),
     [
-        (range(1, 30), range(30)),  # the first or the last frame may be missing
+        (range(1, 30), range(30)),  # the image of the first or of the last frame is missing
         (range(1, 26), range(20)),
         (range(5, 40), range(20)),
         (range(100, 130), range(20)),
         (range(12), range(0, 60, 5)),
-        (range(1, 61), range(10, 30)),  # images may be counted from 1
+        (range(1, 61), range(10, 30)),  # the numbers of images may count from 1
         (range(11, 30), range(10, 30)),
     ],
 )
@@ -73,7 +73,7 @@ def test_ambiguous_numbers_are_refused(numbers: Sequence[int], frames: Sequence[
         numbers_of(numbers, frames)
 
 
-def test_formats_that_number_frames_from_one() -> None:
+def test_frames_of_formats_that_count_from_one_are_matched() -> None:
     assert numbers_of(range(20), range(1, 20), first=1) == {n + 1: n for n in range(20)}
     assert numbers_of([0, 2, 3], [1, 4], first=1) == {1: 0, 3: 2, 4: 3}
     assert numbers_of(range(11, 61), range(11, 31), listed=range(1, 51), first=1) == same(range(11, 61))

@@ -20,7 +20,7 @@ Place = tuple[int, int, float]
 
 
 def moving(*videos: list[Place]) -> Annotations:
-    """Make videos of 10x10 boxes from frame numbers, tracks and left edges."""
+    """Make videos of 10x10 boxes, given the frame number, the track and the left edge of each box."""
     builder = AnnotationBuilder(("a",), root=Path("/d"))
     for i, places in enumerate(videos):
         builder.video(f"v{i}")
@@ -35,15 +35,15 @@ def iou(shift: float) -> float:
     return (10 - shift) / (10 + shift)
 
 
-def test_motion_is_the_mean_iou_with_other_frames() -> None:
+def test_motion_iou_is_the_mean_iou_with_other_frames() -> None:
     table = moving([(0, 7, 0), (1, 7, 2), (2, 7, 5)])
     a, b, c = iou(2), iou(5), iou(3)
     assert motion_iou(table) == pytest.approx([(a + b) / 2, (a + c) / 2, (b + c) / 2])
 
 
-def test_the_window_has_ten_frames_on_each_side() -> None:
+def test_the_window_reaches_ten_frame_numbers_to_each_side() -> None:
     table = moving([(3, 0, 0), (13, 0, 5), (23, 0, 5), (34, 0, 0)])
-    # Distances are between frame numbers: 3 to 13 and 13 to 23 are in the window, 23 to 34 is not.
+    # Frames 3 and 13, and 13 and 23, are ten apart, so they are compared. Frames 23 and 34 are not.
     assert motion_iou(table) == pytest.approx([1 / 3, (1 / 3 + 1) / 2, 1, 1])
 
 
@@ -88,7 +88,7 @@ def write_mat(path: Path, frames: list[list[float]], *, compressed: bool = False
     return path
 
 
-def test_an_official_file(tmp_path: Path) -> None:
+def test_a_file_in_the_official_format_is_read(tmp_path: Path) -> None:
     table = moving([(0, 0, 0), (0, 1, 0)], [(3, 0, 0)])
     path = write_mat(tmp_path / "motion.mat", [[0.5, 0.25], [0.75]])
     assert read_motion_mat(path, table).tolist() == [0.5, 0.25, 0.75]
@@ -113,7 +113,7 @@ def test_cells_with_any_numeric_type(tmp_path: Path, compressed: bool, kind: typ
     assert [values.tolist() for values in read] == [[1], [0, 1, 1], [], [0]]
 
 
-def test_invalid_files(tmp_path: Path) -> None:
+def test_invalid_files_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "motion.mat"
     content = write_mat(path, [[0.5]]).read_bytes()
     objects = np.empty((1, 1), object)
@@ -150,7 +150,7 @@ def test_invalid_files(tmp_path: Path) -> None:
 
 
 def _matrix_of(kind: int, *sizes: int) -> bytes:
-    """Make a matrix without name and content."""
+    """Make a matrix element of a MATLAB file, without a name or values."""
     body = struct.pack("<4I", 6, 8, kind, 0) + struct.pack(f"<2I{len(sizes)}i", 5, 4 * len(sizes), *sizes)
     body += bytes(-len(body) % 8) + struct.pack("<2I", 1, 0)
     return struct.pack("<2I", 14, len(body)) + body
@@ -172,15 +172,15 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, compressed: bool) -> 
     assert 0 < read < 300
 
 
-def test_the_published_motion_excludes_the_objects_own_frame() -> None:
+def test_the_published_motion_ious_exclude_the_frame_of_the_object() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     values = np.concatenate(frames)
-    others = 1e-10 / values[values < 1e-6]  # objects that never overlap themselves
+    others = 1e-10 / values[values < 1e-6]  # 1e-10 over the number of other frames
     assert others == pytest.approx(others.round(), abs=1e-6)
     assert (others.min(), others.max()) == pytest.approx((4, 20))
 
 
-def test_the_published_file() -> None:
+def test_the_published_file_has_the_published_shares_of_motion() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     assert len(frames) == 176126
     empty = sum(len(values) == 0 for values in frames)

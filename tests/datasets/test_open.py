@@ -59,13 +59,13 @@ def test_an_unknown_format_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("name", "option"), [("mot", "subset"), ("index", "classes"), ("ilsvrc", "images")])
-def test_options_that_a_format_does_not_have(tmp_path: Path, name: str, option: str) -> None:
+def test_options_that_a_format_does_not_have_are_refused(tmp_path: Path, name: str, option: str) -> None:
     path = make(name, tmp_path / "d")
     value = {"subset": "val", "classes": ["a"], "images": tmp_path}[option]
     with pytest.raises(InputError, match=f"{option}: .* has no use for it"):
         open_annotations(Source(path=path, **{option: value}), problems=Problems())  # type: ignore[arg-type]
 
 
-def test_paths_through_loops_of_links(tmp_path: Path) -> None:
+def test_paths_through_loops_of_links_are_made_absolute(tmp_path: Path) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     assert absolute(tmp_path / "a" / ".." / "loop" / "x") == tmp_path / "loop" / "x"

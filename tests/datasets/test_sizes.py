@@ -1,4 +1,4 @@
-"""Comparison of annotated frame sizes with the sizes of images and videos."""
+"""Comparing annotated frame sizes with the sizes of images and videos."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.cli.helpers import write_video
 
 
 def build(root: Path, *, size: tuple[int, int], box: tuple[float, float, float, float]) -> Annotations:
-    """Make a folder of images and a video file, each with two frames of 64x48 pixels."""
+    """Make two videos, a folder of images and a video file, each with two frames of 64x48 pixels."""
     (root / "images").mkdir()
     write_video(root / "v.mp4", [np.zeros((48, 64, 3), np.uint8)] * 2)
     builder = AnnotationBuilder(("a",), root=root)
@@ -31,7 +31,9 @@ def build(root: Path, *, size: tuple[int, int], box: tuple[float, float, float, 
 
 
 @pytest.mark.parametrize("size", [(64, 48), (0, 0)])
-def test_equal_or_unknown_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
+def test_a_table_with_equal_or_unknown_sizes_is_returned_unchanged(
+    tmp_path: Path, size: tuple[int, int]
+) -> None:
     table = build(tmp_path, size=size, box=(60, 40, 70, 50))
     assert check_sizes(table, problems=Problems()) is table
 
@@ -46,7 +48,7 @@ def test_equal_or_unknown_sizes(tmp_path: Path, size: tuple[int, int]) -> None:
         ((64, 48), (1, -9, 3, 0), "2 of the video's 2 boxes are outside its frames of 64x48"),
     ],
 )
-def test_different_sizes_and_impossible_boxes(
+def test_different_sizes_and_impossible_boxes_are_refused(
     tmp_path: Path, size: tuple[int, int], box: tuple[float, float, float, float], message: str
 ) -> None:
     table = build(tmp_path, size=size, box=box)
@@ -57,7 +59,7 @@ def test_different_sizes_and_impossible_boxes(
     assert problems.counts() == {Kind.OUTSIDE if "outside" in message else Kind.IMAGE_SIZE: 2}
 
 
-def test_only_videos_with_another_size_are_left_out(tmp_path: Path) -> None:
+def test_only_videos_whose_size_differs_are_left_out(tmp_path: Path) -> None:
     table = build(tmp_path, size=(64, 48), box=(1, 2, 3, 4))
     table.width[2:] = 100
     left = check_sizes(table, problems=Problems(skip=True))

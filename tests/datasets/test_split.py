@@ -13,7 +13,7 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 
 
 def data_set(videos: Sequence[tuple[int, Sequence[int]]]) -> Annotations:
-    """Make videos from their numbers of frames and the labels of boxes in their first frames."""
+    """Make videos, given the number of frames of each and the labels of the boxes in its first frame."""
     builder = AnnotationBuilder(("cat", "dog", "fox"), root=Path("/nowhere"))
     for number, (frames, labels) in enumerate(videos):
         builder.video(f"clip_{number}")
@@ -25,7 +25,7 @@ def data_set(videos: Sequence[tuple[int, Sequence[int]]]) -> Annotations:
 
 
 def test_frames_and_classes_are_divided_by_share() -> None:
-    # Half of the videos have cats, the others have dogs; two of ten are for validation.
+    # Five videos have cats, five have dogs: a share of 0.2 for validation is one of each.
     data = data_set([(4, [number % 2]) for number in range(10)])
     for seed in range(5):
         chosen = split_videos(data, share=0.2, seed=seed)
@@ -35,7 +35,7 @@ def test_frames_and_classes_are_divided_by_share() -> None:
 
 
 def test_videos_are_weighted_by_length() -> None:
-    # A fifth of 100 frames is the video of 20 frames or all videos of 2, but not the video of 60.
+    # A fifth of 100 frames: the video of 20 frames or the ten videos of 2 frames, but not the video of 60.
     data = data_set([(60, [0]), (20, [0]), *[(2, [0])] * 10])
     frames = [60, 20, *[2] * 10]
     chosen = split_videos(data, share=0.2)
@@ -43,11 +43,11 @@ def test_videos_are_weighted_by_length() -> None:
 
 
 def test_classes_are_in_both_subsets_if_possible() -> None:
-    # The first video has exactly a fifth of the frames and cats, but no dogs to validate on.
+    # Video 0 has exactly a fifth of the frames, but no dogs: for dogs, video 1 or 3 must be chosen.
     data = data_set([(20, [0]), (30, [0, 1]), (25, [0]), (25, [0, 1])])
     for seed in range(5):
         assert split_videos(data, share=0.2, seed=seed)[[1, 3]].any()
-    # A class that is in one video only is for training.
+    # The foxes are only in video 0, so that video is for training.
     data = data_set([(10, [0, 2]), (10, [0]), (10, [0]), (10, [0])])
     for seed in range(5):
         assert not split_videos(data, share=0.3, seed=seed)[0]
@@ -65,7 +65,7 @@ def test_videos_without_frames_are_in_neither_subset() -> None:
         split_videos(data_set([(5, [0]), (0, [])]), share=0.5)
 
 
-def test_named_videos() -> None:
+def test_videos_can_be_chosen_by_name() -> None:
     builder = AnnotationBuilder(("cat",), root=Path("/nowhere"))
     for name in ("a/pond.mp4", "b/river", "c/river", "empty"):
         builder.video(name)
@@ -83,8 +83,8 @@ def test_named_videos() -> None:
             find_videos(data, [name])
 
 
-def test_splits_in_time() -> None:
-    # The gap is a tenth of 100 frames, and 24 of 500 frames; a video of 9 frames is not split.
+def test_each_video_is_split_in_time() -> None:
+    # Between the parts, 10 of 100 frames and 24 of 500 frames are unused. A video of 9 frames is not split.
     data = data_set([(100, [0]), (9, [0]), (500, [0]), (10, [0])])
     train, val = split_in_time(data, share=0.2)
     assert not (train & val).any()

@@ -1,4 +1,4 @@
-"""Statistics of a data set and their plot."""
+"""Statistics of a data set, and plots of them."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def data() -> Annotations:
     builder.video("v")
     for number in range(2):
         builder.frame(number, width=640, height=480)
-        builder.box(0, 0, 16, 64, label=0, track=1)  # does not move; the root of its area is 32
-        builder.box(number * 5, 200, number * 5 + 10, 210, label=1, track=2)  # IoU 1/3
+        builder.box(0, 0, 16, 64, label=0, track=1)  # does not move; the square root of the area is 32
+        builder.box(number * 5, 200, number * 5 + 10, 210, label=1, track=2)  # IoU of the two boxes: 1/3
     builder.box(0, 0, 100, 100, label=0)
     builder.frame(2, width=320, height=240)
     builder.video("w")
@@ -49,7 +49,7 @@ def test_statistics_of_two_videos(data: Annotations) -> None:
     assert about["frame_sizes"] == {"320x240": 1, "640x480": 3}
     assert about["box_sizes"] == pytest.approx({"small": 4 / 6, "medium": 0, "large": 2 / 6}, abs=1e-12)
     assert about["box_size_quantiles"][1] == 32
-    # The cat does not move, the dog of v is fast, and the dog of w is in one frame only.
+    # The cat of v does not move, the dog of v is fast, and the dog of w is slow, as it is in one frame only.
     assert about["classes"]["cat"]["motion"] == {"fast": 0, "medium": 0, "slow": 1}
     assert about["classes"]["dog"]["motion"] == pytest.approx({"fast": 2 / 3, "medium": 0, "slow": 1 / 3})
     assert about["motion"] == pytest.approx({"fast": 2 / 5, "medium": 0, "slow": 3 / 5})
@@ -63,7 +63,9 @@ def test_an_empty_data_set(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("classes", [1, 3, 50])
-def test_a_plot(data: Annotations, tmp_path: Path, classes: int) -> None:
+def test_statistics_of_any_number_of_classes_are_plotted(
+    data: Annotations, tmp_path: Path, classes: int
+) -> None:
     names = tuple(f"class {i}" for i in range(classes))
     builder = AnnotationBuilder(names, root=tmp_path)
     builder.video("v")
@@ -76,7 +78,7 @@ def test_a_plot(data: Annotations, tmp_path: Path, classes: int) -> None:
     assert picture.shape[1] > 1000
 
 
-def test_a_plot_of_two_parts(data: Annotations, tmp_path: Path) -> None:
+def test_statistics_of_two_parts_are_plotted_in_two_colors(data: Annotations, tmp_path: Path) -> None:
     stats = compute_stats(data)
     plot_stats(stats, tmp_path / "one.png")
     plot_stats(stats, tmp_path / "two.png", val=compute_stats(data.select(data.video == 0)))
@@ -86,7 +88,7 @@ def test_a_plot_of_two_parts(data: Annotations, tmp_path: Path) -> None:
     assert (two == orange).all(axis=2).mean() > 0.01
 
 
-def test_names_are_not_formulas(tmp_path: Path) -> None:
+def test_class_names_are_not_plotted_as_formulas(tmp_path: Path) -> None:
     builder = AnnotationBuilder(("$\\nonsense$", "a\x1b[31m"), root=tmp_path)
     builder.video("v")
     builder.frame(0)

@@ -1,4 +1,4 @@
-"""The synthetic data set."""
+"""Writing the synthetic data set."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def read(folder: Path, subset: str) -> Annotations:
     return open_annotations(Source(path=folder, subset=subset), problems=Problems())
 
 
-def test_the_number_of_workers_does_not_matter(written: Path, tmp_path: Path) -> None:
+def test_the_number_of_workers_does_not_change_the_files(written: Path, tmp_path: Path) -> None:
     write_synthetic_set(tmp_path / "two", SMALL, workers=2)
     assert sums(tmp_path / "two") == sums(written)
     assert len(sums(written)) == 5 * 6 * 2 + 1
 
 
-def test_a_video_depends_only_on_seed_and_size(written: Path, tmp_path: Path) -> None:
+def test_a_video_depends_only_on_the_seed_and_the_size(written: Path, tmp_path: Path) -> None:
     fewer = SyntheticSet(videos=2, frames=4, height=72, width=96)
     write_synthetic_set(tmp_path / "set", fewer, workers=1)
     all_sums = sums(written)
@@ -68,17 +68,19 @@ def test_annotations_agree_with_the_frames(written: Path) -> None:
     assert len(val) == len(drawn)
     for t, frame in enumerate(drawn):
         rows = slice(*val.offsets[t : t + 2])
-        assert np.abs(val.boxes[rows] - frame.boxes).max(initial=0) <= 1  # rounded to pixels
+        assert (
+            np.abs(val.boxes[rows] - frame.boxes).max(initial=0) <= 1
+        )  # annotated boxes are rounded to pixels
         assert val.labels[rows].tolist() == frame.labels.tolist()
         assert val.tracks[rows].tolist() == frame.tracks.tolist()
         assert val.occluded[rows].tolist() == frame.occluded.tolist()
 
 
-def test_the_check_finds_no_problems(written: Path) -> None:
+def test_the_check_finds_no_problems_in_the_written_set(written: Path) -> None:
     assert list(check_annotations(read(written, "vid_train"))) == []
 
 
-def test_the_class_is_clear_in_some_neighboring_frames() -> None:
+def test_an_unclear_class_is_often_clear_in_a_neighboring_frame() -> None:
     clear, total, near = 0, 0, 0
     for video in range(40):
         tracks: dict[int, dict[int, bool]] = {}
@@ -131,7 +133,7 @@ def test_an_interrupted_data_set_is_rewritten(written: Path, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(("field", "value"), [("videos", 0), ("frames", 0), ("height", 8), ("seed", -1)])
-def test_numbers_out_of_range(field: str, value: int) -> None:
+def test_numbers_out_of_range_are_refused(field: str, value: int) -> None:
     with pytest.raises(InputError, match=f"{field}: expected at least"):
         SyntheticSet(**({"videos": 1} | {field: value}))
 

@@ -39,7 +39,7 @@ def fail_inside(path: Path, error: BaseException) -> None:
         raise error
 
 
-def test_an_output_is_replaced_when_complete(tmp_path: Path) -> None:
+def test_an_output_is_replaced_only_when_it_is_complete(tmp_path: Path) -> None:
     path = tmp_path / "a.json"
     path.write_text(OURS)
     with atomic_path(path) as temporary:
@@ -63,7 +63,7 @@ def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_an_impossible_path_is_an_error(tmp_path: Path) -> None:
+def test_a_path_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"nowhere.*No such file"):
         write(tmp_path / "nowhere" / "a.txt", "")
     with pytest.raises(InputError, match="got a folder"):
@@ -78,7 +78,7 @@ def test_an_impossible_path_is_an_error(tmp_path: Path) -> None:
             write(tmp_path / "locked" / "a.txt", "")
 
 
-def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+def test_a_file_with_the_longest_possible_name_can_be_written(tmp_path: Path) -> None:
     path = tmp_path / ("é" * 125 + ".json")  # 255 bytes
     write(path, OURS)
     assert path.read_text() == OURS
@@ -94,7 +94,7 @@ def test_files_of_other_programs_are_kept(tmp_path: Path, name: str) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_unmarked_files_are_replaced_only_by_equal_bytes(tmp_path: Path) -> None:
+def test_a_file_without_a_mark_of_megavid_is_replaced_only_by_equal_bytes(tmp_path: Path) -> None:
     path = tmp_path / "results.txt"
     for _ in range(2):
         write(path, "1 2 3\n")
@@ -130,8 +130,10 @@ def test_a_linked_folder_can_be_written_to(tmp_path: Path) -> None:
     assert (tmp_path / "disk" / "a.json").read_text() == OURS
 
 
-def test_a_folder_named_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Arrow expands a leading ~, so that the file would be written to the home folder.
+def test_a_parquet_file_can_be_written_to_a_folder_named_tilde(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Arrow expands a leading ~: without a full path, it would write the file to the home folder.
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
@@ -172,7 +174,7 @@ def test_several_files_are_replaced_together(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "a.json",
         "c.json",
-    ]  # b was not written
+    ]  # b.json is gone: the block did not write it
     (tmp_path / "b.json").write_text("mine")
     with pytest.raises(InputError, match=r"b\.json: exists already"), atomic_files(tmp_path, ("b.json",)):
         pass
@@ -217,11 +219,11 @@ def test_writing_several_files_removes_leftovers(tmp_path: Path) -> None:
     "name",
     ["../a.jpg", "a/../../b.jpg", "/etc/passwd", "", ".", "..", "a\0b", "a" * 256, "é" * 128, "a/\ud800"],
 )
-def test_names_from_data_cannot_leave_the_folder(tmp_path: Path, name: str) -> None:
+def test_file_names_in_data_cannot_point_outside_the_folder(tmp_path: Path, name: str) -> None:
     with pytest.raises(InputError):
         inside(tmp_path, name)
 
 
-def test_names_from_data_may_have_folders(tmp_path: Path) -> None:
+def test_file_names_in_data_may_contain_folders(tmp_path: Path) -> None:
     assert inside(tmp_path, "a/b c/..x.jpg") == tmp_path / "a" / "b c" / "..x.jpg"
     check_target(inside(tmp_path, "é" * 127))

@@ -1,4 +1,4 @@
-"""Broken and hostile JSON and YAML."""
+"""Reading JSON and YAML, and refusing broken and hostile files."""
 
 from __future__ import annotations
 

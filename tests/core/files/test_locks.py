@@ -37,7 +37,7 @@ def hold(folder: Path) -> subprocess.Popen[str]:
     return process
 
 
-def test_the_lock_file_is_removed(tmp_path: Path) -> None:
+def test_the_lock_file_is_removed_afterward(tmp_path: Path) -> None:
     for _ in range(2):
         take(tmp_path)
         assert list(tmp_path.iterdir()) == []
@@ -62,29 +62,29 @@ def test_a_process_cannot_lock_a_folder_twice(tmp_path: Path) -> None:
     with locked_folder(tmp_path):
         with pytest.raises(InputError, match="another run of this process"):
             take(tmp_path / "link")
-        script = [sys.executable, "-c", HOLD, str(tmp_path)]  # the failed attempt must not release the lock
+        script = [sys.executable, "-c", HOLD, str(tmp_path)]  # the refused attempt has not released the lock
         done = subprocess.run(script, capture_output=True, text=True, check=False, timeout=20)
         assert "InputError" in done.stderr
         assert "another run writes to it" in done.stderr
 
 
-def test_a_lock_of_another_host_is_kept(tmp_path: Path) -> None:
+def test_a_lock_held_on_another_host_is_kept(tmp_path: Path) -> None:
     owner = {"host": f"not-{socket.gethostname()}", "pid": 7, "since": "then", "launch": "job 12"}
     (tmp_path / LOCK).write_text(json.dumps(owner))
     for launch in (None, "job 13"):
         with pytest.raises(InputError, match=rf"process 7 on not-.*; .* remove .*{LOCK}"):
             take(tmp_path, launch=launch)
-    take(tmp_path, launch="job 12")  # a restart of the same launch
+    take(tmp_path, launch="job 12")  # the launch that holds the lock may restart
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("text", ["", "{", "[" * 4000, "null", '{"host": null}'])
-def test_an_incomplete_lock_file_is_taken_over(tmp_path: Path, text: str) -> None:
+def test_an_incomplete_lock_file_is_replaced(tmp_path: Path, text: str) -> None:
     (tmp_path / LOCK).write_text(text)
     take(tmp_path)
 
 
-def test_a_link_is_not_followed(tmp_path: Path) -> None:
+def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("mine")
     folder = tmp_path / "out"

@@ -1,4 +1,4 @@
-"""Existence of ordinary and impossible paths."""
+"""Whether paths exist, including paths that no file can have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading pickles as data, and refusing hostile ones."""
+"""Reading pickles without executing them, and refusing hostile ones."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_allowed_names_are_replaced_by_stand_ins() -> None:
         (b"c__main__\nx\x1b[31m\n.", "__main__.x\x1b[31m"),
     ],
 )
-def test_other_names_are_refused(content: bytes, name: str) -> None:
+def test_names_that_are_not_allowed_are_refused(content: bytes, name: str) -> None:
     with pytest.raises(ForeignObjectError) as error:
         load(content)
     assert error.value.name == name

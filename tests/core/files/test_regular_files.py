@@ -1,4 +1,4 @@
-"""Files that are too large, not regular, or not UTF-8."""
+"""Refusing files that are too large, not regular files, or not UTF-8 text."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_a_file_over_the_limit_is_not_read(tmp_path: Path) -> None:
         read_text(path)
 
 
-def test_text_is_utf_8(tmp_path: Path) -> None:
+def test_text_must_be_utf_8(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_bytes(b"\xef\xbb\xbff\xc3\xbcchse")
     assert read_text(tmp_path / "a.txt") == "füchse"
     (tmp_path / "a.txt").write_bytes(b"f\xfcchse")

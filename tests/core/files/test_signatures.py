@@ -43,11 +43,11 @@ def _tar() -> bytes:
         (b"\x08\x01\x12\x07pytorch\x00", "something else"),
     ],
 )
-def test_descriptions(head: bytes, kind: str) -> None:
+def test_files_are_described_by_their_first_bytes(head: bytes, kind: str) -> None:
     assert describe_content(head).startswith(kind)
 
 
-def test_text_may_end_within_a_character() -> None:
+def test_the_first_bytes_of_text_may_end_within_a_character() -> None:
     assert describe_content(("x" + "é" * 600).encode()[:1024]).startswith("a text ('xéé")
 
 

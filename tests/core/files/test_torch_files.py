@@ -64,9 +64,9 @@ def test_saved_values_are_read_exactly(tmp_path: Path, as_zip: bool, protocol: i
     for name, tensor in tensors.items():
         found = read["model"][name]
         assert (found.dtype, found.shape, found.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
-        same = found.double(), tensor.double()  # float64 is exact for all types
+        same = found.double(), tensor.double()  # float64 holds the values of all types exactly
         assert torch.equal(*(t.nan_to_num(7) for t in same))
-    # Views of the same tensor still share its memory.
+    # Two views of one tensor still share its memory after loading.
     assert read["model"]["view"].untyped_storage().data_ptr() == (
         read["model"]["transposed"].untyped_storage().data_ptr()
     )
@@ -135,7 +135,7 @@ def test_broken_files_have_specific_messages(tmp_path: Path, content: bytes, mes
     assert message in refusal(path)
 
 
-def test_the_unbroken_file_is_read(tmp_path: Path) -> None:
+def test_the_file_is_read_without_the_defects(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     path.write_bytes(zipped(tensor(), data__0=TWO))
     assert load(path).tolist() == [1, 2]
@@ -153,7 +153,7 @@ def test_files_in_the_old_format_are_checked(tmp_path: Path) -> None:
     assert "expected tensors" in refusal(path)
 
 
-def test_a_sparse_file_of_gigabytes(tmp_path: Path) -> None:
+def test_a_sparse_file_of_gigabytes_is_refused(tmp_path: Path) -> None:
     for name, head in {"zip.pth": b"PK\x03\x04", "zeros.pth": b""}.items():
         with (tmp_path / name).open("wb") as file:
             file.write(head)
@@ -161,7 +161,7 @@ def test_a_sparse_file_of_gigabytes(tmp_path: Path) -> None:
         refusal(tmp_path / name)
 
 
-def test_an_entry_that_expands_to_gigabytes(tmp_path: Path) -> None:
+def test_an_entry_that_expands_to_gigabytes_is_refused(tmp_path: Path) -> None:
     made = io.BytesIO(zipped(tensor(), data__0=TWO))
     with zipfile.ZipFile(made, "a", compression=zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("a/byteorder", bytes(1 << 28))
@@ -179,7 +179,7 @@ def test_smaller_limits_can_be_set(tmp_path: Path) -> None:
             load(tmp_path / "x.pth", **limits)
 
 
-def test_other_objects_are_named(tmp_path: Path) -> None:
+def test_messages_name_objects_that_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.pth"
     torch.save({"model": {"a": torch.ones(1)}, "best": np.float64(3)}, path)
     assert "a NumPy scalar (numpy." in refusal(path)

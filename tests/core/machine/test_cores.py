@@ -1,4 +1,4 @@
-"""Number of usable cores, read from imitations of the kernel's files."""
+"""The number of usable cores; the tests write imitations of the kernel's files."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ V1_FILES = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
     [
         ("0::/", {"cpu.max": "150000 100000\n"}, 1.5),
         ("0::/", {"cpu.max": "max 100000\n"}, None),
-        # The lowest limit of the group and its parents counts.
+        # The quota is the lowest one of the group and its parents.
         ("0::/a/b", {"a/b/cpu.max": "400000 100000", "a/cpu.max": "200000 100000"}, 2),
-        # In a container, the group's path may be that of the host.
+        # In a container, the path of the group may be its path on the host, which does not exist here.
         ("0::/docker/0a1b", {"cpu.max": "300000 100000"}, 3),
         ("0::/../outside", {"cpu.max": "50000 100000"}, 0.5),
         (

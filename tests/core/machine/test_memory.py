@@ -1,4 +1,4 @@
-"""Usable memory, read from imitations of the kernel's files."""
+"""The usable memory; the tests write imitations of the kernel's files."""
 
 from __future__ import annotations
 

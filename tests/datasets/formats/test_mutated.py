@@ -1,4 +1,4 @@
-"""Mutated COCO and YOLO files."""
+"""Randomly damaged COCO and YOLO files are read or refused."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ YAML: dict[str, Any] = {
 
 
 def read_and_use(read: Callable[[Problems], Annotations]) -> None:
-    """Read with and without skipping problems, and check that the result can be used."""
+    """Read with and without skipping problems; check the last table read, and compute its statistics."""
     tables = []
     for skip in (False, True):
         ends_well(lambda skip=skip: tables.append(read(Problems(skip=skip))))  # type: ignore[misc]
@@ -59,11 +59,11 @@ def test_coco(tmp_path: Path) -> None:
 
 
 def yolo_files(folder: Path, random: Random) -> None:
-    """Write the files of a data set, some of them mutated."""
+    """Write the files of a YOLO data set, some of them randomly damaged."""
     contents = {
         "labels/a/1.txt": b"0 0.5 0.5 0.25 0.25\n1 0.5 0.5 1 1 7\n",
         "list.txt": b"images/b/1.png\n./images/a/1.png\n",
-        "data.yaml": json.dumps(YAML).encode(),  # JSON is YAML
+        "data.yaml": json.dumps(YAML).encode(),  # JSON is valid YAML
     }
     for name, content in contents.items():
         if random.random() < 0.4:

@@ -1,4 +1,4 @@
-"""The table of annotated videos."""
+"""Building, saving, loading and selecting from tables of annotated videos."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 def build(root: Path, name: str = "a") -> Annotations:
-    """Make a video of two images, one without frames, and a video file whose frame 5 is annotated."""
+    """Make three videos: two images, no frames, and a video file whose frame 5 is annotated."""
     builder = AnnotationBuilder(("cat", "dog"), root=root, category_ids=(3, 7))
     builder.video(name)
     builder.frame(0, file=f"{name}/ä 0.jpg", width=64, height=48)
@@ -86,7 +86,7 @@ def test_an_empty_table_is_loaded(tmp_path: Path) -> None:
     assert_same(load_annotations(tmp_path / "index.parquet"), table)
 
 
-def test_many_row_groups_are_loaded(tmp_path: Path) -> None:
+def test_a_table_in_many_row_groups_is_loaded(tmp_path: Path) -> None:
     table = concatenate([build(tmp_path, name) for name in "abcdefgh"])
     table.save(tmp_path / "one.parquet")
     pq.write_table(pq.read_table(tmp_path / "one.parquet"), tmp_path / "many.parquet", row_group_size=5)
@@ -109,7 +109,7 @@ def test_selecting_frames_keeps_their_boxes(tmp_path: Path) -> None:
     assert (frames.offsets.tolist(), frames.boxes.tolist()) == ([0, 0, 1], [[9, 9, 10, 10]])
 
 
-def test_files_that_are_not_an_index(tmp_path: Path) -> None:
+def test_files_that_are_not_an_index_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="none.parquet: no such file"):
         load_annotations(tmp_path / "none.parquet")
     broken = tmp_path / "broken.parquet"
@@ -134,7 +134,7 @@ def test_an_index_of_another_version_is_refused(tmp_path: Path) -> None:
         load_annotations(path)
 
 
-def test_videos_of_the_same_name_are_refused(tmp_path: Path) -> None:
+def test_two_videos_with_one_name_are_refused(tmp_path: Path) -> None:
     builder = AnnotationBuilder(("cat",), root=tmp_path)
     for source in ("", "b/x.mp4"):
         builder.video("x", source=source)
@@ -157,7 +157,7 @@ def test_a_box_that_is_not_finite_is_refused(tmp_path: Path, value: float) -> No
         replace(table, boxes=boxes)
 
 
-def test_a_missing_folder(tmp_path: Path) -> None:
+def test_saving_to_a_missing_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be written"):
         build(tmp_path).save(tmp_path / "none" / "index.parquet")
 
@@ -175,7 +175,7 @@ def test_problems_are_raised_or_collected() -> None:
 
 
 def test_frame_numbers_of_64_bits_are_kept(tmp_path: Path) -> None:
-    """Cameras name images by milliseconds or nanoseconds since 1970."""
+    """Some cameras name images by milliseconds or nanoseconds since 1970."""
     numbers = [1_700_000_000_123, 1_700_000_000_163, 1_700_000_000_123_456_789]
     builder = AnnotationBuilder(("cat",), root=tmp_path)
     builder.video("a")
@@ -202,7 +202,7 @@ def test_frame_numbers_of_64_bits_are_kept(tmp_path: Path) -> None:
         ({"file": "\udcff.jpg"}, {}, r"expected a file name in UTF-8"),
     ],
 )
-def test_numbers_that_are_too_large_are_refused(
+def test_numbers_out_of_range_and_invalid_file_names_are_refused(
     tmp_path: Path, frame: dict[str, Any], box: dict[str, Any], message: str
 ) -> None:
     def build_one() -> Annotations:

@@ -1,4 +1,4 @@
-"""Index files that are broken, contradictory or too large."""
+"""Refusing index files that are broken, contradictory or too large."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def rewrite(path: Path, columns: Mapping[str, Any] | None = None, *, about: bytes | None = None) -> None:
-    """Replace metadata or columns of an index; columns inside `objects` are given by their own names."""
+    """Replace metadata or columns of an index; `columns` may also name fields of the column `objects`."""
     table = pq.read_table(path)
     schema = table.schema
     objects = table["objects"].combine_chunks()
@@ -126,7 +126,7 @@ def test_missing_metadata(path: Path, about: bytes, message: str) -> None:
         ("_LARGEST_NAMES", 16, "at most 16 bytes of file names, got 17"),
     ],
 )
-def test_files_that_are_too_large_when_expanded(
+def test_files_over_a_size_limit_are_refused(
     path: Path, monkeypatch: pytest.MonkeyPatch, name: str, limit: int, message: str
 ) -> None:
     monkeypatch.setattr(index_file, name, limit)
@@ -142,7 +142,7 @@ def test_an_invalid_table_is_not_written(tmp_path: Path) -> None:
     assert not (tmp_path / "index.parquet").exists()
 
 
-def test_names_that_are_not_utf_8(tmp_path: Path) -> None:
+def test_file_names_that_are_not_utf_8_are_not_written(tmp_path: Path) -> None:
     folder = tmp_path / "\udcff"
     with pytest.raises(InputError, match=r"index.parquet: cannot be written: names .* UTF-8"):
         build(folder).save(tmp_path / "index.parquet")

@@ -1,4 +1,4 @@
-"""Write CocoVID and COCO files."""
+"""Write small CocoVID and COCO files for tests."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def write(path: Path, **changes: Any) -> Path:
-    """Write a CocoVID file with frames 9 and 8 of one video, in this order, and an empty video."""
+    """Write a CocoVID file: a video whose frame 9 is listed before frame 8, and a video without frames."""
     content: dict[str, Any] = {
         "videos": [{"id": 5, "name": "ä"}, {"id": 6, "name": "leer"}],
         "images": [
@@ -41,7 +41,7 @@ def write(path: Path, **changes: Any) -> Path:
 
 
 def plain(path: Path, *files: str) -> Path:
-    """Write a COCO file of images without objects."""
+    """Write a COCO file that lists images but has no objects."""
     images = [{"id": i, "file_name": file} for i, file in enumerate(files)]
     path.write_text(json.dumps({"images": images, "annotations": [], "categories": []}))
     return path

@@ -1,4 +1,4 @@
-"""Invalid rows of COCO files."""
+"""Refusing or skipping invalid rows of COCO files."""
 
 from __future__ import annotations
 

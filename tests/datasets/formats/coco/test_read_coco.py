@@ -56,7 +56,7 @@ def test_images_of_plain_coco_are_videos_of_one_frame(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("folder", [".", "images", "data", "..", "../images"])
-def test_images_are_found(tmp_path: Path, folder: str) -> None:
+def test_the_folder_of_the_images_is_found(tmp_path: Path, folder: str) -> None:
     root = tmp_path / "x" / "annotations"
     root.mkdir(parents=True)
     image = root / folder / "a" / "9.jpg"
@@ -66,7 +66,7 @@ def test_images_are_found(tmp_path: Path, folder: str) -> None:
     assert (table.root / "a/9.jpg").resolve() == image.resolve()
 
 
-def test_a_given_image_folder(tmp_path: Path) -> None:
+def test_the_image_folder_can_be_given(tmp_path: Path) -> None:
     assert (
         read_coco(write(tmp_path / "x.json"), images=tmp_path / "i", problems=Problems()).root
         == tmp_path / "i"
@@ -74,7 +74,7 @@ def test_a_given_image_folder(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["{", "[]", '{"images": []}', '{"images": 3, "annotations": []}'])
-def test_files_of_other_kinds_are_refused(tmp_path: Path, content: str) -> None:
+def test_files_without_coco_annotations_are_refused(tmp_path: Path, content: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(content)
     with pytest.raises(InputError, match=r"x.json: expected (JSON|COCO annotations)"):
@@ -83,18 +83,18 @@ def test_files_of_other_kinds_are_refused(tmp_path: Path, content: str) -> None:
         read_coco(tmp_path / "no.json", problems=Problems())
 
 
-def test_track_ids_that_are_text(tmp_path: Path) -> None:
+def test_track_ids_that_are_text_become_numbers(tmp_path: Path) -> None:
     path = write(tmp_path / "x.json")
     content = json.loads(path.read_text())
     for row, track in zip(content["annotations"], ("left", 3, "left"), strict=True):
         row.pop("track_id", None)
         row["instance_id"] = track
     path.write_text(json.dumps(content))
-    # Boxes are sorted by frame: frame 8 has the second one, frame 9 the others.
+    # Boxes are sorted by frame: the second box of the file is in frame 8, the others are in frame 9.
     assert read_coco(path, problems=Problems()).tracks.tolist() == [3, 1 << 32, 1 << 32]
 
 
-def test_categories_of_the_same_name_are_one_class(tmp_path: Path) -> None:
+def test_categories_with_equal_names_become_one_class(tmp_path: Path) -> None:
     categories = [{"id": 4, "name": "cat"}, {"id": 2, "name": "cat"}, {"id": 7, "name": 3}]
     table = read_coco(write(tmp_path / "x.json", categories=categories), problems=Problems())
     assert (table.classes, table.category_ids) == (("cat", "3"), (4, 7))
@@ -141,7 +141,9 @@ def test_roboflow_frames_form_a_video(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("key", "numbers"), [("frame_index", [3, 4]), (None, [8, 9])])
-def test_other_sources_of_frame_numbers(tmp_path: Path, key: str | None, numbers: list[int]) -> None:
+def test_frame_numbers_are_read_from_frame_index_or_from_file_names(
+    tmp_path: Path, key: str | None, numbers: list[int]
+) -> None:
     images = [
         {"id": 40 - n, "video_id": 5, "file_name": f"a/00000{n}.jpg", **({key: n - 5} if key else {})}
         for n in (9, 8)
@@ -160,7 +162,7 @@ def test_an_empty_list_of_videos_is_ignored(tmp_path: Path) -> None:
     assert read_coco(tmp_path / "v.json", problems=Problems()).videos == ("a", "b")
 
 
-def test_backslashes_in_file_names(tmp_path: Path) -> None:
+def test_backslashes_in_file_names_become_slashes(tmp_path: Path) -> None:
     path = plain(tmp_path / "x.json", "v\\1.jpg")
     assert read_coco(path, problems=Problems()).files.to_pylist() == ["v/1.jpg"]
 
@@ -171,7 +173,7 @@ def test_notes_name_the_searched_folders(tmp_path: Path) -> None:
     assert problems.notes[0].startswith(f"{tmp_path / 'x.json'}: no a/9.jpg in its folder, images and")
 
 
-def test_augmented_roboflow_images_are_still_images(tmp_path: Path) -> None:
+def test_augmented_roboflow_images_are_read_as_still_images(tmp_path: Path) -> None:
     names = [f"clip_mp4-9_jpg.rf.{c * 32}.jpg" for c in "ab"]
     problems = Problems()
     table = read_coco(plain(tmp_path / "x.json", *names), problems=problems)

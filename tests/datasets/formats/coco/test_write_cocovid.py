@@ -23,7 +23,7 @@ def test_a_written_file_is_read_back(tmp_path: Path, with_listed: bool) -> None:
         table = table.select(table.listed)
     write_cocovid(table, tmp_path / "x.json")
     read = read_coco(tmp_path / "x.json", images=tmp_path, problems=Problems())
-    # The format requires areas, so that unknown ones become those of the boxes.
+    # The format requires an area for each object: where it is unknown, the area of the box is written.
     assert_same(read, replace(table, areas=table.object_areas.astype(np.float32)))
     content = json.loads((tmp_path / "x.json").read_text())
     assert content["annotations"][0]["bbox"] == [1, 2, 2.5, 2]
@@ -31,7 +31,7 @@ def test_a_written_file_is_read_back(tmp_path: Path, with_listed: bool) -> None:
     assert "instance_id" not in content["annotations"][1]
 
 
-def test_repeated_image_ids_are_replaced(tmp_path: Path) -> None:
+def test_image_ids_that_repeat_are_replaced(tmp_path: Path) -> None:
     table = build(tmp_path)
     table.image_ids[:] = 1
     write_cocovid(table, tmp_path / "x.json")

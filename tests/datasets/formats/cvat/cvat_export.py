@@ -1,4 +1,4 @@
-"""Write a synthetic data set like an export of CVAT: videos, and an XML file for each."""
+"""Write a synthetic data set in the form of a CVAT export: videos, and an XML file for each video."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HEIGHT, WIDTH = 144, 192
 
 
 def write_cvat_export(folder: Path, *, names: tuple[str, ...], frames: int) -> Path:
-    """Write `NAME.mp4` and `NAME.xml`, in which every object is a track with a box in each frame."""
+    """Write `NAME.mp4` and `NAME.xml` for each name; every object is a track with a box in each frame."""
     folder.mkdir(parents=True)
     for number, name in enumerate(names):
         video = list(film(seed=2, video=number, frames=frames, height=HEIGHT, width=WIDTH))

@@ -1,4 +1,4 @@
-"""Write small exports of CVAT."""
+"""Write small CVAT exports for tests."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def box(frame: int, x: float, *, outside: int = 0, keyframe: int = 1, occluded: 
 
 
 def add_images(folder: Path, numbers: Iterable[int]) -> None:
-    """Make empty files named like images of frames."""
+    """Make empty files with the names that CVAT gives to images of frames."""
     folder.mkdir(parents=True, exist_ok=True)
     for number in numbers:
         (folder / f"frame_{number:06d}.png").touch()
@@ -30,7 +30,7 @@ def add_images(folder: Path, numbers: Iterable[int]) -> None:
 def write(
     path: Path, *tracks: str, size: int = 6, start: int = 0, step: int = 1, stop: int = 0, source: str = ""
 ) -> Path:
-    """Write an export of one task; the first track is of class "Dächs", the others are of class "cat"."""
+    """Write an export of one task; the first track has class "Dächs", the others have class "cat"."""
     rows = "".join(
         f'<track id="{i}" label="{"cat" if i else "Dächs"}">{t}</track>' for i, t in enumerate(tracks)
     )

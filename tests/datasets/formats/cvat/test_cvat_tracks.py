@@ -1,4 +1,4 @@
-"""Boxes of CVAT's tracks."""
+"""Reading the boxes of CVAT's tracks."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megavid.datasets.table.problems import Kind, Problems
 from tests.datasets.formats.cvat.cvat_xml import box, write
 
 
-def test_tracks(tmp_path: Path) -> None:
+def test_the_boxes_of_tracks_are_read(tmp_path: Path) -> None:
     path = write(tmp_path / "clip.xml", box(0, 0) + box(1, 2, keyframe=0, occluded=1), box(4, 5))
     table = read_cvat(path, problems=Problems())
     assert table.classes == ("cat", "Dächs")
@@ -82,20 +82,20 @@ def test_no_boxes_are_interpolated_next_to_a_bad_one(tmp_path: Path, bad: str) -
     assert len(problems.found) == 1
 
 
-def test_a_track_with_a_box_of_unknown_frame_is_left_out(tmp_path: Path) -> None:
+def test_a_track_with_a_box_without_a_frame_number_is_left_out(tmp_path: Path) -> None:
     track = box(0, 0) + box(2, 2).replace('frame="2"', "") + box(5, 5)
     path = write(tmp_path / "clip.xml", track)
     assert len(read_cvat(path, problems=Problems(skip=True)).boxes) == 0
 
 
-def test_repeated_boxes_are_merged(tmp_path: Path) -> None:
+def test_equal_boxes_of_one_frame_are_merged(tmp_path: Path) -> None:
     track = box(0, 0) + box(2, 2, keyframe=0) + box(2, 2) + box(2, 2, keyframe=0) + box(3, 3, outside=1) * 2
     table = read_cvat(write(tmp_path / "clip.xml", track), problems=Problems())
     assert table.box_frames.tolist() == [0, 1, 2]
     assert table.generated.tolist() == [False, True, False]
 
 
-def test_a_frame_step(tmp_path: Path) -> None:
+def test_only_every_fifth_frame_is_annotated(tmp_path: Path) -> None:
     text = box(5, 5) + box(20, 20) + box(25, 20, outside=1)
     path = write(tmp_path / "clip.xml", text, size=6, start=5, step=5, stop=30)
     table = read_cvat(path, problems=Problems())
@@ -108,7 +108,7 @@ def test_a_frame_step(tmp_path: Path) -> None:
     assert read_cvat(path, problems=Problems(skip=True)).boxes[:, 0].tolist() == [5, 25]
 
 
-def test_too_many_boxes_to_interpolate(tmp_path: Path) -> None:
+def test_tracks_with_too_many_boxes_to_interpolate_are_refused(tmp_path: Path) -> None:
     tracks = [box(0, 0) + box(600_000, 0)] * 2
     path = write(tmp_path / "clip.xml", *tracks, size=700_000)
     with pytest.raises(
@@ -118,7 +118,7 @@ def test_too_many_boxes_to_interpolate(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("angle", [90, -90, 450])
-def test_a_rotated_box(tmp_path: Path, angle: float) -> None:
+def test_a_rotated_box_becomes_its_bounding_box(tmp_path: Path, angle: float) -> None:
     turned = '<box frame="{}" outside="0" occluded="0" keyframe="1" xtl="60" ytl="55" xbr="120" ybr="65" {}/>'
     path = write(tmp_path / "clip.xml", turned.format(0, f'rotation="{angle}"'))
     problems = Problems()
@@ -127,11 +127,11 @@ def test_a_rotated_box(tmp_path: Path, angle: float) -> None:
 
 
 def test_rotation_is_interpolated(tmp_path: Path) -> None:
-    # A box of 40x20 pixels turns from 350 to 10 degrees, so it is upright in between.
+    # A box of 40x20 pixels turns from 350 degrees in frame 0 to 10 in frame 2, so it is upright in frame 1.
     turned = '<box frame="{}" outside="0" occluded="0" keyframe="1" xtl="30" ytl="40" xbr="70" ybr="60" {}/>'
     track = turned.format(0, 'rotation="350"') + turned.format(2, 'rotation="10"')
     table = read_cvat(write(tmp_path / "clip.xml", track), problems=Problems())
-    around = [28.57, 36.68, 71.43, 63.32]  # 20 cos 10 + 10 sin 10 = 21.43; 20 sin 10 + 10 cos 10 = 13.32
+    around = [28.57, 36.68, 71.43, 63.32]  # 50 +- (20 cos 10 + 10 sin 10), (20 sin 10 + 10 cos 10)
     assert table.boxes[0].tolist() == pytest.approx(around, abs=0.01)
     assert table.boxes[1].tolist() == pytest.approx([30, 40, 70, 60])
     assert table.boxes[2].tolist() == pytest.approx(around, abs=0.01)

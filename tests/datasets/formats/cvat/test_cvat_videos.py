@@ -1,4 +1,4 @@
-"""Videos, images and zips of CVAT's exports."""
+"""Finding the videos and images of CVAT exports, and reading zipped exports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from megavid.datasets.table.problems import Problems
 from tests.datasets.formats.cvat.cvat_xml import PROJECT, TASK, add_images, box, write, zipped
 
 
-def test_a_folder_of_files_with_videos_and_images(tmp_path: Path) -> None:
+def test_a_folder_of_exports_beside_a_video_and_a_folder_of_images(tmp_path: Path) -> None:
     write(tmp_path / "b.xml", box(0, 0), size=1)
     write(tmp_path / "a.xml", box(2, 0) + box(9, 1, outside=1) + box(10, 1), size=9, start=2)
     (tmp_path / "b.mp4").touch()
@@ -42,7 +42,7 @@ def test_images_are_matched_to_frames(tmp_path: Path, frames: range, images: ran
     assert ("by the numbers" if frames[0] else "in order: as many") in problems.notes[0]
 
 
-def test_deleted_frames(tmp_path: Path) -> None:
+def test_frames_without_an_image_and_boxes_are_left_out(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xml", box(0, 0) + box(3, 3) + box(4, 4), size=6)
     add_images(tmp_path / "a", (0, 1, 3, 5))
     problems = Problems()
@@ -53,7 +53,7 @@ def test_deleted_frames(tmp_path: Path) -> None:
     assert problems.notes[-1] == "video 'a': 1 frames without image and boxes are left out"
 
 
-def test_ambiguous_images_are_refused(tmp_path: Path) -> None:
+def test_images_that_cannot_be_matched_to_frames_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "a.xml", box(0, 0), size=6)
     add_images(tmp_path / "a", range(1, 6))
     with pytest.raises(InputError, match="a.xml: cannot tell which image is which frame: images 1 to 5 "):
@@ -70,7 +70,7 @@ def test_ambiguous_images_are_refused(tmp_path: Path) -> None:
         ("annotations.xml", "", ["any.gif"], "any.gif"),
         ("clip.xml", "other.mp4", ["clip.ts", "other.mp4"], "clip.ts"),
         ("pond.xml", "clip.mp4", ["clip.mp4"], "clip.mp4"),
-        ("annotations.xml", "clip.mp4", ["other.mp4"], ""),  # CVAT names another source
+        ("annotations.xml", "clip.mp4", ["other.mp4"], ""),  # not the source that CVAT names
         ("pond.xml", "", ["other.mp4"], ""),
     ],
 )
@@ -89,7 +89,7 @@ def test_the_video_file_is_found_by_name(
         assert problems.warnings[0].endswith(f"which has {', '.join(sorted((name, *files)))}")
 
 
-def test_two_video_files_of_the_same_name(tmp_path: Path) -> None:
+def test_two_video_files_with_the_name_of_the_export_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path / "clip.xml", box(0, 0))
     (tmp_path / "clip.mp4").touch()
     (tmp_path / "clip.ts").touch()
@@ -117,7 +117,7 @@ def test_unpacked_exports_beside_videos(tmp_path: Path) -> None:
     assert (table.videos, table.sources) == (("a", "b"), ("a/video.mp4", "b/video.mp4"))
 
 
-def test_a_downloaded_zip(tmp_path: Path) -> None:
+def test_a_zip_is_read_without_unpacking_it(tmp_path: Path) -> None:
     write(tmp_path / "x.xml", box(0, 3), source="clip.mp4", size=1)
     path = tmp_path / "task_1_annotations.zip"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -141,13 +141,13 @@ def test_unpacked_zips_are_not_read_twice(tmp_path: Path) -> None:
         (tmp_path / f"{name}.mp4").touch()
     zipped(tmp_path / "task_2.zip", tmp_path / "river.xml")
     (tmp_path / "river.xml").unlink()
-    zipped(tmp_path / "task_3.zip", tmp_path / "sea.xml")  # a zip that was unpacked
+    zipped(tmp_path / "task_3.zip", tmp_path / "sea.xml")  # the zip that sea.xml was unpacked from
     table = read_cvat(tmp_path, problems=Problems())
     assert table.videos == ("pond", "sea", "river")
     assert table.boxes[:, 0].tolist() == [0, 2, 1]
 
 
-def test_two_exports_of_the_same_task(tmp_path: Path) -> None:
+def test_two_exports_of_one_task_are_refused(tmp_path: Path) -> None:
     for day, x in (("monday", 0), ("friday", 9)):
         task = TASK.format(4, 4, 0, "one.mp4")
         track = f'<track id="0" label="cat">{box(0, x)}</track>'
@@ -155,7 +155,7 @@ def test_two_exports_of_the_same_task(tmp_path: Path) -> None:
     (tmp_path / "one.mp4").touch()
     with pytest.raises(InputError, match=r"friday.xml and .*monday.xml: expected one export of each task"):
         read_cvat(tmp_path, problems=Problems())
-    # A task of another server may have the same number.
+    # If the sources differ, these are tasks of two CVAT servers that happen to have equal numbers.
     text = (tmp_path / "friday.xml").read_text()
     (tmp_path / "friday.xml").write_text(text.replace("one.mp4", "two.mp4"))
     assert read_cvat(tmp_path, problems=Problems()).videos == ("friday", "monday")

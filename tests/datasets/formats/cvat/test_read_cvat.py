@@ -1,4 +1,4 @@
-"""Tasks of CVAT's exports, and files that are refused."""
+"""Reading the tasks of CVAT exports, and refusing other files."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_a_project_of_several_tasks(tmp_path: Path) -> None:
     assert set(table.width.tolist()) == {64}
 
 
-def test_tasks_of_the_same_source(tmp_path: Path) -> None:
+def test_tasks_with_one_source_are_named_by_file_and_task(tmp_path: Path) -> None:
     tasks = TASK.format(4, 4, 0, "one.mp4") + TASK.format(9, 9, 3, "one.mp4")
     path = tmp_path / "x.xml"
     path.write_text(PROJECT.format(tasks, ""))
@@ -109,7 +109,7 @@ def test_tasks_of_the_same_source(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("task", ["", 'task_id="5"'])
-def test_tracks_of_unknown_tasks(tmp_path: Path, task: str) -> None:
+def test_tracks_of_unknown_tasks_are_refused(tmp_path: Path, task: str) -> None:
     tasks = TASK.format(4, 4, 0, "one.mp4") + TASK.format(9, 9, 0, "two.mp4")
     path = tmp_path / "x.xml"
     path.write_text(PROJECT.format(tasks, f'<track id="0" label="cat" {task}>{box(0, 0)}</track>'))
@@ -143,13 +143,13 @@ def test_other_zips_are_refused(tmp_path: Path) -> None:
         read_cvat(path, problems=Problems())
 
 
-def test_an_empty_folder(tmp_path: Path) -> None:
+def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
     assert not is_cvat(tmp_path)
     with pytest.raises(InputError, match="expected a CVAT export in it, .xml or .zip"):
         read_cvat(tmp_path, problems=Problems())
 
 
-def test_xml_that_expands_or_nests_without_end(tmp_path: Path) -> None:
+def test_xml_that_expands_hugely_or_nests_deeply_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "clip.xml"
     entities = "".join(f'<!ENTITY a{i} "{f"&a{i - 1};" * 10 if i else "x"}">' for i in range(10))
     path.write_text(f"<!DOCTYPE annotations [{entities}]><annotations>&a9;</annotations>")

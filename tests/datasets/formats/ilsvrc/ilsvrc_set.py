@@ -21,7 +21,7 @@ SYNSETS = tuple(VID_SYNSETS)
 def xml(
     objects: Sequence[tuple[str, int | None, tuple[int, int, int, int]]], *, width: int = 96, height: int = 64
 ) -> str:
-    """Format an XML annotation from the synset, track id and inclusive corners of each object."""
+    """Return an XML annotation, given the synset, track id and inclusive corners of each object."""
     rows = []
     for synset, track, (x1, y1, x2, y2) in objects:
         tag = "" if track is None else f"<trackid>{track}</trackid>"
@@ -33,7 +33,7 @@ def xml(
 
 
 def write_frame(root: Path, kind: str, stem: str, text: str, image: bytes | None = None) -> None:
-    """Write the annotation of a frame, and its image if given."""
+    """Write the annotation of a frame, and its image if one is given."""
     for top, suffix, content in (("Annotations", ".xml", text.encode()), ("Data", ".JPEG", image)):
         path = root / top / kind / f"{stem}{suffix}"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -42,7 +42,7 @@ def write_frame(root: Path, kind: str, stem: str, text: str, image: bytes | None
 
 
 def jpeg(*, width: int = 96, height: int = 64, seed: int = 0) -> bytes:
-    """Encode a picture of noise."""
+    """Return a JPEG file of random colors."""
     buffer = io.BytesIO()
     noise = np.random.default_rng(seed).integers(0, 255, (height // 8, width // 8, 3), np.uint8)
     PIL.Image.fromarray(noise).resize((width, height)).save(buffer, "JPEG")
@@ -52,9 +52,9 @@ def jpeg(*, width: int = 96, height: int = 64, seed: int = 0) -> bytes:
 def write_ilsvrc(
     root: Path, *, train_videos: int = 0, val_videos: int = 0, frames: int = 4, stills: int = 0
 ) -> Path:
-    """Write videos of one object each, which moves by 1, 2, ... pixels a frame, and still images.
+    """Write videos of one object each, which moves by 1 to 4 pixels a frame, and still images.
 
-    All images of videos are hard links to one file.
+    The images of all video frames are hard links to one file.
     """
     image = root / "image.JPEG"
     root.mkdir(parents=True, exist_ok=True)

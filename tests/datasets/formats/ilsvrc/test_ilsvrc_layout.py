@@ -1,4 +1,4 @@
-"""Folders in the layout of ILSVRC, and the videos and images found in them."""
+"""Finding the videos and still images in folders in the layout of ILSVRC."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_key_frames_of_a_video_without_a_list(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, train_videos=1, frames=40)
     table = read(tmp_path, "vid_train")
     assert len(table) == 40
-    # floor((i + 0.5) * 40 / 15)
+    # Key frame i is floor((i + 0.5) * 40 / 15).
     expected = [1, 4, 6, 9, 12, 14, 17, 20, 22, 25, 28, 30, 33, 36, 38]
     assert table.listed.nonzero()[0].tolist() == expected
 
@@ -42,7 +42,7 @@ def test_a_training_list_selects_videos_and_frames(tmp_path: Path) -> None:
     assert table.listed.tolist() == [False, True, False, True]
 
 
-def test_a_val_list_sets_the_order(tmp_path: Path) -> None:
+def test_a_validation_list_sets_the_order_of_videos(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=2, frames=3)
     (tmp_path / "ImageSets" / "VID").mkdir(parents=True)
     lines = ["val/ILSVRC2015_val_00000001 1 0 3", "val/ILSVRC2015_val_00000000 4 0 3"]

@@ -1,4 +1,4 @@
-"""Lists of ImageNet VID and DET."""
+"""Reading the lists of videos and images of ImageNet VID and DET."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_list_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert read_val_list(path, problems=Problems()) == [VideoEntry("val/ä", range(2))]
 
 
-def test_repeated_lines(tmp_path: Path) -> None:
+def test_repeated_lines_are_refused_for_videos_and_ignored_for_images(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_text("val/a 1 0 4\nval/a 5 0 4\n")
     with pytest.raises(InputError, match="line 2: val/a: is in the list twice"):
@@ -84,13 +84,14 @@ def test_published_lists() -> None:
     train = read_train_list(lists / "VID_train_15frames.txt", problems=Problems())
     assert len(train) == 3862
     assert sum(len(entry.listed or ()) for entry in train) == 57834
-    # `key_frames` chooses the same frames, except for rounding where (i + 0.5) n / 15 is a whole number.
+    # `key_frames` chooses the listed frames. Where (i + 0.5) n / 15 is a whole number, in a video of n
+    # frames, the list may have the frame before it.
     for entry in train:
         pairs = zip(sorted(entry.listed or ()), key_frames(len(entry)), strict=True)
         for i, (theirs, ours) in enumerate(pairs):
             assert theirs == ours or (theirs == ours - 1 and (2 * i + 1) * len(entry) % 30 == 0)
     val = read_val_list(lists / "VID_val_videos.txt", problems=Problems())
     assert (len(val), sum(map(len, val))) == (555, 176126)
-    # 401 of 53,638 lines repeat an image.
+    # 401 of the 53,638 lines repeat an image of an earlier line.
     assert len(read_still_list(lists / "DET_train_30classes.txt", problems=Problems())) == 53638 - 401
     assert len(SYNSETS) == 30

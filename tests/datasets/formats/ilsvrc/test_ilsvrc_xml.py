@@ -1,4 +1,4 @@
-"""XML files of ImageNet VID and DET."""
+"""Reading the XML files of ImageNet VID and DET."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.mutations import ends_well, mutated_bytes, mutators
 CAR, DOG = "n02958343", "n02084071"
 
 
-def test_classes_are_those_of_the_models() -> None:
+def test_the_classes_equal_those_of_the_models() -> None:
     data, _ = read_config("mega_r101")
     assert list(VID_SYNSETS.values()) == data["classes"]
 
@@ -38,7 +38,10 @@ def test_boxes_and_classes_of_a_video(tmp_path: Path) -> None:
     assert table.number.tolist() == [0, 1]
     assert table.files.to_pylist() == ["Data/VID/val/v/000000.JPEG", "Data/VID/val/v/000001.JPEG"]
     assert (table.width.tolist(), table.height.tolist()) == ([96, 96], [64, 64])
-    assert table.boxes.tolist() == [[5, 6, 25, 36], [0, 0, 1, 1]]  # one past the last pixel
+    assert table.boxes.tolist() == [
+        [5, 6, 25, 36],
+        [0, 0, 1, 1],
+    ]  # half-open: the end is one past the last pixel
     assert [table.classes[i] for i in table.labels] == ["car", "dog"]
     assert table.tracks.tolist() == [3, 0]
     assert table.generated.tolist() == [True, True]
@@ -57,7 +60,7 @@ def test_stills(tmp_path: Path) -> None:
     table = read(tmp_path, "det_train")
     assert table.videos[1] == "train/ILSVRC2014_train_0000/ILSVRC2014_train_00000001"
     assert table.video.tolist() == [0, 1, 2]
-    assert table.labels.tolist() == [0, 1, 2]  # the hamburgers, which VID does not have, are left out
+    assert table.labels.tolist() == [0, 1, 2]  # hamburgers are left out: VID has no such class
     assert set(table.tracks.tolist()) == {NO_TRACK}
     assert table.files[1].as_py() == f"Data/DET/{table.videos[1]}.JPEG"
     (tmp_path / "ImageSets").mkdir()
@@ -81,7 +84,7 @@ def test_a_custom_data_set(tmp_path: Path) -> None:
         read(tmp_path, "vid_val")
 
 
-def test_track_ids_that_are_text(tmp_path: Path) -> None:
+def test_track_ids_that_are_text_become_numbers(tmp_path: Path) -> None:
     text = xml([(CAR, 7, (1, 1, 2, 2)), (CAR, 8, (1, 1, 2, 2)), (CAR, 9, (1, 1, 2, 2))])
     text = text.replace("<trackid>8<", "<trackid>left<").replace("<trackid>9<", "<trackid>right<")
     for number in range(2):
@@ -149,7 +152,7 @@ def test_broken_annotations(tmp_path: Path, break_: Callable[[str], str], kind: 
     assert len(table.boxes) == 2
 
 
-def test_a_pipe_is_refused(tmp_path: Path) -> None:
+def test_an_annotation_that_is_a_pipe_is_refused(tmp_path: Path) -> None:
     write_frame(tmp_path, "VID", "val/v/000000", xml([]))
     os.mkfifo(tmp_path / "Annotations" / "VID" / "val" / "v" / "000001.xml")
     with pytest.raises(InputError, match=r"000001.xml: .* expected a regular file"):

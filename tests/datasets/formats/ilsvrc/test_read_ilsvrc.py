@@ -22,7 +22,7 @@ from tests.mutations import ends_well, mutated_bytes, mutated_json, mutators
 
 @pytest.fixture
 def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make parts of a few files each."""
+    """Let each part have only a few files."""
     monkeypatch.setattr(module, "_FILES_PER_PART", 6)
 
 
@@ -37,7 +37,7 @@ def test_parts_and_processes_do_not_change_the_table(tmp_path: Path, monkeypatch
         workers=1,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen == [(8, 28), (16, 28), (24, 28), (28, 28)]  # whole videos
+    assert seen == [(8, 28), (16, 28), (24, 28), (28, 28)]  # a part has whole videos, here two of 4 frames
     assert len(one) == 28
     assert one.videos == tuple(f"val/ILSVRC2015_val_{v:08d}" for v in range(7))
     two = read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=2, parts=tmp_path / "parts")
@@ -56,13 +56,13 @@ def test_finished_parts_are_not_read_again(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="00000002/000001.xml: expected an annotation in XML"):
         read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=1, parts=parts)
     assert len(list(parts.glob("*.parquet"))) == 1
-    # The first part was saved, so that its file that is broken now is not read. The second is read again.
+    # Now a file of the first part is broken, too. That part was saved, so the file is not read again.
     problems = Problems(skip=True)
     (tmp_path / "Annotations" / "VID" / "val" / "ILSVRC2015_val_00000000" / "000000.xml").write_text("no")
     table = read_ilsvrc(tmp_path, "vid_val", problems=problems, workers=1, parts=parts)
     assert problems.counts() == {Kind.UNREADABLE: 1}
     assert len(table) == 15
-    # Another list makes the saved parts invalid.
+    # A list of videos makes the parts invalid that were saved without it.
     (tmp_path / "ImageSets").mkdir()
     (tmp_path / "ImageSets" / "VID_val_videos.txt").write_text("val/ILSVRC2015_val_00000000 1 0 4\n")
     with pytest.raises(InputError, match="00000000/000000.xml: expected an annotation"):
@@ -71,7 +71,7 @@ def test_finished_parts_are_not_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("small_parts")
-def test_the_first_problem_is_raised(tmp_path: Path) -> None:
+def test_the_problem_of_the_first_video_is_raised(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, val_videos=6, frames=4)
     for video in (5, 3, 1):
         write_frame(tmp_path, "VID", f"val/ILSVRC2015_val_{video:08d}/000002", "<x")
@@ -143,7 +143,7 @@ module.read_ilsvrc(root, "vid_val", problems=Problems(), workers=2, progress=wai
         assert process.stdout is not None
         assert process.stdout.readline() == "started\n"
         process.kill()
-        # The workers hold the pipe open, so this waits until the last of them has ended.
+        # The workers inherit the pipe, so `communicate` returns only after the last of them has ended.
         process.communicate(timeout=20)
 
 

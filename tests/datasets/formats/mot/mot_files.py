@@ -1,4 +1,4 @@
-"""Write MOTChallenge sequences."""
+"""Write MOTChallenge sequences for tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 def write(folder: Path, text: str, *, info: bool = True, images: int = 0) -> Path:
-    """Write a sequence, with seqinfo.ini if wanted and with empty images 1 to `images`."""
+    """Write gt.txt, seqinfo.ini if `info`, and empty image files with numbers 1 to `images`."""
     (folder / "gt").mkdir(parents=True)
     (folder / "gt" / "gt.txt").write_bytes(text.encode())
     if info:
@@ -18,7 +18,7 @@ def write(folder: Path, text: str, *, info: bool = True, images: int = 0) -> Pat
 
 
 def add_images(folder: Path, numbers: Iterable[int], prefix: str = "", suffix: str = ".jpg") -> None:
-    """Make empty image files in a sequence."""
+    """Make empty image files in the img1 folder of a sequence."""
     for number in numbers:
         (folder / "img1").mkdir(exist_ok=True)
         (folder / "img1" / f"{prefix}{number:06d}{suffix}").touch()

@@ -1,4 +1,4 @@
-"""MOTChallenge sequences."""
+"""Reading MOTChallenge sequences."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tests.datasets.formats.mot.mot_files import add_images, write
 
 
 def rows(frames: Iterable[int], end: str = "1,1,1.0") -> str:
-    """Format one box in each frame, whose left edge is the frame number."""
+    """Return the rows of one box in each frame; the left edge of each box is its frame number."""
     return "".join(f"{frame},1,{frame},1,5,5,{end}\n" for frame in frames)
 
 
 def found_in(table: Annotations) -> dict[str | None, float]:
-    """Return the frame number of the box in each image; `rows` writes it as the left edge."""
+    """Return the left edge of the box in each image; in boxes from `rows`, it is the frame number."""
     return {
         table.files[frame].as_py(): box[0] + 1
         for frame, box in zip(table.box_frames.tolist(), table.boxes.tolist(), strict=True)
@@ -53,14 +53,14 @@ def test_a_folder_of_sequences_without_descriptions(tmp_path: Path) -> None:
     assert (table.boxes.tolist(), table.labels.tolist()) == ([[0, 0, 5, 5]], [0])
 
 
-def test_too_many_declared_frames(tmp_path: Path) -> None:
+def test_sequences_with_too_many_frames_are_refused(tmp_path: Path) -> None:
     for name in "abcdef":
         write(tmp_path / name, rows([999_999]), info=False)
     with pytest.raises(InputError, match="expected at most 5000000 frames in all sequences, got 5999994"):
         read_mot(tmp_path, problems=Problems())
 
 
-def test_missing_images_are_a_warning(tmp_path: Path) -> None:
+def test_missing_images_cause_a_warning(tmp_path: Path) -> None:
     write(tmp_path, rows([1]))
     problems = Problems()
     read_mot(tmp_path, problems=problems)
@@ -113,7 +113,7 @@ def test_bad_lines(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
     assert problems.counts() == {kind: 1}
 
 
-def test_no_sequence(tmp_path: Path) -> None:
+def test_a_folder_without_a_sequence_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected gt/gt.txt in it or in its folders"):
         read_mot(tmp_path, problems=Problems())
 
@@ -130,7 +130,7 @@ def test_no_sequence(tmp_path: Path) -> None:
         ("[Sequence]\nimDir=../img1\n", "imDir: expected a folder in the sequence's, got '../img1'"),
     ],
 )
-def test_a_broken_description(tmp_path: Path, text: str, message: str) -> None:
+def test_a_broken_description_is_refused(tmp_path: Path, text: str, message: str) -> None:
     write(tmp_path, "1,1,1,1,5,5\n")
     (tmp_path / "seqinfo.ini").write_text(text)
     with pytest.raises(InputError, match=f"seqinfo.ini: {message}"):
@@ -180,7 +180,7 @@ def test_ambiguous_images_are_refused(tmp_path: Path) -> None:
         read_mot(tmp_path / "x", problems=Problems())
 
 
-def test_a_frame_number_far_beyond_the_images(tmp_path: Path) -> None:
+def test_a_frame_number_far_beyond_the_images_is_refused(tmp_path: Path) -> None:
     write(tmp_path / "x", rows([1]) + f"{10**9},1,1,1,5,5\n{10**15},1,1,1,5,5\n", info=False, images=1)
     with pytest.raises(InputError, match="line 2: expected a frame up to 1, the last of the seq"):
         read_mot(tmp_path / "x", problems=Problems())
@@ -191,7 +191,7 @@ def test_a_frame_number_far_beyond_the_images(tmp_path: Path) -> None:
         read_mot(tmp_path / "y", problems=Problems())
 
 
-def test_the_image_suffix_in_the_description(tmp_path: Path) -> None:
+def test_the_description_chooses_the_suffix_of_images(tmp_path: Path) -> None:
     write(tmp_path / "x", rows([1, 2]), images=2)
     add_images(tmp_path / "x", [1, 2], suffix=".png")
     with (tmp_path / "x" / "seqinfo.ini").open("a") as file:
@@ -289,5 +289,5 @@ def test_frame_numbers_that_may_be_positions_are_refused(tmp_path: Path) -> None
     (tmp_path / "gt" / "labels.txt").write_text("fox\n")
     with pytest.raises(InputError, match="cannot tell whether frames count from 1 or as the images"):
         read_mot(tmp_path, problems=Problems())
-    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # there are ten images
+    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # 12 is no position, as there are only ten images
     assert len(read_mot(tmp_path, problems=Problems()).boxes) == 2

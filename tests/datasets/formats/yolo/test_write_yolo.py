@@ -82,14 +82,14 @@ def test_frames_of_a_video_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("video", ["../v", "/v", "a/../../v", "nul\0", "", "images/v", "v/labels"])
-def test_video_names_outside_the_folder_are_refused(tmp_path: Path, video: str) -> None:
+def test_video_names_that_do_not_fit_the_layout_are_refused(tmp_path: Path, video: str) -> None:
     with pytest.raises(InputError, match="expected (the name of a file within|no folder called images or)"):
         write_yolo(images(tmp_path, video=video), tmp_path / "a" / "out", problems=Problems())
     assert sorted(path.name for path in tmp_path.iterdir()) in (["a", "pictures"], ["pictures"])
     assert not (tmp_path / "a" / "out").exists()
 
 
-def test_frames_that_cannot_be_written(tmp_path: Path) -> None:
+def test_frames_that_cannot_be_written_are_refused(tmp_path: Path) -> None:
     table = images(tmp_path, size=(128, 96))
     problems = Problems(skip=True)
     write_yolo(table, tmp_path / "out", problems=problems)

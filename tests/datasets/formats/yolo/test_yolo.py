@@ -1,4 +1,4 @@
-"""Reading YOLO's data sets."""
+"""Reading data sets in YOLO's format."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ def test_a_flat_folder_of_several_videos(tmp_path: Path) -> None:
     assert table.box_frames.tolist() == [0]
 
 
-def test_images_with_the_same_number_are_refused(tmp_path: Path) -> None:
+def test_two_images_with_one_number_are_refused(tmp_path: Path) -> None:
     for name in ("1.jpg", "01.jpg", "10.png"):
         image(tmp_path / name)
     with pytest.raises(InputError, match="expected one image with number 1, got"):
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
 
-def test_images_without_numbers_are_in_order(tmp_path: Path) -> None:
+def test_images_without_numbers_are_ordered_by_name(tmp_path: Path) -> None:
     for name in ("b.jpg", "a.jpg", "c.png"):
         image(tmp_path / name)
     problems = Problems()
@@ -77,7 +77,7 @@ ROBOFLOW = {2: "a1b2c3d4e5f6071817060f5e4d3c2b1a", 10: "9988aa7766bb55011055bb66
 
 
 def roboflow(folder: Path) -> None:
-    """Write frames 2, 10 and 11 of clip.mp4, whose hashes have another order."""
+    """Write frames 2, 10 and 11 of clip.mp4; the hashes in their names are not in the order of frames."""
     for number, digest in ROBOFLOW.items():
         stem = f"clip_mp4-{number}_jpg.rf.{digest}"
         image(folder / "images" / f"{stem}.jpg")
@@ -104,7 +104,7 @@ def test_a_roboflow_export(tmp_path: Path) -> None:
 
 
 def test_an_ambiguous_folder_is_refused(tmp_path: Path) -> None:
-    roboflow(tmp_path / "train")  # belongs to another data set
+    roboflow(tmp_path / "train")  # a folder of another data set
     roboflow(tmp_path / "set" / "train")
     text(tmp_path / "set" / "data.yaml", "train: ../train/images\nnames: [fox]\n")
     with pytest.raises(InputError, match="train: expected one place, got ../train/images, which may be"):
@@ -131,7 +131,9 @@ def test_lists_of_images_and_lists_of_folders(tmp_path: Path) -> None:
     val = read_yolo(tmp_path, subset="val", problems=Problems())
     assert val.videos == ("b", "c")
     assert len(val) == 6
-    assert len(read_yolo(tmp_path, problems=Problems())) == 8  # image 2 of b is in both subsets
+    assert (
+        len(read_yolo(tmp_path, problems=Problems())) == 8
+    )  # 3 and 6, less image 2 of b, which is in both subsets
 
     text(tmp_path / "lists" / "train.txt", "images/a/9.png\nimages/a/1.png\nlists/train.txt\na\0b.png\n")
     with pytest.raises(InputError, match=r"train.txt: 3 of its lines name no existing image"):
@@ -147,7 +149,7 @@ def test_the_folder_that_paths_are_relative_to(tmp_path: Path, path: str) -> Non
     assert (table.videos, table.root) == (("v",), tmp_path if place == tmp_path else tmp_path / "images/v")
 
 
-def test_a_subset_with_the_same_images_is_not_listed(tmp_path: Path) -> None:
+def test_a_subset_with_the_images_of_another_is_not_listed(tmp_path: Path) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", "train: images\nval: images\nnames: [cat]\n")
     assert yolo_subsets(tmp_path) == ["train"]
@@ -195,7 +197,7 @@ def test_exif_orientation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("named", [True, False])
-def test_a_subset(tmp_path: Path, named: bool) -> None:
+def test_one_subset_can_be_read(tmp_path: Path, named: bool) -> None:
     image(tmp_path / "images" / "val" / "v" / "1.jpg")
     image(tmp_path / "images" / "train" / "v" / "1.jpg")
     text(tmp_path / "labels" / "val" / "v" / "1.txt", "0 0.5 0.5 1 1\n")
@@ -209,7 +211,7 @@ def test_a_subset(tmp_path: Path, named: bool) -> None:
         read_yolo(tmp_path, subset="x", problems=Problems())
 
 
-def test_timestamps_as_names(tmp_path: Path) -> None:
+def test_file_names_may_be_timestamps(tmp_path: Path) -> None:
     for time in (1_700_000_000_123, 1_700_000_000_456):
         image(tmp_path / f"{time}.jpg")
     table = read_yolo(tmp_path, classes=["cat"], problems=Problems())
@@ -267,7 +269,7 @@ def test_folder_names_in_upper_case(tmp_path: Path, images: str, labels: str) ->
     assert len(read_yolo(tmp_path, classes=["cat"], problems=Problems()).boxes) == 1
 
 
-def test_text_files_that_belong_to_no_image(tmp_path: Path) -> None:
+def test_text_files_that_belong_to_no_image_cause_an_error_or_a_warning(tmp_path: Path) -> None:
     image(tmp_path / "images" / "001.jpg")
     text(tmp_path / "labels" / "1.txt", "0 0.5 0.5 0.2 0.4")
     text(tmp_path / "labels" / "classes.txt", "cat")
@@ -293,7 +295,7 @@ def test_a_list_may_omit_labeled_images(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["classes.txt", "obj.names", "labels/classes.txt"])
-def test_files_of_class_names(tmp_path: Path, name: str) -> None:
+def test_class_names_are_read_from_text_files(tmp_path: Path, name: str) -> None:
     image(tmp_path / "images" / "1.jpg")
     text(tmp_path / name, "cat\r\ndog\r\n\r\n")
     assert is_yolo(tmp_path)
@@ -310,7 +312,7 @@ def test_a_yaml_file_of_another_name_is_suggested(tmp_path: Path) -> None:
         read_yolo(tmp_path, problems=Problems())
 
 
-def test_unknown_class_names(tmp_path: Path) -> None:
+def test_data_sets_without_class_names_are_refused(tmp_path: Path) -> None:
     image(tmp_path / "1.jpg")
     with pytest.raises(InputError, match=r"expected data.yaml with names, or classes.txt"):
         read_yolo(tmp_path, problems=Problems())
@@ -322,7 +324,7 @@ def test_unknown_class_names(tmp_path: Path) -> None:
         read_yolo(tmp_path, problems=Problems())
 
 
-def test_no_images(tmp_path: Path) -> None:
+def test_a_folder_without_images_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no images in this folder or its subfolders"):
         read_yolo(tmp_path, classes=["cat"], problems=Problems())
 
