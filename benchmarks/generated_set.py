@@ -2,9 +2,10 @@
 
     python -m benchmarks.generated_set runs --jobs 2
 
-For each seed, a single-frame detector is trained from scratch, and then all methods, including the
-single-frame one, are trained from it. Each job has one thread. The same command resumes an interrupted run.
-The table has AP50 by motion: the mean over the seeds and the spread.
+For each seed, a single-frame detector is trained from scratch. Then a detector of each method, including
+`single_frame`, is trained with that detector's weights as a start. Each training run uses one thread. To
+resume after an interruption, repeat the command. The table lists the mean and the spread of AP50 over the
+seeds, for all objects and by speed of motion.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from megavid.training.logs.run_log import read_log
 MOTIONS = {"AP50": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
 
 FINE_TUNING = ("--run.steps", "1500", "--optimizer.milestones", "[1200]", "--optimizer.learning_rate", "0.01")
-"""Options of the runs that start from the single-frame detector."""
+"""Options of the training runs that start from the single-frame detector."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +37,8 @@ class Job:
 
     Attributes:
         folder: Output folder.
-        options: Options of `megavid train`.
-        after: Run that must be complete first.
+        options: Command-line options for `megavid train`.
+        after: Another run that must finish before this one starts.
     """
 
     folder: Path
@@ -45,7 +46,7 @@ class Job:
     after: Future[None] | None = None
 
     def run(self) -> None:
-        """Train, unless the run is complete."""
+        """Train, unless an earlier call completed this run."""
         if self.after is not None:
             self.after.result()
         if (self.folder / CURVES).exists():  # a run writes this file last
@@ -106,7 +107,7 @@ def table(folder: Path, methods: Sequence[str], seeds: Sequence[int]) -> str:
 
 
 def last_scores(folder: Path) -> dict[str, float]:
-    """Return AP50 by motion at the end of a run."""
+    """Return the scores of a run's last evaluation, including AP50 by speed of motion."""
     scored = [line for line in read_log(folder / "log.jsonl") if "AP50" in line]
     return scored[-1]
 

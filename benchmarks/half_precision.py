@@ -1,9 +1,10 @@
-"""Compare detections in bfloat16 with those in float32, for the shipped weights on new generated videos.
+"""Compare bfloat16 detections with float32 detections, for the shipped weights on newly generated videos.
 
     python -m benchmarks.half_precision [--videos 8] [--seed 3]
 
-Prints AP50, and the share of float32 detections with a score above 0.3 that have a partner in bfloat16: a
-detection of the same class in the same frame with all coordinates within two pixels.
+For each setting, prints AP50 and the share of float32 detections with a score above 0.3 that have a partner.
+A partner is a detection by that setting, of the same class in the same frame, whose box coordinates all
+differ by at most two pixels.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ def main() -> None:
 
 
 def count_partners(expected: Detections, found: Detections) -> tuple[int, int]:
-    """Return the number of expected detections with a partner among those found, and the number in all."""
+    """Return how many of the expected detections have a partner in `found`, and how many are expected."""
     near = (expected.boxes[:, None] - found.boxes[None]).abs().amax(2) <= PIXELS
     near &= expected.labels[:, None] == found.labels[None]
     return int(near.any(1).sum()), len(expected)
@@ -74,7 +75,7 @@ def true_objects(frame: SyntheticFrame) -> Detections:
 
 
 def concatenate(frames: list[Detections]) -> Boxes:
-    """Concatenate the detections of all frames to one table."""
+    """Concatenate the detections of all frames into one table."""
     frame = torch.cat([torch.full((len(f),), i) for i, f in enumerate(frames)])
     xyxy, label, score = (torch.cat([getattr(f, key) for f in frames]) for key in FIELDS)
     return Boxes(frame.numpy(), xyxy.double().numpy(), label.numpy(), score.numpy())

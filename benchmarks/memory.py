@@ -1,9 +1,10 @@
-"""Measure the peak memory of detection in a short and in a long video.
+"""Measure the peak memory of detection in a short video and in a long one.
 
     python -m benchmarks.memory [--short 200] [--long 5000] [METHOD ...]
 
-Each run is a process of its own: `detect_video` on a generated 320x240 video with a tiny network, whose own
-memory is small, so that any growth with the length shows. Prints peak resident memory and frames encoded.
+Each measurement runs `detect_video` in a separate process, on a generated 320x240 video. The network is tiny
+and takes little memory, so any growth with the length of the video shows. Prints the peak resident memory
+and the number of encodings per frame.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ SMALL = {
     "method.hidden": 64,
 }
 DISTINCT_FRAMES = 100
-"""Number of frames that are rendered; the video repeats them."""
+"""Number of different frames to render; longer videos repeat them."""
 
 
 def main() -> None:
@@ -63,7 +64,7 @@ def main() -> None:
 
 
 def detect(method: str, video: Path) -> None:
-    """Detect, and print peak memory in megabytes and the number of encodings per frame."""
+    """Detect objects in a video; print the peak memory in megabytes and the number of encodings per frame."""
     detector = load_detector(f"{method}_r50", device="cpu", overrides=SMALL)
     metered = MeteredDetector(detector)
     frames = sum(1 for _ in detect_video(metered, video))

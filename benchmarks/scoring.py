@@ -1,10 +1,10 @@
-"""Measure the speed of scoring, compared with plain loops, and of indexing annotations.
+"""Measure how fast detections are scored, compared with plain loops, and how fast annotations are indexed.
 
     python -m benchmarks.scoring [--frames 176126]
 
-Scores random detections, 300 per frame, for all, fast, medium and slow objects; the default number of frames
-is that of ImageNet VID's validation set. The loops score 300 frames. Then a generated ILSVRC data set of
-20,000 XML files is indexed.
+Scores 300 random detections per frame, once each for all, fast, medium and slow objects. By default, there
+are as many frames as in ImageNet VID's validation set. The plain loops score only 300 frames. Then a
+generated ILSVRC data set of 20,000 XML files is indexed.
 """
 
 from __future__ import annotations
@@ -46,7 +46,10 @@ def main(frames: int) -> None:
 
 
 def random_data(frames: int) -> tuple[Boxes, Boxes, NDArray[np.float64]]:
-    """Return random detections, a tenth of them near objects, the objects, and the objects' motion IoU."""
+    """Return random detections, random objects and the objects' motion IoU.
+
+    Almost a tenth of the detections lie near an object of the same class.
+    """
     rng = np.random.default_rng(0)
     objects = int(frames * OBJECTS_PER_FRAME)
     truth_frame = np.sort(rng.integers(0, frames, objects)).astype(np.int32)
@@ -74,7 +77,7 @@ def scoring(found: Boxes, truth: Boxes, motion: NDArray[np.float64], *, frames: 
 
 
 def looping(found: Boxes, truth: Boxes, motion: NDArray[np.float64]) -> Callable[[], object]:
-    """Return a function that finds the outcome of each detection in plain loops, for each range of motion."""
+    """Return a function that matches detections to objects in plain loops, once for each motion range."""
     assert found.score is not None
     score = found.score
     here = [np.flatnonzero(found.frame == frame) for frame in range(LOOPED_FRAMES)]
@@ -93,7 +96,7 @@ def looping(found: Boxes, truth: Boxes, motion: NDArray[np.float64]) -> Callable
 
 
 def measure(call: Callable[[], object]) -> float:
-    """Return the seconds that a call takes."""
+    """Return how many seconds a call takes."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -1,4 +1,4 @@
-"""Copy weights trained on the generated set into the package, each with a model card.
+"""Copy weights that were trained on the generated set into the package, with a model card for each file.
 
     python -m benchmarks.ship_weights runs --seed 0 --commit 6505eba --machine "2 cores of ..."
 
@@ -75,7 +75,7 @@ is of no use on real videos.
 
 
 def seconds(run: Path) -> float:
-    """Return the time that a run's steps took, from its log."""
+    """Return the total time of a run's training steps in seconds, computed from the run's log."""
     lines = [line for line in read_log(run / LOG) if "loss" in line]
     batch = json.loads((run / "recipe.json").read_text())["run"]["batch"]
     steps = [line["step"] for line in lines]

@@ -2,10 +2,12 @@
 
     python -m benchmarks.speed [--device cpu] [--frames 10] [--rows NAME ...] [--plot docs/speed.png]
 
-Each row is a process of its own that runs `megavid benchmark`: ResNet-101, a 1280x720 video, input 600/1000.
-Costs are in trunk passes: the time of one eager float32 pass of the plain trunk, measured between the steps,
-which makes machines comparable. Writes benchmarks/results/speed.json, prints a table and draws the parts of
-each frame's time as stacked bars. Earlier rows of the same commit and machine are kept unless named.
+For each row of the table, `megavid benchmark` runs in a separate process: ResNet-101 on a 1280x720 video,
+with input size 600/1000. The unit of cost is a trunk pass: the time of one eager float32 pass through the
+plain trunk, measured between the steps. This unit makes machines comparable. Writes
+benchmarks/results/speed.json, prints a table and, with --plot, draws the parts of each frame's time as
+stacked bars. Rows that were measured earlier, at the same commit and on the same machine, are kept unless
+--rows names them.
 """
 
 from __future__ import annotations
@@ -94,21 +96,21 @@ def main() -> None:
 
 
 def earlier_rows(device: torch.device) -> dict[str, Any]:
-    """Read the rows that were measured at this commit on this machine."""
+    """Read the saved rows that were measured at the current commit on this machine."""
     rows: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     here = (commit(), describe_machine(device))
     return {name: row for name, row in rows.items() if (row["commit"], row["machine"]) == here}
 
 
 def commit() -> str:
-    """Return the current commit."""
+    """Return the hash of the current commit."""
     return subprocess.run(
         ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
     ).stdout.strip()
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
-    """Run `megavid benchmark` and return its report with the commit."""
+    """Run `megavid benchmark`, and return its report and the current commit."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "report.json"
         command = [sys.executable, "-m", "megavid", "benchmark", *arguments, "-o", str(output)]
@@ -131,7 +133,7 @@ def show(name: str, row: dict[str, Any]) -> None:
 
 
 def draw(rows: dict[str, dict[str, Any]]) -> Figure:
-    """Draw a stacked bar for each row, with the parts of a frame's time in trunk passes."""
+    """Draw a stacked bar for each row; its parts are the parts of a frame's time, in trunk passes."""
     figure = Figure(figsize=(11, 1.6 + 0.34 * len(rows)), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -157,7 +159,10 @@ def draw(rows: dict[str, dict[str, Any]]) -> Figure:
 
 
 def in_trunks(row: dict[str, Any], part: str) -> float:
-    """Return the time of a part in trunk passes; the profiler's overhead is taken off all parts alike."""
+    """Return the time of one part of a frame, in trunk passes.
+
+    The profiler adds time, so all parts are scaled down together to match the frame's time without it.
+    """
     parts = row["range_seconds"]
     total = max(sum(parts.values()), row["frame_seconds"])
     seconds = parts.get(part, 0.0) if part != "other" else total - sum(parts.values())

@@ -1,11 +1,11 @@
-"""Measure training of MEGA: seconds per step, peak memory and the share of time spent waiting for data.
+"""Measure the training of MEGA: seconds per step, peak memory and the share of time spent waiting for data.
 
     python -m benchmarks.training [ROW ...]
 
-Each row is a process of its own that runs `megavid train` on a generated set, with the small model of the
-recipe `generated` or with MEGA R-50 at 600/1000 and one clip (eight frames) per step; in float32, in bfloat16
-(autocast) and with activation checkpointing. The numbers are from the last line of the log, which leaves out
-the first steps.
+For each row of the table, `megavid train` runs in a separate process, on a generated set. The model is the
+small one of the recipe `generated`, or MEGA R-50 at 600/1000 with one clip (eight frames) per step. Each
+model is trained in float32, in bfloat16 (autocast), and in float32 with activation checkpointing. The numbers
+come from the last line of the log that has a loss; that line does not cover the first, slower steps.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def main() -> None:
 
 
 def train(folder: Path, arguments: list[str], output: Path) -> dict[str, Any]:
-    """Train, and return the last line of the log that has a loss, with seconds per step."""
+    """Train, and return the last line of the log that has a loss, with the seconds per step added."""
     fixed = ["--run.workers", "2", "--data.val", "null", "--device", "cpu", "-o", str(output)]
     command = [sys.executable, "-m", "megavid", "train", *arguments, *fixed]
     subprocess.run(command, check=True, capture_output=True, cwd=folder)

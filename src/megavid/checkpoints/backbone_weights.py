@@ -18,10 +18,10 @@ from megavid.checkpoints.weights import read_state_dict
 from megavid.core.errors import InputError
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-"""Normalization of torchvision's input: mean and standard deviation of red, green and blue, from 0 to 1."""
+"""Mean and standard deviation by which torchvision normalizes red, green and blue values from 0 to 1."""
 
 _EPSILON = 1e-5
-"""Epsilon of torchvision's batch norm."""
+"""Epsilon that torchvision's batch norm adds to the variance."""
 
 _STAGE = re.compile(r"layer[1-4]\.")
 
@@ -29,19 +29,20 @@ _STAGE = re.compile(r"layer[1-4]\.")
 def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> dict[str, Tensor]:
     """Read the weights of a ResNet, without its classifier.
 
-    torchvision's networks expect RGB from 0 to 1 and have an epsilon in their batch norm; both are folded
-    into the weights. Their bottlenecks (ResNet-50 and -101) were trained with the stride in the 3x3
-    convolution, but here it is in the 1x1 convolution before, so MSRA's weights are the better start.
+    torchvision's networks expect RGB values from 0 to 1, normalized, and add an epsilon to the variance in
+    batch norm. Both differences are folded into the weights. torchvision trained the bottlenecks of ResNet-50
+    and ResNet-101 with the stride in the 3x3 convolution. Here, as in MSRA's networks, the stride is in the
+    1x1 convolution before it, so MSRA's weights are the better start.
 
     Args:
-        path: State dict of torchvision (`.pth`), or MSRA's weights in Detectron's format (`.pkl`).
-        mean: Means that the detector subtracts from the blue, green and red channels (0 to 255).
+        path: A state dict from torchvision (`.pth`), or MSRA's weights in Detectron's format (`.pkl`).
+        mean: Means that the detector subtracts from the blue, green and red channels, on a scale of 0 to 255.
 
     Returns:
         Tensors under the names of `models.faster_rcnn.backbone.Backbone`.
 
     Raises:
-        InputError: The file is missing, broken, of another kind, or holds NaN.
+        InputError: The file is missing or broken, is not a ResNet in one of these formats, or holds NaN.
     """
     if path.suffix == ".pkl":
         return _from_detectron(read_detectron(path), path)
@@ -64,7 +65,8 @@ def _from_torchvision(state: Mapping[str, Tensor], mean: tuple[float, float, flo
         for name, value in state.items()
         if not name.startswith("fc.") and not name.endswith("num_batches_tracked")
     }
-    # torchvision: (rgb / 255 - mean) / std, here: bgr - mean. Scale and flip conv1, and shift its batch norm.
+    # torchvision's input is (rgb / 255 - mean) / std; the input here is bgr - mean. So scale conv1's weights,
+    # reverse their channels, and shift the mean of the batch norm after conv1.
     std = 255 * torch.tensor(_STD)
     weight = state["conv1.weight"].float() / std[None, :, None, None]
     shift = torch.tensor(mean).flip(0) - 255 * torch.tensor(_MEAN)
@@ -84,7 +86,7 @@ _DETECTRON = re.compile(r"res([2-5])_(\d+)_(branch1|branch2[abc])_(w|bn_[sb])")
 
 
 def _from_detectron(blobs: Mapping[str, NDArray[Any]], path: Path) -> dict[str, Tensor]:
-    """Rename Detectron's arrays; their batch norm is a scale and a shift, with mean 0 and variance 1."""
+    """Rename Detectron's arrays; as its batch norm is only a scale and a shift, add mean 0 and variance 1."""
     state: dict[str, Tensor] = {}
     for name, value in blobs.items():
         if found := _DETECTRON.fullmatch(name):
@@ -96,7 +98,7 @@ def _from_detectron(blobs: Mapping[str, NDArray[Any]], path: Path) -> dict[str, 
             prefix, conv, norm, part = "trunk.stem.", "conv1", "bn1", name.removeprefix("res_conv1_")
             part = part.removeprefix("conv1_")
         else:
-            continue  # the classifier, and the state of its optimizer
+            continue  # the classifier, or state of the optimizer
         tensor = torch.from_numpy(value.astype(np.float32, order="C"))
         if part == "w":
             state[f"{prefix}{conv}.weight"] = tensor

@@ -1,4 +1,4 @@
-"""Read Detectron's weights: a pickle of NumPy arrays by name, written by Python 2 or 3."""
+"""Read Detectron's weights: a pickled dictionary of NumPy arrays, written by Python 2 or 3."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ from megavid.core.files.regular_files import GIB, check_regular_file
 from megavid.core.files.signatures import describe_content, read_head
 
 _LARGEST = GIB // 2
-"""Largest size of a file, in bytes; ResNet-101 takes 180 MB."""
+"""Size of the largest file accepted, in bytes; a file with ResNet-101 takes 180 MB."""
 
 _COPIES = 3
-"""Limit of memory as a multiple of the file's size; arrays written by Python 2 are first read as text."""
+"""Limit on memory while reading, as a multiple of the file's size.
+
+Arrays written by Python 2 are read as text first, which takes more memory.
+"""
 
 _OPERATIONS = 500_000
-"""Limit of operations of the pickle; an array takes about 40."""
+"""Limit on the number of operations in the pickle; an array takes about 40."""
 
 _BEGINNINGS = (b"\x80", b"(", b"}", b"c")
-"""First bytes of a pickle of arrays by name, for all protocols."""
+"""Possible first bytes of a pickled dictionary, for all pickle protocols."""
 
 _TYPE = re.compile(r"[fiu][248]|[iu]1|b1|f2")
 """Number types allowed in an array, in NumPy's notation."""
 
 
 def read_detectron(path: Path) -> dict[str, NDArray[Any]]:
-    """Read the arrays of a `.pkl` file by name; nothing in the file is executed.
+    """Read the arrays in a `.pkl` file, by name; nothing in the file is executed.
 
     Args:
-        path: File with a dictionary of arrays, or with one under the key "blobs".
+        path: File with a dictionary of arrays, or with a dictionary that holds them under the key "blobs".
 
     Raises:
         InputError: The file is missing, broken, or holds something else.
@@ -65,7 +68,7 @@ def read_detectron(path: Path) -> dict[str, NDArray[Any]]:
 
 
 class _Type(StandIn):
-    """Stand-in for a NumPy type, restricted to numbers with a byte order."""
+    """Stand-in for a NumPy dtype; accepts only number types in a known byte order."""
 
     def __init__(self, name: object, *_: object) -> None:
         if not isinstance(name, str) or not _TYPE.fullmatch(name):
@@ -81,7 +84,7 @@ class _Type(StandIn):
 
 
 class _Array(StandIn):
-    """Stand-in for a NumPy array, which gets its values from `build`."""
+    """Stand-in for a NumPy array; `build` sets its values."""
 
     def __init__(self, *_: object) -> None:
         self.array: NDArray[Any] | None = None

@@ -29,7 +29,7 @@ from megavid.models.layers.flownet import FlowNet
 from megavid.models.method_registry import build_detector, detector_config, rename_config_keys
 
 _FLOWNET_WIDTH = 64
-"""Width of the published FlowNet."""
+"""Number of channels of the first convolution in the published FlowNet."""
 
 
 def shipped_configs() -> list[str]:
@@ -50,15 +50,15 @@ def load_detector(
     """Load a detector, ready for inference.
 
     Args:
-        config: Name of a shipped configuration (`shipped_configs`) or a YAML file; None takes the
-            configuration that the weights contain, or else infers it from their tensors.
+        config: Name of a shipped configuration (`shipped_configs`), or path of a YAML file. None takes the
+            configuration stored with the weights or, if there is none, infers it from their tensors.
         weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name of
             shipped weights. None gives random weights.
-        device: "auto" takes the first available of cuda, mps and cpu.
-        min_size: Shorter side of the network's input, pixels; None for the configured one.
-        max_size: Limit of the longer side of the network's input, pixels; None for the configured one.
-        overrides: Values of the configuration by dotted path, such as {"method.window": 6}.
-        inference: Inference settings: dtype and speed-ups. None leaves the network as it was built, for
+        device: Device to load onto; "auto" takes the first available of cuda, mps and cpu.
+        min_size: Shorter side of the network's input, in pixels; None keeps the configured value.
+        max_size: Limit on the longer side of the network's input, in pixels; None keeps the configured value.
+        overrides: Configuration values to replace, by dotted path, such as {"method.window": 6}.
+        inference: The dtype and speed-ups of inference. None leaves the network as it was built, for
             training or saving.
 
     Raises:
@@ -91,13 +91,13 @@ def convert_weights(
     Args:
         source: File that `load_detector` or `load_flownet` reads.
         target: Path that ends in `.safetensors`; the file appears whole or not at all.
-        config: Configuration, as in `load_detector`.
+        config: Configuration of the detector, as in `load_detector`.
 
     Returns:
-        The detector; None for the weights of FlowNet alone.
+        The detector, or None if the source holds only FlowNet's weights.
 
     Raises:
-        InputError: As in `load_detector`; or the target has another suffix or cannot be written.
+        InputError: See `load_detector`; or the target does not end in `.safetensors` or cannot be written.
     """
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
@@ -119,15 +119,15 @@ def convert_weights(
 
 
 def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> None:
-    """Load the weights of FlowNet into a detector that has a flow network, to train DFF or FGFA from them.
+    """Load FlowNet's weights into a detector that has a flow network, as a start for training DFF or FGFA.
 
     Args:
         detector: Detector to change in place; to train it, load it with `inference=None`.
-        weights: The FlowNet that the original release published as a separate file, or its conversion by
+        weights: The separate FlowNet file of the original release, or that file converted by
             `convert_weights`.
 
     Raises:
-        InputError: The file holds something else or is broken, or the detector has no flow network.
+        InputError: The file is broken or does not hold FlowNet alone, or the detector has no flow network.
     """
     network = next((module for module in detector.modules() if isinstance(module, FlowNet)), None)
     if network is None:
@@ -141,7 +141,7 @@ def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> No
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Return a device by name; "auto" is the first available of cuda, mps and cpu.
+    """Return the device of a name; "auto" stands for the first available of cuda, mps and cpu.
 
     Raises:
         InputError: The device is not available.
@@ -166,7 +166,7 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
     """Read a shipped configuration or a YAML file.
 
     Returns:
-        Nested values, and the name of their source for messages.
+        Nested values, and a name for their source to use in messages.
 
     Raises:
         InputError: The configuration does not exist or cannot be read.
@@ -205,16 +205,16 @@ def _config_data(
     data, _ = read_config(f"{inferred['method.name']}_r{inferred['backbone.depth']}")
     names = data["classes"]
     if weights.num_classes != len(names):
-        # A fine-tuned checkpoint does not contain the names of its classes.
+        # A fine-tuned checkpoint of the original release does not contain its class names.
         names = [f"class_{i + 1}" for i in range(weights.num_classes)]
     return with_overrides(data, {**inferred, "classes": names}), str(weights.path)
 
 
 def _check_match(config: DetectorConfig, weights: Weights, origin: str) -> None:
-    """Check that weights fit a configuration, with clearer messages than those about single tensors.
+    """Check that weights fit a configuration; the messages are clearer than `load_state`'s about tensors.
 
     Raises:
-        InputError: Method, depth or classes differ.
+        InputError: The weights and the configuration differ in method, depth or classes.
     """
     values = config.model_dump(mode="json")
     compared: dict[str, tuple[Any, Any]] = {

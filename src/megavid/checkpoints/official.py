@@ -1,7 +1,7 @@
-"""Translate the original MEGA release's checkpoints: names of tensors, and settings inferred from them.
+"""Translate the original MEGA release's checkpoints: rename the tensors, and infer settings from them.
 
-A published file is {"model": {name: tensor}, ...}, with or without the prefix "module." before the names.
-The tables map the beginnings of its names to ours; settings are inferred from names and shapes.
+A published file is {"model": {name: tensor}, ...}; the names may have the prefix "module.". The tables below
+map the beginnings of the published names to ours. Settings are inferred from the tensors' names and shapes.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _FLOW = {f"flownet.{theirs}": f"flow.{ours}" for theirs, ours in _FLOWNET.items(
 
 
 def _relation(theirs: str, ours: str) -> dict[str, str]:
-    """Return the names of a relation module's parts; `theirs` has * in place of the part's name."""
+    """Map the published names of a relation module's parts to ours; `theirs` has * for the part's name."""
     parts = {"Wqs": "query", "Wks": "key", "Wvs": "value", "Wgs": "geometry"}
     names = {f"{_HEAD}{theirs.replace('*', part)}.": f"{ours}.{name}." for part, name in parts.items()}
     return names | {_HEAD + theirs.replace("*", "us"): f"{ours}.query_bias"}
@@ -73,34 +73,37 @@ _METHOD_NAMES: dict[str, dict[str, str]] = {
     | _relation("l_*.{}", "local_relations.{}")
     | _relation("g_*.{}", "global_relations.{}"),
 }
-"""Beginnings of the original's names and of ours for each method; {} stands for a number. A method whose
-names are a subset of another's comes first."""
+"""For each method, the beginnings of the published names and of ours; {} stands for a number.
+
+If the names of one method are a subset of another's, the method with fewer names comes first, because
+`infer_method` returns the first match.
+"""
 
 _SCORES = "roi_heads.box.predictor.cls_score.weight"
 _BUFFER = "rpn.anchor_generator.cell_anchors."  # computed, not learned
 
 
 def is_official(state: Mapping[str, Any]) -> bool:
-    """Return whether the names of a state dict are those of the original release."""
+    """Return whether a state dict has the tensor names of the original release."""
     return any(name.removeprefix("module.").startswith("backbone.body.") for name in state)
 
 
 def is_official_flownet(state: Mapping[str, Any]) -> bool:
-    """Return whether a state dict holds FlowNet as published in a separate file."""
+    """Return whether a state dict is the FlowNet that was published as a separate file."""
     return "conv1.weight" in (_flownet_name(name) for name in state)
 
 
 def strip_wrapper(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefix "module." from the names of a state dict, and drop computed buffers."""
+    """Remove the prefix "module." from tensor names, and drop the anchors, which are not learned."""
     plain = {name.removeprefix("module."): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in plain.items() if not name.startswith(_BUFFER)}
 
 
 def infer_method(state: Mapping[str, Tensor]) -> str:
-    """Infer the method of an official state dict from its names.
+    """Infer the method of an official state dict from the names of its tensors.
 
     Args:
-        state: State dict after `strip_wrapper`.
+        state: State dict, as returned by `strip_wrapper`.
 
     Raises:
         InputError: The names belong to no known method.
@@ -118,7 +121,7 @@ def infer_method(state: Mapping[str, Tensor]) -> str:
 
 
 def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Translate an official state dict, after `strip_wrapper`, to our names and shapes."""
+    """Translate an official state dict, as returned by `strip_wrapper`, to our names and shapes."""
     method = infer_method(state)
     return {str(_rename(name, method)): _reshape(name, tensor) for name, tensor in state.items()}
 
@@ -126,7 +129,7 @@ def from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def flownet_from_official(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Translate the published FlowNet's state dict to the names of `models.layers.flownet.FlowNet`.
 
-    Other tensors in the file, such as DFF's scale map, are dropped, as in the original release.
+    Other tensors in the file, such as DFF's scale map, are dropped, as the original release does.
     """
     renamed = {_flownet_name(name): tensor for name, tensor in state.items()}
     return {name: tensor for name, tensor in renamed.items() if name is not None}
@@ -136,10 +139,10 @@ def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
     """Infer settings of the configuration, by dotted path, from an official state dict.
 
     Args:
-        state: State dict after `strip_wrapper`.
+        state: State dict, as returned by `strip_wrapper`.
 
     Raises:
-        InputError: A required tensor is missing, or the backbone is none of the original's.
+        InputError: A required tensor is missing, or the original release has no such backbone.
     """
     blocks = len({name.split(".")[3] for name in state if name.startswith("backbone.body.layer3.")})
     depth = next((d for d in (50, 101) if DEPTHS[d][2] == blocks), None)
@@ -156,7 +159,7 @@ def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def infer_num_classes(state: Mapping[str, Tensor]) -> int:
-    """Infer the number of classes, background excluded, from an official state dict after `strip_wrapper`."""
+    """Infer the number of classes without background from a state dict that `strip_wrapper` returned."""
     return len(_tensor(state, _SCORES, 2)) - 1
 
 
@@ -186,7 +189,7 @@ def _replace_beginning(name: str, table: Mapping[str, str]) -> str | None:
 
 
 def _reshape(name: str, tensor: Tensor) -> Tensor:
-    """Reshape 1x1 convolutions of relation modules to matrices, and biases u (H, 1, D / H) to (H, D / H)."""
+    """Flatten relation modules' 1x1 convolutions to matrices, query biases (H, 1, D / H) to (H, D / H)."""
     if re.search(r"[._]W[gv]s\.", name):
         return tensor.flatten(1) if tensor.ndim == 4 else tensor
     return tensor.squeeze(1) if "_us." in name else tensor

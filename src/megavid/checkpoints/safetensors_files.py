@@ -18,14 +18,18 @@ from megavid.core.files.signatures import describe_content, is_safetensors, read
 from megavid.core.files.torch_files import LARGEST_TENSORS
 
 _LARGEST_HEADER = 8 << 20
-"""Largest size of names, shapes and metadata, in bytes; those of a large network take some 100 KB."""
+"""Size of the largest header accepted, in bytes.
+
+The header holds names, shapes and metadata; a large network's takes about 100 KB.
+"""
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
-    """Read the metadata and the tensors by name.
+    """Read the metadata and the tensors, both by name.
 
     Raises:
-        InputError: The file is missing, broken or of another kind, or `check_tensors` refuses a tensor.
+        InputError: The file is missing, broken or not a safetensors file, or `check_tensors` rejects a
+            tensor.
     """
     head = read_head(path)
     if not is_safetensors(head):
@@ -50,7 +54,7 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
     Args:
         path: File to write, atomically.
         state: Tensors by name.
-        metadata: Texts by name.
+        metadata: Strings by name, to store with the tensors.
 
     Raises:
         InputError: The file cannot be written.
@@ -61,7 +65,7 @@ def write_safetensors(path: Path, state: Mapping[str, Tensor], metadata: Mapping
         mode = aside.stat().st_mode
         try:
             safetensors.torch.save_file(tensors, aside, dict(metadata))
-        except safetensors.SafetensorError as error:  # raised for a full disk, too
+        except safetensors.SafetensorError as error:  # also raised when the disk is full
             raise InputError(f"{path}: cannot be written: {error}") from error
         aside.chmod(mode)  # safetensors makes the file readable by its owner only
         _sort_header(aside)

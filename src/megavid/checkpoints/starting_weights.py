@@ -1,4 +1,4 @@
-"""Load the weights that training starts from: those of a backbone, a flow network or another detector."""
+"""Load the weights that training starts from: a backbone's, a flow network's or another detector's."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ class Loaded:
     Attributes:
         path: Path of the file.
         taken: Number of tensors taken from the file.
-        new: Parts of the detector that the file does not have, such as "backbone.trunk".
-        unused: Number of tensors of the file that the detector does not have.
-        licence: Note on the terms of the file.
-        new_classes: Classes of the detector that the file does not have; their weights are new.
+        new: Parts of the detector for which tensors are missing in the file, such as "backbone.trunk".
+        unused: Number of tensors in the file for which the detector has no place.
+        licence: Note on the license of the weights.
+        new_classes: Classes of the detector that the file lacks; they keep their initial weights.
     """
 
     path: Path
@@ -46,11 +46,11 @@ class Loaded:
 
 
 def load_backbone(detector: VideoDetector, path: Path) -> Loaded:
-    """Load a ResNet trained on ImageNet (`read_backbone`), or a timm model, into the backbone of a detector.
+    """Load a ResNet trained on ImageNet (see `read_backbone`) or a timm model into a detector's backbone.
 
     Raises:
-        InputError: The file contains something else, another depth or another width; or the detector has no
-            such backbone.
+        InputError: The file holds no backbone of the configured depth and width, or the detector has no
+            backbone that takes such weights.
     """
     if not isinstance(detector, FasterRCNN):
         raise InputError(
@@ -74,7 +74,7 @@ def load_backbone(detector: VideoDetector, path: Path) -> Loaded:
 
 
 def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
-    """Read the tensors of a timm checkpoint, preferring the averaged weights if it has them."""
+    """Read a timm checkpoint, preferring averaged weights; return None if timm itself reads the file."""
     if path == PRETRAINED or path.suffix in {".npy", ".npz"}:
         return None
     if is_safetensors(read_head(path)):
@@ -84,12 +84,13 @@ def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
 
 
 def load_from_detector(detector: VideoDetector, path: Path) -> Loaded:
-    """Load all weights of another detector whose names and shapes fit.
+    """Load the weights that a detector shares, by name, with the detector in a file.
 
     Class-specific weights are loaded for the classes that both detectors have.
 
     Raises:
-        InputError: The file does not contain a detector, or nothing in it fits.
+        InputError: The file does not contain a detector, shares no tensor names with this one, or has a
+            tensor of another shape under a shared name.
     """
     weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
@@ -97,7 +98,7 @@ def load_from_detector(detector: VideoDetector, path: Path) -> Loaded:
     state = dict(weights.state)
     names = weights.config["classes"] if weights.config else None
     if names is None and weights.num_classes != len(detector.class_names):
-        names = [""] * weights.num_classes  # unknown, so they match no class
+        names = [""] * weights.num_classes  # the names are unknown, so none matches
     new: tuple[str, ...] = ()
     if names is not None and tuple(names) != detector.class_names:
         state |= detector.adapt_classes(state, names)
@@ -106,7 +107,7 @@ def load_from_detector(detector: VideoDetector, path: Path) -> Loaded:
 
 
 def load_flow(detector: VideoDetector, path: Path) -> Loaded:
-    """Load FlowNet's weights into a detector (`load_flownet`)."""
+    """Load FlowNet's weights into a detector (see `load_flownet`)."""
     load_flownet(detector, path)
     return Loaded(path, len(detector.get_submodule("flow").state_dict()), (), 0)
 

@@ -16,16 +16,16 @@ _WHOLE = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.
 
 
 def check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
-    """Check that tensors are dense, of common types, not too large in total, and free of NaN and infinity.
+    """Check that tensors are dense and finite, have common dtypes, and are not too large in total.
 
     Args:
         state: Tensors by name.
         path: File that they were read from, for messages.
 
     Raises:
-        InputError: Names the first tensor that fails.
+        InputError: The tensors are too large in total, or one fails a check; the message names it.
     """
-    # A small file may list one large tensor under many names, and each would be copied.
+    # A small file may list one large tensor under many names; each would become a copy.
     if (size := sum(tensor.nbytes for tensor in state.values())) > LARGEST_TENSORS:
         raise InputError(f"{path}: expected at most {LARGEST_TENSORS} bytes of tensors, got {size}")
     for name, tensor in state.items():

@@ -1,4 +1,4 @@
-"""Read weight files (megavid's `.safetensors`, the original's `.pth`) safely, and write `.safetensors`."""
+"""Read weights safely from `.safetensors` or the original release's `.pth`, and write `.safetensors`."""
 
 from __future__ import annotations
 
@@ -40,16 +40,16 @@ _TENSORS_ALONE = (
 
 @dataclass(frozen=True, eq=False)
 class Weights:
-    """Content of a file with the weights of a detector.
+    """Content of a file that holds a detector's weights.
 
     Attributes:
         path: File that was read.
         state: Tensors under megavid's names.
-        config: Configuration in the file, as nested values; None for an official checkpoint, which has none.
+        config: Configuration stored in the file, as nested values; None for an official checkpoint.
         inferred: Settings inferred from the file, by dotted path: "method.name", "backbone.depth" and, for an
-            official checkpoint, others that follow from the shapes of its tensors.
+            official checkpoint, other settings that follow from the shapes of its tensors.
         num_classes: Number of classes, background excluded.
-        licence: Note on the terms of the weights.
+        licence: Note on the license of the weights.
     """
 
     path: Path
@@ -62,12 +62,12 @@ class Weights:
 
 @dataclass(frozen=True, eq=False)
 class FlowNetWeights:
-    """Content of a file with FlowNet's weights alone.
+    """Content of a file that holds only FlowNet's weights.
 
     Attributes:
         path: File that was read.
         state: Tensors under the names of `models.layers.flownet.FlowNet`.
-        licence: Note on the terms of the weights.
+        licence: Note on the license of the weights.
     """
 
     path: Path
@@ -79,7 +79,7 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
     """Return the path of a weight file.
 
     Args:
-        name: Name of shipped weights (`weights/README.md`), or a path.
+        name: Name of shipped weights (listed in `weights/README.md`), or a path.
 
     Raises:
         InputError: There is no such file.
@@ -93,12 +93,12 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
 
 
 def read_weights(path: Path) -> Weights | FlowNetWeights:
-    """Read a `.safetensors` file of megavid, a checkpoint of the original release, or its FlowNet.
+    """Read megavid's `.safetensors`, or the original release's checkpoints and its separate FlowNet file.
 
     The kind of the file is recognized from its content, not its name. Nothing in it is executed.
 
     Args:
-        path: A file, or the name of shipped weights.
+        path: Path of a file, or name of shipped weights.
 
     Raises:
         InputError: The file is missing, broken, unsafe or of another kind.
@@ -115,8 +115,8 @@ def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict"
 
     Args:
         path: File to read.
-        under: Keys to look for the tensors under, in this order; without any, the file itself must be a
-            dictionary of tensors.
+        under: Keys under which to look for the tensors, in this order; if the file has none of these keys,
+            the file itself must be a dictionary of tensors.
 
     Raises:
         InputError: The file is missing, broken or of another kind, or `check_tensors` refuses a tensor.
@@ -140,7 +140,7 @@ def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict"
 def write_weights(
     path: Path, state: Mapping[str, Tensor], *, config: Mapping[str, Any] | None, about: Mapping[str, str]
 ) -> None:
-    """Write a `.safetensors` file with the configuration and the class names in its metadata.
+    """Write a `.safetensors` file; a detector's configuration and class names go into its metadata.
 
     Args:
         path: File to write, atomically.
@@ -160,12 +160,12 @@ def write_weights(
 
 
 def converted_from(source: Path, *, licence: str) -> dict[str, str]:
-    """Return the metadata of a converted file: its source's name and SHA-256, and a note on its terms."""
+    """Return metadata for converted weights: name and SHA-256 of the source file, and a license note."""
     return {"source": source.name, "source_sha256": file_sha256(source), "licence": licence}
 
 
 def describe_weights(name: str | os.PathLike[str]) -> dict[str, str]:
-    """Return the file name and SHA-256 of weights, for the metadata of predictions made with them."""
+    """Return the file name and SHA-256 of weights; predictions made with these weights store both."""
     path = find_weights(name)
     return {"weights": path.name, "weights_sha256": file_sha256(path)}
 
@@ -179,16 +179,17 @@ def file_sha256(path: Path) -> str:
 def load_state(
     model: nn.Module, state: Mapping[str, Tensor], *, origin: str, target: str = "the configuration"
 ) -> None:
-    """Load a state dict into a model with the same names, shapes and kinds of numbers.
+    """Load a state dict into a model, whose tensors must have the same names, shapes and kinds of numbers.
 
     Args:
         model: Model to load into.
         state: Tensors by name.
         origin: Source of the tensors, for messages.
-        target: Thing that the tensors must fit, for messages.
+        target: What the tensors must fit, for messages.
 
     Raises:
-        InputError: Names the tensors that are missing, unexpected or of another shape or type.
+        InputError: Tensors are missing, unexpected or of another shape or type; the message names some of
+            them.
     """
     wanted = model.state_dict()
     problems = []
@@ -220,7 +221,7 @@ def _some(names: list[str]) -> str:
 
 
 class _Part(Config):
-    """Base of the parts of a configuration that are read before the whole is validated."""
+    """Base class for parts of a file's metadata that are read on their own; other keys are ignored."""
 
     model_config = ConfigDict(extra="ignore")
 
@@ -235,7 +236,7 @@ class _Config(_Part):
 
 
 class _Metadata(_Part):
-    """Metadata of a `.safetensors` file of megavid; FlowNet's has no configuration."""
+    """Metadata of megavid's `.safetensors` files; a file with FlowNet alone has no `config`."""
 
     part: str | None = None
     config: str | None = None
