@@ -1,4 +1,4 @@
-"""Comparison of tensors and detections of two runs, on any device."""
+"""Compare the tensors or the detections of two runs on any device."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def assert_same(
     expected: Sequence[FrameResult],
     device: torch.device = CPU,
 ) -> None:
-    """Assert that two runs on a device give the same detections, bit-identical if the device allows it."""
+    """Assert that two runs give the same detections: bit for bit if the device allows it, else closely."""
     assert [r.index for r in results] == [e.index for e in expected]
     if device.type not in REPEATABLE:
         share = agreement(results, expected, pixels=REPEATED.pixels, score=REPEATED.score)
@@ -39,13 +39,13 @@ def assert_same(
 def agreement(
     results: Sequence[FrameResult], expected: Sequence[FrameResult], *, pixels: float, score: float
 ) -> float:
-    """Return the share of detections that two runs have in common: pairs / (pairs + missing + extra).
+    """Pair the detections of two runs, and return pairs / (pairs + unpaired detections of either run).
 
     Args:
         results: Results of one run.
         expected: Results of the other run for the same frames.
-        pixels: Largest difference of coordinates within a pair.
-        score: Largest difference of scores within a pair.
+        pixels: Largest allowed difference between the coordinates of a pair, in pixels.
+        score: Largest allowed difference between the scores of a pair.
     """
     assert [r.index for r in results] == [e.index for e in expected]
     common = total = 0
@@ -59,22 +59,22 @@ def agreement(
 
 
 def pair(have: Detections, want: Detections, *, pixels: float, score: float) -> Tensor:
-    """Pair detections of one class one to one: as many pairs as possible, and of these the closest.
+    """Pair detections of the same class one to one: make as many pairs as possible, as close as possible.
 
     Args:
         have: Detections of a frame.
         want: Detections of the same frame from another run.
-        pixels: Largest difference of coordinates within a pair.
-        score: Largest difference of scores within a pair.
+        pixels: Largest allowed difference between the coordinates of a pair, in pixels.
+        score: Largest allowed difference between the scores of a pair.
 
     Returns:
-        (N, 2) int64, row numbers in `have` and `want`.
+        (N, 2) int64: the row numbers of each pair in `have` and in `want`.
     """
     have, want = have.cpu(), want.cpu()
     distance = (have.boxes[:, None] - want.boxes).abs().amax(2) / pixels
     difference = (have.scores[:, None] - want.scores).abs() / score
     allowed = (distance <= 1) & (difference <= 1) & (have.labels[:, None] == want.labels)
-    # One forbidden pair costs more than all close pairs together.
+    # One forbidden pair costs more than all allowed pairs together.
     too_far = 2.0 * (1 + min(len(have), len(want)))
     assigned = linear_sum_assignment((distance + difference).where(allowed, too_far))
     rows, others = (torch.from_numpy(numbers) for numbers in assigned)

@@ -1,4 +1,4 @@
-"""Options, fixtures and helpers that more than one folder of tests uses."""
+"""Options, fixtures and helpers that several folders of tests share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from megavid.models.method_registry import METHODS
 torch.set_num_threads(1)
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # for processes that tests start
 
-# Make a GPU round as a CPU does, and the same in every run.
+# Let a GPU compute in full float32 precision, as a CPU does, and repeat its results exactly.
 torch.backends.cuda.matmul.allow_tf32 = False
 torch.backends.cudnn.allow_tf32 = False
 torch.backends.cudnn.deterministic = True
@@ -44,7 +44,7 @@ TINY: dict[str, Any] = {
     "head.pool_size": 3,
     "method.hidden": 32,
 }
-"""A configuration of any method that runs in milliseconds."""
+"""Settings with which a detector of any method runs in milliseconds."""
 
 TINY_METHOD = {
     "heads": 4,
@@ -56,7 +56,7 @@ TINY_METHOD = {
     "key_interval": 3,
     "flow_width": 4,
 }
-"""Settings that only some methods have."""
+"""Further such settings, under `method`, that only some methods have."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -74,13 +74,13 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture(scope="session")
 def device(pytestconfig: pytest.Config) -> torch.device:
-    """The device that networks run on."""
+    """Return the device that tests run networks on."""
     return find_device(pytestconfig.getoption("device"))
 
 
 @pytest.fixture
 def restored_threads() -> Iterator[None]:
-    """Restore the number of threads that networks compute on after the test."""
+    """After the test, restore the number of threads that networks compute on."""
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
@@ -110,7 +110,7 @@ def build_tiny(method: str, device: torch.device | str = "cpu", /, **changes: An
 
 @pytest.fixture
 def make_frames() -> Callable[[int], list[Image]]:
-    """Return a function from n to the first n frames of a generated 96x64 video."""
+    """Return a function that takes n and returns the first n frames of a generated 96x64 video."""
 
     def make(n: int) -> list[Image]:
         return [frame.image for frame in film(seed=0, video=3, frames=n, height=64, width=96)]

@@ -1,4 +1,4 @@
-"""Weight files that are broken, hostile or of another kind are refused."""
+"""Weight files that are broken or malicious are refused, and so are files of other kinds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.official import flownet_shapes, official_shapes
 
 
 class Bomb:
-    """Object that makes a folder when it is unpickled."""
+    """An object that creates a folder when it is unpickled."""
 
     def __init__(self, path: Path) -> None:
         self.path = str(path)
@@ -123,7 +123,7 @@ def test_safetensors_files_have_a_size_limit(tmp_path: Path) -> None:
         read_weights(path)
 
 
-def test_tensor_listed_under_many_names_counts_each_time(tmp_path: Path) -> None:
+def test_tensor_with_many_names_counts_once_per_name_toward_the_limit(tmp_path: Path) -> None:
     large = torch.ones(1_000_000)
     torch.save({f"x{i}": large for i in range(1100)}, tmp_path / "w.pth")
     with pytest.raises(InputError, match=r"w.pth: expected at most 4294967296 bytes of tensors"):

@@ -1,4 +1,4 @@
-"""Weights to start training from."""
+"""Weights that training starts from."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def wide(**changes: Any) -> FasterRCNN:
 THEIR_MEAN, THEIR_STD = torch.tensor((0.485, 0.456, 0.406)), torch.tensor((0.229, 0.224, 0.225))
 
 
-def test_torchvision_backbone_computes_the_same(resnet: nn.Module, tmp_path: Path) -> None:
+def test_loaded_torchvision_backbone_computes_as_in_torchvision(resnet: nn.Module, tmp_path: Path) -> None:
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     mean = (THEIR_MEAN.flip(0) * 255).tolist()
     detector = wide(**{"input.mean": mean})
@@ -63,7 +63,7 @@ def test_torchvision_backbone_computes_the_same(resnet: nn.Module, tmp_path: Pat
     torch.testing.assert_close(ours, x, rtol=1e-3, atol=1e-3)
 
 
-def test_other_input_mean_is_folded_in(resnet: nn.Module, tmp_path: Path) -> None:
+def test_a_different_input_mean_is_folded_into_the_weights(resnet: nn.Module, tmp_path: Path) -> None:
     torch.save(resnet.state_dict(), tmp_path / "resnet18.pth")
     mean = (90.0, 110.0, 150.0)
     detector = wide(**{"input.mean": list(mean)})
@@ -76,7 +76,7 @@ def test_other_input_mean_is_folded_in(resnet: nn.Module, tmp_path: Path) -> Non
         ours = detector.backbone.trunk.get_submodule("stem")(
             rgb.flip(1) * 255 - torch.tensor(mean)[:, None, None]
         )
-    # The border differs, since zero padding there means another color.
+    # Outputs near the border differ, since zero padding stands for a different color there.
     inner = (slice(None), slice(None), slice(2, -2), slice(2, -2))
     torch.testing.assert_close(ours[inner], x[inner], rtol=1e-3, atol=1e-3)
 
@@ -105,7 +105,7 @@ def test_detectron_backbone_is_loaded(resnet: nn.Module, tmp_path: Path) -> None
 
 
 def detectron_name(name: str) -> str:
-    """Return Detectron's name of a tensor of the backbone."""
+    """Return the name that Detectron gives to a tensor of the backbone."""
     *module, part = name.split(".")
     if module[0] == "trunk" and module[1] == "stem":
         return {"conv1.weight": "conv1_w", "bn1.weight": "res_conv1_bn_s", "bn1.bias": "res_conv1_bn_b"}[
@@ -127,7 +127,7 @@ def detectron_name(name: str) -> str:
 
 
 class Evil:
-    """Object that prints "run" when it is unpickled."""
+    """An object that prints "run" when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return (print, ("run",))
@@ -156,11 +156,11 @@ def test_files_without_a_backbone_are_refused(
 OBJECTS = (
     b"\x80\x02cnumpy\ndtype\nU\x02%b\x89\x88\x87R(K\x03U\x01%b%bNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb."
 )
-"""Pickle of a NumPy type and its state; the placeholders are its kind, byte order and parts."""
+"""Template of a pickled NumPy dtype; the placeholders are its type string, byte order and sub-dtype."""
 
 
 def array_pickle(*, kind: bytes = b"f4", order: bytes = b"<", shape: bytes = b"K\x02\x85") -> bytes:
-    """Return a pickle of an array of two numbers, as Python 2 wrote it."""
+    """Return a pickled dict, as Python 2 wrote it, with an array of two numbers under the key "x"."""
     return (
         b"\x80\x02}U\x01xcnumpy.core.multiarray\n_reconstruct\ncnumpy\nndarray\nK\x00\x85U\x01b\x87R(K\x01"
         + shape
@@ -257,7 +257,7 @@ def test_rdn_starts_from_rdn_base(tmp_path: Path) -> None:
 
 
 def test_only_predictors_of_new_classes_are_initialized(tmp_path: Path) -> None:
-    path = save(build_tiny("mega"), tmp_path / "mega.safetensors")  # disc, ring, square
+    path = save(build_tiny("mega"), tmp_path / "mega.safetensors")  # classes: disc, ring, square
     old = build_tiny("mega").predictor
     new = build_tiny("mega", classes=["cat", "square"])
     torch.manual_seed(7)

@@ -1,4 +1,4 @@
-"""Detectors from weight files: inferred configurations, mismatches, devices."""
+"""Loading detectors from weight files: inferred configurations, mismatches, devices."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Generate command lines with invalid option values, for a test or to run by hand.
 
-`python -m tests.cli.bad_lines 1000 [SEED]` runs a thousand, each in a process of its own.
+`python -m tests.cli.bad_lines 1000 [SEED]` runs a thousand lines, each in a separate process.
 """
 
 from __future__ import annotations
@@ -115,10 +115,10 @@ LINES = {
     "demo": "demo --videos 0 --device cpu",
     "benchmark": "benchmark --weights weights.safetensors --height 48 --width 48 --frames 1 --device cpu",
 }
-"""A valid line for each command; where that would take long, a line that fails immediately."""
+"""A valid line for each command, or a line that fails at once if every valid line takes long."""
 
 SLOW = {("demo", "videos", "7")}
-"""Command, option and value of valid lines that would take minutes."""
+"""Values that are not tried, as (command, option, value): the line would be valid and take minutes."""
 
 
 def commands() -> dict[str, Any]:
@@ -156,7 +156,7 @@ def values(kind: Any) -> tuple[str, ...]:
 
 
 def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> Iterator[list[str]]:
-    """Yield lines in which one to three options have odd values, the same ones for the same seed."""
+    """Yield lines in which one to three options have odd values; a seed always gives the same lines."""
     rng = random.Random(seed)
     random.seed(seed)
     known = {name: list(options(command)) for name, command in commands().items()}
@@ -182,7 +182,7 @@ def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> 
 
 
 def write_inputs(folder: Path) -> None:
-    """Write the files that the lines name to a folder."""
+    """Write to a folder all files that the lines name."""
     (folder / "frames").mkdir()
     for n in range(3):
         image = np.full((64, 96, 3), 40 * n, np.uint8)
@@ -223,7 +223,7 @@ def write_inputs(folder: Path) -> None:
 
 
 def copy_inputs(source: Path, folder: Path) -> None:
-    """Copy the files of `write_inputs`, and add a pipe, which cannot be copied."""
+    """Copy the files that `write_inputs` wrote, and add a named pipe, which cannot be copied."""
     shutil.copytree(source, folder, symlinks=True)
     os.mkfifo(folder / "pipe")
 
@@ -242,7 +242,7 @@ def run(line: Sequence[str]) -> tuple[int | None, str]:
 
 
 def run_in_fork(line: Sequence[str], folder: Path, *, seconds: int) -> tuple[int | None, str]:
-    """Run a line in a forked process in a folder; like `run`, with None for a crash or a hang, too."""
+    """Run a line in a forked process in a folder, like `run`; the code is None after a crash or hang, too."""
     report = folder / "report.json"
     report.unlink(missing_ok=True)
     pid = os.fork()

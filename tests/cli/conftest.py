@@ -1,4 +1,4 @@
-"""Fixtures: tiny weights, a folder of frames, and `megavid detect` on them."""
+"""Fixtures for tests of the command line: tiny weights, frames, data sets, and `megavid detect`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Run = Callable[..., int]
 
 @pytest.fixture(scope="module")
 def weights(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Write the weights of a tiny detector of each method."""
+    """Write the weights of one tiny detector per method, and return their paths."""
     folder = tmp_path_factory.mktemp("weights")
     for method in TINY_METHODS:
         detector = build_tiny(method)
@@ -56,7 +56,7 @@ def folder(tmp_path: Path, make_frames: MakeFrames) -> Path:
 
 @pytest.fixture(scope="session")
 def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write an export from CVAT, and the same videos in other formats."""
+    """Write a CVAT export, and other videos in the formats ImageNet VID, CocoVID and YOLO."""
     folder = tmp_path_factory.mktemp("data")
     write_cvat_export(folder / "clips", names=NAMES, frames=6)
     write_synthetic_set(folder / "balls", SyntheticSet(videos=5, frames=4, height=144, width=192))

@@ -26,7 +26,7 @@ def write_video(path: Path, frames: list[Image], rate: Fraction = Fraction(30000
 
 
 def read_video(path: Path) -> tuple[Fraction | None, list[tuple[int, int]]]:
-    """Return the average frame rate, and (height, width) of each frame."""
+    """Check that a video is H.264, and return its average frame rate and each (height, width)."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"
@@ -41,7 +41,7 @@ def read_predictions(path: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 
 def error_of(capsys: pytest.CaptureFixture[str]) -> str:
-    """Return the single line of an error message; a progress bar may come before it."""
+    """Return the error message, which must be one line; only progress may be printed before it."""
     *progress, error = capsys.readouterr().err.strip().split("\n")
     assert error.startswith("megavid: error: ")
     assert all("frames/s" in line for line in progress)
@@ -49,7 +49,7 @@ def error_of(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def subprocess_arguments(video: object, out: Path, weights: Path) -> list[str]:
-    """Return the arguments that run `megavid detect` in a process of its own."""
+    """Return the arguments that run `megavid detect` in a separate process."""
     code = "import sys; from megavid.cli import main; sys.exit(main())"
     return [
         sys.executable,

@@ -10,7 +10,7 @@ import yaml
 from megavid.cli import main
 
 NAMES = ("pond", "river", "lake", "sea", "fen")
-"""Names of the videos in the export."""
+"""Names of the videos in the CVAT export."""
 
 
 def init(data: Path, *more: str, project: str = "project", timed: bool = False) -> int:

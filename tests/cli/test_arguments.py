@@ -69,7 +69,7 @@ def test_output_in_the_home_folder_is_written_there_only(
     place.mkdir()
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(place)
-    for _ in range(2):  # the second time it replaces its own output
+    for _ in range(2):  # the second round replaces the output of the first
         assert main(["data", "export", str(data), "--to", "cocovid", "--output=~/x.json"]) == 0
         assert main(["data", "index", str(home / "x.json"), "--images", str(data.parent), "-o=~"]) == 0
     assert sorted(p.name for p in home.iterdir()) == ["x.json", "x.parquet"]
@@ -91,7 +91,7 @@ def test_class_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureF
     assert "\x1b" not in printed
 
 
-def test_closed_output_is_not_an_error(tmp_path: Path) -> None:
+def test_closed_output_ends_a_command_silently(tmp_path: Path) -> None:
     data = write_videos(tmp_path)
     code = "import sys; from megavid.cli import console; console()"
     process = subprocess.Popen(

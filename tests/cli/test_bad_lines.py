@@ -33,9 +33,9 @@ def test_invalid_command_lines_end_with_a_message(template: Path, tmp_path: Path
         assert code in {0, 1, 2}, (line, text)
         assert hash_user_files(place) == before, line
         if code == 2:
-            assert text.strip(), line  # our message, or tyro's about the usage
+            assert text.strip(), line  # a message of megavid, or tyro's message about the usage
             assert text.count("megavid: error: ") <= 1, (line, text)
 
 
-def test_a_seed_gives_the_same_lines() -> None:
+def test_a_seed_always_gives_the_same_lines() -> None:
     assert list(bad_lines(50, seed=3)) == list(bad_lines(50, seed=3))

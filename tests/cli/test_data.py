@@ -1,4 +1,4 @@
-"""`megavid data`: its subcommands."""
+"""The subcommands of `megavid data`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_interrupted_index_is_resumed(
     assert (tmp_path / "i" / "vid_train.parquet").exists()
     assert not (tmp_path / "i" / "vid_val.parquet").exists()
     for path in (root / "Annotations").rglob("*.xml"):
-        path.write_text("<x")  # files that were read already are not read again
+        path.write_text("<x")  # the next command must not read these files again
     assert data(*arguments, "--subset", "vid_train") == 0
     assert "10 frames, 10 boxes" in capsys.readouterr().out
 
@@ -186,7 +186,7 @@ def test_class_names_are_printed_as_text(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def write_coco(path: Path, *names: str) -> None:
-    """Describe one image, 0.png: each name and its upper-case form are classes, with one object each."""
+    """Write COCO annotations of 0.png: each name and its upper-case form are classes with one object."""
     both = [text for name in names for text in (name, name.upper())]
     content = {
         "images": [{"id": 1, "file_name": "0.png", "width": 64, "height": 48}],
@@ -198,7 +198,9 @@ def write_coco(path: Path, *names: str) -> None:
     path.write_text(json.dumps(content))
 
 
-def test_stats_print_the_largest_of_many_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_stats_print_only_the_most_frequent_of_many_classes(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = [f"class {i}" for i in range(20_000)]
     categories = [{"id": i, "name": name} for i, name in enumerate(names)]
     images = [{"id": 1, "file_name": "0.png"}]
@@ -214,7 +216,7 @@ def test_stats_print_the_largest_of_many_classes(tmp_path: Path, capsys: pytest.
 def test_export_to_cocovid_and_yolo(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert data("export", root, "--to", "yolo", "-o", tmp_path / "y", "--tracks") == 0
     label = tmp_path / "y/labels/val/ILSVRC2015_val_00000001/000002.txt"
-    # This is the fourth video of the set, which has the fourth class.
+    # This is the fourth video of the data set, and its objects have the fourth class.
     assert label.read_text().split()[0] == "3"
     assert label.read_text().split()[5] == "0"
     assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json", "--tracks") == 2
@@ -277,7 +279,7 @@ def test_synthesize_writes_a_set_and_a_contact_sheet(
 
 
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    # The order of Python sets differs between processes.
+    # Python's sets have another order with another hash seed.
     lines = [
         ["data", "synthesize", "set", "--videos", "2", "--frames", "2", "--workers", "1"],
         ["data", "index", "set", "-o", "index", "--workers", "1"],

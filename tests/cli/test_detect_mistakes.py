@@ -78,7 +78,7 @@ def test_results_before_a_corrupt_image_are_kept(
 ) -> None:
     damaged = folder / "img100.png"
     damaged.write_bytes(damaged.read_bytes()[:3000])
-    # The single-frame method needs no other frames, so the seven before the damaged one are done.
+    # The single-frame method needs no other frames, so the seven frames before the damaged one are complete.
     assert run(folder, method="single_frame") == 2
     assert "img100.png" in error_of(capsys)
     out = tmp_path / "out"

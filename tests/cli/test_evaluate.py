@@ -109,7 +109,9 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(sys.path), **more}
 
 
-def test_two_processes_give_the_same_as_one(whole: Path, data: Path, weights: Path, tmp_path: Path) -> None:
+def test_two_processes_give_the_same_result_as_one(
+    whole: Path, data: Path, weights: Path, tmp_path: Path
+) -> None:
     code = "import sys; from megavid.cli import main; sys.exit(main())"
     script = tmp_path / "run.py"
     script.write_text(code)
@@ -149,7 +151,7 @@ def test_killed_run_is_resumed(weights: Path, tmp_path: Path, how: signal.Signal
 
 @pytest.fixture
 def two(data: Path, tmp_path: Path) -> list[str]:
-    """Write two files of predictions."""
+    """Write two files of predictions, and return their paths."""
     table = load_annotations(data)
     for seed in (1, 2):
         write_parquet(noisy_predictions(table, seed=seed), tmp_path / f"{seed}.parquet")

@@ -106,11 +106,11 @@ def test_missing_sizes_are_read_from_the_videos(exported: Path, here: Path) -> N
         shutil.move(Path("clips", f"{name}.mp4"), Path("mot", f"{name}.mp4"))
     assert init(Path("mot"), "--classes", "ball") == 0
     assert load_annotations(Path("project", "train.parquet")).width.tolist() == [192] * 24
-    # An object has 40 of 144 pixels; the network's input has the same size.
+    # Objects are 40 pixels high in frames of height 144, and the network's input has that height, too.
     assert recipe()["settings"]["rpn.anchor_sizes"][0] == 40
 
 
-def test_annotations_beyond_the_video_are_noted(
+def test_annotations_beyond_the_end_of_the_video_are_refused(
     exported: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(exported / "clips", "clips")
@@ -141,7 +141,9 @@ def test_timm_backbone(exported: Path, here: Path) -> None:
         (("--optimizer.schedule", "cosine"), {"name": "sgd", "schedule": "cosine", "milestones": None}),
     ],
 )
-def test_optimizers(exported: Path, here: Path, options: tuple[str, ...], expected: dict[str, Any]) -> None:
+def test_optimizer_settings_follow_the_options(
+    exported: Path, here: Path, options: tuple[str, ...], expected: dict[str, Any]
+) -> None:
     assert init(exported / "clips", "--run.steps", "500", *options) == 0
     assert {key: recipe()["optimizer"].get(key) for key in expected} == expected
 
@@ -177,7 +179,7 @@ def test_recipe_depends_on_the_hardware(
     assert values["model"] == "mega_r50"
     assert values["start"] == {"backbone": "resnet50.pth"}
     assert {name: values["run"][name] for name in expected} == expected
-    # Published weights keep frozen batch norm, frozen first stages and the published size.
+    # With published weights, the recipe keeps frozen norms, frozen first stages and the published size.
     assert "backbone.norm" not in values["settings"]
     assert values["run"]["frozen_stages"] == 2
     assert values["settings"]["input.min_size"] == 600
@@ -242,7 +244,7 @@ def test_split_can_be_selected(exported: Path, here: Path, capsys: pytest.Captur
     val = load_annotations(Path("project", "val.parquet"))
     assert val.video.tolist() == [0, 0, 0, 1, 1, 1]
     assert val.number.tolist() == [7, 8, 9] * 2
-    assert init(exported / "balls", "--split", "videos", project="other") == 0  # splits its training part
+    assert init(exported / "balls", "--split", "videos", project="other") == 0  # splits the training subset
     files = load_annotations(Path("other", "val.parquet")).files.to_pylist()
     assert all("train" in file for file in files)
     for arguments, message in (

@@ -27,7 +27,7 @@ def test_mistakes_are_explained(exported: Path, here: Path, capsys: pytest.Captu
         (["--start.backbone", "none.pth"], "none.pth: no such file"),
         (["--run.stepz", "5"], "run.stepz: unknown key"),
         (["--run.steps", "abc"], "--run.steps: expected a whole number"),
-        # These two are refused before the data are read, which would be refused, too.
+        # The model and the weights are checked before --val-videos, which is invalid here, too.
         (["--model", "mega_r18", "--val-videos", "nobody"], "mega_r18: no such configuration"),
         (["--start.detector", "none.pth", "--val-videos", "nobody"], "none.pth: no such weight file"),
         (["--method.nonsense", "5"], "method.nonsense: unknown key"),

@@ -18,7 +18,7 @@ CLASSES = ("cat", "dog")
 
 
 def write(path: Path, *, every: int = 1) -> Path:
-    """Write predictions of two frames: a cat in both, which another cat and a dog overlap in the second."""
+    """Write predictions for two frames: a cat in both; in the second, another cat and a dog overlap it."""
     writer = PredictionWriter(path, metadata={"weights": "x", "every": every})
     for i, rows in enumerate(([(0, 0, 0.9)], [(0, 0, 0.5), (4, 1, 0.4), (4, 0, 0.4)])):
         boxes = torch.tensor([[x, 0.0, x + 10, 10] for x, _, _ in rows])

@@ -1,4 +1,4 @@
-"""Detection in a real clip of 144 frames, which is not part of the project; skipped without it."""
+"""Detection in a real clip of 144 frames. The project does not include it; without it, tests are skipped."""
 
 from __future__ import annotations
 

@@ -74,13 +74,13 @@ def test_a_kill_never_mixes_files_of_two_runs(
     line = ["detect", str(video), "--weights", str(weights["mega"]), "-o", str(out), "--device", "cpu"]
     subprocess.run([sys.executable, "-c", KILLED, *line], check=False, capture_output=True)
     assert (out / "annotated.mp4").read_bytes() != before
-    assert not (out / "predictions.parquet").exists()  # the file of the earlier run
+    assert not (out / "predictions.parquet").exists()  # the earlier run's file is gone
     assert len(list(out.glob(".unfinished-*"))) == 1
     assert run(folder) == 0
     assert sorted(p.name for p in out.iterdir()) == ["annotated.mp4", "predictions.parquet"]
 
 
-def test_images_of_an_earlier_run_are_refused(
+def test_video_of_an_earlier_run_gives_a_warning(
     run: Run, folder: Path, out: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert run(folder) == 0
@@ -144,7 +144,7 @@ def test_workers_of_a_killed_run_end_and_a_new_run_starts_over(tmp_path: Path, o
     assert not any(map(is_running, workers))
     (out / "Data" / "VID" / "notes.txt").write_text("mine")
     again = ["data", "synthesize", str(out), "--videos", "1", "--frames", "1", "--workers", "1"]
-    assert main(again) == 2  # the user's file stays, those of the killed run are gone
+    assert main(again) == 2  # the user's file stays; those of the killed run are removed
     assert [p.name for p in out.rglob("*") if p.is_file()] == [".unfinished", "notes.txt"]
     (out / "Data" / "VID" / "notes.txt").unlink()
     assert main(again) == 0

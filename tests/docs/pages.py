@@ -24,9 +24,9 @@ class Block:
 
     Attributes:
         kind: Language: "sh", "python", "yaml", or "" for none.
-        title: Name of the file to save it as; "" for none.
+        title: Name of the file to save the block as; "" for none.
         text: Text of the block.
-        runs: Whether a test can run it; otherwise the page gives the reason in a comment.
+        runs: Whether a test can run the block; if not, a comment in the page gives the reason.
     """
 
     kind: str
@@ -66,7 +66,7 @@ def commands(block: Block) -> Iterator[list[str]]:
 
 
 def tiny_network(arguments: list[str]) -> list[str]:
-    """Return options that replace the published network of a recipe for ImageNet VID by a tiny one."""
+    """Return options that replace the published network of a recipe for ImageNet VID with a tiny one."""
     default = "rdn_r101" if arguments[1] == "vid_rdn" else "mega_r101"
     model = arguments[arguments.index("--model") + 1] if "--model" in arguments else default
     settings = tiny_overrides(model.rsplit("_", 1)[0]) | {"backbone.norm": "group", "run.frozen_stages": 0}
@@ -75,9 +75,9 @@ def tiny_network(arguments: list[str]) -> list[str]:
 
 
 def shrink(arguments: list[str]) -> list[str]:
-    """Return a command that does the same with fewer steps, frames and pixels.
+    """Return a smaller version of a command, with fewer steps, frames and pixels.
 
-    Options for compiling, which has its own tests, and for weights outside the package are dropped.
+    It lacks `--compile`, which other tests cover, and options that name files outside the package.
     """
     dropped = {"--start.backbone", "--start.flow", "--motion"}
     kept: list[str] = []

@@ -1,4 +1,4 @@
-"""All commands and snippets of the README and the documentation run, in the order of their page."""
+"""All commands and snippets of the README and the documentation run, in their order on each page."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_page_runs_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest
 
 
 def load_small(model: str | None = None, **options: Any) -> VideoDetector:
-    """Load the detector of the weights, with a small input and without compiling; the model is ignored."""
+    """Load a detector in place of `load_detector`: ignore `model`, use a small input, do not compile."""
     options.setdefault("device", "cpu")
     options["inference"] = options.get("inference", FAST).model_copy(update={"compile": False})
     return load_detector(None, overrides={"input.min_size": 64, "input.max_size": 96}, **options)
@@ -101,7 +101,7 @@ def run(words: list[str], *, runs: bool) -> None:
         shutil.copytree("eval", "base")  # the page has a single run: compare it with a copy
     if words[1:3] == ["train", "generated"]:
         arguments, overrides = split_overrides(words[3:])
-        read_recipe(words[2], overrides=parse_overrides(overrides))  # as written, before it is reduced
+        read_recipe(words[2], overrides=parse_overrides(overrides))  # check the command as the page has it
     if runs and words[1] != "demo":  # `.ci/run` runs the demo
         assert main([*shrink(words[1:])]) == 0, words
         return

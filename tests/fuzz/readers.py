@@ -51,7 +51,7 @@ FRAMES = 12
 
 
 def _change_one(folder: Path, pattern: str, random: Random) -> Path:
-    """Mutate one file that matches a pattern: its bytes or, in half of the trials with JSON, its values."""
+    """Mutate one file that matches a pattern: its bytes or, half of the time if it is JSON, its values."""
     path = random.choice(sorted(p for p in folder.glob(pattern) if p.is_file()))
     content = path.read_bytes()
     is_json = path.suffix == ".json" and random.random() < 0.5
@@ -98,7 +98,9 @@ def _yolo(folder: Path) -> None:
     data = write_data_set(folder / "source", videos=2, frames=3, height=48, width=64)
     write_yolo(data, folder / "set", tracks=True, problems=Problems())
     about = folder / "set" / "data.yaml"
-    about.write_text(about.read_text().replace(str(folder.absolute() / "set"), "."))  # the folder is copied
+    about.write_text(
+        about.read_text().replace(str(folder.absolute() / "set"), ".")
+    )  # trials use a copy of the folder
 
 
 def _index(folder: Path) -> None:

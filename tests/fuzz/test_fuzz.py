@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 SECONDS = float(os.environ.get("MEGAVID_FUZZ_SECONDS", "30"))
-"""Duration of each suite."""
+"""Duration of each suite, in seconds."""
 
 SEED = int(os.environ.get("MEGAVID_FUZZ_SEED", "0"))
 """Random seed of the inputs."""

@@ -29,10 +29,10 @@ from pathlib import Path
 from types import FrameType
 
 MEMORY = 4 << 30
-"""Largest growth of the process's address space during all trials, bytes."""
+"""How much the address space of the process may grow over all trials, in bytes."""
 
 SECONDS = 20
-"""Time limit of a trial."""
+"""Time limit of a trial, in seconds."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Target:
     Attributes:
         name: Name in messages.
         make: Function that writes valid inputs to a folder.
-        run: Function that changes a copy of that folder and reads it. It may raise `InputError` only.
+        run: Function that mutates a copy of that folder and reads it. It may raise no error but `InputError`.
     """
 
     name: str
@@ -105,7 +105,7 @@ def _targets(suite: str) -> list[Target]:
 
 
 def _try(target: Target, workspace: Path, rng: random.Random) -> str:
-    """Run one trial, and return a description of its failure or ""."""
+    """Run one trial, and return a description of its failure, or "" if it succeeded."""
     from megavid.core.errors import InputError
 
     try:

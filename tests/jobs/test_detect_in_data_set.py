@@ -29,12 +29,12 @@ from tests.video.videos import damage, make_video
 
 MakeFrames = Callable[[int], list[Image]]
 LENGTHS = {"b/eins": 4, "a zwei": 1, "drei": 6}
-CLASSES = ("square", "disc", "ring")  # in another order than the detector's
+CLASSES = ("square", "disc", "ring")  # not in the detector's order
 
 
 @pytest.fixture
 def data(tmp_path: Path, make_frames: MakeFrames) -> Annotations:
-    """Three videos of images that start at frame 3, each with an object in its last frame."""
+    """Write three videos of images, numbered from 3, with an object in the last frame of each."""
     builder = AnnotationBuilder(CLASSES, root=tmp_path / "data")
     images = make_frames(11)
     for name, length in LENGTHS.items():
@@ -58,7 +58,7 @@ Detect = Callable[..., bool]
 
 @pytest.fixture
 def detect(detector: VideoDetector, data: Annotations, tmp_path: Path) -> Detect:
-    """Return a function that detects in the data set, into tmp_path/out, and returns whether all is done."""
+    """Return a function that detects in the data set, writes to tmp_path/out, and returns if it completed."""
 
     def run(annotations: Annotations = data, **options: Any) -> bool:
         arguments: dict[str, Any] = {"ranks": Ranks(), "metadata": {}, "problems": Problems()}
@@ -121,7 +121,7 @@ def test_an_interrupted_run_continues_with_the_missing_videos(detect: Detect, tm
     assert detect()
 
 
-def test_another_run_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:
+def test_a_run_with_other_settings_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:
     assert detect()
     with pytest.raises(InputError, match=r"out: holds parts of a run with different options"):
         detect(seed=5)
@@ -194,7 +194,7 @@ def test_damaged_frames_of_a_video_file(detect: Detect, tmp_path: Path) -> None:
         builder.frame(number)
     alone = build_tiny("single_frame")
     assert detect(builder.build(), detector=alone, out=tmp_path / "unannotated")
-    # Here the damaged frame is a global one.
+    # MEGA uses the damaged frame, too: as a global frame.
     with pytest.raises(InputError, match=r"clip\.mov: frame 7 is damaged"):
         detect(builder.build(), out=tmp_path / "global")
     builder.frame(7)

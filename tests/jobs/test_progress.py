@@ -1,4 +1,4 @@
-"""Progress of long work, as text and as output."""
+"""Progress of long jobs: the text about it, and its output to standard error."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_unknown_values_are_left_out() -> None:
     meter = Meter(unit="images", total=None, clock=clock)
     assert str(meter) == ""
     clock.now += 0.001
-    meter.update(5, 200)  # a speed needs a second at least
+    meter.update(5, 200)  # no speed is given in the first second
     assert str(meter) == "5/200 images"
     clock.now += 10
     meter.update(55)

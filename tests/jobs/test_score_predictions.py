@@ -1,4 +1,4 @@
-"""Scores and comparisons of predictions, computed by hand."""
+"""Scores and comparisons of predictions, checked against values computed by hand."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def data(videos: int = 3) -> Annotations:
 
 
 def predict(*rows: tuple[int, int, int, float, list[int]], videos: int = 3) -> PredictionTable:
-    """Make a table from rows of video, frame, label, score, box."""
+    """Make a table from rows of (video, frame, label, score, box)."""
     video, frame, label, score, box = zip(*rows, strict=True)
     return PredictionTable(
         videos=tuple(f"v{i}" for i in range(videos)),
@@ -63,7 +63,7 @@ def score(*rows: Any, videos: int = 3) -> Scores:
 
 def test_scores_as_json() -> None:
     content = score(*BAD).as_dict()
-    # Cats: a false positive, then three hits of four objects at precisions 1/2, 2/3 and 3/4.
+    # Cats, by score: a false positive, then three of the four objects, at precisions 1/2, 2/3 and 3/4.
     assert content["AP50"]["all"] == pytest.approx(3 / 4 * 3 / 4)
     assert content["objects"] == content["classes"]["cat"]["objects"] == 4
     assert content["ignored_objects"] == 2
@@ -71,7 +71,7 @@ def test_scores_as_json() -> None:
     assert content["sizes"]["large"] == {"AP50": None, "objects": 0}
     assert content["bootstrap"] == {"videos": 3, "resamples": 1000, "level": 0.95}
     low, high = content["AP50_interval"]["all"]
-    # The ends are the AP50 of the second video alone and of the first alone.
+    # The ends of the interval are the AP50 of the second video alone and of the first alone.
     assert (low, high) == (pytest.approx(1 / 4), 1)
     assert content["classes"]["cat"]["interval"] == [low, high]
     assert content["classes"]["dog"]["interval"] is None
@@ -79,7 +79,7 @@ def test_scores_as_json() -> None:
 
 def test_videos_are_sorted_by_ap() -> None:
     content = score(*BAD).as_dict()["videos"]
-    # In the second video, a false positive comes before one hit of two objects.
+    # In the second video, a false positive scores higher than the one hit, and there are two objects.
     assert [(v["name"], v["AP50"], v["objects"]) for v in content] == [
         ("v1", 1 / 4, 2),
         ("v0", 1, 2),
@@ -93,7 +93,7 @@ def test_confusion_and_best_threshold() -> None:
     content = score(*BAD).as_dict()
     assert content["confusion"]["names"] == ["cat", "dog", "background"]
     assert content["confusion"]["counts_by_object_then_detection"] == [[3, 1, 0], [0, 0, 0], [1, 1, 0]]
-    # All detections are above it: 3 hits, 3 false positives (one cat, two dogs), 4 objects.
+    # All detections reach the best threshold: 3 hits, 3 false positives (one cat, two dogs), 4 objects.
     assert content["best_f1"]["F1"] == pytest.approx(2 * 3 / (3 + 3 + 4))
     assert content["classes"]["cat"]["best_f1"]["F1"] == pytest.approx(2 * 3 / (3 + 1 + 4))
     assert content["classes"]["cat"]["best_f1"]["score_threshold"] == pytest.approx(0.3)
@@ -117,7 +117,7 @@ def test_a_difference_uses_the_same_resamples_for_both_runs() -> None:
     good, bad = score(*GOOD), score(*BAD)
     found = difference(bad, good, "all")
     assert found.value == pytest.approx(1 - 9 / 16)
-    # Both runs are perfect in a resample of the first video and of empty ones.
+    # In a resample that holds only the first video and the empty one, both runs are perfect.
     assert found.interval is not None
     assert found.interval.low == 0
     assert found.interval.high == pytest.approx(3 / 4)

@@ -1,4 +1,4 @@
-"""Requests to stop."""
+"""Requests to stop a run: the signals SIGINT and SIGTERM."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def test_the_first_signal_sets_the_event_and_a_second_interrupt_raises(number: s
         assert not stop.is_set()
         os.kill(os.getpid(), number)
         assert stop.wait(1)
-        os.kill(os.getpid(), signal.SIGTERM)  # as clusters and torchrun send it twice
+        os.kill(os.getpid(), signal.SIGTERM)  # clusters and torchrun send it twice
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before

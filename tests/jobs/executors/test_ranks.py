@@ -1,4 +1,4 @@
-"""Ranks of processes, and videos shared among them."""
+"""Ranks of processes, and the division of videos among them."""
 
 from __future__ import annotations
 

@@ -12,11 +12,11 @@ from megavid.core.errors import InputError
 from megavid.jobs.executors.torchrun import joined_ranks, launch_id, rendezvous
 
 
-def test_rendezvous_ignores_files_of_killed_processes() -> None:
+def test_rendezvous_ignores_values_that_killed_processes_stored() -> None:
     store = HashStore()
     names = set()
     for attempt in range(3):
-        # A killed attempt left these values.
+        # Store what a killed attempt would have left.
         store.set("megavid/here/1", f"dead {attempt}")
         store.set(f"megavid/answer/dead {attempt}", "an old answer")
         with ThreadPoolExecutor(3) as pool:

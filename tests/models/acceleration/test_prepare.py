@@ -24,7 +24,7 @@ def test_weights_are_cast_except_before_proposals(device: torch.device) -> None:
     assert {p.dtype for p in detector.predictor.parameters()} == {torch.float32}
 
 
-def test_proposals_are_computed_in_float32_where_they_are_related(device: torch.device) -> None:
+def test_methods_that_relate_proposals_compute_them_in_float32(device: torch.device) -> None:
     images = torch.rand(1, 3, 64, 96).to(device)
     for method, dtype in (("mega", torch.float32), ("single_frame", torch.bfloat16)):
         detector = build_tiny(method, device)
@@ -35,7 +35,7 @@ def test_proposals_are_computed_in_float32_where_they_are_related(device: torch.
             assert detector.rpn.conv(c4).dtype == dtype
 
 
-def test_proposals_are_closer_to_float32_where_they_are_related(device: torch.device) -> None:
+def test_proposals_in_half_precision_are_closer_to_float32_unless_loose(device: torch.device) -> None:
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).to(device)
     logits = {}
     for name, inference in {
@@ -53,7 +53,7 @@ def test_proposals_are_closer_to_float32_where_they_are_related(device: torch.de
     assert 0 < error["direct"] < 0.6 * error["loose"]
 
 
-def test_a_detector_is_prepared_once(device: torch.device) -> None:
+def test_preparing_a_detector_twice_is_refused(device: torch.device) -> None:
     detector = build_tiny("single_frame", device)
     detector.prepare(Inference())
     with pytest.raises(ValueError, match="prepared before"):

@@ -1,4 +1,4 @@
-"""A detector that is not a Faster R-CNN needs only the contract to be trained, scored and benchmarked."""
+"""Training, scoring and benchmarks work with a detector that fulfills the contract but is no Faster R-CNN."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class ToyFeatures(FrameFeatures):
 
 
 class Toy(VideoDetector):
-    """Detects one box per class: the whole frame, scored by the mean color of the window; counts frames."""
+    """Detects the frame once per class, scored by the mean color of the window. Memory counts frames."""
 
     config_type = DetectorConfig[ToyConfig]
 
@@ -85,7 +85,7 @@ class Toy(VideoDetector):
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Change to a working directory with the module toy.py and its model toy.yaml."""
+    """Change to a working directory that holds the module toy.py and the configuration toy.yaml."""
     known = dict(METHODS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
@@ -164,7 +164,7 @@ def test_toy_detector_is_trained_evaluated_and_benchmarked(
         (["--start.backbone", "toy.py"], "start.backbone: expected null"),
     ],
 )
-def test_settings_of_absent_parts_are_refused(
+def test_settings_of_parts_that_the_detector_lacks_are_refused(
     folder: Path,
     capsys: pytest.CaptureFixture[str],
     setting: list[str],

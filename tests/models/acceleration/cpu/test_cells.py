@@ -17,8 +17,8 @@ def channels_first(pooled: Tensor, channels: int) -> Tensor:
 
 
 def test_pooled_ramp_has_the_values_at_bin_centers() -> None:
-    # Each value of the map is its column. The inclusive RoI 16 .. 127 spans columns 1 to 7.94 of the map, in
-    # 7 bins of 111 / 16 / 7 columns. The average of a bin is the value at its center.
+    # The value of each cell of the map is the number of its column. The inclusive RoI 16 .. 127 spans columns
+    # 1 to 7.94 of the map, in 7 bins of 111 / 16 / 7 columns. A bin's average is the value at its center.
     ramp = torch.arange(10.0).expand(1, 1, 10, 10)
     bin_width = 111 / 16 / 7
     expected = torch.tensor([1 + (i + 0.5) * bin_width for i in range(7)]).repeat(7)
@@ -52,5 +52,5 @@ def test_half_precision_keeps_coordinates_exact() -> None:
     ramp = torch.arange(256.0).expand(1, 1, 4, 256).bfloat16()
     pooled = pool_cells(ramp, [torch.tensor([[3216.0, 0.0, 3217.0, 1.0]])], pool_size=1, stride=16)
     assert pooled.dtype == torch.bfloat16
-    # A RoI of one pixel counts as one cell, from 201 to 202.
+    # An RoI of one pixel is enlarged to one cell, here from 201 to 202.
     assert pooled.item() == pytest.approx(201.5, abs=0.5)

@@ -14,7 +14,7 @@ from megavid.models.layers.relation import Relation, attend_all_heads
 from tests.conftest import build_tiny
 
 
-def test_settings_that_apply_are_kept() -> None:
+def test_settings_that_do_not_apply_are_turned_off() -> None:
     detector = build_tiny("mega")
     assert detector.inference == Inference.plain()
     detector.prepare(Inference(dtype="bfloat16"))
@@ -41,7 +41,7 @@ def test_linear_layers_are_packed() -> None:
         (Inference.plain(dtype="bfloat16"), nn.Conv2d, nn.Linear, False),
     ],
 )
-def test_kernels_of_settings(
+def test_settings_select_the_kernels(
     inference: Inference, convolution: type, projection: type, splits_heads: bool
 ) -> None:
     detector = build_tiny("mega")
@@ -55,7 +55,7 @@ def test_kernels_of_settings(
 
 
 @torch.no_grad()
-def test_winograd_filters_are_made_of_float32_weights() -> None:
+def test_winograd_filters_are_made_from_float32_weights() -> None:
     plain, halved = build_tiny("single_frame"), build_tiny("single_frame")
     halved.prepare(Inference(dtype="bfloat16"))
     maps = torch.randn(1, plain.backbone.c4_channels, 5, 7, generator=torch.Generator().manual_seed(0))

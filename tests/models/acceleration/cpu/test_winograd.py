@@ -35,12 +35,12 @@ def test_channels_last_and_missing_packing(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @torch.no_grad()
-def test_filter_of_one_cell() -> None:
+def test_winograd_of_a_map_with_one_nonzero_cell_by_hand() -> None:
     conv = nn.Conv2d(1, 1, 3, padding=1)
     conv.weight[:] = torch.tensor([[1.0, 2.0, 3.0], [4.0, 5.0, 6.0], [7.0, 8.0, 9.0]])
     conv.bias[:] = 0.5  # type: ignore[index]
     maps = torch.zeros(1, 1, 5, 5)
-    maps[0, 0, 4, 0] = 1  # lower left corner; the cells around it get the weights 7, 8, 4 and 5
+    maps[0, 0, 4, 0] = 1  # lower left corner; it and the cells around it get the weights 5, 8, 7 and 4
     expected = torch.full((5, 5), 0.5)
     expected[3, 0], expected[3, 1], expected[4, 0], expected[4, 1] = 8.5, 7.5, 5.5, 4.5
     torch.testing.assert_close(WinogradConv2d(conv)(maps)[0, 0], expected, atol=1e-5, rtol=0)
