@@ -1,4 +1,4 @@
-"""Outcomes with all objects counted, for tests of scores."""
+"""The outcomes of detections when no object is ignored, for tests of scores."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
 
 
 def all_outcomes(found: Boxes, truth: Boxes, *, num_frames: int, num_classes: int = 1) -> list[Outcomes]:
-    """Compute the outcomes of each class."""
+    """Compute the outcomes of the detections of each class, ignoring no object."""
     return outcomes_by_class(
         found,
         truth,

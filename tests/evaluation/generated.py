@@ -1,4 +1,4 @@
-"""A small generated data set with images, and noisy predictions of it."""
+"""A small synthetic data set with images, and predictions with errors, for tests."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from megavid.evaluation.prediction_table import PredictionTable
 def write_data_set(
     root: Path, *, videos: int = 3, frames: int = 6, height: int = 120, width: int = 160
 ) -> Annotations:
-    """Write rendered clips as JPEG files; return their true boxes and tracks."""
+    """Write synthetic clips as JPEG files; return the annotations of their objects."""
     builder = AnnotationBuilder(CLASSES, root=root)
     for number in range(videos):
         name = f"clip {number}"
@@ -32,7 +32,7 @@ def write_data_set(
 
 
 def noisy_predictions(data: Annotations, *, seed: int = 0, noise: float = 2.0) -> PredictionTable:
-    """Move the true boxes; change some classes, drop some boxes, repeat some, and add false positives."""
+    """Make predictions from true boxes: move all, drop and repeat some, change some classes, add others."""
     rng = np.random.default_rng(seed)
     frames, boxes, labels = data.box_frames, data.boxes, data.labels
     rows = np.flatnonzero(rng.random(len(boxes)) > 0.15)

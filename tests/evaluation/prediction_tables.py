@@ -17,14 +17,14 @@ CLASSES = ("cat", "dog")
 
 
 def frame_result(index: int, *rows: tuple[float, ...]) -> FrameResult:
-    """Make the result of a frame from rows of label, score, box."""
+    """Make the result of a frame; each row has a label, a score, and the four coordinates of a box."""
     values = torch.tensor(rows).reshape(-1, 6)
     found = Detections(values[:, 2:], values[:, 1], values[:, 0].long(), CLASSES)
     return FrameResult(index, 0.0, found)
 
 
 def write_file(path: Path, video: str, *results: FrameResult) -> Path:
-    """Write a predictions file of one video, and return its path."""
+    """Write the results of one video to a predictions file, and return the path of the file."""
     writer = PredictionWriter(path, metadata={"weights": "x"})
     for one in results:
         writer.write(video, one)
@@ -49,7 +49,7 @@ def make_table(path: Path = Path("p.parquet"), **changes: Any) -> PredictionTabl
 
 
 def make_data_set(**videos: list[int]) -> Annotations:
-    """Make a data set without objects from the frame numbers of each video."""
+    """Make a data set without objects, given the frame numbers of each video."""
     builder = AnnotationBuilder(("dog", "cat"), root=Path("/data"))
     for name, numbers in videos.items():
         builder.video(name)

@@ -1,4 +1,4 @@
-"""A slow and simple implementation of average precision, for comparison."""
+"""A slow and simple implementation of average precision, to test the fast one against."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Box = NDArray[Any]
 
 @dataclass
 class Object:
-    """An object: its box, whether it counts, and whether it is already found."""
+    """An object: its box, whether it counts, and whether a detection was already matched to it."""
 
     box: Box
     counts: bool
@@ -24,7 +24,7 @@ class Object:
 
 
 def iou(a: Box, b: Box) -> float:
-    """Compute the IoU as the original release does: the last column and row of pixels belong to a box."""
+    """Compute the IoU as the original release does: the corners of a box are its first and last pixels."""
     width = min(a[2], b[2]) + 1 - max(a[0], b[0])
     height = min(a[3], b[3]) + 1 - max(a[1], b[1])
     overlap = max(width, 0) * max(height, 0)
@@ -59,7 +59,7 @@ def simple_class_ap(
     found: Boxes, truth: Boxes, label: int, inside: list[bool], *, share: float, num_frames: int
 ) -> float:
     assert found.score is not None
-    outcomes: list[tuple[float, int, float]] = []  # score, hits, weight as a false positive
+    outcomes: list[tuple[float, int, float]] = []  # score, 1 if a hit or 0, weight as a false positive
     objects = 0
     for frame in range(num_frames):
         in_frame = [

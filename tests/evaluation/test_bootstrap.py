@@ -1,4 +1,4 @@
-"""The bootstrap over videos: computed by hand, compared with scoring the drawn videos, and its intervals."""
+"""AP of resampled videos, and its intervals, compared with values by hand and with scoring drawn videos."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ def drawn(frame_video: list[int], *counts: list[int]) -> Resamples:
 
 
 def test_resampled_ap_computed_by_hand() -> None:
-    # Three videos of one frame: a hit of score 0.9, a false positive of 0.8 beside a missed object, and a
-    # hit of 0.7.
+    # Three videos of one frame each: a hit with score 0.9; a missed object and a false positive with score
+    # 0.8; a hit with score 0.7.
     truth = Boxes([0, 1, 2], [A, A, A], [0, 0, 0])
     found = Boxes([0, 1, 2], [A, FAR, A], [0, 0, 0], [0.9, 0.8, 0.7])
     outcomes = outcomes_of(found, truth, num_frames=3)
     ap = resample_ap(outcomes, drawn([0, 1, 2], [1, 1, 1], [3, 0, 0], [0, 3, 0], [0, 1, 2], [1, 0, 2]))
-    # [0, 1, 2]: a false positive, then two hits of three objects at precisions 1/2 and 2/3.
+    # Counts [0, 1, 2]: of three objects, two are hit after a false positive, at precisions 1/2 and 2/3.
     assert ap.tolist() == pytest.approx([1 / 3 + (1 / 3) * (2 / 3), 1, 0, (2 / 3) * (2 / 3), 1])
 
 
@@ -48,7 +48,7 @@ def test_a_resample_without_objects_has_no_ap() -> None:
 
 
 def random_set(seed: int, *, frames: int) -> tuple[Boxes, Boxes]:
-    """Make detections that hit and miss, all with different scores, and objects."""
+    """Make detections, of which some hit and some miss and no two scores are equal, and objects."""
     rng = np.random.default_rng(seed)
     truth_frame = np.sort(rng.integers(0, frames, 3 * frames))
     corner = rng.integers(0, 60, (len(truth_frame), 2))
@@ -61,7 +61,7 @@ def random_set(seed: int, *, frames: int) -> tuple[Boxes, Boxes]:
 
 
 def repeated(boxes: Boxes, counts: NDArray[np.integer], frames_a_video: int) -> tuple[Boxes, int]:
-    """Repeat the boxes of each video as often as it is drawn, each time in new frames."""
+    """Copy the boxes of each drawn video to new frames, once per draw; return also the number of frames."""
     frames, rows, start = [], [], 0
     for video, count in enumerate(counts.tolist()):
         mine = np.flatnonzero(boxes.frame // frames_a_video == video)
@@ -87,7 +87,7 @@ def test_resampled_ap_equals_the_ap_of_the_drawn_videos() -> None:
         assert got == pytest.approx(expected, abs=1e-12)
 
 
-def test_drawing_every_video_once_gives_the_ap() -> None:
+def test_drawing_every_video_once_gives_the_ap_of_the_data_set() -> None:
     found, truth = random_set(1, frames=12)
     once = Resamples(np.repeat(np.arange(3), 4), np.ones((1, 3), np.uint8))
     [ap] = resample_ap(outcomes_of(found, truth, num_frames=12), once)
@@ -101,7 +101,7 @@ def test_one_video_has_no_resamples() -> None:
     assert draw_videos(np.full(30, 7)) is None
 
 
-def test_draws_are_seeded_and_leave_out_videos_without_frames() -> None:
+def test_draws_depend_on_the_seed_and_leave_out_videos_without_frames() -> None:
     one, two, other = (draw_videos(np.array([0, 0, 4, 9]), seed=seed) for seed in (0, 0, 1))
     assert one is not None
     assert two is not None
@@ -110,16 +110,16 @@ def test_draws_are_seeded_and_leave_out_videos_without_frames() -> None:
     np.testing.assert_array_equal(one.counts, two.counts)
     assert (one.counts != other.counts).any()
     assert one.frame_video.tolist() == [0, 0, 1, 2]
-    # On average, a resample has each video once.
+    # On average over the resamples, each video is drawn once.
     assert one.counts.mean(axis=0) == pytest.approx(1, abs=0.1)
 
 
-def test_the_mean_excludes_classes_without_objects() -> None:
+def test_the_mean_over_classes_excludes_classes_without_ap() -> None:
     mean = mean_over_classes(np.array([[0.5, 1.0], [np.nan, 0.25], [np.nan, np.nan]]))
     np.testing.assert_array_equal(mean, [0.75, 0.25, np.nan])
 
 
-def test_an_interval_contains_the_middle_resamples() -> None:
+def test_an_interval_contains_the_middle_95_percent_of_the_values() -> None:
     interval = percentile_interval(np.append(np.arange(101) / 100, np.nan))
     assert interval is not None
     assert (interval.low, interval.high) == pytest.approx((0.025, 0.975))

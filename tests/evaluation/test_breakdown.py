@@ -29,26 +29,26 @@ def test_ap_by_video() -> None:
 def test_ap_by_size() -> None:
     small, large = [0, 0, 30, 30], [0, 100, 100, 200]
     truth = Boxes([0, 0], [small, large], [0, 0])
-    # A small false positive, the small object, a large false positive, the large object.
+    # By score: a small false positive, the small object, a large false positive, the large object.
     found = Boxes([0] * 4, [FAR, small, [300, 0, 400, 100], large], [0] * 4, [0.9, 0.8, 0.7, 0.6])
     none = np.zeros(2, np.bool_)
     areas = np.array([900.0, 10_000.0])
     results = average_precision_by_size(found, truth, num_frames=1, num_classes=1, areas=areas, ignored=none)
     assert results["small"].mean == results["large"].mean == 1 / 2
     assert np.isnan(results["medium"].mean)
-    # With another area the large object is a medium one, and its detection is not a large false positive.
+    # With a smaller area, the large object is a medium one, and its detection is no large false positive.
     areas[1] = 32.0**2 + 1
     results = average_precision_by_size(found, truth, num_frames=1, num_classes=1, areas=areas, ignored=none)
     assert [results[name].curves[0].objects for name in ("small", "medium", "large")] == [1, 1, 0]
     assert results["medium"].mean == 1
 
 
-def test_best_f1() -> None:
+def test_the_threshold_with_the_best_f1_is_found() -> None:
     truth = Boxes([0, 0, 1, 1], [A, B, A, B], [0] * 4)
     found = Boxes([0, 0, 1, 1], [A, B, FAR, A], [0] * 4, [0.75, 0.5, 0.25, 0.125])
     best = best_f1(all_outcomes(found, truth, num_frames=2, num_classes=1))
     assert best is not None
-    # With all four: 2 * 3 / (2 * 3 + 1 + 1) = 3/4; with the best two: 2 * 2 / (2 * 2 + 2) = 2/3.
+    # F1 is 2 * 3 / (2 * 3 + 1 + 1) = 3/4 with all four detections, and 2 * 2 / (2 * 2 + 2) = 2/3 with two.
     assert (best.f1, best.precision, best.recall) == (3 / 4, 3 / 4, 3 / 4)
     assert best.score_threshold == 0.125 / 2
     fewer = found.take(np.arange(3))
@@ -65,7 +65,7 @@ def test_equal_scores_are_not_split_by_the_threshold() -> None:
     assert (best.precision, best.recall, best.f1) == (1 / 2, 1, 2 / 3)
 
 
-def test_best_f1_of_several_classes() -> None:
+def test_several_classes_have_one_threshold_with_the_best_f1() -> None:
     truth = Boxes([0, 0], [A, B], [0, 1])
     found = Boxes([0, 0, 0], [A, B, FAR], [0, 1, 1], [0.75, 0.5, 0.25])
     best = best_f1(all_outcomes(found, truth, num_frames=1, num_classes=2))
@@ -73,15 +73,15 @@ def test_best_f1_of_several_classes() -> None:
     assert (best.f1, best.score_threshold) == (1, 0.375)
 
 
-def test_no_best_f1_without_hits() -> None:
+def test_without_hits_there_is_no_best_f1() -> None:
     truth, found = Boxes([0], [A], [0]), Boxes([0], [FAR], [0], [0.5])
     assert best_f1(all_outcomes(found, truth, num_frames=1, num_classes=1)) is None
     assert best_f1([]) is None
 
 
 def test_confusion_matrix() -> None:
-    # Frame 0: A is found, B is detected as class 1, and a box of class 1 is on no object. Frame 1: A is
-    # missed, since the score of its detection is too low, and the ignored object B is found.
+    # Frame 0: A is found, B is detected as class 1, and a detection of class 1 is on no object. Frame 1: the
+    # score of the detection of A is too low, so A is missed, and the ignored object B is found.
     truth = Boxes([0, 0, 1, 1], [A, B, A, B], [0, 0, 1, 0])
     found = Boxes([0, 0, 0, 1, 1], [A, B, FAR, B, A], [0, 1, 1, 0, 1], [0.9, 0.8, 0.7, 0.6, 0.4])
     ignored = np.array([False, False, False, True])
@@ -91,7 +91,7 @@ def test_confusion_matrix() -> None:
     assert confusion.score_threshold == 0.5
 
 
-def test_hits_are_matched_before_better_boxes_of_other_classes() -> None:
+def test_a_hit_is_matched_before_a_box_of_another_class_with_a_higher_score() -> None:
     truth = Boxes([0], [A], [0])
     found = Boxes([0, 0], [A, A], [1, 0], [0.9, 0.6])
     errors = find_errors(found, truth, num_frames=1)
@@ -100,7 +100,7 @@ def test_hits_are_matched_before_better_boxes_of_other_classes() -> None:
 
 
 @pytest.mark.parametrize("ignored", [False, True])
-def test_the_confusion_matrix_counts_everything_once(ignored: bool) -> None:
+def test_the_confusion_matrix_counts_each_object_and_detection_once(ignored: bool) -> None:
     rng = np.random.default_rng(0)
 
     def boxes(n: int) -> tuple[list[int], list[list[int]], list[int]]:

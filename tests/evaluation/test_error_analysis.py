@@ -1,4 +1,4 @@
-"""Errors by kind, classified by hand."""
+"""The kinds of errors of detections, compared with kinds assigned by hand."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 from megavid.evaluation import Boxes
 from megavid.evaluation.error_analysis import KINDS, OUTCOMES, find_errors
 
-A, B = [0, 0, 19, 19], [100, 0, 119, 19]  # 20 x 20 pixels, with the extra pixel
-NEAR_A = [0, 0, 19, 14]  # IoU 15 / 20
-OFF_A = [0, 0, 19, 6]  # 7 / 20
+A, B = [0, 0, 19, 19], [100, 0, 119, 19]  # 20 x 20 pixels each, since both corners are inside
+NEAR_A = [0, 0, 19, 14]  # IoU of 15 / 20 with A
+OFF_A = [0, 0, 19, 6]  # IoU of 7 / 20 with A
 FAR = [300, 300, 320, 320]
 
 
@@ -52,7 +52,7 @@ def test_the_detection_with_the_higher_score_is_the_hit() -> None:
     assert found == ["hit", "duplicate", "background"]
 
 
-def test_only_detections_above_the_score_count() -> None:
+def test_only_detections_above_the_score_threshold_count() -> None:
     found, errors = outcomes([(A, 0, 0.5), (A, 0, 0.4)], [(A, 0)])
     assert found == [None, None]
     assert errors.totals["missed"] == 1
@@ -77,6 +77,6 @@ def test_boxes_of_different_frames_do_not_match() -> None:
     assert errors.per_frame[:, missed].tolist() == [0, 0, 1, 0]
 
 
-def test_no_detections_and_no_objects() -> None:
+def test_without_detections_and_objects_there_are_no_errors() -> None:
     errors = find_errors(Boxes([], [], [], []), Boxes([], [], []), num_frames=2)
     assert errors.per_frame.sum() == 0

@@ -1,4 +1,4 @@
-"""Matching of predictions to the videos, frames and classes of a data set."""
+"""Matching predictions to the videos, frames and classes of a data set."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_boxes_get_the_rows_and_labels_of_the_data_set() -> None:
     located = locate(make_table(), make_data_set(b=[0], c=[], a=[3, 4]), problems=Problems())
     assert located.rows.tolist() == [0, 1, 2]
     assert located.frame.tolist() == [2, 2, 0]
-    assert located.label.tolist() == [0, 1, 0]  # the data set's class 0 is dog
+    assert located.label.tolist() == [0, 1, 0]  # class 0 of the data set is dog, class 1 is cat
 
 
 def test_frame_numbers_beyond_32_bits_stay_distinct(tmp_path: Path) -> None:
@@ -33,7 +33,7 @@ def test_frame_numbers_beyond_32_bits_stay_distinct(tmp_path: Path) -> None:
     assert locate(read, table, problems=Problems()).frame.tolist() == [1, 0, 2]
 
 
-def test_frames_missing_in_the_data_set() -> None:
+def test_predictions_for_frames_missing_in_the_data_set_are_refused() -> None:
     with pytest.raises(InputError, match=r"p.parquet, row 0: the data set lacks video 'a', frame 4$"):
         locate(make_table(), make_data_set(b=[0], a=[3]), problems=Problems())
     problems = Problems(skip=True)
@@ -42,7 +42,7 @@ def test_frames_missing_in_the_data_set() -> None:
     assert problems.counts() == {Kind.NO_FRAME: 1}
 
 
-def test_frames_missing_in_the_predictions() -> None:
+def test_predictions_without_some_frames_of_the_data_set_are_refused() -> None:
     with pytest.raises(InputError, match=r"p.parquet: video 'c': has none of its 2 frames"):
         locate(make_table(), make_data_set(b=[0], a=[3, 4], c=[0, 1]), problems=Problems())
     with pytest.raises(InputError, match=r"video 'a': has 2 of its 3 frames"):
@@ -51,7 +51,7 @@ def test_frames_missing_in_the_predictions() -> None:
     assert len(locate(unknown, make_data_set(b=[0], a=[3, 4, 5]), problems=Problems()).rows) == 3
 
 
-def test_classes_missing_in_the_data_set() -> None:
+def test_predictions_of_classes_missing_in_the_data_set_are_refused() -> None:
     predictions = make_table(class_names=("cow", "dog"))
     with pytest.raises(InputError, match=r"row 1: expected one of the data set's classes, got 'cow'"):
         locate(predictions, make_data_set(a=[3, 4], b=[0]), problems=Problems())
@@ -92,7 +92,7 @@ def test_a_video_is_matched_by_its_basename(theirs: str, ours: str, fits: bool) 
     assert bool(problems.found) != fits
 
 
-def test_a_basename_must_be_unique() -> None:
+def test_a_basename_must_be_unique_to_be_matched() -> None:
     predictions = make_table(videos=("clip.mp4", "b"), lengths={"clip.mp4": 1, "b": 1})
     fits = locate(predictions, make_data_set(**{"val/clip": [4], "b": [0], "c": []}), problems=Problems())
     assert fits.frame.tolist() == [0, 0, 1]
@@ -100,7 +100,7 @@ def test_a_basename_must_be_unique() -> None:
         problems = Problems(skip=True)
         assert locate(predictions, make_data_set(**videos), problems=problems).rows.tolist() == [2]
     twice = make_table(videos=("clip.mp4", "clip"), lengths={"clip.mp4": 1, "clip": 1})
-    # The exact name of one video wins.
+    # The predicted video with exactly the name in the data set is matched; the other one is not.
     problems = Problems(skip=True)
     assert locate(twice, make_data_set(clip=[0, 4]), problems=problems).rows.tolist() == [2]
 
@@ -110,7 +110,7 @@ def test_a_video_without_boxes_is_matched_by_its_basename() -> None:
     assert len(locate(predictions, make_data_set(**{"val/clip": [4, 5]}), problems=Problems()).rows) == 0
 
 
-def test_missing_frames_of_a_video_are_one_problem() -> None:
+def test_several_missing_frames_of_a_video_are_one_problem() -> None:
     predictions = make_table(frame=np.array([7, 9, 0]))
     problems = Problems(skip=True)
     assert locate(predictions, make_data_set(a=[4, 5], b=[0]), problems=problems).rows.tolist() == [2]

@@ -1,4 +1,4 @@
-"""Plots of scores: the values that they draw."""
+"""Plots of scores, and the values that are drawn in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Removal of invalid rows from a prediction table."""
+"""Removing invalid rows from a prediction table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Average precision: computed by hand, and compared with the original's numbers and a simple evaluator."""
+"""Average precision, compared with values by hand, numbers of the original, and a simple evaluator."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def score(found: Boxes, truth: Boxes, **options: Any) -> list[float]:
 def test_a_false_positive_between_two_hits() -> None:
     truth = Boxes([0, 0], [A, B], [0, 0])
     found = Boxes([0, 0, 0], [A, FAR, B], [0, 0, 0], [0.9, 0.8, 0.7])
-    # Recall 1/2 at precision 1, recall 1 at 2/3.
+    # The curve has recall 1/2 at precision 1, and recall 1 at precision 2/3.
     assert score(found, truth) == pytest.approx([0.5 * 1 + 0.5 * 2 / 3])
 
 
-def test_the_curve_and_its_envelope() -> None:
+def test_the_precision_recall_curve_and_its_envelope() -> None:
     truth = Boxes([0, 0, 1], [A, B, A], [0, 0, 0])
     found = Boxes([0, 0, 0, 1], [FAR, A, B, A], [0] * 4, [0.9, 0.8, 0.7, 0.6])
     [curve] = average_precision(found, truth, num_frames=2, num_classes=1).curves
@@ -51,21 +51,21 @@ def test_a_second_detection_of_an_object_is_a_false_positive() -> None:
     found = Boxes([0, 0], [A, A], [0, 0], [0.5, 0.9])
     [curve] = average_precision(found, truth, num_frames=1, num_classes=1).curves
     assert (curve.recall.tolist(), curve.score.tolist()) == ([1.0], [pytest.approx(0.9)])
-    # A second detection of A is a false positive between two hits.
+    # If the second detection of A comes before the hit on B, it is a false positive between two hits.
     twice = Boxes([0, 0], [A, B], [0, 0])
     found = Boxes([0, 0, 0], [A, A, B], [0] * 3, [0.9, 0.8, 0.7])
     assert score(found, twice) == pytest.approx([0.5 + 0.5 * 2 / 3])
 
 
-def test_a_detection_falls_back_to_its_next_best_object() -> None:
+def test_a_detection_whose_best_object_is_taken_hits_the_next_best_one() -> None:
     truth = Boxes([0, 0], [[0, 0, 10, 10], [2, 0, 12, 10]], [0, 0])
     found = Boxes([0, 0], [[0, 0, 10, 10], [0, 0, 10, 10]], [0, 0], [0.9, 0.8])
-    assert score(found, truth) == [1.0]  # the IoU with the second object is 9 * 11 / (2 * 121 - 99) = 0.69
+    assert score(found, truth) == [1.0]  # IoU with the second object: 9 * 11 / (2 * 121 - 99) = 0.69
 
 
 @pytest.mark.parametrize(("height", "hit"), [(5, True), (4, False)])
-def test_boxes_are_one_pixel_larger_for_the_iou(height: int, hit: bool) -> None:
-    # With the extra pixel, 11 x 6 of 11 x 11 pixels are more than half, and 11 x 5 are less.
+def test_the_iou_includes_the_last_row_and_column_of_pixels(height: int, hit: bool) -> None:
+    # Both corners are inside, so the object has 11 x 11 pixels: 11 x 6 are more than half, 11 x 5 are less.
     truth = Boxes([0], [[0, 0, 10, 10]], [0])
     found = Boxes([0], [[0, 0, 10, height]], [0], [1.0])
     assert score(found, truth) == [float(hit)]
@@ -73,7 +73,7 @@ def test_boxes_are_one_pixel_larger_for_the_iou(height: int, hit: bool) -> None:
 
 def test_an_iou_of_exactly_one_half_is_a_hit() -> None:
     truth = Boxes([0], [[0, 0, 9, 9]], [0])
-    assert score(Boxes([0], [[0, 0, 9, 4]], [0], [1.0]), truth) == [1.0]  # 10 x 5 of 10 x 10 pixels
+    assert score(Boxes([0], [[0, 0, 9, 4]], [0], [1.0]), truth) == [1.0]  # 10 x 5 of the 10 x 10 pixels
 
 
 def test_boxes_of_different_frames_or_classes_do_not_match() -> None:
@@ -90,7 +90,7 @@ def test_the_mean_excludes_classes_without_objects() -> None:
     assert result.mean == result.ap[1] == 1
 
 
-def test_no_detections_and_no_objects() -> None:
+def test_ap_without_detections_or_without_objects() -> None:
     nothing = Boxes([], [], [])
     result = average_precision(Boxes([], [], [], []), nothing, num_frames=0, num_classes=2)
     assert np.isnan(result.ap).all()
@@ -101,15 +101,15 @@ def test_no_detections_and_no_objects() -> None:
 
 def test_equal_scores_are_ordered_by_frame_then_row() -> None:
     truth = Boxes([0, 0, 1], [A, B, A], [0, 0, 0])
-    # In this order: B, A, then the false positive in frame 1.
+    # The order is: B, A, and then the false positive in frame 1.
     found = Boxes([1, 0, 0], [FAR, B, A], [0] * 3, [0.5] * 3)
     assert score(found, truth) == pytest.approx([2 / 3])
 
 
-def test_an_object_outside_the_range_is_ignored() -> None:
+def test_an_object_outside_the_motion_range_is_ignored() -> None:
     truth = Boxes([0, 0], [A, B], [0, 0])
     found = Boxes([0, 0], [A, B], [0, 0], [0.9, 0.8])
-    # A is fast, so its detection does not count, and the precision at B is 1.
+    # A is too fast for the range, so its detection does not count, and the precision at B is 1.
     options = {"motion_iou": [0.3, 0.95], "motion_range": (0.9, 1.0), "num_frames": 1}
     assert score(found, truth, **options) == [1.0]
 
@@ -117,7 +117,7 @@ def test_an_object_outside_the_range_is_ignored() -> None:
 @pytest.mark.parametrize(
     ("motion", "range_", "counts"), [(0.7, (0, 0.7), True), (0.7, (0.7, 0.9), True), (0.71, (0, 0.7), False)]
 )
-def test_ranges_include_both_ends(motion: float, range_: tuple[float, float], counts: bool) -> None:
+def test_motion_ranges_include_both_ends(motion: float, range_: tuple[float, float], counts: bool) -> None:
     result = score(
         Boxes([0], [A], [0], [1.0]), Boxes([0], [A], [0]), motion_iou=[motion], motion_range=range_
     )
@@ -125,11 +125,11 @@ def test_ranges_include_both_ends(motion: float, range_: tuple[float, float], co
 
 
 def test_weight_of_a_false_positive_in_a_frame_without_its_class() -> None:
-    # Three frames: one with a slow object, one with a fast object of another class, and an empty one.
+    # There are three frames: one has a slow object, one a fast object of another class, and one is empty.
     truth = Boxes([0, 1], [A, A], [0, 1])
     found = Boxes([1, 0], [FAR, A], [0, 0], [0.9, 0.8])
     options = {"motion_iou": [1.0, 0.2], "motion_range": (0.9, 1.0), "num_frames": 3, "num_classes": 2}
-    # The false positive weighs one third: one of three objects is slow, as the empty frame counts as one.
+    # The empty frame counts as a fast object. So one of three objects is slow: the false positive weighs 1/3.
     assert score(found, truth, **options)[0] == pytest.approx(1 / (1 + 1 / 3))
     assert score(found, truth, **options, count_empty_frames=False)[0] == pytest.approx(1 / (1 + 1 / 2))
 
@@ -139,7 +139,7 @@ def test_weight_of_a_false_positive_in_a_frame_without_its_class() -> None:
     [
         ([0, 0, 10, 3], 1.0),  # nearest to A, which counts
         ([20, 0, 30, 3], 0.0),  # nearest to B, which is ignored
-        (FAR, 2 / 3),  # equally far from all: the ignored share of the frame's objects
+        (FAR, 2 / 3),  # as far from A as from the others: the ignored share of the frame's objects
     ],
 )
 def test_weight_of_a_false_positive_in_a_frame_with_its_class(box: list[int], weight: float) -> None:
@@ -156,7 +156,7 @@ def test_counted_objects_win_ties_over_ignored_ones() -> None:
     assert match(overlaps, np.array([False, True])).tolist() == [0]
 
 
-def test_unknown_motion_is_outside_every_range() -> None:
+def test_an_object_of_unknown_motion_is_outside_every_range() -> None:
     truth, found = Boxes([0, 0], [A, B], [0, 0]), Boxes([0, 0], [A, B], [0, 0], [0.9, 0.8])
     results = average_precision_by_motion(found, truth, num_frames=1, num_classes=1, motion_iou=[np.nan, 0.5])
     assert [r.curves[0].objects for r in results.values()] == [2, 1, 0, 0]
@@ -192,7 +192,7 @@ def test_inconsistent_arguments_are_refused(boxes: Any, message: str) -> None:
 
 @st.composite
 def data_sets(draw: st.DrawFn) -> tuple[Boxes, Boxes, NDArray[np.float64]]:
-    """Draw boxes of two classes in three frames on a coarse grid, where IoUs and scores are often equal."""
+    """Draw boxes of two classes in three frames; on their coarse grid, IoUs and scores are often equal."""
 
     def boxes(n: int) -> list[list[int]]:
         corners = st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(2, 5), st.integers(2, 5))
@@ -226,10 +226,10 @@ def test_ap_equals_that_of_the_simple_evaluator(
 
 @settings(max_examples=50, deadline=None, derandomize=True)
 @given(data_sets(), st.randoms())
-def test_the_order_of_rows_does_not_matter(data: tuple[Boxes, Boxes, Any], random: Any) -> None:
+def test_the_order_of_rows_does_not_change_the_ap(data: tuple[Boxes, Boxes, Any], random: Any) -> None:
     found, truth, _ = data
     assert found.score is not None
-    score_ = found.score + np.linspace(0, 0.01, len(found))  # all different
+    score_ = found.score + np.linspace(0, 0.01, len(found))  # now no two scores are equal
     rows = random.sample(range(len(found)), len(found))
     mixed = Boxes(found.frame[rows], found.xyxy[rows], found.label[rows], score_[rows])
     options: dict[str, Any] = {"num_frames": 3, "num_classes": 2}
@@ -262,7 +262,7 @@ def test_ap_equals_that_of_the_original(path: Path) -> None:
         arrays["pred_labels"].astype(int) - 1,
         arrays["pred_scores"],
     )
-    # The recorded motion has an entry for each frame without objects, too.
+    # The file also has a motion value for each frame without objects; these values are left out here.
     occupied = np.diff(arrays["gt_offsets"]) > 0
     motion = arrays["motion_iou"][occupied[frame(arrays["motion_offsets"])]]
     results = average_precision_by_motion(found, truth, num_frames=frames, num_classes=30, motion_iou=motion)

@@ -1,6 +1,7 @@
 """Seq-NMS on tracks made by hand.
 
-Boxes are 10x10. Two boxes at a distance of 3 have an IoU of 7/13, at 4 of 6/14, at 6 of 4/16.
+All boxes are 10x10 and differ only in x. Boxes that are 3 apart have an IoU of 7/13; 4 apart, 6/14; 6 apart,
+4/16.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ def columns(rows: Sequence[Row]) -> tuple[NDArray[Any], NDArray[Any], NDArray[An
 
 
 def predictions(rows: Sequence[tuple[str, int, int, float, float]]) -> PredictionTable:
-    """Make a table from rows of video, label, frame, left edge, score."""
+    """Make a table; each row has a video, a label, a frame, a left edge and a score."""
     videos = tuple(dict.fromkeys(row[0] for row in rows))
     frame, boxes, scores = columns([row[2:] for row in rows])
     return PredictionTable(
@@ -52,7 +53,7 @@ def test_boxes_of_a_track_share_a_score_and_overlapping_boxes_are_suppressed() -
         ("a", 0, 0, 0, 0.9),
         ("a", 0, 1, 3, 0.3),
         ("a", 0, 1, 7, 0.2),  # overlaps the track
-        ("a", 0, 1, 60, 0.8),  # a track of its own
+        ("a", 0, 1, 60, 0.8),  # forms another track
         ("a", 0, 2, 6, 0.6),
     ]
     scores, kept = seq_nms(predictions(rows))
@@ -68,12 +69,12 @@ def test_the_sequence_with_the_largest_sum_wins_even_if_its_next_box_is_worse() 
         (1, 7, 0.45),
         (1, 13, 0.4),
         (2, 16, 0.9),
-    ]  # the last box is linked to the third only
+    ]  # of the boxes in frame 1, only the third row is linked to the last row
     assert sequences(*columns(rows)) == [[0, 2, 3], [1]]
 
 
 def test_the_rest_of_a_broken_sequence_forms_a_new_one() -> None:
-    # Rows 0, 1 and 3 win and suppress row 2, the start of the sequence of rows 2, 4 and 5.
+    # The sequence of rows 0, 1 and 3 wins and suppresses row 2. Rows 4 and 5, which followed row 2, remain.
     rows = [(0, 0, 0.9), (1, 0, 0.9), (1, 4, 0.5), (2, 0, 0.9), (2, 6, 0.4), (3, 6, 0.4), (3, 40, 0.1)]
     assert sequences(*columns(rows)) == [[0, 1, 3], [4, 5], [6]]
 
@@ -87,7 +88,7 @@ def test_links_are_between_neighboring_detected_frames_of_one_class_and_video() 
     assert scores == pytest.approx([0.5, 0.5, 0.4, 0.6])
 
 
-def test_boxes_exactly_at_an_iou_limit_are_neither_linked_nor_suppressed() -> None:
+def test_boxes_whose_iou_equals_a_limit_are_neither_linked_nor_suppressed() -> None:
     boxes = np.array([[0, 0, 10, 10], [0, 0, 5, 10]], np.float32)  # an IoU of 0.5
     assert sequences(np.array([0, 1]), boxes, np.array([0.9, 0.8])) == [[0], [1]]
     boxes = np.array([[0, 0, 10, 10], [0, 0, 3, 10]], np.float32)  # an IoU of 0.3
@@ -101,7 +102,7 @@ def test_no_boxes_and_scores_of_zero() -> None:
 
 
 def recomputed(frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any]) -> list[list[int]]:
-    """Select sequences as the paper describes it: compute all sums again after every sequence."""
+    """Select sequences as the paper describes: after each one, compute the sums of all paths again."""
 
     def iou(a: int, b: int) -> float:
         return float(paired_iou(boxes[[a]], boxes[[b]])[0])

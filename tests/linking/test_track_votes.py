@@ -1,4 +1,4 @@
-"""Votes on the classes of tracks, and the table of tracks."""
+"""Voting on the class of each track, and the table of tracks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("cat", "dog", "cow")
 
 
 def result(index: int, *rows: tuple[int, int, float, list[float]]) -> FrameResult:
-    """Make the result of a frame from rows of track, label, score, box."""
+    """Make the result of a frame; each row has a track, a label, a score and a box."""
     tracks, labels, scores, boxes = zip(*rows, strict=True) if rows else ((), (), (), ())
     detections = Detections(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
@@ -33,7 +33,7 @@ def result(index: int, *rows: tuple[int, int, float, list[float]]) -> FrameResul
     return FrameResult(index, index / 10, detections)
 
 
-# Track 4 is a dog with a high score, then twice a cat. Track 2 is a cow, and one box has no track.
+# Track 4 is once a dog, with a high score, and then twice a cat. Track 2 is a cow. One box has no track.
 RESULTS = [
     result(3, (4, 1, 0.75, [0, 0, 10, 10]), (-1, 0, 0.5, [0, 0, 1, 1])),
     result(4, (4, 0, 0.5, [2, 0, 12, 10]), (2, 2, 0.5, [5, 5, 9, 9])),
@@ -60,8 +60,8 @@ def test_the_table_of_tracks(tmp_path: Path) -> None:
 def test_add_returns_classes_by_the_votes_so_far() -> None:
     table = TrackTable()
     shown = [table.add(one).labels.tolist() for one in RESULTS]
-    assert shown == [[1, 0], [1, 2], [], [2, 0]]  # the cat has 0.5 against the dog's 0.75, then 0.875
-    assert RESULTS[1].detections.labels.tolist() == [0, 2]  # unchanged
+    assert shown == [[1, 0], [1, 2], [], [2, 0]]  # track 4: dog 0.75; cat 0.5 at first, then 0.875
+    assert RESULTS[1].detections.labels.tolist() == [0, 2]  # the results that were added are not changed
 
 
 def test_without_tracks_the_table_is_empty(tmp_path: Path) -> None:

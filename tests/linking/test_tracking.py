@@ -1,4 +1,4 @@
-"""Track ids from frame to frame."""
+"""Assigning track ids to detections, and keeping and drawing them."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def test_an_object_that_reappears_gets_its_id_back() -> None:
         none = tracker.update(found())
         assert none.tracks is not None
         assert len(none.tracks) == 0
-    # It reappears with another class.
+    # The object reappears with another class.
     again = [tracker.update(found((12, 10, 62, 60, 1))).tracks for _ in range(2)]
     assert seen[-1] is not None
     assert again[-1] is not None
     assert again[-1].tolist() == seen[-1].tolist() != [-1]
 
 
-def test_selected_detections_keep_their_tracks() -> None:
+def test_selected_and_converted_detections_keep_their_tracks() -> None:
     detections = Detections(
         torch.zeros(3, 4),
         torch.ones(3),

@@ -1,4 +1,4 @@
-"""Contact sheets of data sets."""
+"""Writing contact sheets of data sets."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CAT, DOG = (400, 300, 430, 330), (0, 0, 900, 700)
 
 
 def data_set(folder: Path, objects: list[tuple[int, tuple[int, int, int, int]]]) -> Annotations:
-    """Make a video of black frames, 960x720, each with a white object of some class and box."""
+    """Make a video of black 960x720 frames; each has a white object of the given class and box."""
     folder.mkdir(exist_ok=True)
     builder = AnnotationBuilder(("cat", "dog", "none"), root=folder)
     builder.video("clip")
@@ -32,7 +32,7 @@ def data_set(folder: Path, objects: list[tuple[int, tuple[int, int, int, int]]])
 
 
 def tiles(path: Path, rows: int) -> np.ndarray[Any, Any]:
-    """Cut a sheet into its tiles, (rows, 8, 180, 240, 3)."""
+    """Cut a contact sheet into its tiles: an array of shape (rows, 8, 180, 240, 3)."""
     sheet = np.asarray(PIL.Image.open(path).convert("RGB"))
     assert sheet.shape == (rows * TILE[1], 8 * TILE[0], 3)
     return sheet.reshape(rows, TILE[1], 8, TILE[0], 3).swapaxes(1, 2)
@@ -60,7 +60,7 @@ def test_two_parts_share_the_row_of_a_class(tmp_path: Path) -> None:
     write_contact_sheet({"train": train, "val": val}, tmp_path / "sheet.png")
     _, dogs = tiles(tmp_path / "sheet.png", 2)
     assert not (dogs[0] == 96).all()
-    assert (dogs[1][:150] == 96).all()  # the frame is unreadable: the tile is gray, except for its text
+    assert (dogs[1][:150] == 96).all()  # the frame cannot be read: the tile is gray above its text
     assert not (dogs[1] == 96).all()
     assert (dogs[2:] == 96).all()
 

@@ -1,4 +1,4 @@
-"""The pages of an evaluation and of a comparison: their contents, and how a browser shows them."""
+"""The contents of the pages of evaluations and comparisons, and how a browser shows a page."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_the_page_has_all_scores(data: Annotations, tmp_path: Path) -> None:
     ):
         assert text in html
     assert "<script" not in html
-    assert not re.search(r'(src|href)="(?!data:)', html)  # no other files
+    assert not re.search(r'(src|href)="(?!data:)', html)  # the page loads no other files
     assert html.count("data:image/jpeg") >= 3
 
 
@@ -99,7 +99,7 @@ def test_frames_that_cannot_be_read_have_no_picture(data: Annotations, tmp_path:
     assert "data:image/jpeg" not in page(tmp_path)
 
 
-def test_no_detections_and_no_objects(data: Annotations, tmp_path: Path) -> None:
+def test_pages_without_detections_and_without_objects(data: Annotations, tmp_path: Path) -> None:
     nothing = noisy_predictions(data).take(np.array([], np.int64))
     for number, set_ in enumerate((data, without_boxes(data))):
         out = tmp_path / str(number)
@@ -134,7 +134,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 @pytest.fixture
 def browse(tmp_path: Path) -> Any:
-    """Return a function that opens a page in headless Chromium and returns its output."""
+    """Return a function that opens a page in headless Chromium and returns what Chromium prints."""
     browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(BROWSERS)} is installed")
@@ -169,7 +169,7 @@ def test_the_page_in_a_browser(data: Annotations, tmp_path: Path, browse: Any, w
     broken, images, beyond = map(int, found.groups())
     assert broken == 0
     assert images >= 6
-    assert beyond <= 0  # the page has no horizontal scroll bar
+    assert beyond <= 0  # the page is not wider than the window
     assert f"<td>{100 * scores.results['all'].ap[0]:.2f}</td>" in dom
     shot = tmp_path / "shot.png"
     browse(path, f"--screenshot={shot}", f"--window-size={width},1500")

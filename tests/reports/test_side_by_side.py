@@ -1,4 +1,4 @@
-"""Results of runs side by side."""
+"""Videos and pictures that show the results of runs side by side."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def scored(predictions: PredictionTable, data: Annotations) -> Scores:
 
 
 def all_but(data: Annotations, *, missed: Sequence[int]) -> PredictionTable:
-    """Make a table of the true boxes, without the first few of each frame."""
+    """Make predictions: the true boxes, but without the first `missed[i]` boxes of frame i."""
     place = np.arange(len(data.boxes)) - data.offsets[data.box_frames]
     kept = place >= np.array(missed)[data.box_frames]
     frames = data.box_frames[kept]
@@ -52,7 +52,7 @@ def all_but(data: Annotations, *, missed: Sequence[int]) -> PredictionTable:
 
 @pytest.fixture(scope="module")
 def runs(data: Annotations) -> dict[str, Scores]:
-    """Scores of a run with errors and of one without."""
+    """Score a run with errors and a run without errors."""
     wrong = noisy_predictions(data, seed=1)
     return {"wrong": scored(wrong, data), "right": scored(all_but(data, missed=[0] * len(data)), data)}
 
@@ -62,7 +62,7 @@ def colors(image: Image) -> set[tuple[int, int, int]]:
 
 
 def frames_of(picture: Path, shown: SideBySide, data: Annotations) -> list[int]:
-    """Return the rows of the data set that a picture shows, one for each video."""
+    """Return which frames a picture shows, as rows of the data set; it has one frame of each video."""
     drawn = [shown.draw(frame).tobytes() for frame in range(len(data))]
     assert len(set(drawn)) == len(drawn)
     image = np.asarray(PIL.Image.open(picture))
@@ -76,21 +76,27 @@ def test_hits_are_green_and_errors_red_or_yellow(data: Annotations, runs: dict[s
     right: set[tuple[int, int, int]] = set()
     for frame in range(len(data)):
         image = shown.draw(frame)
-        assert image.shape == (26 + 288, 2 * 384 + 6, 3)  # enlarged frames of 160x120, titles and the gap
+        assert image.shape == (
+            26 + 288,
+            2 * 384 + 6,
+            3,
+        )  # titles above, two frames enlarged from 160x120, a gap
         left |= colors(image[26:, :384])
         right |= colors(image[26:, 390:])
     assert left == {GREEN, RED, YELLOW}
     assert right == {GREEN}
 
 
-def test_video_and_picture(data: Annotations, runs: dict[str, Scores], tmp_path: Path) -> None:
+def test_a_video_and_a_picture_are_written(
+    data: Annotations, runs: dict[str, Scores], tmp_path: Path
+) -> None:
     shown = SideBySide(data, runs)
     shown.write_video(tmp_path / "both.mp4", rate=Fraction(12))
     with VideoFile(tmp_path / "both.mp4") as video:
         assert (len(video), video.width, video.height) == (12, 774, 314)
         assert video.rate == 12
     shown.write_picture(tmp_path / "both.png")
-    # The picture has a frame of each video, with errors on the left.
+    # The picture has one frame of each video, and the run on the left has errors in it.
     frames = frames_of(tmp_path / "both.png", shown, data)
     assert all(colors(shown.draw(frame)[26:, :384]) & {RED, YELLOW} for frame in frames)
     assert sorted(data.video[frames].tolist()) == [0, 1, 2]
@@ -101,5 +107,6 @@ def test_the_picture_shows_frames_with_the_largest_improvement(data: Annotations
     right = all_but(data, missed=(4, 0, 1, 2, 4, 0, 0, 3, 3, 0, 2, 3))
     shown = SideBySide(data, {"left": scored(left, data), "right": scored(right, data)})
     shown.write_picture(tmp_path / "both.png")
-    # The right run has 3, 2 and 1 errors fewer here; the left one has the most errors in frames 0 and 4.
+    # In frames 5, 2 and 9, the right run has 3, 2 and 1 fewer errors than the left run. Frames 0 and 4 have
+    # the most errors, but they have them in both runs.
     assert frames_of(tmp_path / "both.png", shown, data) == [5, 2, 9]

@@ -1,4 +1,4 @@
-"""The choice of frames with the most errors."""
+"""Choosing the frames with the most errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from megavid.reports.worst_frames import worst_frames
 
 
 def frames(*lengths: int) -> Annotations:
-    """Make videos of some lengths."""
+    """Make a video for each length, with that number of frames."""
     builder = AnnotationBuilder(("cat",), root=Path("/data"))
     for video, length in enumerate(lengths):
         builder.video(f"v{video}")
@@ -21,9 +21,9 @@ def frames(*lengths: int) -> Annotations:
     return builder.build()
 
 
-def test_different_videos_come_first_and_no_frames_are_neighbors() -> None:
+def test_each_video_gets_a_frame_before_any_gets_two_and_frames_are_not_close() -> None:
     errors = np.zeros(60, np.int64)
-    errors[[4, 5, 14, 29]] = [5, 9, 6, 7]  # in the first video; 4 and 14 are less than ten frames from 5
+    errors[[4, 5, 14, 29]] = [5, 9, 6, 7]  # in video 0; frames 4 and 14 are too near frame 5
     errors[[30, 45]] = [1, 2]
     assert worst_frames(frames(30, 30), errors, count=4) == [5, 45, 29, 30]
     assert worst_frames(frames(30, 30), errors, count=3) == [5, 45, 29]

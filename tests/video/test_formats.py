@@ -1,4 +1,4 @@
-"""Containers and codecs, compared with FFmpeg's own decoding."""
+"""Reading containers and codecs, compared with decoding all packets in order with FFmpeg."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.video.videos import damage, make_video
 COUNT = 26
 
 CODECS: dict[str, tuple[str, dict[str, str], str, str]] = {
-    # name: encoder, its options, pixel format, containers
+    # name: encoder, options of the encoder, pixel format, suffixes of the containers
     "h264": ("libx264", {"bf": "0"}, "yuv420p", "mp4 mkv ts"),
     "h264 reordered": (
         "libx264",
@@ -33,7 +33,7 @@ CODECS: dict[str, tuple[str, dict[str, str], str, str]] = {
     "mpeg1": ("mpeg1video", {"bf": "2", "g": "12"}, "yuv420p", "m1v mpg"),
     "mpeg2": ("mpeg2video", {"bf": "2", "g": "12"}, "yuv420p", "mpg ts m2v avi"),
     "mpeg4": ("mpeg4", {"bf": "2", "g": "12"}, "yuv420p", "avi mp4 m4v"),
-    "h263": ("h263", {}, "yuv420p", "avi 3gp"),  # marks all packets as key frames
+    "h263": ("h263", {}, "yuv420p", "avi 3gp"),  # here, all packets are marked as key frames
     "mjpeg": ("mjpeg", {}, "yuvj420p", "avi mjpeg"),
     "vp8": ("libvpx", {"deadline": "realtime", "cpu-used": "8", "g": "10"}, "yuv420p", "webm ivf"),
     "vp9": ("libvpx-vp9", {"deadline": "realtime", "cpu-used": "8", "g": "10"}, "yuv420p", "webm"),
@@ -52,7 +52,7 @@ def encode(path: Path, name: str) -> None:
 
 
 def remux(source: Path, target: Path) -> None:
-    """Copy packets with decoding times as presentation times, like tools that copy raw streams."""
+    """Copy packets with decoding times as presentation times, as tools that copy raw streams do."""
     with av.open(source) as before, av.open(target, "w") as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         place = 0
@@ -76,7 +76,7 @@ def decoded(path: Path) -> list[Image]:
 
 
 def check(path: Path) -> None:
-    """Check iteration, indexing and steps against all frames that FFmpeg decodes."""
+    """Check that iteration, indexing and `every` return the frames that `decoded` returns."""
     expected = decoded(path)
     assert expected
     with VideoFile(path) as video:
@@ -104,7 +104,7 @@ def check(path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "suffix"), [(name, suffix) for name in CODECS for suffix in CODECS[name][3].split()]
 )
-def test_container_and_codec(tmp_path: Path, name: str, suffix: str) -> None:
+def test_each_container_and_codec_is_read(tmp_path: Path, name: str, suffix: str) -> None:
     path = tmp_path / f"v.{suffix}"
     encode(path, name)
     check(path)
@@ -122,7 +122,9 @@ def test_container_and_codec(tmp_path: Path, name: str, suffix: str) -> None:
         ("h264", "mp4", "mkv"),
     ],
 )
-def test_decoding_times_as_presentation_times(tmp_path: Path, name: str, source: str, target: str) -> None:
+def test_files_with_decoding_times_as_presentation_times_are_read(
+    tmp_path: Path, name: str, source: str, target: str
+) -> None:
     encode(tmp_path / f"raw.{source}", name)
     remux(tmp_path / f"raw.{source}", tmp_path / f"v.{target}")
     check(tmp_path / f"v.{target}")
@@ -134,7 +136,7 @@ def packets(path: Path) -> list[tuple[bytes, bool]]:
 
 
 def write_packets(path: Path, template: Path, wanted: list[tuple[bytes, bool, int]]) -> None:
-    """Write packets with given positions in time, in units of 1/25 s."""
+    """Write packets; each has its data, whether it is a key frame, and its time in units of 1/25 s."""
     with av.open(template) as before, av.open(path, "w") as after:
         stream = after.add_stream_from_template(before.streams.video[0])
         decoding = 0
@@ -151,7 +153,7 @@ def test_hidden_references_of_vp8_are_not_counted(tmp_path: Path) -> None:
     entries = packets(tmp_path / "a.webm")
     wanted: list[tuple[bytes, bool, int]] = []
     for place, (data, key) in enumerate(entries):
-        if place in (5, 14):  # add the same packet with its "show" bit cleared
+        if place in (5, 14):  # first add a copy of the packet with its "show" bit cleared
             wanted.append((bytes([data[0] & ~0x10]) + data[1:], False, place))
         wanted.append((data, key, place))
     write_packets(tmp_path / "v.webm", tmp_path / "a.webm", wanted)

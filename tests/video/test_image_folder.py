@@ -1,4 +1,4 @@
-"""Folders of images as videos."""
+"""Reading folders of images as videos."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def save(path: Path, image: Image, **options: object) -> None:
     Pillow.fromarray(image).save(path, **options)  # type: ignore[arg-type]
 
 
-def test_folder_in_natural_order(tmp_path: Path) -> None:
+def test_images_of_a_folder_are_in_natural_order(tmp_path: Path) -> None:
     names = ["img2.png", "img10.PNG", "img10b.bmp", "img700.tiff", "img0701.JPEG", "img702.webp"]
     for i, name in enumerate(names):
         save(tmp_path / name, picture(i))
@@ -37,7 +37,7 @@ def test_folder_in_natural_order(tmp_path: Path) -> None:
         folder[6]
 
 
-def test_folder_rate(tmp_path: Path) -> None:
+def test_the_frame_rate_of_a_folder(tmp_path: Path) -> None:
     save(tmp_path / "a.png", picture(0))
     assert open_folder(tmp_path, fps=30000 / 1001).rate == Fraction(30000, 1001)
     assert open_folder(tmp_path, fps=0.0001).rate > 0
@@ -58,16 +58,16 @@ def test_patterns_and_single_images(tmp_path: Path) -> None:
         open_input(f"{tmp_path}/z*.png")
 
 
-def test_folder_without_images_names_the_suffixes(tmp_path: Path) -> None:
+def test_the_message_about_a_folder_without_images_names_the_suffixes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("")
     with pytest.raises(InputError, match=rf"{tmp_path.name}.*\.jpg.*\.png"):
         open_input(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "tiff", "webp"])
-def test_exif_orientation(tmp_path: Path, suffix: str) -> None:
+def test_exif_orientation_is_applied(tmp_path: Path, suffix: str) -> None:
     exif = Pillow.Exif()
-    exif[0x0112] = 6  # displayed after a clockwise turn
+    exif[0x0112] = 6  # viewers turn the image clockwise
     save(tmp_path / f"a.{suffix}", picture(3), exif=exif)
     save(tmp_path / "b.png", np.ascontiguousarray(np.rot90(picture(3), -1)))
     folder = open_folder(tmp_path)
@@ -96,7 +96,7 @@ def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
         assert (frame.image == expected.get(path.name, (100, 100, 100))).all(), path.name
 
 
-def test_wrong_images_are_named(tmp_path: Path) -> None:
+def test_messages_name_wrong_images(tmp_path: Path) -> None:
     save(tmp_path / "a1.png", picture(0))
     save(tmp_path / "a2.png", picture(0, 32, 16))
     with pytest.raises(InputError, match=r"a2\.png.*32x16, a1\.png is 64x48"):
@@ -116,12 +116,12 @@ def test_wrong_images_are_named(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("error")
-def test_large_image(tmp_path: Path) -> None:
+def test_a_large_image_is_read_without_a_warning(tmp_path: Path) -> None:
     save(tmp_path / "a.bmp", np.zeros((3000, 5000, 3), np.uint8))
     assert open_folder(tmp_path)[0].shape == (3000, 5000, 3)
 
 
-def test_a_folder_of_videos(tmp_path: Path) -> None:
+def test_a_folder_of_videos_is_refused(tmp_path: Path) -> None:
     for name in ("b.MP4", "a.ts", "notes.txt"):
         (tmp_path / name).touch()
     with pytest.raises(InputError, match=r"no images .*; expected one of the videos in it: a.ts, b.MP4$"):

@@ -1,4 +1,4 @@
-"""Image files with several pictures as videos."""
+"""Reading image files with several pictures as videos."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("name", KINDS)
 def test_every_picture_is_a_frame(tmp_path: Path, name: str) -> None:
-    if name == "default.png":  # its default image is not part of the animation
+    if name == "default.png":  # the default image of this file is not part of the animation
         other = Pillow.fromarray(picture(20))
         frames = [Pillow.fromarray(picture(i)) for i in range(COUNT)]
         other.save(tmp_path / name, save_all=True, append_images=frames, default_image=True, duration=100)
@@ -57,7 +57,7 @@ def test_every_picture_is_a_frame(tmp_path: Path, name: str) -> None:
             pages[COUNT]
 
 
-def test_the_rate_applies_to_files_without_durations(tmp_path: Path) -> None:
+def test_the_given_rate_applies_only_to_files_without_durations(tmp_path: Path) -> None:
     save(tmp_path / "v.tif")
     save(tmp_path / "v.png", duration=100)
     pages = open_input(tmp_path / "v.tif", fps=5)
@@ -80,7 +80,7 @@ def test_pictures_of_several_sizes_are_refused(tmp_path: Path) -> None:
         list(open_input(tmp_path / "v.tif"))
 
 
-def test_damaged_pictures_are_named(tmp_path: Path) -> None:
+def test_messages_name_damaged_files(tmp_path: Path) -> None:
     save(tmp_path / "v.tif", compression="tiff_deflate")
     data = bytearray((tmp_path / "v.tif").read_bytes())
     with Pillow.open(tmp_path / "v.tif") as image:

@@ -1,4 +1,4 @@
-"""Decoding of single images."""
+"""Decoding single images."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ GRAY = np.array([[0, 100, 200, 255]] * 3, np.uint8)
 
 
 def write_tiff(path: Path, data: bytes, *, bits: int, sample_format: int, photometric: int = 1) -> None:
-    """Write an uncompressed gray TIFF of 4x3 pixels, in little-endian order."""
+    """Write an uncompressed, little-endian, gray TIFF of 4x3 pixels."""
     tags = {256: 4, 257: 3, 258: bits, 259: 1, 262: photometric, 277: 1, 278: 3, 339: sample_format}
     start = 8 + 2 + 12 * (len(tags) + 2) + 4
     entries = [(tag, 3, value) for tag, value in tags.items()] + [(273, 4, start), (279, 4, len(data))]
@@ -43,7 +43,9 @@ def twelve_bits() -> bytes:
         (twelve_bits(), 12, 1),
     ],
 )
-def test_gray_of_any_depth_and_polarity(tmp_path: Path, data: bytes, bits: int, photometric: int) -> None:
+def test_gray_images_of_any_depth_and_polarity_are_read(
+    tmp_path: Path, data: bytes, bits: int, photometric: int
+) -> None:
     path = tmp_path / "a.tif"
     write_tiff(path, data, bits=bits, sample_format=1, photometric=photometric)
     np.testing.assert_array_equal(read_image(path), np.repeat(GRAY[..., None], 3, axis=2))
@@ -108,7 +110,7 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
-def test_decompression_bomb(tmp_path: Path) -> None:
+def test_a_decompression_bomb_is_refused(tmp_path: Path) -> None:
     Pillow.new("1", (20_000, 20_000)).save(tmp_path / "a.png")
     for read in (read_image, image_size):
         with pytest.raises(InputError, match=r"a\.png: .*pixels"):

@@ -1,4 +1,4 @@
-"""Network streams."""
+"""Reading network streams and cameras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from megavid.video.open_input import LiveStream, open_input
 from tests.video.videos import make_video, number, serve
 
 
-def test_live_stream(tmp_path: Path) -> None:
+def test_a_live_stream_is_read(tmp_path: Path) -> None:
     data = io.BytesIO()
     make_video(data, 30, options={"bf": "2", "tune": "zerolatency"}, format="mpegts")
     with serve(data.getvalue()) as address, open_input(address) as stream:
@@ -28,7 +28,7 @@ def test_live_stream(tmp_path: Path) -> None:
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(30) / 25, atol=1e-9)
 
 
-def test_stream_that_cannot_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"tcp://127.0.0.1:{server.getsockname()[1]}"
         monkeypatch.setattr(live_stream, "TIMEOUT", 0.3)

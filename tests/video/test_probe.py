@@ -1,4 +1,4 @@
-"""Properties of video files."""
+"""Finding the size, the rate and the number of frames of a video file."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_pipes_are_refused(tmp_path: Path) -> None:
                 read(tmp_path / name)
 
 
-def test_a_codec_that_ffmpeg_cannot_decode(tmp_path: Path) -> None:
+def test_a_codec_that_ffmpeg_cannot_decode_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "v.mkv"
     make_video(path, 5)
     path.write_bytes(path.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))

@@ -1,4 +1,4 @@
-"""Drawing of boxes and labels."""
+"""Drawing boxes and labels."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def is_color(image: Image, label: int) -> np.ndarray[tuple[int, ...], np.dtype[n
     return np.asarray((image == np.array(label_color(label))).all(axis=2))
 
 
-def test_box_is_half_open_and_the_image_unchanged() -> None:
+def test_drawn_boxes_are_half_open_and_the_given_image_is_not_changed() -> None:
     image = black(200, 100)
     drawn = draw_detections(image, detections([[50, 40, 150, 90]]))
     assert not image.any()
     box = is_color(drawn, 0)
-    box[:40] = False  # the label is above the box
+    box[:40] = False  # ignore the label above the box
     rows, columns = np.nonzero(box)
     assert (rows.min(), rows.max(), columns.min(), columns.max()) == (40, 89, 50, 149)
     assert not drawn[42:88, 52:148].any()
@@ -56,12 +56,12 @@ def test_a_label_at_the_top_edge_stays_inside_the_frame() -> None:
     rows, columns = np.nonzero(drawn.any(axis=2))
     assert (rows.min(), columns.max()) == (0, 299)
     strip = drawn[:12, :].any(axis=2)
-    assert strip.any(axis=0).sum() > 60  # the whole text, wider than the box
+    assert strip.any(axis=0).sum() > 60  # the text is drawn in full: it is wider than the box
     above = draw_detections(black(300, 200), detections([[20, 100, 200, 150]]))
     assert above[:100].any()
 
 
-def test_the_best_box_is_on_top() -> None:
+def test_the_box_with_the_highest_score_is_on_top() -> None:
     drawn = draw_detections(black(100, 100), detections([[10, 50, 90, 90], [10, 50, 90, 90]], [0, 1]))
     assert is_color(drawn, 0)[89, 50]
 
@@ -81,14 +81,14 @@ def test_the_best_box_is_on_top() -> None:
         ([0, 0, float("inf"), 10], False),
     ],
 )
-def test_boxes_outside_or_degenerate(box: list[float], visible: bool) -> None:
+def test_boxes_outside_the_frame_and_degenerate_boxes(box: list[float], visible: bool) -> None:
     drawn = draw_detections(black(100, 100), detections([box]))
     assert drawn.shape == (100, 100, 3)
     assert drawn.any() == visible
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 50), (50, 1), (5, 3), (5000, 3000)])
-def test_any_frame_size(size: tuple[int, int]) -> None:
+def test_boxes_are_drawn_in_frames_of_any_size(size: tuple[int, int]) -> None:
     width, height = size
     drawn = draw_detections(black(width, height), detections([[0, 0, width, height]]))
     assert drawn.shape == (height, width, 3)
@@ -109,7 +109,7 @@ def test_line_and_text_sizes_follow_the_frame() -> None:
     assert sizes(5000, 3000)[1] >= 80
 
 
-def test_labels_without_names() -> None:
+def test_boxes_are_drawn_without_class_names() -> None:
     plain = Detections(torch.tensor([[5.0, 5, 50, 50]]), torch.tensor([0.5]), torch.tensor([17]))
     assert draw_detections(black(100, 100), plain).any()
 

@@ -1,4 +1,4 @@
-"""Video files."""
+"""Reading video files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_iteration_and_indexing_agree(tmp_path: Path, name: str, codec: str, opt
             video[-1]
 
 
-def test_variable_frame_rate_gives_true_times_from_zero(tmp_path: Path) -> None:
+def test_a_variable_frame_rate_gives_true_times_from_zero(tmp_path: Path) -> None:
     times = [500, 540, 700, 701, 1500, 2500]
     make_video(tmp_path / "v.mkv", 6, times=times)
     video = open_video(tmp_path / "v.mkv")
@@ -74,18 +74,18 @@ def test_variable_frame_rate_gives_true_times_from_zero(tmp_path: Path) -> None:
     assert [number(frame.image) for frame in video] == [0, 1, 2, 3, 4, 5]
 
 
-def test_one_frame(tmp_path: Path) -> None:
+def test_a_video_of_one_frame(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", 1)
     check_consistent(open_video(tmp_path / "v.mp4"), 1)
 
 
-def test_edit_list_that_starts_between_key_frames(tmp_path: Path) -> None:
+def test_an_edit_list_may_start_between_key_frames(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     make_video(path, 30, options=B_FRAMES)
     data = bytearray(path.read_bytes())
-    start = data.find(b"elst") + 16  # version, count, duration, then the media time
+    start = data.find(b"elst") + 16  # skip the name, version, count and duration
     media_time = int.from_bytes(data[start : start + 4], "big")
-    data[start : start + 4] = (media_time + 5 * 512).to_bytes(4, "big")  # 512 ticks per frame
+    data[start : start + 4] = (media_time + 5 * 512).to_bytes(4, "big")  # a frame has 512 ticks
     path.write_bytes(data)
     video = open_video(path)
     check_consistent(video, 25)
@@ -93,9 +93,9 @@ def test_edit_list_that_starts_between_key_frames(tmp_path: Path) -> None:
     assert next(iter(video)).time == 0
 
 
-TURNS = {  # a b c d of the display matrix, and its effect on the image
+TURNS = {  # the elements a b c d of a display matrix, and what it does to an image
     (1, 0, 0, 1): lambda image: image,
-    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # clockwise, as phones write it
+    (0, 1, -1, 0): lambda image: np.rot90(image, -1),  # a clockwise turn, as in videos from phones
     (-1, 0, 0, -1): lambda image: np.rot90(image, 2),
     (0, -1, 1, 0): lambda image: np.rot90(image, 1),
     (-1, 0, 0, 1): np.fliplr,
@@ -122,13 +122,13 @@ def test_rotation_is_applied(tmp_path: Path, matrix: tuple[int, int, int, int]) 
     np.testing.assert_array_equal(list(video)[2].image, expected)
 
 
-def test_rotation_among_side_data_unknown_to_pyav(tmp_path: Path) -> None:
+def test_rotation_is_found_among_side_data_unknown_to_pyav(tmp_path: Path) -> None:
     image, exif = Pillow.fromarray(picture(3)), Pillow.Exif()
     exif[0x0112] = 6
     image.save(tmp_path / "v.mjpeg", format="JPEG", exif=exif, quality=95)
     video = open_video(tmp_path / "v.mjpeg")
     assert (video.width, video.height) == (48, 64)
-    # After the clockwise turn, the left half is at the top.
+    # After the clockwise turn, the uniform left half of `picture` is at the top.
     assert np.ptp(video[0][:28]) < 10 < np.ptp(video[0][36:])
 
 
@@ -179,7 +179,7 @@ def test_undecodable_packets_are_skipped_and_counted(
             else:
                 with pytest.raises(InputError, match=rf"v\.mov: frame {i} is damaged"):
                     video[i]
-    assert capfd.readouterr().err == ""  # FFmpeg prints nothing
+    assert capfd.readouterr().err == ""  # FFmpeg has printed nothing
 
 
 def test_a_truncated_file_is_read_to_its_end(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_truncated_file_is_read_to_its_end(tmp_path: Path) -> None:
     assert video.lost == 18
 
 
-def test_joined_clips_are_counted(tmp_path: Path) -> None:
+def test_all_frames_of_joined_clips_are_counted(tmp_path: Path) -> None:
     make_video(tmp_path / "a.ts", 10, options=B_FRAMES)
     (tmp_path / "b.ts").write_bytes((tmp_path / "a.ts").read_bytes() * 2)
     video = open_video(tmp_path / "b.ts")
@@ -201,7 +201,7 @@ def test_joined_clips_are_counted(tmp_path: Path) -> None:
     assert [frame.time for frame in video] == [i / 25 for i in range(20)]
 
 
-def test_size_change_is_refused(tmp_path: Path) -> None:
+def test_a_change_of_the_frame_size_is_refused(tmp_path: Path) -> None:
     make_video(tmp_path / "a.ts", 10)
     make_video(tmp_path / "b.ts", 5, size=(80, 48))
     joined = tmp_path / "c.ts"
@@ -251,7 +251,7 @@ def test_converting_frames_leaves_no_threads(tmp_path: Path) -> None:
         video.close()
     finally:
         gc.enable()
-    assert max(counts) - before <= 2 * ((os.cpu_count() or 1) + 1)  # two decoders may have threads
+    assert max(counts) - before <= 2 * ((os.cpu_count() or 1) + 1)  # two decoders may each have some
 
 
 def test_frames_that_are_skipped_are_not_converted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -271,7 +271,11 @@ def test_frames_that_are_skipped_are_not_converted(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(RgbConverter, "convert", counted)
     monkeypatch.setattr(decoding, "decode_packet", listed)
-    assert [number(frame.image) for frame in video.every(50)] == [0, 14, 28]  # there are 36 gray levels
+    assert [number(frame.image) for frame in video.every(50)] == [
+        0,
+        14,
+        28,
+    ]  # gray levels repeat every 36 frames
     assert len(converted) == 3
     assert len(packets) < 60
 

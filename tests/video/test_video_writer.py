@@ -1,4 +1,4 @@
-"""Writing of videos."""
+"""Writing videos."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def write(path: Path, times: list[float], *, rate: Fraction = Fraction(25)) -> l
         Fraction(240),
     ],
 )
-def test_constant_rate_is_exact(tmp_path: Path, rate: Fraction) -> None:
+def test_a_constant_rate_is_exact(tmp_path: Path, rate: Fraction) -> None:
     path = tmp_path / "v.mp4"
     frames = write(path, [float(i / rate) for i in range(30)], rate=rate)
     assert VideoFile(path).rate == rate
@@ -90,7 +90,7 @@ def test_sizes_are_made_even(tmp_path: Path, width: int, height: int) -> None:
         writer.write(image, 0.0)
     read = VideoFile(path)[0]
     assert read.shape == (height + height % 2, width + width % 2, 3)
-    if width % 2:  # the added column and row repeat the last ones
+    if width % 2:  # the added column and row repeat the last column and row
         assert np.abs(read[-2:].astype(int) - 200).max() < 20
         assert np.abs(read[:, -2:].astype(int) - 200).max() < 20
 
@@ -105,7 +105,7 @@ def test_pixel_aspect_is_kept(tmp_path: Path, aspect: Fraction) -> None:
         assert (container.streams.video[0].sample_aspect_ratio or 1) == aspect
 
 
-def test_close_twice_and_without_frames(tmp_path: Path) -> None:
+def test_a_writer_may_be_closed_twice_and_without_frames(tmp_path: Path) -> None:
     writer = VideoWriter(tmp_path / "v.mp4", rate=Fraction(25), width=64, height=48)
     writer.write(gray(0), 0.0)
     writer.close()
@@ -165,8 +165,8 @@ except InputError as error:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no RLIMIT_FSIZE there")
-@pytest.mark.parametrize("count", [12, 200])  # the disk is full at the end, and while writing
-def test_full_disk(tmp_path: Path, count: int) -> None:
+@pytest.mark.parametrize("count", [12, 200])  # the limit is reached when closing, and while writing frames
+def test_a_full_disk_is_an_error(tmp_path: Path, count: int) -> None:
     script = [sys.executable, "-c", FULL_DISK, str(tmp_path / "v.mp4"), str(count)]
     done = subprocess.run(script, capture_output=True, text=True, check=True)
     assert re.fullmatch(r".*/v\.mp4: cannot be written: File too large\n", done.stdout)

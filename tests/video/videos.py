@@ -1,7 +1,7 @@
 """Write test videos whose frames can be told apart.
 
-Frame i has the gray level 7 * i in its left half and a moving texture in its right half, which reveals a
-wrong frame number or a wrongly decoded reference.
+The left half of frame i has the gray level 7 * i, modulo 252, which shows the frame number. The right half
+has a moving texture, so that decoding from a wrong reference frame changes the pixels.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def make_video(
     movflags: str = "",
     pixel_aspect: Fraction | None = None,
 ) -> None:
-    """Write frames every 1/25 s, or at `times` in 1/1000 s."""
+    """Write `count` frames, one every 1/25 s or at the given `times`, which are in ms."""
     muxer = {"movflags": movflags} if movflags else {}
     with av.open(path, "w", format=format, options=muxer) as container:
         stream = container.add_stream(codec, rate=25, options=options or {})
@@ -81,7 +81,7 @@ def open_folder(spec: str | Path, *, fps: float | None = None) -> ImageFolder:
 
 
 def check_consistent(video: VideoFile, count: int) -> None:
-    """Check that iteration yields all frames in order, and that indexing returns the same pixels."""
+    """Check that iteration yields `count` frames, and that indexing returns the pixels of iteration."""
     frames = list(video)
     assert [frame.index for frame in frames] == list(range(count))
     assert len(video) == count
@@ -107,7 +107,7 @@ def damage(path: Path, packets: Sequence[int]) -> None:
 
 @contextmanager
 def serve(data: bytes, *, bytes_per_second: int | None = None) -> Iterator[str]:
-    """Yield the address of a server that sends the data to every client and closes the connection."""
+    """Yield the address of a server that sends the data to its first client and closes the connection."""
     step = len(data) if bytes_per_second is None else bytes_per_second // 50
 
     def send() -> None:

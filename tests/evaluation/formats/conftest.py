@@ -1,4 +1,4 @@
-"""A small data set and predictions for tests of formats."""
+"""A small data set, and predictions on it, for tests of prediction formats."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.evaluation.prediction_tables import make_table
 
 @pytest.fixture
 def data(tmp_path: Path) -> Annotations:
-    """Two videos: frames 3 and 4 of 200x100, and one frame of 60x40."""
+    """Make two videos: b with frames 3 and 4 of 200x100 pixels, and a with frame 0 of 60x40 pixels."""
     builder = AnnotationBuilder(("dog", "cat"), root=tmp_path, category_ids=(10, 20))
     builder.video("b")
     builder.frame(3, width=200, height=100, image_id=7)
@@ -26,7 +26,7 @@ def data(tmp_path: Path) -> Annotations:
 
 @pytest.fixture
 def table() -> PredictionTable:
-    """Two boxes in frame 4 of video b, and one in frame 0 of video a."""
+    """Make a table of three boxes: two in frame 4 of video b, and one in frame 0 of video a."""
     return make_table(
         videos=("b", "a"),
         scores=np.array([0.9, 1 / 3, 0.25], np.float32),

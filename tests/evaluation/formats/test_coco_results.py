@@ -1,4 +1,4 @@
-"""Predictions as COCO results."""
+"""Reading and writing predictions as COCO results."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from megavid.evaluation.formats.prediction_files import open_predictions, write_
 from megavid.evaluation.prediction_table import PredictionTable
 
 
-def test_a_written_entry(tmp_path: Path, data: Annotations, table: PredictionTable) -> None:
+def test_entries_are_written_in_the_form_of_coco_results(
+    tmp_path: Path, data: Annotations, table: PredictionTable
+) -> None:
     write_predictions(table, data, tmp_path / "p.json", problems=Problems())
     last = json.loads((tmp_path / "p.json").read_text())[2]
     assert last == {"image_id": 8, "category_id": 20, "bbox": [2, 2, 1, 1], "score": 0.25}
@@ -84,7 +86,9 @@ def test_other_json_is_refused(tmp_path: Path, data: Annotations, text: str) -> 
 
 
 @pytest.mark.parametrize("text", ["[" * 100_000, f'[{{"image_id": {"9" * 5000}}}]'])
-def test_json_that_exceeds_pythons_limits(tmp_path: Path, data: Annotations, text: str) -> None:
+def test_json_that_exceeds_the_limits_of_python_is_refused(
+    tmp_path: Path, data: Annotations, text: str
+) -> None:
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(InputError, match=r"p.json: expected COCO results as JSON: .* at entry 0"):
         open_predictions(tmp_path / "p.json", data, problems=Problems())

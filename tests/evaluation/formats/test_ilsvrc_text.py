@@ -1,4 +1,4 @@
-"""Predictions in ILSVRC's text format."""
+"""Reading and writing predictions in ILSVRC's text format."""
 
 from __future__ import annotations
 
@@ -14,11 +14,13 @@ from megavid.evaluation.formats.prediction_files import open_predictions, write_
 from megavid.evaluation.prediction_table import PredictionTable
 
 
-def test_lines_are_in_the_order_of_frames(tmp_path: Path, data: Annotations, table: PredictionTable) -> None:
+def test_lines_are_written_in_the_order_of_frames(
+    tmp_path: Path, data: Annotations, table: PredictionTable
+) -> None:
     write_predictions(table.take(np.array([2, 0, 1])), data, tmp_path / "p.txt", problems=Problems())
     lines = (tmp_path / "p.txt").read_text().splitlines()
     assert [line.split()[:2] for line in lines] == [["2", "2"], ["2", "1"], ["3", "2"]]
-    assert lines[2] == "3 2 0.25 2 2 2 2"  # a box of one pixel
+    assert lines[2] == "3 2 0.25 2 2 2 2"  # corners are inclusive: the box has one pixel
 
 
 @pytest.mark.parametrize(

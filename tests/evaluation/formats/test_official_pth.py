@@ -1,4 +1,4 @@
-"""Predictions in the original release's format."""
+"""Reading and writing predictions in the format of the original release."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.mutations import ends_well, mutated_bytes, mutators
 
 
 def save_original(path: Path, *frames: dict[str, Any], zipped: bool = True) -> None:
-    """Save frames as the original does: a `BoxList` with some attributes for each."""
+    """Save a list of `BoxList`, as the original release does; `frames` are the attributes of each."""
     with official_pth._original_class() as box_list:
         lists = []
         for attributes in frames:
@@ -55,8 +55,8 @@ def test_boxes_are_scaled_to_the_frame(tmp_path: Path, data: Annotations, zipped
     save_original(path, *frames, zipped=zipped)
     assert "mega_core" not in sys.modules
     read = open_predictions(path, data, problems=Problems())
-    # The first box is scaled by 1/2 and 1/3, then extended past its last pixel. The second has x, y, width
-    # and height, which count both end pixels.
+    # The first box is scaled by 1/2 and 1/3, and then extended past its last pixel. The second box is given
+    # as x, y, width and height, where the size includes the first and the last pixel.
     np.testing.assert_allclose(read.boxes, [[10, 10, 21, 21], [1, 2, 4, 6]], rtol=1e-6)
     assert read.labels.tolist() == [1, 1]
     assert read.frame.tolist() == [3, 0]
@@ -75,7 +75,7 @@ def test_boxes_are_scaled_to_the_frame(tmp_path: Path, data: Annotations, zipped
         {"extra_fields": {"scores": torch.zeros(1), "labels": torch.ones(2)}},
     ],
 )
-def test_invalid_box_lists(tmp_path: Path, data: Annotations, change: dict[str, Any]) -> None:
+def test_invalid_box_lists_are_refused(tmp_path: Path, data: Annotations, change: dict[str, Any]) -> None:
     good = box_list((200, 100), [1.0, 2, 3, 4])
     save_original(tmp_path / "p.pth", good, good | change, good)
     with pytest.raises(InputError, match=r"p.pth, frame 1: expected a BoxList with N boxes, scores"):
@@ -87,13 +87,13 @@ def test_invalid_box_lists(tmp_path: Path, data: Annotations, change: dict[str, 
         open_predictions(tmp_path / "p.pth", data, problems=Problems())
 
 
-def test_frames_that_share_boxes_have_a_limit(tmp_path: Path) -> None:
+def test_a_small_file_whose_frames_share_many_boxes_is_refused(tmp_path: Path) -> None:
     builder = AnnotationBuilder(("dog", "cat"), root=tmp_path)
     builder.video("a")
     for number in range(40):
         builder.frame(number, width=200, height=100)
     frame = box_list((200, 100), *[[1.0, 2, 3, 4]] * 1000)
-    save_original(tmp_path / "p.pth", *[frame] * 40)  # saved once, in 28 KB
+    save_original(tmp_path / "p.pth", *[frame] * 40)  # the shared boxes are saved only once, in 28 KB
     with pytest.raises(InputError, match=r"p.pth, frame \d+: .*: got more boxes in all than the file can"):
         open_predictions(tmp_path / "p.pth", builder.build(), problems=Problems())
 
@@ -141,7 +141,9 @@ def test_labels_beyond_32_bits_are_refused(tmp_path: Path, data: Annotations) ->
         open_predictions(tmp_path / "p.pth", data, problems=Problems())
 
 
-def test_frames_of_unknown_size(tmp_path: Path, data: Annotations, table: PredictionTable) -> None:
+def test_frames_of_unknown_size_are_refused(
+    tmp_path: Path, data: Annotations, table: PredictionTable
+) -> None:
     save_original(tmp_path / "p.pth", *[box_list((200, 100), [1.0, 2, 3, 4])] * 3)
     unknown = replace(data, width=np.array([200, 0, 60], np.int32))
     with pytest.raises(InputError, match=r"b, frame 4: its size is needed to place its predictions"):
@@ -150,11 +152,13 @@ def test_frames_of_unknown_size(tmp_path: Path, data: Annotations, table: Predic
         write_predictions(table, unknown, tmp_path / "q.pth", problems=Problems())
 
 
-def test_the_file_refers_to_the_originals_class(
+def test_a_written_file_refers_to_the_class_of_the_original(
     tmp_path: Path, data: Annotations, table: PredictionTable
 ) -> None:
     write_predictions(table, data, tmp_path / "p.pth", problems=Problems())
-    with (tmp_path / "p.pth").open("rb") as file:  # four pickles: magic number, version, system and the list
+    with (tmp_path / "p.pth").open(
+        "rb"
+    ) as file:  # it has four pickles: a magic number, a version, the system, and the list
         names = {arg for _ in range(4) for code, arg, _ in pickletools.genops(file) if code.name == "GLOBAL"}
     assert "mega_core.structures.bounding_box BoxList" in names
     assert {name for name in names if not str(name).startswith(("torch", "collections"))} == {
@@ -186,7 +190,7 @@ def test_other_pickles_are_refused(tmp_path: Path, data: Annotations, content: o
         open_predictions(tmp_path / "p.pth", data, problems=Problems())
 
 
-def test_another_number_of_frames_is_refused(
+def test_a_number_of_frames_that_differs_from_the_data_set_is_refused(
     tmp_path: Path, data: Annotations, table: PredictionTable
 ) -> None:
     write_predictions(table, data, tmp_path / "p.pth", problems=Problems())

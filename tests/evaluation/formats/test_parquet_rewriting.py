@@ -1,4 +1,4 @@
-"""Merging predictions files."""
+"""Merging several predictions files into one."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_parts_with_the_same_video_are_refused(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["0.parquet", "1.parquet"]
 
 
-def test_parts_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+def test_parts_with_other_classes_or_without_videos_are_refused(tmp_path: Path) -> None:
     one = write_file(tmp_path / "1.parquet", "b", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     write_parquet(make_table(class_names=("cow", "dog"), lengths={"a": 1}), tmp_path / "2.parquet")
     write_parquet(make_table(lengths=None), tmp_path / "3.parquet")

@@ -26,7 +26,7 @@ from tests.evaluation.prediction_tables import (
 )
 
 
-def test_the_writers_file_is_read_as_a_table(tmp_path: Path) -> None:
+def test_a_file_of_the_prediction_writer_is_read_as_a_table(tmp_path: Path) -> None:
     rows = [(1, 0.9, 0, 0, 5, 5), (0, 0.5, 1, 1, 4, 4)]
     path = write_file(
         tmp_path / "p.parquet",
@@ -42,7 +42,7 @@ def test_the_writers_file_is_read_as_a_table(tmp_path: Path) -> None:
     assert read.metadata["weights"] == "x"
 
 
-def test_a_file_without_boxes(tmp_path: Path) -> None:
+def test_a_file_without_boxes_is_read(tmp_path: Path) -> None:
     read = read_parquet(write_file(tmp_path / "p.parquet", "a", frame_result(0)), problems=Problems())
     assert (len(read), read.videos, read.lengths, read.class_names) == (0, (), {"a": 1}, CLASSES)
     located = locate(read, make_data_set(a=[0]), problems=Problems())
@@ -56,14 +56,14 @@ def test_a_written_table_is_read_back(tmp_path: Path) -> None:
     assert read.lengths == {"a": 2, "b": 1}
 
 
-def test_a_table_without_lengths(tmp_path: Path) -> None:
+def test_a_table_without_video_lengths_is_read_back(tmp_path: Path) -> None:
     write_parquet(make_table(lengths=None), tmp_path / "p.parquet")
     read = read_parquet(tmp_path / "p.parquet", problems=Problems())
     assert read.lengths is None
     assert len(locate(read, make_data_set(b=[0], a=[3, 4, 5]), problems=Problems()).rows) == 3
 
 
-def test_many_row_groups(tmp_path: Path) -> None:
+def test_a_file_with_many_row_groups_is_read(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "p.parquet", metadata={})
     for i in range(3000):
         writer.write(f"video {i // 100}", frame_result(i, (i % 2, 0.5, 0, 0, i + 1, 1)))
@@ -74,7 +74,7 @@ def test_many_row_groups(tmp_path: Path) -> None:
     assert read.lengths == {f"video {i}": 100 for i in range(30)}
 
 
-def test_a_name_that_is_not_unicode(tmp_path: Path) -> None:
+def test_a_video_name_that_is_not_unicode_is_written_with_a_question_mark(tmp_path: Path) -> None:
     path = write_file(tmp_path / "p.parquet", "a\udcff", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     read = read_parquet(path, problems=Problems())
     assert read.videos == ("a?",)
@@ -102,11 +102,13 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
         read_parquet(tmp_path / "null.parquet", problems=Problems())
 
 
-def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
+def test_a_file_with_a_video_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = write_file(tmp_path / "p.parquet", "name", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     content = path.read_bytes()
     assert content.count(b"name") > 1
-    path.write_bytes(content.replace(b"name", b"n\xffme", 1))  # in the column of videos
+    path.write_bytes(
+        content.replace(b"name", b"n\xffme", 1)
+    )  # the first of the places is in the column of videos
     with pytest.raises(InputError, match=r"p.parquet: cannot be read as predictions"):
         read_parquet(path, problems=Problems())
 
@@ -128,7 +130,7 @@ def test_a_name_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
         ('{"frames": 3}', "expected predictions that megavid wrote; 'classes' is missing"),
     ],
 )
-def test_invalid_metadata(tmp_path: Path, about: str, message: str) -> None:
+def test_invalid_metadata_is_refused(tmp_path: Path, about: str, message: str) -> None:
     path = write_file(tmp_path / "p.parquet", "a", frame_result(0, (1, 0.9, 0, 0, 5, 5)))
     table = pq.read_table(path).replace_schema_metadata({METADATA_KEY: about})
     pq.write_table(table, tmp_path / "x.parquet")
@@ -137,7 +139,7 @@ def test_invalid_metadata(tmp_path: Path, about: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("frame", [-1, 2**62])
-def test_an_invalid_frame_number(tmp_path: Path, frame: int) -> None:
+def test_an_invalid_frame_number_is_refused(tmp_path: Path, frame: int) -> None:
     path = write_file(tmp_path / "p.parquet", "a", frame_result(frame, (1, 0.9, 0, 0, 5, 5)))
     with pytest.raises(InputError, match=rf"row 0: expected a frame from 0 to 46\d+, got {frame}"):
         read_parquet(path, problems=Problems())

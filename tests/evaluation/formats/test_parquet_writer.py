@@ -1,4 +1,4 @@
-"""Predictions files that are written frame by frame."""
+"""Writing predictions files frame by frame."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def result(index: int, count: int) -> FrameResult:
     return FrameResult(index, index / 10, Detections(boxes, scores, torch.arange(count) % 2, ("cat", "dog")))
 
 
-def test_rows_and_metadata(tmp_path: Path) -> None:
+def test_rows_and_metadata_are_written(tmp_path: Path) -> None:
     path = tmp_path / "predictions.parquet"
     writer = PredictionWriter(path, metadata={"model": "m"})
     writer.write("clip", result(0, 2), file="000.jpg")
@@ -51,9 +51,11 @@ def test_rows_are_written_in_row_groups(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "predictions.parquet"
     writer = PredictionWriter(path, metadata={})
     for i in range(9):
-        writer.write(f"clip{i % 2}", result(i, 4))  # a row group has three frames, 12 rows
+        writer.write(
+            f"clip{i % 2}", result(i, 4)
+        )  # 12 rows reach the limit of 10: three frames per row group
     for i in range(8):
-        writer.write("clip1", result(i, 1))  # a row group has four frames
+        writer.write("clip1", result(i, 1))  # few rows: four frames, the limit, per row group
     writer.close()
     assert pq.read_metadata(path).num_row_groups == 5
     assert pq.read_table(path)["video"].to_pylist()[:8] == ["clip0"] * 4 + ["clip1"] * 4

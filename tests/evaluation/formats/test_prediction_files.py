@@ -34,7 +34,7 @@ def test_a_table_is_read_as_it_was_written(
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_a_table_without_boxes(
+def test_a_table_without_boxes_is_written_and_read(
     tmp_path: Path, data: Annotations, suffix: str, table: PredictionTable
 ) -> None:
     nothing = table.take(np.array([], np.int64))
@@ -43,7 +43,7 @@ def test_a_table_without_boxes(
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".txt", ".json"])
-def test_broken_and_missing_files(tmp_path: Path, data: Annotations, suffix: str) -> None:
+def test_broken_and_missing_files_are_refused(tmp_path: Path, data: Annotations, suffix: str) -> None:
     path = tmp_path / f"p{suffix}"
     with pytest.raises(InputError, match=rf"p{suffix}: (no such file|cannot be read: No such file)"):
         open_predictions(path, data, problems=Problems())
