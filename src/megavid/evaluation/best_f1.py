@@ -15,10 +15,11 @@ class BestF1:
     """The highest F1 and its score threshold.
 
     Attributes:
-        score_threshold: The threshold, half-way between the lowest score above it and the highest below it.
+        score_threshold: The threshold, half-way between the lowest score above it and the highest one below
+            it, or 0 if there is none below.
         f1: F1 of the detections above the threshold.
-        precision: Their precision.
-        recall: Their recall.
+        precision: Precision of the detections above the threshold.
+        recall: Recall of the detections above the threshold.
     """
 
     score_threshold: float
@@ -28,15 +29,16 @@ class BestF1:
 
 
 def best_f1(outcomes: Sequence[Outcomes]) -> BestF1 | None:
-    """Find the best threshold for one class, or one threshold for several classes together.
+    """Find the score threshold with the highest F1, for one class or for several classes together.
 
-    F1 is 2 TP / (2 TP + FP + FN). Of two equally good thresholds the higher one is chosen.
+    F1 is 2 TP / (2 TP + FP + FN), from the numbers of true positives, false positives and missed objects. Of
+    two equally good thresholds, the higher one is chosen.
 
     Args:
-        outcomes: Outcomes of the classes, from `outcomes_by_class`.
+        outcomes: Outcomes of each class, from `outcomes_by_class`.
 
     Returns:
-        The best threshold; None if no object is found.
+        The best threshold; None if no detection is a hit.
     """
     objects = sum(len(one.object_frame) for one in outcomes)
     if not any(one.hit.any() for one in outcomes):
@@ -46,7 +48,7 @@ def best_f1(outcomes: Sequence[Outcomes]) -> BestF1 | None:
     score = score[order]
     true = np.concatenate([one.hit for one in outcomes])[order].cumsum()
     false = np.concatenate([one.false for one in outcomes])[order].cumsum()
-    ends = np.flatnonzero(np.diff(score, append=-1.0))  # the last row of each score
+    ends = np.flatnonzero(np.diff(score, append=-1.0))  # last row of each run of equal scores
     f1 = 2 * true[ends] / (true[ends] + false[ends] + objects)
     best = int(f1.argmax())
     kept = ends[best]

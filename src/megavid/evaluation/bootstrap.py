@@ -1,8 +1,8 @@
-"""Bootstrap over videos: estimate how much scores depend on the choice of a data set's videos.
+"""Bootstrap over videos: estimate how much scores depend on which videos a data set happens to have.
 
-Frames of a video are similar, so whole videos are drawn, with replacement and as many as the data set has
+Frames of a video are similar, so a resample draws whole videos: as many as the data set has, with replacement
 (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, sections 8.3 and 13.3). Detections are
-matched to objects once, and a video that is drawn twice counts twice.
+matched to objects once, before any video is drawn. A video that is drawn twice counts twice.
 
 Shapes: R resamples, V videos, F frames, C classes.
 """
@@ -46,7 +46,8 @@ class Interval:
 class Resamples:
     """Resamples of the videos of a data set.
 
-    Two runs on the same data set get the same resamples, so that their difference can be resampled, too.
+    Two runs on the same data set get the same resamples, so that the difference of their scores can be
+    resampled, too.
 
     Attributes:
         frame_video: int (F,), video of each frame, from 0 to V - 1.
@@ -62,7 +63,7 @@ class Resamples:
         return int(self.counts.shape[1])
 
     def objects(self, outcomes: Outcomes) -> NDArray[np.int64]:
-        """Return the number of counted objects of a class in each video, (V,)."""
+        """Return the number of objects of a class that count in each video, (V,)."""
         return np.bincount(self.frame_video[outcomes.object_frame], minlength=self.videos)
 
 
@@ -79,13 +80,13 @@ class ResampledAP:
     has_objects: NDArray[np.bool_]
 
     def of(self, label: int | None) -> NDArray[np.float64] | None:
-        """Return the AP50 of a class, or the mean over the classes with objects in a resample.
+        """Return the AP50 of a class in each resample, or the mean over the classes with objects in it.
 
         Args:
             label: The class; None for the mean.
 
         Returns:
-            (R,); None if all objects are in one video, which says nothing about other videos.
+            (R,); None if fewer than two videos have objects, since one video says nothing about others.
         """
         videos = self.has_objects.any(axis=0) if label is None else self.has_objects[label]
         if videos.sum() < 2:
@@ -96,22 +97,22 @@ class ResampledAP:
 def draw_videos(
     frame_video: NDArray[np.integer], *, resamples: int = RESAMPLES, seed: int = 0
 ) -> Resamples | None:
-    """Draw as many videos as the data set has, with replacement.
+    """Draw resamples: each has as many videos as the data set, drawn with replacement.
 
     Args:
         frame_video: (F,), video of each frame; only videos with frames are drawn.
-        resamples: R.
+        resamples: Number of resamples, R.
         seed: Seed of the random numbers.
 
     Returns:
-        The resamples; None for a single video, which says nothing about other videos.
+        The resamples; None for fewer than two videos, since one video says nothing about others.
     """
     names, numbers = np.unique(frame_video, return_inverse=True)
     n = len(names)
     if n < 2:
         return None
     rng = np.random.default_rng(seed)
-    counts = np.empty((resamples, n), np.uint8)  # 256 draws of one video are practically impossible
+    counts = np.empty((resamples, n), np.uint8)  # no video is drawn 256 times in practice
     for row in counts:
         row[:] = np.bincount(rng.integers(0, n, n), minlength=n)
     return Resamples(numbers.astype(np.int64), counts)
@@ -120,11 +121,11 @@ def draw_videos(
 def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]:
     """Compute the AP50 of a class in each resample.
 
-    The weights of false positives in frames without the class depend on all objects; they are computed once,
-    from the whole data set.
+    False positives in frames without objects of the class have a weight that depends on all objects. It is
+    computed once, from the whole data set, and not for each resample.
 
     Args:
-        outcomes: Outcomes of the class, h of them hits.
+        outcomes: Outcomes of the class; h of its detections are hits.
         resamples: Resamples of the videos.
 
     Returns:
@@ -133,8 +134,8 @@ def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]
     video, counts = resamples.frame_video, resamples.counts
     hits = np.flatnonzero(outcomes.hit)
     hit_video = video[outcomes.frame[hits]]
-    # The false positives of a video between two hits are added up: a matrix (h, V). Those after the last hit
-    # do not affect AP.
+    # Matrix (h, V): for each hit, the weights of each video's false positives since the hit before it, added
+    # up. False positives after the last hit do not affect AP.
     after = outcomes.hit.cumsum()
     rows = np.flatnonzero((outcomes.false > 0) & (after < len(hits)))
     cells = (after[rows], video[outcomes.frame[rows]])
@@ -155,7 +156,7 @@ def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]
 
 
 def mean_over_classes(samples: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the mean of (R, C) samples over the classes with objects in each resample, (R,)."""
+    """Return the mean (R,) of samples (R, C) over the classes with objects in each resample."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a resample without objects
         mean: NDArray[np.float64] = np.nanmean(samples, axis=1) if samples.shape[1] else samples.sum(axis=1)
@@ -163,10 +164,10 @@ def mean_over_classes(samples: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def percentile_interval(samples: NDArray[np.float64]) -> Interval | None:
-    """Return the interval that contains the middle `LEVEL` of the resamples.
+    """Return the interval that contains the middle share (`LEVEL`) of the samples.
 
     Args:
-        samples: (R,), a score in each resample; NaN is left out.
+        samples: (R,), a score in each resample; NaN values are left out.
 
     Returns:
         The interval; None if no resample has a score.

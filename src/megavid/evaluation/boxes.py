@@ -22,7 +22,8 @@ class Boxes:
         score: float (N,); None for annotated objects.
 
     Raises:
-        InputError: Shapes do not fit, or a number is not finite.
+        InputError: Shapes do not match, a frame or label is not a whole number, or a coordinate or score is
+            not finite.
 
     Examples:
         >>> truth = Boxes([0, 0], [[0, 0, 10, 10], [20, 0, 30, 10]], [0, 1])
@@ -56,7 +57,7 @@ class Boxes:
         return Boxes(self.frame[rows], self.xyxy[rows], self.label[rows], score)
 
     def check(self, *, name: str, num_frames: int, num_classes: int) -> None:
-        """Check that frames and labels are those of a data set.
+        """Check that every frame and every label exists in a data set.
 
         Args:
             name: Name of the boxes, for messages.

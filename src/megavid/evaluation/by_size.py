@@ -30,7 +30,8 @@ def average_precision_by_size(
 ) -> dict[str, AveragePrecision]:
     """Compute AP50 for each of `SIZES`.
 
-    As in COCO, objects of another size are ignored, and a false positive belongs to the size of its own box.
+    As in COCO, objects of other sizes are ignored, and a false positive counts only for the size that its box
+    has.
 
     Args:
         found: N detections.
@@ -38,10 +39,10 @@ def average_precision_by_size(
         num_frames: Number of frames in the data set.
         num_classes: Number of classes.
         areas: (M,), area of each object in square pixels.
-        ignored: bool (M,), objects that do not count whatever their size.
+        ignored: bool (M,), objects that never count, whatever their size.
 
     Returns:
-        AP50 by the names of `SIZES`.
+        AP50 of each size, keyed by the names in `SIZES`.
 
     Raises:
         InputError: Shapes, frames or labels do not fit.

@@ -13,12 +13,12 @@ from megavid.evaluation.outcomes import Outcomes
 def ap_by_video(
     outcomes: Sequence[Outcomes], frame_video: NDArray[np.integer], *, num_videos: int
 ) -> NDArray[np.float64]:
-    """Compute the mean AP50 of each video over the classes with objects in it.
+    """Compute the AP50 of each video: the mean over the classes with objects in that video.
 
     Args:
-        outcomes: (C,), from `outcomes_by_class`.
+        outcomes: (C,), the outcomes of each class, from `outcomes_by_class`.
         frame_video: (F,), video of each frame.
-        num_videos: V.
+        num_videos: Number of videos, V.
 
     Returns:
         (V,), in [0, 1]; NaN for a video without objects.

@@ -25,11 +25,12 @@ NAMES = {
     "AR medium": "AR_medium",
     "AR large": "AR_large",
 }
-"""Our names for the metrics, and the library's. AP is the mean over IoUs from 0.50 to 0.95. Objects are small
-up to 32 x 32 pixels, and large from 96 x 96 pixels. AR n uses the n best detections of each frame."""
+"""Our name for each metric, and the library's name for it. AP is the mean over IoUs from 0.50 to 0.95.
+Objects are small up to 32 x 32 pixels, and large from 96 x 96 pixels. AR n is the average recall of the n
+best detections of each class in each frame."""
 
 _AREA_BEYOND_ALL_SIZES = 1e20
-"""An area, in square pixels, above the library's largest size, 1e10, so that it ignores the object."""
+"""An area, in square pixels, above the library's limit of 1e10: objects with this area are ignored."""
 
 
 def coco_metrics(
@@ -54,7 +55,7 @@ def coco_metrics(
         areas: (M,), area of each object in square pixels; None for the areas of the boxes.
 
     Returns:
-        Values in [0, 1], keyed by the names in `NAMES`; NaN for a metric without objects.
+        Values in [0, 1], keyed by our names in `NAMES`; NaN if no object counts for a metric.
 
     Raises:
         InputError: faster-coco-eval is not installed (the extra `coco`).

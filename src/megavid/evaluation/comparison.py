@@ -1,4 +1,4 @@
-"""Compare two runs on the same videos: their difference, and whether it is more than noise."""
+"""Compare two runs on the same videos: how much their scores differ, and whether that is more than noise."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from megavid.evaluation.bootstrap import LEVEL, Interval, percentile_interval
 from megavid.evaluation.scores import Scores
 
 _FEW_VIDEOS = 10
-"""With fewer videos, intervals are too narrow."""
+"""With fewer videos than this, intervals tend to be too narrow."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Difference:
 
     @property
     def is_noise(self) -> bool:
-        """Whether other videos of the same kind could plausibly show the opposite."""
+        """Whether the same comparison on other videos could plausibly favor the other run."""
         return self.interval is None or 0.0 in self.interval
 
 
@@ -49,7 +49,7 @@ def difference(one: Scores, two: Scores, motion: str, label: int | None = None) 
 
 
 def verdict(difference: Difference, *, videos: int) -> str:
-    """Describe in words what a difference in mean AP50 (run B minus run A) means.
+    """Describe in words what the difference in mean AP50, run B minus run A, means.
 
     Args:
         difference: The difference.

@@ -1,4 +1,4 @@
-"""Count which class is detected as which, in a confusion matrix."""
+"""Build a confusion matrix: how often objects of each class are detected as each class."""
 
 from __future__ import annotations
 
@@ -21,9 +21,10 @@ class Confusion:
 
     Attributes:
         classes: (C,) names of the classes.
-        counts: int64 (C + 1, C + 1), number of pairs of an object of a class (row) and a detection of a class
-            (column). The last row counts detections without an object, the last column missed objects.
-        score_threshold: Lowest score, exclusive, of detections that count.
+        counts: int64 (C + 1, C + 1), number of matched pairs by the class of the object (row) and the class
+            of the detection (column). The last row counts detections without an object, the last column
+            missed objects.
+        score_threshold: Only detections with a score above this count.
     """
 
     classes: Sequence[str]
@@ -34,11 +35,11 @@ class Confusion:
 def confusion_matrix(
     found: Boxes, truth: Boxes, errors: Errors, *, classes: Sequence[str], num_frames: int
 ) -> Confusion:
-    """Count which class is detected as which.
+    """Count how often objects of each class are detected as each class.
 
-    Hits are on the diagonal. Then each other detection, by descending score, is matched to the object of
-    its frame with the highest IoU, which is at least 0.5, among the objects that are not matched yet.
-    Ignored objects and the detections matched to them are not counted.
+    Hits are on the diagonal. Then each other detection, by descending score and whatever its class, is
+    matched to an object of its frame that is not matched yet: the one with the highest IoU, if that is at
+    least 0.5. Ignored objects and the detections matched to them are not counted.
 
     Args:
         found: All detections.

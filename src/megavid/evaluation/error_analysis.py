@@ -1,8 +1,9 @@
 """Classify the errors of detections, and find missed objects.
 
-Source: TIDE (Bolya et al., ECCV 2020, section 2.2), here for detections above a score.
+The kinds of errors follow TIDE (Bolya et al., ECCV 2020, section 2.2). Only detections above a score
+threshold are classified.
 
-Shapes: K detections above the score, M objects, F frames.
+Shapes: K detections above the score threshold, M objects, F frames.
 """
 
 from __future__ import annotations
@@ -23,13 +24,13 @@ KINDS = {
     "background": "on no annotated object",
     "missed": "objects that no detection found",
 }
-"""Kinds of errors and their meaning. All but the last are errors of detections."""
+"""Kinds of errors, and what each means. All but "missed", which counts objects, are errors of detections."""
 
 OUTCOMES = (HIT, *(kind for kind in KINDS if kind != "missed"))
-"""Outcomes of a detection, which `Errors.outcome` are indexes into."""
+"""Possible outcomes of a detection; `Errors.outcome` contains indexes into this tuple."""
 
 _NEAR_IOU = 0.1
-"""IoU from which a detection of an object's class is an inaccurate detection of it."""
+"""Lowest IoU for which a detection counts as an inaccurate detection of an object of its class."""
 
 _DETECTIONS_AT_ONCE = 1 << 20
 """Number of detections that are compared with objects at a time, which limits memory."""
@@ -40,13 +41,13 @@ class Errors:
     """The errors in a data set.
 
     Attributes:
-        rows: int64 (K,), rows of the detections above the score, best first.
+        rows: int64 (K,), rows of the detections above the score threshold, best first.
         outcome: int8 (K,), indexes into `OUTCOMES`.
-        matched: int64 (K,), row of the object that each of these detections found, -1 for none.
+        matched: int64 (K,), row of the object that each detection in `rows` found, -1 for none.
         missed: bool (M,), objects that no detection found.
         ignored: bool (M,), objects that need not be found.
-        per_frame: int64 (F, 5), number of errors of each of `KINDS`.
-        score_threshold: Lowest score, exclusive, of these detections.
+        per_frame: int64 (F, 5), number of errors of each kind in each frame, in the order of `KINDS`.
+        score_threshold: The detections in `rows` have a score above this.
     """
 
     rows: NDArray[np.int64]
@@ -59,7 +60,7 @@ class Errors:
 
     @property
     def totals(self) -> dict[str, int]:
-        """Number of errors of each of `KINDS`."""
+        """Number of errors of each kind."""
         return dict(zip(KINDS, self.per_frame.sum(axis=0).tolist(), strict=True))
 
 
@@ -73,16 +74,17 @@ def find_errors(
 ) -> Errors:
     """Separate hits from errors, and classify the errors.
 
-    A detection is a hit by the rules of `average_precision`. Otherwise it is, in this order: a duplicate, or
-    of another class, if it has an IoU of at least 0.5 with an object; an error of location, if it has one of
-    at least 0.1 with an object of its class; or on the background.
+    Hits are determined by the rules of `average_precision`. Any other detection is the first of these that
+    applies: a duplicate, if its IoU with an object of its class is at least 0.5; of the wrong class, if its
+    IoU with an object of another class is at least 0.5; badly located, if its IoU with an object of its class
+    is at least 0.1; or on the background.
 
     Args:
         found: All detections.
         truth: M objects.
-        num_frames: F.
+        num_frames: Number of frames, F.
         ignored: bool (M,), objects that need not be found.
-        score_threshold: Lowest score, exclusive, of the detections to classify.
+        score_threshold: Only detections with a score above this are classified.
     """
     assert found.score is not None
     rows = np.flatnonzero(found.score > score_threshold)
@@ -115,7 +117,7 @@ def _match_all(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int
 
 
 def _outcomes_of_misses(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:
-    """Return the outcome that each detection has if it is not a hit."""
+    """Return the outcome of each detection, assuming that it is not a hit."""
     ordered = truth.take(np.argsort(truth.frame, kind="stable"))
     same_class, other_class = np.zeros(len(found)), np.zeros(len(found))  # highest IoUs
     for start in range(0, len(found), _DETECTIONS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""Find the frames and classes of a data set that predictions belong to.
+"""Find the frame and the class, in a data set, that each predicted box belongs to.
 
 Shapes: N predicted boxes, K of them in frames and classes of the data set.
 """
@@ -25,9 +25,9 @@ class Located:
     """The predicted boxes that belong to a data set.
 
     Attributes:
-        rows: int64 (K,), rows of the predictions, rising.
+        rows: int64 (K,), rows of the located boxes in the predictions, rising.
         frame: int32 (K,), row of each box's frame in the data set.
-        label: int32 (K,), class of the data set.
+        label: int32 (K,), number of each box's class in the data set.
     """
 
     rows: NDArray[np.int64]
@@ -43,22 +43,23 @@ def locate(predictions: PredictionTable, annotations: Annotations, *, problems: 
     """Find the frame and the class of each predicted box.
 
     Videos and classes are matched by name, frames by number. A video whose name the data set lacks is matched
-    by its basename, with or without suffix, if this is unique: "clip.mp4" is "val/clip".
+    by its basename, with or without suffix, if exactly one video has that: "clip.mp4" is matched to
+    "val/clip".
 
     Args:
         predictions: Predictions of any videos.
         annotations: The data set.
-        problems: Collects classes and frames that the data set lacks, whose boxes are left out, and frames
-            that the predictions lack, which are treated as frames without detections.
+        problems: Collects classes and frames that the data set lacks (their boxes are left out), and frames
+            that the predictions lack (they count as frames without detections).
 
     Raises:
-        InputError: See `problems`.
+        InputError: A class or frame is missing, and `problems` does not skip.
     """
     numbers = _match_videos(predictions, annotations)
     _report_lacking(predictions, annotations, numbers, problems)
     label = _labels(predictions, annotations, problems)[predictions.labels]
     video = np.array([numbers.get(name, -1) for name in predictions.videos], np.int64)
-    # Boxes of a frame are mostly adjacent, so each run of them is looked up once.
+    # The boxes of a frame are mostly in adjacent rows, so the frame is looked up once for each run of rows.
     change = (np.diff(predictions.video) != 0) | (np.diff(predictions.frame) != 0)
     starts = np.flatnonzero(np.concatenate((np.ones(min(len(predictions), 1), np.bool_), change)))
     run_video, run_frame = video[predictions.video[starts]], predictions.frame[starts]
@@ -71,7 +72,7 @@ def locate(predictions: PredictionTable, annotations: Annotations, *, problems: 
 
 
 def _match_videos(predictions: PredictionTable, annotations: Annotations) -> dict[str, int]:
-    """Return the number in the data set of each video, by its name in the predictions."""
+    """Return the data set's number for each name of a video in the predictions or the data set."""
     numbers = {name: i for i, name in enumerate(annotations.videos)}
     names = predictions.lengths or predictions.videos
     by_basename, by_stem = defaultdict(set), defaultdict(set)
@@ -91,7 +92,7 @@ def _match_videos(predictions: PredictionTable, annotations: Annotations) -> dic
 
 
 def _labels(predictions: PredictionTable, annotations: Annotations, problems: Problems) -> NDArray[np.int32]:
-    """Return the label in the data set of each class of the predictions, -1 for none."""
+    """Return the data set's label for each class of the predictions, -1 for none."""
     numbers = {name: i for i, name in enumerate(annotations.classes)}
     for label, name in enumerate(predictions.class_names):
         if name in numbers:
@@ -107,7 +108,7 @@ def _labels(predictions: PredictionTable, annotations: Annotations, problems: Pr
 
 
 def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the row in the data set of each frame, -1 for none."""
+    """Return the data set's row for each frame, -1 for none."""
     if len(annotations) == 0:
         return np.full(len(video), -1)
     # A key joins the video with the rank of the frame's number; the number itself may take 64 bits.
@@ -124,7 +125,7 @@ def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np
 def _report_unknown(
     predictions: PredictionTable, rows: NDArray[np.int64], names: Sequence[str], problems: Problems
 ) -> None:
-    """Add a problem for each video with frames that the data set lacks."""
+    """Add a problem for each predicted video of which the data set lacks frames."""
     videos, first, counts = np.unique(predictions.video[rows], return_index=True, return_counts=True)
     for video, row, count in zip(videos.tolist(), rows[first].tolist(), counts.tolist(), strict=True):
         name, frame = predictions.videos[video], predictions.frame[row]
@@ -140,7 +141,7 @@ def _report_unknown(
 def _report_lacking(
     predictions: PredictionTable, annotations: Annotations, numbers: Mapping[str, int], problems: Problems
 ) -> None:
-    """Add a problem for each annotated video that the predictions lack, or lack frames of."""
+    """Add a problem for each annotated video of which the predictions lack some or all frames."""
     if predictions.lengths is None:
         return
     done = {numbers[name]: n for name, n in predictions.lengths.items() if name in numbers}

@@ -1,7 +1,7 @@
-"""Match the detections of one class to its objects, by the rules of the original release.
+"""Match the detections of one class to the objects of that class, by the rules of the original release.
 
-Shapes: N detections of the class, by falling score; G objects of the class, by frame; P pairs of a detection
-and an object of its frame; F frames.
+Shapes: N detections of the class, sorted by falling score; G objects of the class, sorted by frame; P pairs
+of a detection and an object in the same frame; F frames.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from megavid.evaluation.boxes import Boxes
 IOU_THRESHOLD = 0.5
 
 _EXTRA_PIXEL = np.array((0.0, 0.0, 1.0, 1.0))
-"""The original counts the last pixel twice: for its IoU, a box is one pixel larger than the half-open box."""
+"""Added to half-open boxes: the original release's IoU counts the last pixel of a box twice."""
 
 
 @dataclass(frozen=True, eq=False)
 class Overlaps:
-    """The overlaps of the detections of a class with its objects.
+    """The overlaps of the detections of a class with the objects of that class.
 
     Attributes:
         frame: int (N,), frame of each detection.
@@ -50,9 +50,9 @@ def find_overlaps(found: Boxes, truth: Boxes, *, num_frames: int) -> Overlaps:
     """Compute the overlaps of one class.
 
     Args:
-        found: N detections of the class, by falling score.
-        truth: G objects of the class, by frame.
-        num_frames: F.
+        found: N detections of the class, sorted by falling score.
+        truth: G objects of the class, sorted by frame.
+        num_frames: Number of frames, F.
     """
     assert found.score is not None
     detections, places, iou = pair_up(found, truth, num_frames=num_frames)
@@ -80,11 +80,11 @@ def pair_up(
 
     Args:
         found: Detections.
-        truth: Objects, by frame.
-        num_frames: F.
+        truth: Objects, sorted by frame.
+        num_frames: Number of frames, F.
 
     Returns:
-        Row of the detection, row of the object and IoU of each pair, (P,) each.
+        Three arrays (P,): the row of each pair's detection, the row of its object, and their IoU.
     """
     counts = np.bincount(truth.frame, minlength=num_frames)
     starts = counts.cumsum() - counts
@@ -99,14 +99,15 @@ def pair_up(
 def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Match each detection, by falling score, to the free object of its frame with the highest IoU.
 
-    The IoU is at least 0.5. Of objects with equal IoU, one that is not ignored is preferred.
+    A detection is matched only if that IoU is at least 0.5. Of objects with equal IoU, one that is not
+    ignored is preferred.
 
     Args:
         overlaps: The overlaps of the class.
         ignored: bool (G,), objects that do not count.
 
     Returns:
-        (N,), object of each detection, -1 for none.
+        (N,), row of the object that each detection is matched to, -1 for none.
     """
     matched = np.full(len(overlaps.frame), -1, np.int64)
     near = np.flatnonzero(overlaps.pair_iou >= IOU_THRESHOLD)
@@ -115,7 +116,8 @@ def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
     taken, first = np.unique(object_[alone], return_index=True)
     matched[detection[alone][first]] = taken
     detection, object_, iou = detection[~alone], object_[~alone], overlaps.pair_iou[near][~alone]
-    # A turn has at most one detection of each frame, so that no two detections compete for an object.
+    # Detections are matched in turns. A turn has at most one detection of each frame, so that its detections
+    # do not compete for an object.
     turn = _turns(detection, overlaps.frame)
     order = np.lexsort((object_, ignored[object_], -iou, detection, turn))
     detection, object_, turn = detection[order], object_[order], turn[order]
@@ -137,13 +139,13 @@ def false_positive_weights(
     """Compute the weight of each detection as a false positive.
 
     In a frame with objects of the class, the weight is 0 if the object with the highest IoU is ignored, and 1
-    if it counts. If both kinds share the highest IoU, the weight is the ignored share of all objects of the
-    class in the frame.
+    if it counts. If an ignored object and one that counts both have the highest IoU, the weight is the share
+    of ignored ones among the class's objects in the frame.
 
     Args:
         overlaps: The overlaps of the class.
         ignored: bool (G,), objects that do not count.
-        elsewhere: Weight in frames without objects of the class.
+        elsewhere: Weight of a detection in a frame without objects of the class.
 
     Returns:
         (N,), the weights.
@@ -165,7 +167,7 @@ def false_positive_weights(
 
 
 def _turns(detection: NDArray[np.int64], frames: NDArray[Any]) -> NDArray[np.int64]:
-    """Return how many detections of the same frame come before that of each pair."""
+    """Return, for each pair, how many detections of the same frame come before the pair's detection."""
     starts = _first_of_each(detection)
     frame = frames[detection[starts]]
     order = np.argsort(frame, kind="stable")

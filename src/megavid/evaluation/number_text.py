@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from megavid.evaluation.bootstrap import Interval
 
 COLUMNS = {"all": "AP50", "fast": "fast", "medium": "med", "slow": "slow"}
-"""Column headings by the names of `MOTION_RANGES`."""
+"""Heading of the column for each of `MOTION_RANGES`."""
 
 
 def percent(value: float, sign: str = "") -> str:

@@ -1,6 +1,6 @@
-"""Divide detections into hits, false positives and neither, by the original release's rules.
+"""Classify detections as hits, false positives or neither, by the original release's rules.
 
-Shapes: N detections, M objects, C classes; n detections and m counted objects of one class.
+Shapes: N detections, M objects, C classes; n detections and m objects that count, of one class.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Selection:
         ignored: bool (M,), objects that do not count: a detection matched to one is neither a hit nor a false
             positive.
         elsewhere: Weight of a false positive in a frame without objects of its class.
-        forgiving: bool (M,), objects that a false positive may overlap without weight; None for `ignored`.
+        forgiving: bool (M,), a false positive has weight 0 if one of these objects overlaps it most; None for
+            the `ignored` objects.
         judged: bool (N,), detections that can be false positives; None for all.
     """
 
@@ -47,7 +48,8 @@ class Outcomes:
         frame: int (n,), frame of each detection.
         score: float (n,), score of each detection.
         hit: bool (n,), whether the detection finds an object that counts.
-        false: float64 (n,), weight of the detection as a false positive: 0 if it is none, mostly 1 if it is.
+        false: float64 (n,), weight of the detection as a false positive: 0 if it is not one, usually 1 if it
+            is.
         object_frame: int (m,), frame of each object that counts.
     """
 
@@ -70,11 +72,9 @@ def outcomes_by_class(
     """Match the detections of each class to its objects, on several threads.
 
     Args:
-        found: N detections. Of detections with equal scores, the one in the earlier frame comes first, then
-        the
-            one in the earlier row.
+        found: N detections. Detections with equal scores are ordered by frame, then by row.
         truth: M objects.
-        selections: Choices of what counts, for each of which outcomes are computed.
+        selections: Choices of what counts; outcomes are computed for each choice.
         reduce: Called with the outcomes of a class, one for each selection; returns what to keep of them.
         num_frames: Number of frames in the data set.
         num_classes: C.
@@ -125,9 +125,8 @@ def _outcomes(
 
 def _rows_by_class(boxes: Boxes, num_classes: int) -> list[NDArray[np.int64]]:
     """Return the rows of each class, in the order of frames."""
-    label = (
-        boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label
-    )  # 16 bits are sorted in linear time
+    # NumPy sorts 16-bit integers in linear time.
+    label = boxes.label.astype(np.uint16) if num_classes < 2**16 else boxes.label
     order = np.argsort(label, kind="stable")
     ends = np.bincount(boxes.label, minlength=num_classes).cumsum()
     rows = np.split(order, ends[:-1])

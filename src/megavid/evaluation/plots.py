@@ -49,7 +49,7 @@ def plot_confusion(confusion: Confusion, path: Path) -> None:
 
 
 def draw_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str]) -> Figure:
-    """Plot precision over recall: the mean over classes by motion, and each class."""
+    """Plot precision over recall in each range of motion: first the mean over classes, then each class."""
     shown = [i for i, curve in enumerate(results["all"].curves) if curve.objects]
     columns = 6
     rows = -(-len(shown) // columns)
@@ -112,10 +112,10 @@ def draw_error_bars(totals: Mapping[str, int]) -> Figure:
 
 
 def draw_confusion(confusion: Confusion) -> Figure:
-    """Plot a confusion matrix, each cell with its count and shaded by its share of the row.
+    """Plot a confusion matrix; each cell shows its count and is shaded by its share of the row.
 
-    Classes without objects and detections are left out. Of more than 40 classes, those with the most errors
-    are shown.
+    Classes with neither objects nor detections are left out. If more than 40 classes remain, the 40 with the
+    most errors are shown.
     """
     counts = confusion.counts
     n = len(confusion.classes)
@@ -150,14 +150,14 @@ def as_png(figure: Figure) -> bytes:
 
 
 def as_svg(figure: Figure) -> bytes:
-    """Return a figure as an SVG file, with text as shapes."""
+    """Return a figure as an SVG file, with text drawn as shapes."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     return buffer.getvalue()
 
 
 def envelope_at(curve: Curve, recalls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the highest precision at each recall or a higher one; 0 if the recall is not reached."""
+    """Return the highest precision at or above each recall; 0 if the curve does not reach that recall."""
     places = np.searchsorted(curve.recall, recalls)
     return np.append(curve.envelope, 0.0)[places]
 
@@ -177,7 +177,7 @@ def _short(name: str) -> str:
     """Shorten a name so that it fits beside a plot."""
     name = printable(name)
     name = name if len(name) <= 18 else f"{name[:17]}…"
-    return name.replace("$", r"\$")  # Matplotlib would read a formula.
+    return name.replace("$", r"\$")  # Matplotlib reads text between dollar signs as a formula.
 
 
 def _compact(count: int) -> str:

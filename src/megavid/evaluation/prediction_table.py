@@ -66,13 +66,13 @@ def without_bad_rows(
     unit: str = "row",
     places: NDArray[np.int32] | None = None,
 ) -> PredictionTable:
-    """Remove invalid rows: impossible numbers, scores, classes or boxes, and repetitions of an earlier row.
+    """Remove rows with impossible numbers, scores, classes or boxes, and rows that repeat an earlier one.
 
     Args:
         predictions: A table as read from a file.
         problems: Collects the invalid rows.
-        unit: Name of a box's position in the file, such as "row" or "line", for messages.
-        places: (N,) the number of each row's unit; by default the rows are numbered from 0.
+        unit: What the file has for each box, such as "row" or "line", for messages.
+        places: (N,), number of each row's `unit` in the file; by default, the rows are numbered from 0.
 
     Raises:
         InputError: A row is invalid, and `problems` does not skip.

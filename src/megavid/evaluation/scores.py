@@ -29,7 +29,7 @@ class VideoScore:
         ap: Mean AP50 over the classes with objects in the video; NaN without objects.
         frames: Number of frames.
         objects: Number of objects that count.
-        errors: Number of errors of each of `KINDS`.
+        errors: Number of errors of each kind, keyed by the names in `KINDS`.
     """
 
     name: str
@@ -45,11 +45,12 @@ class Scores:
 
     Attributes:
         classes: (C,) names of the classes.
-        results: AP50 by the names of `MOTION_RANGES`; only "all" if the motion is unknown.
-        samples: AP50 in resamples of the videos by the same names; empty for a single video.
-        sizes: AP50 by the names of `SIZES`.
-        videos: Scores of the videos with frames, the lowest first, videos without objects last.
-        best: The best F1 of all classes together; None if nothing is found.
+        results: AP50 in each range of motion, keyed by the names in `MOTION_RANGES`; only "all" if the motion
+            is unknown.
+        samples: AP50 in resamples of the videos, keyed by the same names; empty for a single video.
+        sizes: AP50 of each size, keyed by the names in `SIZES`.
+        videos: Scores of the videos that have frames, sorted by rising AP50, videos without objects last.
+        best: The best F1 of all classes together; None if no detection is a hit.
         class_best: (C,), the best F1 of each class.
         errors: The errors of the detections.
         confusion: The confusion matrix.
@@ -88,7 +89,7 @@ class Scores:
         return self.results[motion].of(label)
 
     def interval(self, motion: str, label: int | None = None) -> Interval | None:
-        """Return the interval of a class's AP50, or of the mean if `label` is None; None if there is none."""
+        """Return the interval of `ap(motion, label)`; None if there are too few videos to compute it."""
         samples = self.samples[motion].of(label) if motion in self.samples else None
         return None if samples is None else percentile_interval(samples)
 
@@ -150,7 +151,7 @@ def rank_videos(
     truth: Boxes,
     errors: Errors,
 ) -> tuple[VideoScore, ...]:
-    """Collect the scores of the videos with frames, the lowest first, videos without objects last.
+    """Collect the scores of the videos that have frames, sorted by rising AP50, videos without objects last.
 
     Args:
         names: (V,) names of the videos.

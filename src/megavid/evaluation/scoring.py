@@ -1,4 +1,4 @@
-"""Average precision as the original release computes it, for all objects and by their motion.
+"""Average precision as the original release computes it, for all objects and for each range of motion.
 
 AP50 is the area under the monotone envelope of precision over recall, at an IoU of 0.5 and over the whole
 data set (PASCAL VOC, Everingham et al., IJCV 2015, section 4.2). The ranges of motion are those of Zhu et
@@ -25,7 +25,7 @@ MOTION_RANGES: dict[str, tuple[float, float]] = {
     "medium": (0.7, 0.9),
     "slow": (0.9, 1.0),
 }
-"""Range of the motion IoU of the objects that count, both ends included."""
+"""Range of the motion IoU of the objects that count; both ends belong to it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,7 +62,7 @@ class Curve:
 
     @property
     def envelope(self) -> NDArray[np.float64]:
-        """(K,), highest precision at each recall or a higher one."""
+        """(K,), highest precision at or above each recall."""
         return np.maximum.accumulate(self.precision[::-1])[::-1]
 
     @property
@@ -109,20 +109,21 @@ def average_precision(
 ) -> AveragePrecision:
     """Compute the AP50 of the objects in one range of motion.
 
-    Objects outside the range are ignored: a detection matched to one counts neither for nor against. Other
-    false positives may weigh less than 1 (`matching.false_positive_weights`). In frames without objects of
-    the class they weigh as much as the share of all objects that is in the range, or 1 if that is 0 or 1.
+    Objects outside the range are ignored: a detection that is matched to one is neither a hit nor a false
+    positive. A false positive may weigh less than 1 (`matching.false_positive_weights`). In a frame without
+    objects of its class, it weighs as much as the share of all objects that are in the range, or 1 if that
+    share is 0 or 1.
 
     Args:
         found: N detections. Those with equal scores are ordered by frame, then by row.
         truth: M objects.
         num_frames: Number of frames in the data set, with or without boxes.
         num_classes: C.
-        motion_iou: (M,), IoU of each object with itself in the neighboring frames. NaN stands for unknown and
-            is outside every range. None counts all objects.
+        motion_iou: (M,), IoU of each object's box with its boxes in neighboring frames. NaN means unknown
+            motion, which is outside every range. If None, all objects count.
         motion_range: Range of the motion IoU of the objects that count, both ends included.
-        count_empty_frames: Whether a frame without objects counts as one object of motion IoU 0 in the share
-            of objects in the range, as in ImageNet VID's official evaluation.
+        count_empty_frames: Whether each frame without objects counts as one object with a motion IoU of 0
+            when the share of objects in the range is computed, as in ImageNet VID's official evaluation.
 
     Raises:
         InputError: Shapes, frames or labels do not fit.
@@ -145,19 +146,19 @@ def average_precision_by_motion(
     num_classes: int,
     motion_iou: ArrayLike | None,
 ) -> dict[str, AveragePrecision]:
-    """Compute the AP50 of objects of any motion, and of each of `MOTION_RANGES`.
+    """Compute the AP50 of the objects in each of `MOTION_RANGES`, which include "all".
 
     The results equal those of `average_precision` for each range, but take less time.
 
     Args:
-        found: See `average_precision`, also for all of the following.
+        found: N detections; see `average_precision` for all arguments.
         truth: M objects.
         num_frames: Number of frames in the data set.
         num_classes: C.
         motion_iou: (M,), or None to compute only "all".
 
     Returns:
-        AP50 by the names of `MOTION_RANGES`; "all" has objects of any motion, known or not.
+        AP50 keyed by the names in `MOTION_RANGES`; "all" includes objects of unknown motion.
 
     Raises:
         InputError: Shapes, frames or labels do not fit.
@@ -176,16 +177,16 @@ def select_by_motion(
     motion_iou: ArrayLike | None,
     ignored: NDArray[np.bool_] | None = None,
 ) -> dict[str, Selection]:
-    """Select the objects of any motion, and those in each of `MOTION_RANGES`.
+    """Select the objects in each of `MOTION_RANGES`; "all" includes objects of unknown motion.
 
     Args:
         truth: M objects.
         num_frames: Number of frames in the data set.
         motion_iou: (M,), motion IoU of each object; None if it is unknown.
-        ignored: bool (M,), objects that do not count whatever their motion, such as crowds.
+        ignored: bool (M,), objects that never count, whatever their motion, such as crowds.
 
     Returns:
-        Selections by the names of `MOTION_RANGES`; only "all" without `motion_iou`.
+        Selections keyed by the names in `MOTION_RANGES`; only "all" without `motion_iou`.
     """
     motion = None if motion_iou is None else _motion(motion_iou, truth)
     names = [name for name in MOTION_RANGES if name == "all" or motion is not None]
@@ -224,7 +225,7 @@ def _select(
     num_frames: int | None,
     ignored: NDArray[np.bool_] | None = None,
 ) -> Selection:
-    """Select the objects in a range of motion; with `num_frames`, empty frames count in their share."""
+    """Select the objects in a range of motion; given `num_frames`, frames without objects count, too."""
     low, high = motion_range
     candidates = np.ones(len(truth), np.bool_) if ignored is None else ~ignored
     if motion is None:

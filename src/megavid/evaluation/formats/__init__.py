@@ -1,1 +1,1 @@
-"""Formats of predictions files: a module for each format, and a line for it in `prediction_files.py`."""
+"""Formats of predictions files. `prediction_files.py` chooses one by the suffix of the file."""

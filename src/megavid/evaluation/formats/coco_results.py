@@ -1,6 +1,6 @@
 """Predictions as COCO results: a JSON list of objects with `image_id`, `category_id`, `bbox` and `score`.
 
-A `bbox` is x, y, width, height.
+A `bbox` is x, y, width and height, in pixels.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ def read_coco(path: Path, annotations: Annotations, *, problems: Problems) -> Pr
         problems: Collects invalid entries.
 
     Raises:
-        InputError: The file cannot be read or is not a JSON list; or see `problems`.
+        InputError: The file cannot be read or is not a JSON list; or `problems` does not skip an invalid
+            entry.
     """
     frames = {image: row for row, image in enumerate(annotations.image_ids.tolist())}
     labels = {category: label for label, category in enumerate(annotations.category_ids)}
@@ -63,7 +64,7 @@ def write_coco(path: Path, annotations: Annotations, found: Boxes) -> None:
     Args:
         path: The file to write; it appears whole or not at all.
         annotations: The data set.
-        found: Detections in its frames.
+        found: Detections in the data set's frames.
 
     Raises:
         InputError: The file cannot be written.
@@ -107,7 +108,7 @@ def _entries(path: Path) -> Iterator[Any]:
     except json.JSONDecodeError as error:
         message = f"expected COCO results as JSON: {error.msg} at entry {number}"
         raise InputError(f"{path}: {message}") from error
-    except (ValueError, RecursionError) as error:  # a number of thousands of digits, or too many nested lists
+    except (ValueError, RecursionError) as error:  # a number of too many digits, or lists nested too deep
         reason = "it nests too deep" if isinstance(error, RecursionError) else error
         raise InputError(f"{path}: expected COCO results as JSON: {reason} at entry {number}") from error
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Boxes of file formats that identify a frame by its row in the data set."""
+"""Read and write boxes in file formats that identify a frame by its row in the data set."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class RowCollector:
 
     Args:
         path: The file, for messages.
-        unit: Name of a box's position in the file, such as "line" or "entry", for messages.
+        unit: What the file has for each box, such as "line" or "entry", for messages.
     """
 
     def __init__(self, path: Path, *, unit: str) -> None:
@@ -38,7 +38,7 @@ class RowCollector:
         Args:
             place: Number of the box's line or entry in the file.
             frame: Row of the frame in the data set.
-            label: Class of the data set.
+            label: Number of the class in the data set, from 0.
             score: Score in [0, 1].
             box: x1 y1 x2 y2, half-open, in pixels of the frame.
         """
@@ -52,7 +52,7 @@ class RowCollector:
         """Return the table of all valid boxes.
 
         Raises:
-            InputError: See `without_bad_rows`.
+            InputError: A box is invalid; see `without_bad_rows`.
         """
         table = table_of_frame_rows(
             annotations,
@@ -80,11 +80,11 @@ def table_of_frame_rows(
     Args:
         annotations: The data set, which names the videos and classes.
         frame: (N,), row of each box's frame in the data set.
-        labels: (N,), classes of the data set.
+        labels: (N,), number of each box's class in the data set.
         scores: (N,), in [0, 1].
         boxes: (N, 4), half-open, in pixels of the frame.
         origin: The file, for messages.
-        lengths: Number of processed frames of each video, if the file says it.
+        lengths: Number of processed frames of each video; None if the file does not tell.
     """
     return PredictionTable(
         videos=annotations.videos,
@@ -100,7 +100,7 @@ def table_of_frame_rows(
 
 
 def each_row(found: Boxes) -> Iterator[tuple[int, int, float, list[float]]]:
-    """Iterate over frame, label, score and box of each detection."""
+    """Iterate over the detections: the frame, label, score and box of each."""
     assert found.score is not None
     for start in range(0, len(found), _ROWS_AT_ONCE):
         rows = slice(start, start + _ROWS_AT_ONCE)

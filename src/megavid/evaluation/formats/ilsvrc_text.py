@@ -1,7 +1,7 @@
 """Predictions in the text format of ILSVRC's evaluation kits, with a line for each box.
 
 A line is `frame class score xmin ymin xmax ymax`. Frames and classes of the data set are numbered from 1, and
-xmax and ymax are the last pixel of the box.
+xmax and ymax are the coordinates of the box's last pixel.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def read_text(path: Path, annotations: Annotations, *, problems: Problems) -> Pr
         problems: Collects invalid lines.
 
     Raises:
-        InputError: The file cannot be read; or see `problems`.
+        InputError: The file cannot be read; or `problems` does not skip an invalid line.
     """
     check_regular_file(path)
     rows = RowCollector(path, unit="line")
@@ -51,7 +51,7 @@ def write_text(path: Path, annotations: Annotations, found: Boxes) -> None:
     Args:
         path: The file to write; it appears whole or not at all.
         annotations: The data set.
-        found: Detections in its frames.
+        found: Detections in the data set's frames.
 
     Raises:
         InputError: The file cannot be written.

@@ -1,7 +1,7 @@
 """Predictions in the original release's format, `predictions.pth`.
 
 The file is a pickled list with a `BoxList` for each frame, in the data set's order. The boxes are in pixels
-of the network's input, x2 and y2 are the last pixel of a box, and labels start from 1.
+of the network's input, x2 and y2 are the coordinates of a box's last pixel, and labels start from 1.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from megavid.evaluation.formats.frame_rows import table_of_frame_rows
 from megavid.evaluation.prediction_table import PredictionTable, without_bad_rows
 
 _BYTES_A_FRAME = 4096
-"""Upper limit of the bytes of a frame without its boxes; the original writes about 400."""
+"""Largest number of bytes that a frame may take besides its boxes; the original release writes about 400."""
 
 _MODULES = ("mega_core.structures.bounding_box", "maskrcnn_benchmark.structures.bounding_box")
 
 
 class BoxList(StandIn):
-    """Stands in for the original's class of this name, with the same attributes.
+    """Stands in for the original release's class `BoxList`, with the same attributes.
 
     Attributes:
-        bbox: float32 (N, 4), x2 and y2 of a box are its last pixel.
+        bbox: float32 (N, 4); x2 and y2 are the coordinates of a box's last pixel.
         size: (width, height) of the image that the boxes are in, pixels.
         mode: "xyxy", or "xywh" with sides that include both end pixels.
         extra_fields: "scores", (N,), and "labels", (N,), from 1.
@@ -67,8 +67,8 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
         problems: Collects invalid boxes.
 
     Raises:
-        InputError: The file is missing, broken or of another kind, or has another number of frames than the
-            data set; the size of a frame is unknown; or see `problems`.
+        InputError: The file is missing, broken or of another kind, or does not have as many frames as the
+            data set; the size of a frame is unknown; or `problems` does not skip an invalid box.
     """
     frames = _load(path, frames=len(annotations))
     if len(frames) != len(annotations):
@@ -76,7 +76,7 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
     _check_sizes(annotations)
     counts, boxes, scores, labels = _columns(path, frames, annotations)
     frame = np.repeat(np.arange(len(frames), dtype=np.int32), counts)
-    del frames  # as large as the arrays that were read from it
+    del frames  # frees as much memory as the arrays take
     per_video = annotations.frames_per_video.tolist()
     read = table_of_frame_rows(
         annotations,
@@ -91,12 +91,12 @@ def read_official(path: Path, annotations: Annotations, *, problems: Problems) -
 
 
 def write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
-    """Write predictions in the original release's format, which PyTorch of its time reads as well.
+    """Write predictions in the original release's format, so that PyTorch versions of its time can read them.
 
     Args:
         path: The file to write; it appears whole or not at all.
         annotations: The data set, with the sizes of its frames.
-        found: Detections in its frames, in the order of frames.
+        found: Detections in the data set's frames, sorted by frame.
 
     Raises:
         InputError: The size of a frame is unknown, or the file cannot be written.
@@ -142,8 +142,9 @@ def _check_sizes(annotations: Annotations) -> None:
 
 def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) -> tuple[NDArray[Any], ...]:
     """Return the number of boxes of each frame, (F,), and the joined columns of `_values`."""
-    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # for no frames
-    left = path.stat().st_size  # A box takes more than a byte, but frames can share their boxes.
+    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # if there are no frames
+    # Limits the number of boxes: each takes more than a byte of the file, unless frames share boxes.
+    left = path.stat().st_size
     for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):
         try:
             left -= len(frames[number].bbox)
@@ -158,7 +159,7 @@ def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) ->
 
 
 def _values(frame: BoxList, size: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return half-open boxes (N, 4) in a frame of `size` (height, width), scores and labels from 0."""
+    """Return a frame's half-open boxes (N, 4), rescaled to `size` (height, width), its scores and labels."""
     boxes, scores, labels = frame.bbox, frame.extra_fields["scores"], frame.extra_fields["labels"]
     n = len(scores)
     if boxes.shape != (n, 4) or scores.shape != (n,) or labels.shape != (n,):
@@ -183,7 +184,7 @@ _writing = threading.Lock()
 
 @contextmanager
 def _original_class() -> Iterator[type[Any]]:
-    """Make a class with the full name of the original's, so that the pickle refers to the original's class.
+    """Make a class with the full name of the original `BoxList`, so that the pickle refers to the original.
 
     Python's pickler looks the class up in the modules of the process, so only one thread at a time may write.
     """
@@ -192,7 +193,7 @@ def _original_class() -> Iterator[type[Any]]:
 
 
 def _in_modules(name: str) -> Iterator[type[Any]]:
-    """Make a class `BoxList` in a module of this name, which exists until the generator is closed."""
+    """Make a class `BoxList` in a module called `name`; the module exists until the generator is closed."""
     parts = name.split(".")
     modules = {
         ".".join(parts[: i + 1]): types.ModuleType(".".join(parts[: i + 1])) for i in range(len(parts))

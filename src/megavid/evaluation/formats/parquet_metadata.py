@@ -29,7 +29,7 @@ class _Metadata(Config):
         videos: Number of frames of each video.
         frames: Number of frames of all videos.
         left_out: Number of frames that could not be read.
-        every: Distance from one detected frame to the next, frames.
+        every: Distance from one detected frame to the next, in frames.
         complete: Whether the video was processed to its end.
         postprocessing: How the predictions were post-processed, in words.
         architecture: Name of the detector's architecture.
@@ -61,7 +61,7 @@ def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:
         origin: The file, for messages.
 
     Returns:
-        All keys of the metadata, `classes` always among them.
+        All keys of the metadata, always including `classes`.
 
     Raises:
         InputError: The content is not a JSON object, `classes` is missing, or a value has a wrong type.
@@ -70,7 +70,7 @@ def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:
     if not isinstance(about, dict):
         raise InputError(f"{origin}, metadata: expected an object in JSON, got {type(about).__name__}")
     known = validate(_Metadata, about, origin=f"{origin}, metadata")
-    # Files of version 0.1 have the classes in the configuration alone.
+    # Files of version 0.1 have the classes only in the configuration.
     classes = about.get("config", {}).get("classes") if known.classes is None else known.classes
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
         raise InputError(f"{origin}: expected predictions that megavid wrote; 'classes' is missing")

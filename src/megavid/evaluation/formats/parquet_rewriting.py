@@ -1,4 +1,4 @@
-"""Merge predictions files, or copy one with other scores or classes, in constant memory."""
+"""Merge predictions files, or copy one with changed scores or classes, in constant memory."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def rescore_predictions(
         source: The file to copy, N rows.
         target: The file to write; it appears whole or not at all.
         scores: (N,), the new scores.
-        kept: (N,), the rows to copy.
+        kept: (N,), whether to copy each row.
         metadata: Metadata to add, as JSON values.
 
     Raises:
@@ -87,12 +87,13 @@ def rescore_predictions(
 
 
 def relabel_tracks(source: Path, target: Path, *, labels: Mapping[int, int]) -> None:
-    """Copy a predictions file with one class for each track.
+    """Copy a predictions file and give all boxes of a track one class.
 
     Args:
         source: The file to copy.
         target: The file to write; it appears whole or not at all.
-        labels: The class of each track; rows of other tracks and rows without a track keep theirs.
+        labels: The class of each track, by its id; rows of other tracks, and rows without a track, keep their
+            class.
 
     Raises:
         InputError: `source` is broken, or `target` cannot be written.

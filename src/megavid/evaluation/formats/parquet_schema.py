@@ -10,9 +10,9 @@
 | `x1`, `y1`, `x2`, `y2` | the box, half-open, in pixels of the original frame |
 | `track` | id of the track, -1 for none; null if the boxes were not tracked |
 
-The metadata of the file is JSON under the key "megavid". It always has the class names ("classes"), the
-number of frames of each video ("videos") and of all videos ("frames"): frames without detections have no
-rows.
+The metadata of the file is JSON under the key "megavid". It always has the class names ("classes"). If known,
+it also has the number of frames of each video ("videos") and of all videos ("frames"), because the table has
+no rows for frames without detections.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from megavid.core.files.regular_files import check_regular_file
 from megavid.evaluation.formats.parquet_metadata import parse_metadata
 
 NAME = pa.dictionary(pa.int32(), pa.string())
-"""Type of the columns with names, each of which is stored once."""
+"""Type of a column of names; each different name is stored only once."""
 
 SCHEMA = pa.schema(
     [
@@ -56,7 +56,8 @@ def read_metadata(path: Path) -> dict[str, Any]:
     """Read the metadata of a predictions file.
 
     Raises:
-        InputError: The file is missing, broken or not a predictions file; see `parse_metadata`.
+        InputError: The file is missing, broken or not a predictions file, or its metadata is invalid (see
+            `parse_metadata`).
     """
     with translate_read_errors(path):
         file = pq.read_metadata(path)
@@ -70,7 +71,7 @@ def read_metadata(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def translate_read_errors(path: Path) -> Iterator[None]:
-    """Translate errors that occur while a predictions file is read into `InputError`s that name the file."""
+    """Turn any error in reading a predictions file into an `InputError` that names the file."""
     check_regular_file(path)
     try:
         yield
@@ -81,13 +82,13 @@ def translate_read_errors(path: Path) -> Iterator[None]:
 
 
 def as_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Cast rows of a predictions file to `SCHEMA`; the first files had no `track`."""
+    """Cast rows of a predictions file to `SCHEMA`; add the column `track`, which early files lack."""
     if "track" not in batch.schema.names:
         batch = batch.append_column("track", pa.nulls(batch.num_rows, pa.int64()))
     return batch.cast(SCHEMA)
 
 
 def _has_columns(schema: pa.Schema) -> bool:
-    """Return whether a file has the columns of `SCHEMA`; the first files had no `track`."""
+    """Return whether a file has the columns of `SCHEMA`, with or without `track`, which early files lack."""
     untracked = SCHEMA.remove(SCHEMA.get_field_index("track"))
     return bool(schema.equals(SCHEMA) or schema.equals(untracked))

@@ -28,8 +28,8 @@ _COLUMNS = ["video", "frame", "label", "score", *_CORNERS]
 _ROWS_AT_ONCE = 1 << 18
 
 _ROWS_OF_ANY_FILE, _ROWS_OF_A_BYTE = 1_000_000, 100
-"""Limits of the number of rows: that of a file of any size, and what each of its bytes adds. Real files stay
-far below both."""
+"""Number of rows that a file of any size may have, and how many more for each of its bytes. Real files have
+far fewer."""
 
 
 def read_parquet(path: Path, *, problems: Problems) -> PredictionTable:
@@ -37,11 +37,11 @@ def read_parquet(path: Path, *, problems: Problems) -> PredictionTable:
 
     Args:
         path: A file that `PredictionWriter` or `write_parquet` wrote.
-        problems: Collects rows with a number that is not finite, a score outside [0, 1], an inverted box, or
-            the contents of an earlier row.
+        problems: Collects invalid rows (see `without_bad_rows`).
 
     Raises:
-        InputError: The file is missing, broken or not a predictions file; or see `problems`.
+        InputError: The file is missing, broken or not a predictions file; or `problems` does not skip an
+            invalid row.
     """
     about = read_metadata(path)
     with translate_read_errors(path), pq.ParquetFile(path, pre_buffer=False) as file:
@@ -111,7 +111,7 @@ def _check_batch(batch: pa.RecordBatch, start: int, n: int, path: Path) -> None:
 
 
 def _codes(names: pa.DictionaryArray, numbers: dict[str, int]) -> NDArray[np.int32]:
-    """Return the number of each row's name; add new names to `numbers`."""
+    """Return the number of each row's name in `numbers`; add names that are new."""
     known = [numbers.setdefault(name, len(numbers)) for name in names.dictionary.to_pylist()]
     codes: NDArray[np.int32] = np.array(known, np.int32)[names.indices.to_numpy()]
     return codes

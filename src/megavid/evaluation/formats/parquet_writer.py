@@ -25,7 +25,7 @@ class PredictionWriter:
     """Writes predictions frame by frame, in constant memory.
 
     Args:
-        path: The file to write, in place.
+        path: The file to write; it is complete only after `close`.
         metadata: Metadata of the file, as JSON values; `close` adds to it.
 
     Attributes:
@@ -33,7 +33,7 @@ class PredictionWriter:
         detections: Number of boxes written.
 
     Raises:
-        InputError: The file cannot be written; the methods raise it, too.
+        InputError: The file cannot be written; the methods can raise this as well.
     """
 
     def __init__(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
@@ -77,19 +77,19 @@ class PredictionWriter:
         self._rows.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
 
     def close(self, **metadata: Any) -> None:
-        """Finish the file; add `metadata`, the classes and the numbers of frames to its metadata."""
+        """Finish the file; add `metadata`, the classes and the numbers of frames to the file's metadata."""
         counts = {"classes": self._classes, "videos": self._videos, "frames": self.frames}
         self._rows.close(self._metadata | metadata | counts)
 
 
 class RowWriter:
-    """Writes batches of rows of `SCHEMA`, collected into row groups of a good size.
+    """Writes batches of rows of `SCHEMA`, collected into larger row groups.
 
     Args:
-        path: The file to write, in place.
+        path: The file to write; it is complete only after `close`.
 
     Raises:
-        InputError: The file cannot be written; the methods raise it, too.
+        InputError: The file cannot be written; the methods can raise this as well.
     """
 
     def __init__(self, path: Path) -> None:

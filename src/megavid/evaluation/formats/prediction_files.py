@@ -48,7 +48,7 @@ _SUFFIXES = ", ".join((".parquet", *_FORMATS))
 
 
 def open_predictions(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
-    """Read predictions in the format of the path's suffix.
+    """Read predictions in the format that the path's suffix stands for.
 
     Args:
         path: The file.
@@ -56,7 +56,8 @@ def open_predictions(path: Path, annotations: Annotations, *, problems: Problems
         problems: Collects invalid rows.
 
     Raises:
-        InputError: The file is missing, broken or in no known format; or see `problems`.
+        InputError: The file is missing, broken or in no known format; or `problems` does not skip an invalid
+            row.
     """
     if path.suffix == ".parquet":
         return read_parquet(path, problems=problems)
@@ -69,7 +70,7 @@ def open_predictions(path: Path, annotations: Annotations, *, problems: Problems
 def write_predictions(
     predictions: PredictionTable, annotations: Annotations, path: Path, *, problems: Problems
 ) -> None:
-    """Write predictions in the format of the path's suffix.
+    """Write predictions in the format that the path's suffix stands for.
 
     Args:
         predictions: The predictions.
@@ -78,7 +79,8 @@ def write_predictions(
         problems: Collects predictions whose video, frame or class the data set lacks.
 
     Raises:
-        InputError: The suffix is that of no known format, or the file cannot be written; or see `problems`.
+        InputError: No known format has this suffix, the file cannot be written, or `problems` does not skip a
+            prediction that the data set has no place for.
     """
     if path.suffix == ".parquet":
         write_parquet(predictions, path)
