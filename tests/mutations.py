@@ -33,7 +33,7 @@ _BYTES = (
 
 
 def mutators(count: int, *, seed: int = 0) -> Iterator[Random]:
-    """Yield `count` independent random generators, the same ones for the same seed."""
+    """Yield `count` independent random generators; a seed always gives the same ones."""
     for number in range(count):
         yield Random(f"{seed}/{number}")
 
@@ -46,7 +46,7 @@ def mutated_bytes(content: bytes, random: Random) -> bytes:
 
 
 def mutated_value(value: Any, random: Random) -> Any:
-    """Apply one to three edits to nested lists, tuples and dicts: values, keys, lengths, order or types."""
+    """Apply one to three edits to nested lists and dicts: change values, keys, lengths, order or types."""
     value = deepcopy(value)
     for _ in range(random.randint(1, 3)):
         value = _mutate_once(value, random)
@@ -54,13 +54,13 @@ def mutated_value(value: Any, random: Random) -> Any:
 
 
 def mutated_json(value: Any, random: Random) -> bytes:
-    """Return a mutated value as JSON; in one case out of four, mutate the bytes as well."""
+    """Return a mutated value as JSON; a quarter of the time, mutate the bytes as well."""
     content = json.dumps(mutated_value(value, random)).encode()
     return mutated_bytes(content, random) if random.random() < 0.25 else content
 
 
 def ends_well(call: Callable[[], object]) -> bool:
-    """Assert that a call returns (True) or raises an `InputError` of one short line (False)."""
+    """Return whether a call succeeds; assert that its only error is an `InputError` of one short line."""
     try:
         call()
     except InputError as error:

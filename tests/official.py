@@ -50,7 +50,7 @@ def _relations(prefix: str, count: int, *, geometry: bool, query_bias: bool) -> 
 
 
 def flownet_shapes(prefix: str = "") -> Shapes:
-    """Return the names and shapes of FlowNet's tensors, with a prefix where it is part of a model."""
+    """Return the shapes of FlowNet's tensors by name; each name begins with `prefix`."""
     shapes: Shapes = {}
     for name, out, into, kernel in (
         ("flow_conv1", 64, 6, 7),
@@ -112,7 +112,7 @@ OFFICIAL_METHODS = ("single_frame", "dff", "fgfa", "rdn_base", "rdn", "mega")
 
 
 def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
-    """Return the names and shapes of an official state dict, without computed buffers."""
+    """Return the shapes of an official state dict by name, without buffers that the model computes."""
     shapes: Shapes = {"backbone.body.stem.conv1.weight": [64, 3, 7, 7]} | _norm("backbone.body.stem.bn1", 64)
     channels = 64
     for i, blocks in enumerate(BLOCKS[depth]):
@@ -134,7 +134,7 @@ def official_shapes(method: str, depth: int, *, classes: int = 30) -> Shapes:
 def write_official(
     path: Path, shapes: Shapes, *, salt: int = 1, prefix: str = "", buffers: bool = True
 ) -> Path:
-    """Write a checkpoint in the original's format with generated weights, and return its path."""
+    """Write generated weights as a checkpoint in the original release's format, and return its path."""
     weights = {prefix + name: torch.from_numpy(w) for name, w in make_weights(shapes, salt).items()}
     if buffers:
         weights[f"{prefix}rpn.anchor_generator.cell_anchors.0"] = torch.zeros(12, 4)

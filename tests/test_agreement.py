@@ -12,7 +12,7 @@ BOX = [10.0, 20, 30, 40]
 
 
 def found(*rows: tuple[float, float, int]) -> Detections:
-    """Detections from (shift of `BOX` in pixels, score, label)."""
+    """Return detections, each given by (shift of `BOX` in pixels, score, label)."""
     shifts, scores, labels = zip(*rows, strict=True)
     boxes = torch.tensor(BOX) + torch.tensor(shifts)[:, None]
     return Detections(boxes, torch.tensor(scores), torch.tensor(labels))
@@ -65,6 +65,6 @@ def test_agreement_requires_detections() -> None:
 
 
 def test_pairing_maximizes_the_number_of_pairs() -> None:
-    # The closest pair is (0.6, 0.5), which would leave 0.0 and 1.4 without a partner.
+    # The boxes shifted by 0.6 and 0.5 are closest, but pairing them would leave 0.0 and 1.4 without partners.
     have, want = found((0, 0.9, 0), (0.6, 0.9, 0)), found((0.5, 0.9, 0), (1.4, 0.9, 0))
     assert pair(have, want, pixels=1, score=0.1).tolist() == [[0, 0], [1, 1]]

@@ -22,7 +22,7 @@ FACTORIES = {"arange", "empty", "full", "ones", "rand", "randint", "randn", "ten
 
 @cache
 def calls(path: Path) -> list[tuple[int, str, ast.Call]]:
-    """Return the calls in functions of a file: line, name of the function that is called, and the call."""
+    """Return the calls in a file's functions, each as (line, name of the called function, call)."""
     found = []
     for function in ast.parse(path.read_text()).body:
         if isinstance(function, ast.FunctionDef):

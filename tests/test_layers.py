@@ -1,4 +1,4 @@
-"""The layers of the package hold: imports only go down."""
+"""Imports in the package only go down, from a layer to lower layers."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LAYERS = (
 """Folders and modules from the lowest layer to the highest; those of one layer do not import each other."""
 
 MODEL_FREE = {"datasets": {"core", "video"}, "evaluation": {"core", "datasets"}}
-"""Folders that import no model, directly or through others, and the folders that they may import."""
+"""Folders that import no model, directly or indirectly, each with the folders that it may import."""
 
 NEEDS_MODELS = {"models", "runtime", "checkpoints"}
 
@@ -73,7 +73,7 @@ def imports(module: str) -> set[str]:
 
 
 def layer_of(module: str) -> tuple[int, str]:
-    """Return the number of a module's layer, and the entry of `LAYERS` that it is in."""
+    """Return the number of a module's layer, and the entry of that layer that contains the module."""
     for number, layer in enumerate(LAYERS):
         for entry in layer:
             if f"{module}.".startswith(f"{entry}."):

@@ -9,11 +9,11 @@ import torch
 
 @dataclass(frozen=True)
 class Tolerance:
-    """Largest differences between two runs.
+    """Limits of the differences between two runs.
 
     Attributes:
-        pixels: Largest difference of coordinates.
-        score: Largest difference of scores.
+        pixels: Largest allowed difference between coordinates, in pixels.
+        score: Largest allowed difference between scores.
     """
 
     pixels: float
@@ -24,17 +24,17 @@ REPEATABLE = {"cpu"}
 """Devices on which two runs of the same computation give the same bits."""
 
 REPEATED = Tolerance(0.01, 1e-4)
-"""Two runs of the same computation on other devices."""
+"""Tolerance for two runs of the same computation on any other device."""
 
 ROUNDING = {"cpu": 1.0, "cuda": 10.0, "mps": 10.0}
-"""Factors of PyTorch's default tolerances for one computation carried out in two ways."""
+"""Factors for PyTorch's default tolerances, to compare two ways of carrying out one computation."""
 
 RELATION_METHODS = {"rdn_base", "rdn", "mega"}
-"""Methods that relate locations so finely that the last bit of a proposal moves a detection."""
+"""Methods so sensitive to locations that a change in the last bit of a proposal moves a detection."""
 
 
 def recorded_detections(device: torch.device, method: str) -> Tolerance:
-    """Tolerance for detections recorded from the original release on a CPU, in network-input pixels.
+    """Return the tolerance, in network-input pixels, for detections that the original release made on a CPU.
 
     Differences measured on a GPU: 0.012 pixels and 2e-4 for the single-frame detector, 0.002 pixels for DFF
     and FGFA, 0.47 pixels and 0.03 for MEGA R-101.
@@ -45,7 +45,7 @@ def recorded_detections(device: torch.device, method: str) -> Tolerance:
 
 
 def recorded_raw(device: torch.device, method: str) -> float:
-    """Tolerance for recorded outputs of the head, relative to 1 + their magnitude."""
+    """Return the tolerance for recorded outputs of the head, relative to 1 + their magnitude."""
     if method in RELATION_METHODS:
         return 0.02 if device.type == "cpu" else 0.1
     return 1e-3 if device.type == "cpu" else 3e-3
@@ -69,10 +69,10 @@ class TrainingTolerance:
 
 
 def recorded_training(device: torch.device) -> TrainingTolerance:
-    """Tolerance for a training step recorded from the original release on a CPU.
+    """Return the tolerance for a training step recorded from the original release on a CPU.
 
-    With the number of threads, the original's own logits of RDN and MEGA differ by 0.008, and its smallest
-    norms of gradients, which are of sums that nearly cancel, by 0.2 %.
+    The original's own results depend on the number of threads: logits of RDN and MEGA differ by 0.008, and
+    the smallest gradient norms, of sums whose terms nearly cancel, by 0.2 %.
     """
     if device.type == "cpu":
         return TrainingTolerance(loss=1e-4, pixels=0.02, logits=0.03, gradient=5e-3)

@@ -98,9 +98,8 @@ def _yolo(folder: Path) -> None:
     data = write_data_set(folder / "source", videos=2, frames=3, height=48, width=64)
     write_yolo(data, folder / "set", tracks=True, problems=Problems())
     about = folder / "set" / "data.yaml"
-    about.write_text(
-        about.read_text().replace(str(folder.absolute() / "set"), ".")
-    )  # trials use a copy of the folder
+    # Make the path relative, since trials use a copy of the folder.
+    about.write_text(about.read_text().replace(str(folder.absolute() / "set"), "."))
 
 
 def _index(folder: Path) -> None:

@@ -32,7 +32,7 @@ from megavid.models.methods.single_frame import SingleFrame, SingleFrameConfig
 
 
 class MirroredConfig(SingleFrameConfig):
-    """Its settings."""
+    """Settings of the method."""
 
     name: Literal["mirrored"]
     times: int
@@ -52,7 +52,7 @@ class Mirrored(SingleFrame):
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Change to a working directory with the module mirrored.py and its model mirrored.yaml."""
+    """Change to a working directory that holds the module mirrored.py and the configuration mirrored.yaml."""
     known = dict(METHODS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))

@@ -22,13 +22,13 @@ OURS = Path(__file__).parent / "data"
 """Folder of the few small cases that the project contains."""
 
 METHOD_NAMES = {"base": "single_frame"}
-"""Names of methods in the recordings that differ from this project's."""
+"""This project's names for methods that have other names in the recordings."""
 
 MATCHED = 0.99
-"""Share of the larger set of a frame's detections that must have a partner in the other set."""
+"""Of the found and the recorded detections of a frame: share of the larger set that must have partners."""
 
 WIDEST_PAIR = (1.0, 0.1)
-"""Largest differences of coordinates (network-input pixels) and of scores within a pair of detections."""
+"""Largest allowed differences in a pair of detections: of coordinates (network-input pixels), of scores."""
 
 
 def reference_folder() -> Path:
@@ -38,12 +38,12 @@ def reference_folder() -> Path:
 
 @dataclass(frozen=True)
 class Case:
-    """A recorded run at test time.
+    """A recorded run of inference.
 
     Attributes:
-        name: Name of its files without suffix.
-        facts: Content of its JSON file.
-        arrays: Content of its NumPy file.
+        name: Name of the run's files without suffix.
+        facts: Content of the run's JSON file.
+        arrays: Content of the run's NumPy file.
     """
 
     name: str
@@ -104,7 +104,7 @@ class Case:
 
 
 def is_case(path: Path) -> bool:
-    """Return whether a JSON file belongs to a recorded run at test time."""
+    """Return whether a JSON file belongs to a recorded run of inference, not of training."""
     arrays = path.with_suffix(".npz")
     return arrays.exists() and any(key.startswith("det_boxes_") for key in np.load(arrays).files)
 
@@ -120,8 +120,8 @@ class Difference:
     """Differences between the detections of a frame and the recorded ones.
 
     Attributes:
-        matched: Share of the larger set of detections that has a partner.
-        pixels: Largest difference of coordinates within a pair, network-input pixels.
+        matched: Share of the larger set of detections that has a partner in the other set.
+        pixels: Largest difference of coordinates within a pair, in network-input pixels.
         score: Largest difference of scores within a pair.
     """
 

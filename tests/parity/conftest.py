@@ -1,4 +1,4 @@
-"""Run with the number of threads used for the recordings, since rounding depends on it."""
+"""Fixture: run tests on as many threads as the recordings were made on, since rounding depends on it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Random weights and generated videos from which the numbers of the original release were recorded.
+"""Generate the weights and videos with which results of the original release were recorded.
 
-A tensor depends on its name and a salt alone, and a video on its seed alone, to the byte. So neither the
-constants below nor the order in which random numbers are drawn may change.
+The bytes of a tensor depend only on its name, its shape and a salt; those of a video, on its seed and size.
+So neither the constants below nor the order in which random numbers are drawn may change.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ def make_weights(shapes: Mapping[str, Sequence[int]], salt: int) -> dict[str, ND
 
     Args:
         shapes: Shape of every tensor by name. Anchors, which the model computes, are skipped.
-        salt: Number of the set of weights.
+        salt: Number that selects a set of weights.
 
     Returns:
         float32 arrays by name. Each depends on its name, its shape and the salt alone.
@@ -90,7 +90,7 @@ def _bias(name: str, noise: Floats) -> Floats:
 
 
 def _filters(name: str, noise: Floats) -> Floats:
-    """Scale `noise` to its gain, and center each filter unless it is a transposed convolution's.
+    """Center each filter, except those of transposed convolutions, and scale `noise` to the gain of `name`.
 
     Works in place, because the largest tensor has 100 million values.
     """
@@ -164,7 +164,7 @@ def _sprite(rng: np.random.Generator, num_frames: int, height: int, width: int) 
 
 
 def _path(start: int, speed: int, limit: int, num_frames: int) -> list[int]:
-    """Positions in [0, limit] for each frame; `speed`, in half pixels, is reversed at both ends."""
+    """Return a position in [0, limit] for each frame; `speed`, in half pixels, is reversed at both ends."""
     half_pixels, path = 2 * start, []
     for _ in range(num_frames):
         path.append(half_pixels // 2)
@@ -175,7 +175,7 @@ def _path(start: int, speed: int, limit: int, num_frames: int) -> list[int]:
 
 
 def _ellipse(height: int, width: int) -> NDArray[np.bool_]:
-    """Mask of the ellipse that fills (height, width); exact, since it is computed in integers."""
+    """Return the mask of the ellipse that fills (height, width); exact, since it is computed in integers."""
     down = (2 * np.arange(height, dtype=np.int64) + 1 - height)[:, None] * width
     right = (2 * np.arange(width, dtype=np.int64) + 1 - width)[None, :] * height
     inside: NDArray[np.bool_] = down**2 + right**2 <= (height * width) ** 2
@@ -183,7 +183,7 @@ def _ellipse(height: int, width: int) -> NDArray[np.bool_]:
 
 
 def _texture(rng: np.random.Generator, height: int, width: int, *, cell: int, low: int, high: int) -> Ints:
-    """int64 (height, width, 3): squares of random colors in [low, high), blurred in integers."""
+    """Return int64 (height, width, 3): squares of random colors in [low, high), blurred in integers."""
     colors = rng.integers(low, high, size=(height // cell + 3, width // cell + 3, 3))
     picture = colors.repeat(cell, axis=0).repeat(cell, axis=1)
     for axis in (0, 1, 0, 1):
@@ -192,7 +192,7 @@ def _texture(rng: np.random.Generator, height: int, width: int, *, cell: int, lo
 
 
 def _box_blur(picture: Ints, reach: int, axis: int) -> Ints:
-    """Mean, rounded down, of 2 * reach + 1 neighbors along an axis with wrap-around."""
+    """Return the mean, rounded down, of 2 * reach + 1 neighbors along an axis with wrap-around."""
     size, taps = picture.shape[axis], 2 * reach + 1
     # The sum of a window is the difference of two cumulative sums.
     around = np.arange(-reach - 1, size + reach) % size

@@ -23,7 +23,7 @@ from tests.tolerances import recorded_training
 pytestmark = pytest.mark.parity
 
 GROUPS = {"ref": "local", "ref_l": "local", "ref_m": "memory", "ref_g": "global"}
-"""Names of groups of reference frames: in the recordings, and in this project."""
+"""This project's name for each group of reference frames, by its name in the recordings."""
 
 LOSSES = {
     "objectness": "loss_objectness",
@@ -58,7 +58,7 @@ def clip_of(case: Case, detector: FasterRCNN) -> Clip:
 
 
 def half_open(boxes: Any) -> NDArray[np.float32]:
-    """Return inclusive boxes (N, 4) as half-open ones."""
+    """Convert inclusive boxes, (N, 4), to half-open ones."""
     return np.asarray(boxes, np.float32).reshape(-1, 4) + np.array([0, 0, 1, 1], np.float32)
 
 

@@ -11,7 +11,7 @@ from megavid.runtime.global_images import GlobalImages
 
 
 class Recording:
-    """A video whose frames are filled with their numbers; records which frames are read."""
+    """A video whose frames are filled with their numbers. It records which frames are read."""
 
     def __init__(self, length: int) -> None:
         self.length = length
@@ -26,7 +26,7 @@ class Recording:
 
 
 def play(source: Recording, order: list[int], *, size: int, image_bytes: int) -> None:
-    """Read global frames as a session does: one frame is pushed per step, and frames once read are known."""
+    """Read global frames as a session does: only those that were neither pushed nor read before."""
     images = GlobalImages(source, order, size=size)
     known: set[int] = set()
     for step in range(len(source)):

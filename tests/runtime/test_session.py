@@ -177,7 +177,7 @@ def test_source_needs_only_length_and_indexing(make_frames: MakeFrames, device: 
 def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("single_frame", device)
     [frame] = make_frames(1)
-    large = np.ascontiguousarray(frame.repeat(3, 0).repeat(2, 1))  # 192x192 of a 96x64 frame
+    large = np.ascontiguousarray(frame.repeat(3, 0).repeat(2, 1))  # a 96x64 frame enlarged to 192x192
     [found] = detect_video(detector, [large])
     assert found.detections.boxes[:, 2:].max() > 150
     assert found.detections.boxes[:, 2:].max() <= 192.001

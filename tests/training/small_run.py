@@ -1,4 +1,4 @@
-"""A data set and a recipe that train in seconds, and the log of a run."""
+"""Helpers for training runs that take seconds: a data set, a recipe, and the run's log."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MACHINE_NUMBERS = {"clips_per_second", "data_wait", "memory_mb"}
 def write_videos(folder: Path, *, videos: int = 3, frames: int = 8, seed: int = 0) -> Path:
     """Write generated videos of 96x64 pixels and return the path of their index.
 
-    Every third frame is not listed, and the first frame of a video has no objects.
+    Every third frame is not listed for training, and the first frame of a video has no objects.
     """
     builder = AnnotationBuilder(CLASSES, root=folder)
     for video in range(videos):
@@ -47,7 +47,7 @@ def recipe_values(data: Path, method: str = "mega", **changes: Any) -> dict[str,
     Args:
         data: Index of the training and validation data.
         method: Method of the model.
-        changes: Other values by dotted path, with __ for the dot.
+        changes: Values to set, by dotted path with __ in place of each dot.
     """
     settings = {key: value for key, value in tiny_overrides(method).items() if key != "classes"}
     values: dict[str, Any] = {

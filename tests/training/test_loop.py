@@ -21,7 +21,7 @@ from tests.training.small_run import numbers, recipe_values, train, write_recipe
 def test_outputs_of_a_run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     values = recipe_values(data, log__save_every=1, log__keep=3, log__evaluate_every=3)
     assert train(write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run") == 0
-    assert "15 frames to train on" in capsys.readouterr().out  # those listed that have objects
+    assert "15 frames to train on" in capsys.readouterr().out  # the listed frames that have objects
     steps = [load_checkpoint(path).step for path in list_checkpoints(tmp_path / "run" / "checkpoints")]
     assert steps == [4, 5, 6]
     lines = numbers(tmp_path / "run")
@@ -29,7 +29,7 @@ def test_outputs_of_a_run(data: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert [line["step"] for line in trained] == [1, 2, 3, 4, 5, 6]
     assert trained[-1]["loss"] < trained[0]["loss"]
     rates = [line["learning_rate"] for line in trained]
-    # Warm-up from a third of the rate over four steps; a tenth of it after five.
+    # The rate rises from a third to its full value in four steps, and falls to a tenth after five.
     assert rates == pytest.approx([0.01 / 3, 0.005, 0.01 * 2 / 3, 0.01 * 5 / 6, 0.01, 0.001])
     scored = [line for line in lines if "AP50" in line]
     assert [line["step"] for line in scored] == [3, 6]

@@ -19,7 +19,7 @@ from tests.datasets.test_motion import write_mat
 from tests.training.small_run import recipe_values, train, write_recipe
 
 
-def test_a_missing_compiler(data: Path, tmp_path: Path) -> None:
+def test_a_missing_compiler_is_explained(data: Path, tmp_path: Path) -> None:
     values = recipe_values(data, "single_frame", data__val=None, run__compile=True)
     recipe = write_recipe(tmp_path / "recipe.yaml", values)
     command = [sys.executable, "-m", "megavid", "train", str(recipe), "-o", str(tmp_path / "run")]
@@ -43,7 +43,7 @@ def test_classes_found_only_in_the_validation_data(
     replace(table, classes=("fox", *table.classes[1:])).save(data.parent / "other.parquet")
     values = recipe_values(data, "single_frame", data__val={"path": str(data.parent / "other.parquet")})
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
-    assert train(recipe, folder) == 2  # before a step is done
+    assert train(recipe, folder) == 2  # before the first training step
     message = capsys.readouterr().err
     assert "the detector has no class 'fox'" in message
     assert "data.skip_bad" in message
@@ -86,7 +86,7 @@ def test_images_that_differ_from_the_annotated_size(
         ({"log__motion": "motion.mat"}, "motion.mat: "),
     ],
 )
-def test_mistakes(
+def test_mistakes_in_the_recipe_are_explained(
     data: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

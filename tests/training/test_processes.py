@@ -32,7 +32,7 @@ def torchrun(processes: int, *arguments: str, restarts: int = 0) -> subprocess.P
 
 
 def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
-    """Train in processes of one thread each and return the log."""
+    """Train in several processes, each with one thread, and return the log."""
     process = torchrun(processes, "train", str(recipe), "-o", str(folder), "--device", "cpu")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output
@@ -42,8 +42,8 @@ def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
 def test_two_processes_have_the_same_losses_as_one(data: Path, tmp_path: Path) -> None:
     """Compare the losses of 50 steps.
 
-    The batch has two clips, since a sum of two gradients is rounded only once: any difference would grow, as
-    soon as two proposals change places and other RoIs are sampled.
+    The batch has two clips because a sum of two gradients is rounded only once. Any difference in rounding
+    would grow as soon as two proposals changed places and other RoIs were sampled.
     """
     values = recipe_values(
         data, run__steps=50, data__val=None, optimizer__milestones=[40], optimizer__clip_norm=5.0
@@ -114,7 +114,7 @@ def wait_for_steps(process: subprocess.Popen[str], folder: Path) -> None:
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_saves_a_checkpoint(data: Path, tmp_path: Path, how: signal.Signals) -> None:
-    """A terminal or a cluster sends the signal to all processes, also to those that read ahead."""
+    """Send a signal to all processes, including those that read ahead, as a terminal or a cluster does."""
     values = recipe_values(
         data, run__steps=5000, data__val=None, log__save_every=1000, optimizer__milestones=[]
     )

@@ -32,7 +32,7 @@ def test_optional_settings_apply_to_models_that_have_them(method: str, want: dic
     assert want.items() <= detector.config.method.model_dump().items()
 
 
-def test_a_renamed_section_on_the_command_line_names_the_new_one() -> None:
+def test_the_message_about_a_renamed_section_has_the_new_name() -> None:
     with pytest.raises(InputError, match=r"^generated: optimiser: renamed to optimizer$"):
         read_recipe("generated", overrides={"optimiser.learning_rate": 0.1})
 
@@ -88,13 +88,13 @@ def test_each_optional_setting_exists_in_a_method(name: str) -> None:
         ("log.keep", 10**9),
     ],
 )
-def test_numbers_out_of_range(path: str, value: Any) -> None:
+def test_numbers_out_of_range_are_refused(path: str, value: Any) -> None:
     with pytest.raises(InputError, match=path) as caught:
         read_recipe("generated", overrides={path: value})
     assert "than or equal to" in str(caught.value)
 
 
-def test_the_largest_numbers() -> None:
+def test_the_largest_numbers_are_accepted() -> None:
     recipe = read_recipe("generated", overrides={"run.seed": 2**63 - 1, "run.steps": 10**8})
     detector, _ = make_detector(recipe, ("ball",), begins=True)
     assert len(detector.class_names) == 1
@@ -121,12 +121,12 @@ def test_mutated_recipes_are_read_or_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "/", ".", "", "a\0b", "\udcff.yaml"])
-def test_names_that_are_not_a_recipe(name: str) -> None:
+def test_names_that_are_not_a_recipe_are_refused(name: str) -> None:
     with pytest.raises(InputError, match="no such recipe|expected a YAML file or one of"):
         read_recipe(name)
 
 
-def test_a_folder_instead_of_its_recipe(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_its_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("model: mega_r50")
     with pytest.raises(InputError, match=r"this is a folder; did you mean .*/recipe.yaml\?"):
         read_recipe(str(tmp_path))
@@ -134,6 +134,6 @@ def test_a_folder_instead_of_its_recipe(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", [".inf", "1e999", "NaN", "Infinity", "inf"])
 @pytest.mark.parametrize("path", ["optimizer.learning_rate", "optimizer.clip_norm", "optimizer.bias_factor"])
-def test_numbers_are_finite(path: str, text: str) -> None:
+def test_infinite_numbers_and_nan_are_refused(path: str, text: str) -> None:
     with pytest.raises(InputError, match=rf"{path}: should be a finite number"):
         read_recipe("generated", overrides=parse_overrides({path: text}))

@@ -39,7 +39,7 @@ def train_twice(values: dict[str, Any], folder: Path) -> tuple[Path, Path]:
 
 
 def assert_same_run(one: Path, other: Path) -> None:
-    """Compare losses, weights and checkpoints of two runs to the last bit."""
+    """Assert that losses, weights and checkpoints of two runs are equal to the last bit."""
     assert numbers(other) == numbers(one)
     for name in ("model.safetensors", "best.safetensors"):
         first, second = weights(one / name), weights(other / name)
@@ -50,7 +50,7 @@ def assert_same_run(one: Path, other: Path) -> None:
 
 
 def assert_same(one: Any, other: Any) -> None:
-    """Compare nested values of a checkpoint to the last bit."""
+    """Assert that nested values of two checkpoints are equal to the last bit."""
     if isinstance(one, dict):
         assert one.keys() == other.keys()
         for key in one:
@@ -135,7 +135,7 @@ def test_an_interrupted_evaluation_is_repeated(data: Path, tmp_path: Path) -> No
     folder = tmp_path / "run"
     assert train(recipe, folder) == 0
     whole = numbers(folder)
-    # Restore the files of a run that was killed during the evaluation after this step.
+    # Leave the files that a run would have if it had been killed during the evaluation after `step`.
     log = folder / "log.jsonl"
     for step in (6, 3):
         kept = [line for line in whole if not (line["step"] == step and "AP50" in line)]
@@ -160,9 +160,9 @@ def test_an_infinite_loss_stops_the_run(
     )
     message = capsys.readouterr().err
     assert "the loss is not finite" in message
-    assert "clip_" in message  # the clips' files
+    assert "clip_" in message  # the message names the files of the clips
     assert int(message.partition("error: step ")[2].partition(":")[0]) > 2
-    # The advice of the message helps.
+    # Following the advice in the message helps.
     assert "--resume and a lower optimizer.learning_rate" in message
     assert train(recipe, folder, "--resume", "--optimizer.learning_rate", "0.001") == 0
     output = capsys.readouterr().out
@@ -186,7 +186,7 @@ def test_changed_optimizer_settings_apply_after_resuming(data: Path, tmp_path: P
 
     same, slower = next_step("same"), next_step("slower", "--optimizer.momentum", "0.5")
     other = next_step("other", "--optimizer.weight_decay", "0.1", "--optimizer.bias_factor", "4")
-    # The gradients of the step are the same.
+    # Step 4 has the same gradients in all three runs.
     for number, state in before.optimizer["state"].items():
         one, two = (after.optimizer["state"][number]["momentum_buffer"] for after in (same, slower))
         torch.testing.assert_close(one - two, (0.9 - 0.5) * state["momentum_buffer"], atol=1e-6, rtol=1e-4)
@@ -222,7 +222,7 @@ def make_folder_later(path: Path, *, after: Path) -> None:
     path.mkdir()
 
 
-def test_the_best_weights_cannot_be_written(
+def test_best_weights_that_cannot_be_written_are_explained(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     recipe, folder = write_recipe(tmp_path / "recipe.yaml", recipe_values(data)), tmp_path / "run"
@@ -288,7 +288,7 @@ def test_a_run_is_not_overwritten(data: Path, tmp_path: Path, capsys: pytest.Cap
     assert "begun with another run.seed" in capsys.readouterr().err
 
 
-def test_a_file_that_is_not_a_checkpoint(tmp_path: Path) -> None:
+def test_a_file_that_is_not_a_checkpoint_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "step_00000001.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(InputError, match="expected a checkpoint of a training run, got a text"):

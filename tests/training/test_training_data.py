@@ -78,7 +78,8 @@ def test_training_on_video_files(tmp_path: Path) -> None:
 def test_boxes_of_a_clip_are_scaled_and_mirrored(data: Path) -> None:
     """Check that boxes are in pixels of the network's input, and are mirrored with the image."""
     plan = TrainingPlan((ReferenceGroup(name="local", count=2, low=-3, high=3),))
-    detector = build_tiny("rdn", **{"input.min_size": 96, "input.max_size": 144})  # 1.5 times as large
+    # The network's input is 1.5 times as large as a frame.
+    detector = build_tiny("rdn", **{"input.min_size": 96, "input.max_size": 144})
     table = load_annotations(data)
     read = {flip: ClipReader(ClipOrder([table], plan, seed=0, flip=flip))[0] for flip in (0.0, 1.0)}
     plain, mirrored = (read[flip].ready(detector) for flip in (0.0, 1.0))

@@ -14,10 +14,8 @@ pytestmark = pytest.mark.usefixtures("restored_threads")
     ("seconds", "expected"),
     [
         ({8: 1.0, 4: 1.8, 2: 3.5, 1: 7.0}, 8),
-        (
-            {8: 1.0, 4: 0.9, 2: 0.8, 1: 0.7},
-            8,
-        ),  # fewer threads are only a little faster, as on cores that run two threads each
+        # Fewer threads are only a little faster, as on cores that run two threads each.
+        ({8: 1.0, 4: 0.9, 2: 0.8, 1: 0.7}, 8),
         ({8: 9.0, 4: 1.2, 2: 2.0, 1: 4.0}, 4),  # other programs use three of eight cores
         ({8: 9.0, 4: 6.0, 2: 4.0, 1: 1.0}, 1),
         ({5: 9.0, 2: 1.0, 1: 2.0}, 2),

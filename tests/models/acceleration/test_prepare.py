@@ -14,7 +14,7 @@ from tests.agreement import assert_close
 from tests.conftest import build_tiny
 
 
-def test_weights_are_cast_except_before_proposals(device: torch.device) -> None:
+def test_weights_are_cast_except_in_leading_layers_and_predictor(device: torch.device) -> None:
     detector = build_tiny("mega", device)
     detector.prepare(Inference(dtype="bfloat16"))
     parts = ("stem", "layer1", "layer2", "layer3.0", "layer3.1")

@@ -1,4 +1,4 @@
-"""Matching of anchors and proposals to objects, and sampling of those to train on."""
+"""Matching anchors and proposals to objects, and sampling those that training uses."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_all_boxes_are_negative_without_objects(device: torch.device) -> None:
     ).unique().tolist() == [NEGATIVE]
 
 
-def test_an_object_without_overlapping_boxes_has_no_box(device: torch.device) -> None:
+def test_an_object_that_overlaps_no_box_is_matched_to_none(device: torch.device) -> None:
     objects = torch.tensor([[500.0, 500, 510, 510]], device=device)
     assert match(BOXES.to(device), objects, low=0.3, high=0.7, keep_best=True).unique().tolist() == [NEGATIVE]
 
@@ -79,7 +79,7 @@ def test_sampling_without_a_generator_takes_the_first_candidates(
     assert len(chosen) == len(positive) + len(negative)
 
 
-def test_negatives_fill_up_for_few_positives(device: torch.device) -> None:
+def test_negatives_fill_the_sample_if_positives_are_few(device: torch.device) -> None:
     matched = torch.tensor([0, *[NEGATIVE] * 9], device=device)
     assert len(sample(matched, count=8, positive_share=0.5, generator=None).negative) == 7
 

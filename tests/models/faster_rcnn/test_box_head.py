@@ -1,4 +1,4 @@
-"""Postprocessing of the box head's output, computed by hand."""
+"""Postprocessing of the box head's output, compared with results computed by hand."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_duplicates_are_suppressed_and_boxes_clipped(device: torch.device) -> No
 
 
 def test_overlap_above_the_threshold_is_suppressed(device: torch.device) -> None:
-    # Overlaps of 10x10 boxes shifted by 2 and by 4 pixels: 80 / 120 and 60 / 140.
+    # The IoU of two 10x10 boxes is 80 / 120 if one is shifted by 2 pixels, and 60 / 140 if by 4.
     boxes = [[0.0, 0, 10, 10], [2.0, 0, 12, 10], [4.0, 0, 14, 10]]
     found = postprocess(predict([[0.0, 3.0], [0.0, 2.0], [0.0, 1.0]], boxes, device=device), CONFIG, ("cat",))
     assert found.boxes.tolist() == [boxes[0], boxes[2]]

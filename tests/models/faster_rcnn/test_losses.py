@@ -1,4 +1,4 @@
-"""Losses of the RPN and the head, computed by hand."""
+"""Losses of the RPN and the head, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -42,16 +42,16 @@ def test_rpn_losses(device: torch.device) -> None:
     )
     logits = torch.tensor(
         [[2.0, 0.0, 50.0, -1.0, 0.0]], device=device
-    )  # ignored: the third anchor crosses the border of the image
+    )  # the third anchor crosses the border of the image and is ignored
     deltas = torch.zeros(1, 5, 4, device=device)
     deltas[0, 0] = torch.tensor(
         [0.05, 0, 0, 1.0], device=device
-    )  # the first is its object, so its targets are 0
+    )  # the first anchor equals its object, so its targets are 0
     objectness, boxes = rpn_losses(RPNOutput(logits, deltas, anchors), clip_on(device), RPN)
     # One positive and three negatives, averaged.
     entropies = math.log1p(math.exp(-2)) + 2 * math.log(2) + math.log1p(math.exp(-1))
     assert objectness.item() == pytest.approx(entropies / 4)
-    # Smooth L1 with beta 1/9: 0.05^2 * 9 / 2 below it, 1 - 1/18 above.
+    # Smooth L1 with beta 1/9: 0.05, which is below beta, gives 0.05^2 * 9 / 2, and 1 gives 1 - 1/18.
     assert boxes.item() == pytest.approx((0.05**2 * 4.5 + 1 - 1 / 18) / 4)
 
 
@@ -60,7 +60,7 @@ def test_rois_are_sampled_from_proposals(device: torch.device) -> None:
         [[0.0, 0, 5, 5], [10, 10, 30, 25], [50, 50, 60, 60], [70, 70, 90, 90]], device=device
     )
     rois = sample_rois(proposals, clip_on(device), HEAD)
-    # At most one of four is positive, so the object's own box is not sampled.
+    # At most one RoI of four is positive, here a proposal, so the object's own box is not sampled.
     assert rois.boxes.tolist() == proposals.tolist()
     assert rois.labels.tolist() == [0, 2, 0, 0]
     assert rois.objects[1].tolist() == [10, 10, 30, 30]
@@ -77,7 +77,7 @@ def test_head_losses(device: torch.device) -> None:
     assert rois.labels.tolist() == [0, 2]
     logits = torch.tensor([[0.0, 0, 0], [0, 0, math.log(2)]], device=device)
     deltas = torch.full((2, 12), 7.0, device=device)  # deltas of other classes and of background are ignored
-    # The object is 15 -> 20 pixels high and its center is 2.5 further down.
+    # The RoI is 15 pixels high, its object 20, and the object's center is 2.5 pixels further down.
     right = torch.tensor([0.0, 10 * 2.5 / 15, 0, 5 * math.log(20 / 15)], device=device)
     deltas[1, 8:] = right + torch.tensor([0.5, 0, -3, 0], device=device)
     classes, boxes = head_losses(HeadOutput(logits, deltas, rois.boxes, (100, 100)), rois)

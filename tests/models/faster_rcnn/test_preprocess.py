@@ -1,4 +1,4 @@
-"""Network input: sizes recorded from the original or computed by hand, and pixel values."""
+"""Network input: sizes recorded from the original release or computed by hand, and pixel values."""
 
 from __future__ import annotations
 

@@ -11,10 +11,10 @@ from megavid.models.faster_rcnn.rpn import RPN, RPNConfig
 SIZES, RATIOS = (64, 128, 256, 512), (0.5, 1.0, 2.0)
 
 
-def test_first_anchor_equals_the_original() -> None:
+def test_anchors_as_in_the_original_and_by_hand() -> None:
     anchors = cell_anchors(stride=16, sizes=SIZES, ratios=RATIOS)
     assert anchors.shape == (12, 4)
-    assert anchors[0].tolist() == [-38, -16, 53 + 1, 31 + 1]  # the original counts the last pixel
+    assert anchors[0].tolist() == [-38, -16, 53 + 1, 31 + 1]  # the original's boxes include their last pixel
     # Ratio 1, size 64: 64 pixels around the center of pixels 0 .. 15.
     assert anchors[4].tolist() == [-24, -24, 40, 40]
     # Ratio 2: a base of 11x22 pixels, times 8 for size 128.

@@ -45,7 +45,8 @@ def test_refinement_concatenates_skip_upsampled_features_and_upsampled_flow(
     refine = Refinement(in_channels=2, out_channels=3).to(device)
     for parameter in refine.parameters():
         torch.nn.init.zeros_(parameter)
-    # A kernel with a single 1 in its corner puts cell (y, x) at (2y + 3, 2x + 3); the crop then subtracts 1.
+    # A kernel with a single 1 in its corner puts cell (y, x) at (2y + 3, 2x + 3). Cropping the result moves
+    # it to (2y + 2, 2x + 2).
     refine.deconv.weight.data[0, :, 3, 3] = torch.tensor([1.0, -1.0, 0.0], device=device)
     deeper = torch.zeros(1, 2, 2, 3, device=device)
     deeper[0, 0, 0, 1] = 1

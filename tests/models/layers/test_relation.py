@@ -38,7 +38,7 @@ def embedding(query: list[float], reference: list[float], device: torch.device) 
 
 
 def test_geometry_bias_by_hand(device: torch.device) -> None:
-    torch.manual_seed(3)  # two of the four heads attend to the pair
+    torch.manual_seed(3)  # a seed for which only some of the four heads attend to the pair
     relation = Relation(features=32, heads=4, geometry=True, query_bias=False).to(device)
     assert relation.geometry is not None
     gate = relation.geometry(embedding([10, 20, 50, 40], [0, 0, 16, 64], device=device)).relu()
@@ -77,7 +77,7 @@ def test_attention_equals_its_formula(geometry: bool, attention: Attention, devi
                         embedding(BOXES.to(device)[n].tolist(), BOXES.to(device)[m].tolist(), device=device)
                     )[h].relu()
                     logits[m] += torch.log(gate + 1e-6)
-            attended = logits.softmax(0) @ references  # before the projection
+            attended = logits.softmax(0) @ references  # `value` projects the average
             expected[n, part] = relation.value.weight[part] @ attended + relation.value.bias[part]
     assert_close(relation(queries, references, bias), expected, atol=1e-5, rtol=1e-4)
 

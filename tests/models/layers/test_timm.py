@@ -53,7 +53,7 @@ def test_maps_equal_those_of_timm(name: str, device: torch.device) -> None:
         at_16, at_32 = at_16.permute(0, 3, 1, 2), at_32.permute(0, 3, 1, 2)
     c4 = trunk(255 * (rgb - mean).flip(1))
     assert_close(c4, at_16, rtol=1e-4, atol=1e-4)
-    # Stage 5 is upsampled by 2, so only its corner is a cell of timm's map.
+    # The map of stage 5 is upsampled by 2, so only its corner equals a cell of timm's map.
     c5 = stage5(c4)
     assert_close(c5[..., 0, 0], at_32[..., 0, 0], rtol=1e-4, atol=1e-4)
 

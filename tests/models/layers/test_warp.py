@@ -1,4 +1,4 @@
-"""Warping, compared with positions computed by hand."""
+"""Warping, compared with values computed by hand."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def flow_of(x: float, y: float, device: torch.device, *, height: int, width: int
     ],
 )
 @BOTH
-def test_whole_cell_shifts_with_aligned_corners(
+def test_uniform_shifts_with_aligned_corners(
     move: Warp, shift: float, expected: list[float], device: torch.device
 ) -> None:
     features = ROW.to(device).reshape(1, 1, 1, 5).expand(1, 2, 3, 5)
@@ -45,7 +45,7 @@ def test_whole_cell_shifts_with_aligned_corners(
 
 @BOTH
 def test_without_aligned_corners_zero_flow_still_interpolates(move: Warp, device: torch.device) -> None:
-    # Cell x of 5 is taken from x * 5 / 4 - 1/2: -0.5, 0.75, 2, 3.25, 4.5.
+    # Of five cells, cell x is sampled at x * 5 / 4 - 1/2: -0.5, 0.75, 2, 3.25, 4.5.
     moved = move(
         ROW.to(device).reshape(1, 1, 1, 5),
         flow_of(0, 0, height=1, width=5, device=device),

@@ -1,4 +1,4 @@
-"""Fixtures: every method, and a tiny detector of it."""
+"""Fixtures: the name of each method in turn, and a tiny detector of that method."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shipped configurations: every method on both backbones, with the published numbers."""
+"""The shipped configurations, for every method and backbone: published values, limits and memory."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ PUBLISHED: dict[str, dict[str, Any]] = {
 }
 
 
-def test_every_method_has_both_backbones() -> None:
+def test_every_method_has_a_configuration_for_both_backbones() -> None:
     assert set(shipped_configs()) >= {f"{method}_r{depth}" for method in TINY_METHODS for depth in (50, 101)}
 
 

@@ -125,7 +125,7 @@ def test_sessions_do_not_affect_each_other(detector: FasterRCNN, make_frames: Ma
         assert_same(results + session.flush(), expected, detector.device)
 
 
-def test_inference_restores_the_module(detector: FasterRCNN, make_frames: MakeFrames) -> None:
+def test_inference_does_not_change_the_module(detector: FasterRCNN, make_frames: MakeFrames) -> None:
     def attributes() -> dict[str, set[str]]:
         return {name: set(vars(module)) for name, module in detector.named_modules()}
 
@@ -175,7 +175,7 @@ def test_weights_round_trip(
 
 
 def make_clip(detector: FasterRCNN, frames: list[Image], **changes: Any) -> Clip:
-    """Return a training clip of the frames with two objects; references cycle through the frames."""
+    """Return a training clip of the frames, with two objects; its references cycle through the frames."""
     images = network_input(detector, frames)
     place = iter(range(1, 100))
     references = {

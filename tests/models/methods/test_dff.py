@@ -30,7 +30,7 @@ def build(device: torch.device, **changes: Any) -> Dff:
 
 
 def trunk_runs(detector: Dff, frames: Iterable[Image], **options: Any) -> list[int]:
-    """Return the number of trunk runs after each frame."""
+    """Return, for each result, the number of frames that had passed through the trunk by then."""
     runs: list[int] = []
     with detector.backbone.trunk.register_forward_hook(
         lambda module, args, output: runs.append(len(args[0]))

@@ -27,7 +27,7 @@ def detector(device: torch.device) -> Fgfa:
 
 
 def calls(module: nn.Module) -> list[int]:
-    """Return a list that records the batch size of each call's last argument."""
+    """Return a list to which every call of a module will append the batch size of its last argument."""
     sizes: list[int] = []
     module.register_forward_hook(lambda module, args, output: sizes.append(len(args[-1])))
     return sizes
@@ -90,7 +90,9 @@ def without_motion(device: torch.device) -> Fgfa:
 
 
 @torch.inference_mode()
-def test_average_of_a_still_video_is_its_map(make_frames: MakeFrames, device: torch.device) -> None:
+def test_average_of_a_still_video_is_the_map_of_its_frame(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
     detector = without_motion(device=device)
     frames = features_of(detector, make_frames(1) * 7)
     assert_close(aggregated(detector, frames[3], frames), frames[3].c4)

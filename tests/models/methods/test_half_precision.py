@@ -26,10 +26,10 @@ MakeFrames = Callable[[int], list[Image]]
 HalfPrecision = Literal["bfloat16", "float16"]
 
 RELATIVE_ERROR = {"bfloat16": 0.015, "float16": 0.0015}
-"""Largest error of raw outputs, relative to their norm. Measured on all methods: 0.0088 and 0.0008."""
+"""Largest allowed error of raw outputs, relative to their norm. Measured: at most 0.0088 and 0.0008."""
 
 AGREEMENT = {"bfloat16": (2.0, 0.05, 0.93), "float16": (1.0, 0.02, 0.97)}
-"""Tolerances in pixels and score, and least agreement of trained detectors. Measured: 0.96 and 0.98."""
+"""Tolerances in pixels and score, and least agreement within them. Measured agreement: 0.96 and 0.98."""
 
 SETTINGS = {
     "plain": Inference.plain(),
@@ -61,7 +61,7 @@ class Run:
 
 
 def run(detector: FasterRCNN, frames: list[Image], replayed: Sequence[RPNOutput] | None = None) -> Run:
-    """Detect objects; with `replayed`, replace the RPN's outputs so that two runs have the same RoIs."""
+    """Detect objects; outputs in `replayed` replace the RPN's, so that two runs have the same RoIs."""
     rpn: list[RPNOutput] = []
     head: list[HeadOutput] = []
 
@@ -77,7 +77,7 @@ def run(detector: FasterRCNN, frames: list[Image], replayed: Sequence[RPNOutput]
 
 
 def share_rounded(values: Tensor, dtype: HalfPrecision) -> float:
-    """Return the share of values that half precision represents exactly: 1 if they were computed in it."""
+    """Return the share of float32 values that `dtype` represents exactly: 1 if computed in `dtype`."""
     assert values.dtype == torch.float32
     return float((values.to(getattr(torch, dtype)).float() == values).float().mean())
 
@@ -91,7 +91,7 @@ def assert_close_and_computed_in_float32(half: Run, full: Run, dtype: HalfPrecis
         assert share_rounded(values, dtype) < 0.05, name
     found = [result.detections for result in half.results]
     assert share_rounded(torch.cat([d.scores for d in found]), dtype) < 0.05
-    # Coordinates clipped to the frame are whole numbers.
+    # Coordinates clipped to the frame are whole numbers, which half precision represents exactly.
     assert share_rounded(torch.cat([d.boxes.flatten() for d in found]), dtype) < 0.5
 
 

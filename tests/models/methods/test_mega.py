@@ -126,7 +126,7 @@ def test_frames_with_few_proposals_are_distilled_separately(
     assert len(prediction.logits) == len(full.proposals)
     expected = torch.cat(
         [few.proposals[:2], full.proposals[:3]]
-    )  # the first three of each frame, or all if there are fewer
+    )  # the first three proposals of each frame, or all if there are fewer
     assert torch.equal(seen[0], expected)
     assert [len(stage[0].boxes) for stage in memory.stages] == [2, 2, 2]
 
@@ -146,11 +146,11 @@ def test_detections_depend_on_the_order_of_global_frames(detector: Mega, make_fr
     assert scores(global_order=swapped)[0] == pytest.approx(scores(global_order=order)[0], rel=1e-5)
 
 
-def test_quirk_replaces_the_first_frame_by_a_global_frame(detector: Mega, make_frames: MakeFrames) -> None:
+def test_quirk_replaces_the_first_frame_with_a_global_frame(detector: Mega, make_frames: MakeFrames) -> None:
     frames = make_frames(12)
     order = [5, 2, 9, 1, 3, 4, 6, 0, 7, 8, 10, 11]
     quirky = list(detect_video(detector, frames, global_order=order, official_quirks=True))
-    # This equals a video that begins with frame 5, as long as frame 0 is not a global frame.
+    # Results equal those of a video that begins with frame 5, until frame 0 becomes a global frame.
     stand_in = [frames[5], *frames[1:]]
     session = VideoSession(detector, source=frames, global_order=order)
     expected = [r for frame in stand_in for r in session.push(frame)] + session.flush()

@@ -1,4 +1,4 @@
-"""RDN: which RoIs attend to which in each stage."""
+"""RDN: which RoIs attend to which other RoIs in each stage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SELSA: its formula, and independence of the positions of RoIs and the order of frames."""
+"""SELSA: its formula, in which the positions of RoIs and the order of frames do not matter."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def frames(detector: Selsa, make_frames: MakeFrames) -> list[RoIFeatures]:
 def run(
     detector: Selsa, frames: Sequence[RoIFeatures], memory: SelsaMemory | None = None
 ) -> tuple[Tensor, SelsaMemory]:
-    """Return the predictor's input, with the first frame as the key frame, and the new memory."""
+    """Detect in the first frame as the key frame; return the predictor's input and the new memory."""
     seen: list[Tensor] = []
     window = Window(step=0, key=frames[0], local=frames[:1], global_frames=frames[1:], frame_size=(64, 96))
     with detector.predictor.register_forward_hook(lambda _, args, out: seen.append(args[0])):

@@ -36,10 +36,11 @@ def propose_for(data: Annotations, **overrides: Any) -> Proposal:
 
 
 def test_anchors_are_in_pixels_of_the_input() -> None:
-    # 1920x1080 becomes 1000x562: 192 pixels are 100, and the four anchors are at least half an octave apart.
+    # The input is 1000x562 for frames of 1920x1080, so 192 pixels become 100. The four anchors are at least
+    # half an octave apart.
     sizes = propose_for(data_set(side=192)).recipe["settings"]["rpn.anchor_sizes"]
     assert sizes == [100, 140, 200, 284]
-    # 320x240 becomes 800x600.
+    # The input is 800x600 for frames of 320x240.
     sizes = propose_for(data_set(side=40, width=320, height=240)).recipe["settings"]["rpn.anchor_sizes"]
     assert sizes[0] == 100
 
@@ -55,23 +56,24 @@ def test_steps_depend_on_the_number_of_frames() -> None:
     assert proposal.reasons["run.steps"].startswith("10.0 passes over 100 frames")
 
 
-def test_no_objects() -> None:
+def test_data_without_objects_are_refused() -> None:
     with pytest.raises(InputError, match="no frame to train on"):
         propose_for(without_boxes(data_set(side=50)))
 
 
 def test_small_objects_enlarge_the_input() -> None:
-    # 1920x1080 at 600/1000 becomes 1000x562: 20 pixels are 10.4. It may become half as large again.
+    # By default, the input is 1000x562 for frames of 1920x1080, and 20 pixels become 10.4. The input may be
+    # enlarged by about half.
     settings = propose_for(data_set(side=20)).recipe["settings"]
     assert (settings["input.min_size"], settings["input.max_size"]) == (912, 1520)
-    # 28 pixels are 14.6 in it, and 16 in an input of 1.1 times the size.
+    # 28 pixels become 14.6 in the default input, and 16 in an input that is 1.1 times as large.
     proposal = propose_for(data_set(side=28))
     assert proposal.recipe["settings"]["input.min_size"] == 672
     assert "more than 600" in proposal.reasons["settings.input.min_size"]
-    # The input becomes no larger than the frames.
+    # The input is not enlarged if its default size exceeds that of the frames.
     settings = propose_for(data_set(side=10, width=640, height=480)).recipe["settings"]
     assert settings["input.min_size"] == 600
-    # The user's size is kept, and anchors fit it: 20 pixels are 11.1 in 1067x600.
+    # A size set by the user is kept, and the anchors fit it: 20 pixels become 11.1 in 1067x600.
     proposal = propose_for(data_set(side=20), input__min_size=600, input__max_size=2000)
     assert proposal.recipe["settings"]["input.min_size"] == 600
     assert proposal.recipe["settings"]["rpn.anchor_sizes"][0] == 12
@@ -84,11 +86,11 @@ def test_proposal_that_starts_from_a_detector() -> None:
     proposal = propose_for(data_set(side=40, width=192, height=144), **start)
     assert proposal.recipe["settings"]["rpn.anchor_sizes"] == [24, 40, 64]
     assert "the detector's own" in proposal.reasons["settings.rpn.anchor_sizes"]
-    # They do not fit objects of 120 pixels: three others are chosen.
+    # These anchors do not fit objects of 120 pixels, so three others are chosen.
     proposal = propose_for(data_set(side=120, width=192, height=144), **start)
     assert proposal.recipe["settings"]["rpn.anchor_sizes"] == [120, 168, 240]
     assert "as many as the detector's 24, 40, 64" in proposal.reasons["settings.rpn.anchor_sizes"]
-    # 80 pixels of 1920 are 8 of 192: the input is enlarged by a half, and the objects have 12 pixels.
+    # 80 of 1920 pixels become 8 of 192; in an input enlarged by about half, the objects have 12 pixels.
     settings = propose_for(data_set(side=80), **start).recipe["settings"]
     assert (settings["input.min_size"], settings["input.max_size"]) == (224, 299)
     assert settings["rpn.anchor_sizes"] == [12, 16, 24]
@@ -111,5 +113,5 @@ def test_time_of_a_step(tmp_path: Path, workers: int) -> None:
     path = write_videos(tmp_path / "videos", videos=1)
     began = time.perf_counter()
     seconds = time_step(recipe, load_annotations(path), CPU)
-    # Two micro-batches were computed, and the time of the second one counts for both of a step.
+    # Two micro-batches were computed. A step has two, too, and its time is twice that of the second one.
     assert 0 < seconds < 2 * (time.perf_counter() - began)
