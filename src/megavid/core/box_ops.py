@@ -1,8 +1,9 @@
 """Operations on half-open boxes: x1 y1 x2 y2, where x2 and y2 are one past the last pixel.
 
-The original release uses inclusive boxes, whose x2 and y2 are the last pixel. Their width x2 - x1 + 1 equals
-the width of the half-open box, so the original's IoU, NMS and box coder become the usual formulas. Three
-operations need inclusive coordinates: RoIAlign, clipping to an image, and rescaling to another frame size.
+The original release of MEGA uses inclusive boxes, whose x2 and y2 are the last pixel. The width x2 - x1 + 1
+of an inclusive box equals the width x2 - x1 of the same box in half-open coordinates, so IoU, NMS and box
+coder of the original become the usual formulas. Three operations need inclusive coordinates: RoIAlign,
+clipping to an image, and rescaling to another frame size.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from torch import Tensor
 from torchvision.ops import nms
 
 MAX_LOG_SCALE = math.log(1000.0 / 16.0)
-"""Upper limit of dw and dh, as in Faster R-CNN: the logarithm of the largest growth of a side."""
+"""Upper limit of the deltas dw and dh, as in Faster R-CNN: the logarithm of the largest factor by which a
+side may grow."""
 
 _LAST_PIXEL = (0.0, 0.0, 1.0, 1.0)
 
@@ -30,9 +32,9 @@ def to_half_open(boxes: Tensor) -> Tensor:
 
 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:
-    """Clip boxes (..., 4) to an image; each keeps at least one pixel.
+    """Clip boxes (..., 4) to an image so that each box keeps at least one pixel.
 
-    Inclusive coordinates are clamped to [0, width - 1] x [0, height - 1], as in the original.
+    As in the original release, inclusive coordinates are clamped to [0, width - 1] x [0, height - 1].
     """
     low = boxes.new_tensor((0.0, 0.0, 1.0, 1.0))
     high = boxes.new_tensor((width - 1.0, height - 1.0, float(width), float(height)))
@@ -42,7 +44,8 @@ def clip(boxes: Tensor, height: int, width: int) -> Tensor:
 def rescale(boxes: Tensor, *, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
     """Scale boxes (..., 4) from one image size (height, width) to another.
 
-    All four inclusive coordinates are multiplied by the ratio of widths or heights, as in the original.
+    As in the original release, the inclusive x1 and x2 are multiplied by the ratio of the widths, and the
+    inclusive y1 and y2 by the ratio of the heights.
     """
     x, y = to_size[1] / from_size[1], to_size[0] / from_size[0]
     return to_half_open(to_inclusive(boxes) * boxes.new_tensor((x, y, x, y)))
@@ -54,7 +57,8 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
     Args:
         deltas: (N, 4 * K), dx dy dw dh of K boxes per row.
         boxes: (N, 4), the boxes that the deltas are relative to.
-        weights: Factors by which training multiplies dx, dy, dw and dh.
+        weights: Factors by which dx, dy, dw and dh were multiplied in training. The deltas are divided by
+            these factors first.
 
     Returns:
         (N, K, 4) boxes in float32, not clipped.
@@ -79,12 +83,12 @@ def encode(objects: Tensor, boxes: Tensor, weights: tuple[float, float, float, f
 def nms_best(boxes: Tensor, scores: Tensor, threshold: float, *, limit: int) -> Tensor:
     """Return the first `limit` boxes that non-maximum suppression keeps.
 
-    Only boxes with higher scores can suppress a box, so usually the first few boxes are enough to process.
+    Only a box with a higher score can suppress a box, so it is usually enough to process the first few boxes.
 
     Args:
-        boxes: (N, 4), by descending score.
+        boxes: (N, 4), sorted by descending score.
         scores: (N,), descending.
-        threshold: IoU with a better box above which a box is removed.
+        threshold: A box is removed if its IoU with a kept box of higher score is above this value.
         limit: Maximum number of boxes to keep.
 
     Returns:
@@ -105,12 +109,14 @@ def nms_per_class(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: floa
         boxes: (N, 4).
         scores: (N,).
         labels: (N,) int64.
-        threshold: IoU with a better box of the same class above which a box is removed.
+        threshold: A box is removed if its IoU with a kept box of the same class and a higher score is above
+            this value.
 
     Returns:
         Indexes of the boxes kept, by descending score.
     """
-    # One NMS over boxes shifted by class would round the coordinates and change borderline overlaps.
+    # A single NMS over all classes would have to move the boxes of each class to a separate place. This would
+    # round the coordinates and change borderline overlaps.
     kept = [
         rows[nms(boxes[rows], scores[rows], threshold)]
         for label in labels.unique()

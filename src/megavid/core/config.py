@@ -16,11 +16,11 @@ from megavid.core.files.json_yaml import load_json, load_yaml, read_yaml
 class Config(BaseModel):
     """Base class of configuration sections: unknown keys are errors, and numbers are finite.
 
-    A section's class is defined in the module that it configures.
+    The class of each section is defined in the module that the section configures.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {}
-    """Names that keys had in earlier versions, with their present names."""
+    """Maps the name that a key had in an earlier version to the key's current name."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
@@ -33,12 +33,12 @@ def _parse_float(value: object) -> object:
 
 
 Number = Annotated[float, BeforeValidator(_parse_float)]
-"""Type of a field that may be written as 1e-3, which YAML 1.1 reads as text."""
+"""Type of a float field that also accepts numbers as text, since YAML 1.1 reads 1e-3 as text."""
 
 ConfigT = TypeVar("ConfigT", bound=Config)
 
 _BRIEF = reprlib.Repr()
-"""Formats a wrong value in few characters, however long or deeply nested it is."""
+"""Formats an invalid value in a few characters, however long or deeply nested the value is."""
 _BRIEF.maxstring = _BRIEF.maxother = 80
 
 
@@ -46,7 +46,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     """Read the mapping in a YAML file.
 
     Raises:
-        InputError: The file cannot be read, isn't YAML, or is not a mapping.
+        InputError: The file cannot be read, is not YAML, or does not contain a mapping.
     """
     data = read_yaml(path)
     if not isinstance(data, dict):
@@ -55,11 +55,11 @@ def read_mapping(path: Path) -> dict[str, Any]:
 
 
 def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a copy of nested values with some replaced or added by dotted path.
+    """Return a copy of nested values in which the values at some dotted paths are replaced or added.
 
     Args:
         data: Nested values.
-        overrides: Other values by dotted path, such as {"method.window": 6}.
+        overrides: The new values by dotted path, such as {"method.window": 6}.
 
     Raises:
         InputError: A path leads through a value that is not a section.
@@ -80,7 +80,7 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
 
 
 def value_at(data: Mapping[str, Any], path: str) -> Any:
-    """Return the value of nested `data` at a dotted path; None if it has no such value."""
+    """Return the value of nested `data` at a dotted path; None if there is no value at this path."""
     place: Any = data
     for key in path.split("."):
         if not isinstance(place, Mapping) or key not in place:
@@ -90,7 +90,7 @@ def value_at(data: Mapping[str, Any], path: str) -> Any:
 
 
 def has_path(data: Mapping[str, Any], path: str) -> bool:
-    """Return whether nested values have one at a dotted path."""
+    """Return whether nested `data` has a value at a dotted path."""
     place: Any = data
     for key in path.split("."):
         if not isinstance(place, Mapping) or key not in place:
@@ -103,10 +103,11 @@ def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
     """Parse the values of command-line options as JSON or YAML.
 
     Args:
-        overrides: Text by dotted path; {"method.window": "6"} gives the number 6.
+        overrides: Text of each value by dotted path. For example, {"method.window": "6"} is parsed to
+            {"method.window": 6}.
 
     Raises:
-        InputError: A value is empty, or neither JSON nor YAML.
+        InputError: A text is empty, or neither JSON nor YAML.
     """
     parsed = {}
     for path, text in overrides.items():
@@ -119,22 +120,22 @@ def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:
 def _parse_value(path: str, text: str) -> Any:
     origin = f"--{path}"
     try:
-        return load_json(text, origin=origin)  # first, since YAML 1.1 reads 1e-3 as text
+        return load_json(text, origin=origin)  # JSON first, since YAML 1.1 reads 1e-3 as text
     except InputError:
         return load_yaml(text, origin=origin)
 
 
 def validate(model: type[ConfigT], data: object, *, origin: object) -> ConfigT:
-    """Make a typed configuration from nested values, as read from YAML or JSON.
+    """Make a typed configuration from nested values that were read from YAML or JSON.
 
     Args:
         model: Type of the configuration.
         data: Nested values.
-        origin: Where the values came from, for messages.
+        origin: Source of the values, as named in error messages.
 
     Raises:
-        InputError: The data is not a mapping, a key is unknown, renamed or missing, or a value has a wrong
-            type or range; the message has the key's dotted path.
+        InputError: The data is not a mapping, a key is unknown, renamed or missing, or a value has the wrong
+            type or is out of range. The message names the dotted path of the key.
     """
     if not isinstance(data, Mapping):
         raise InputError(f"{origin}: expected a mapping of keys, got {type(data).__name__}")
@@ -158,11 +159,14 @@ def _problem(error: Any) -> str:
 
 
 def rename_keys(model: type[Config], data: Mapping[str, Any]) -> dict[str, Any]:
-    """Return nested values that an earlier version wrote with the present names of their keys.
+    """Replace the key names of earlier versions in nested values by the current names.
 
     Args:
         model: Type of the configuration.
-        data: Nested values; they are not checked.
+        data: Nested values, which are not validated.
+
+    Returns:
+        A copy of the values with the current names.
     """
     renamed: dict[str, Any] = {}
     for old, value in data.items():
@@ -175,7 +179,7 @@ def rename_keys(model: type[Config], data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def rename_path(model: type[Config], path: str) -> str:
-    """Return the present dotted path of a key from its path in an earlier version."""
+    """Return the current dotted path of a key, given the key's path in an earlier version."""
     old, dot, rest = path.partition(".")
     key = model.renamed_keys.get(old, old)
     section = _section(model, key)
@@ -198,7 +202,7 @@ def _renamed_paths(
 
 
 def _section(model: type[Config], key: str) -> type[Config] | None:
-    """Return the type of the section under a key; None if the key holds a value."""
+    """Return the type of the section under a key; None if the key is unknown or holds a plain value."""
     field = model.model_fields.get(key)
     if field is None:
         return None

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Detections:
-    """Boxes of one frame with their scores and labels; detectors return them by descending score.
+    """Boxes of one frame with their scores and labels, which detectors sort by descending score.
 
     Attributes:
         boxes: (N, 4) float32, x1 y1 x2 y2, half-open, in pixels of the original frame.
         scores: (N,) float32 in [0, 1].
         labels: (N,) int64, indexes into `class_names`, which does not contain the background.
-        class_names: Names of all classes that the detector knows.
-        tracks: (N,) int64, track ids within the video, -1 for boxes without a track; None if the boxes were
-            not tracked.
+        class_names: Names of all classes that the detector knows; empty if the names are unknown.
+        tracks: (N,) int64, the id of each box's track within the video, or -1 for a box without a track. None
+            if the boxes were not tracked.
 
     Examples:
         >>> confident = detections[detections.scores > 0.5]
@@ -51,7 +51,7 @@ class Detections:
         return len(self.boxes)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Detections:
-        """Select rows of all fields.
+        """Return the selected boxes with their scores, labels and tracks.
 
         Args:
             index: A row number, a slice, a list of row numbers, or a boolean mask (N,).
@@ -59,25 +59,25 @@ class Detections:
         rows = index
         if not isinstance(rows, slice):
             rows = torch.atleast_1d(torch.as_tensor(rows))
-            rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list makes floats
+            rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list gives floats
         tracks = None if self.tracks is None else self.tracks[rows]
         return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names, tracks)
 
     def to(self, device: torch.device | str) -> Detections:
-        """Return the detections with all fields on a device."""
+        """Return the detections with all tensors on a device."""
         tracks = None if self.tracks is None else self.tracks.to(device)
         boxes, scores, labels = (x.to(device) for x in (self.boxes, self.scores, self.labels))
         return Detections(boxes, scores, labels, self.class_names, tracks)
 
     def cpu(self) -> Detections:
-        """Return the detections with all fields on the CPU."""
+        """Return the detections with all tensors on the CPU."""
         return self.to("cpu")
 
     def to_supervision(self) -> supervision.Detections:
         """Convert to `supervision.Detections`, with `data["class_name"]` if class names are known.
 
         Raises:
-            ImportError: supervision is not installed (the extra `viz`).
+            ImportError: The package supervision, which the extra `viz` installs, is missing.
         """
         try:
             import supervision

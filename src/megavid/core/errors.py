@@ -1,14 +1,15 @@
-"""The error that every mistake of a user raises."""
+"""The error that is raised for every mistake of a user."""
 
 from __future__ import annotations
 
 from megavid.core.text import printable
 
 LONGEST_MESSAGE = 400
-"""Most characters of an error message, so that a name from a broken file does not fill the screen."""
+"""Maximum length of an error message, in characters, so that a name from a broken file does not fill the
+screen."""
 
 _END = 100
-"""Characters at the end of a long message that are kept, since the reason is there."""
+"""Number of characters that are kept at the end of a long message, which usually gives the reason."""
 
 
 class InputError(ValueError):
@@ -18,7 +19,8 @@ class InputError(ValueError):
     prints it without a traceback and exits with code 2.
 
     Args:
-        message: The message. Characters that cannot be printed are escaped; a long message loses its middle.
+        message: Text of the message. Unprintable characters are escaped, and a long text is shortened in the
+            middle.
     """
 
     def __init__(self, message: str) -> None:
@@ -28,5 +30,5 @@ class InputError(ValueError):
         super().__init__(printable(message, limit=LONGEST_MESSAGE))
 
     def without(self, place: object) -> str:
-        """Return the message without the place that it begins with."""
+        """Return the message without "PLACE: " at its start, where PLACE is the text of `place`."""
         return str(self).removeprefix(f"{place}: ")

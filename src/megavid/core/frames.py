@@ -1,4 +1,4 @@
-"""Frames of a video and access to them by number."""
+"""Frames of a video, and access to the frames by number."""
 
 from __future__ import annotations
 

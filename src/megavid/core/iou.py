@@ -1,4 +1,4 @@
-"""IoU of boxes in NumPy arrays, for data and scores, which do not need PyTorch."""
+"""IoU of boxes in NumPy arrays, for code that must not need PyTorch."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from numpy.typing import NDArray
 
 
 def paired_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute the IoU of half-open boxes row by row.
+    """Compute the IoU of each box of `first` and the box in the same row of `second`.
 
     Args:
-        first: (N, 4).
-        second: (N, 4).
+        first: (N, 4), half-open x1 y1 x2 y2.
+        second: (N, 4), half-open x1 y1 x2 y2.
 
     Returns:
-        (N,), 0 for empty boxes.
+        (N,); the IoU with an empty box is 0.
     """
     first, second = first.astype(np.float64), second.astype(np.float64)
     sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])

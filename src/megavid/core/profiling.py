@@ -16,17 +16,20 @@ PROFILE_RANGES = (
     "aggregation",
     "post-processing",
 )
-"""Names of the parts, in the order of the work. The time of a part excludes that of parts within it."""
+"""Names of the parts, in the order in which they run. The time of a part excludes that of parts within it."""
 
 _PREFIX = "megavid: "
 
 
 def profile_range(name: str) -> record_function:
-    """Return a context whose time the profiler attributes to a range; without a profiler it costs little."""
+    """Return a context manager whose run time the profiler attributes to the part `name`.
+
+    Without a profiler, the context manager costs little time.
+    """
     assert name in PROFILE_RANGES, name
     return record_function(_PREFIX + name)
 
 
 def range_of(event: str) -> str | None:
-    """Return the range that an event of the profiler belongs to; None for other events."""
+    """Return the part whose `profile_range` recorded an event of the profiler; None for other events."""
     return event.removeprefix(_PREFIX) if event.startswith(_PREFIX) else None

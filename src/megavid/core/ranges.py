@@ -1,35 +1,37 @@
-"""Check numbers that a user gives against limits."""
+"""Check that numbers from users are within limits."""
 
 from __future__ import annotations
 
 from megavid.core.errors import InputError
 
 INT64 = range(-(1 << 63), 1 << 63)
-"""Integers that tables can store."""
+"""Range of the integers that tables can store."""
 
 LARGEST_EXACT = 2**53
-"""Largest integer below which float64 represents every integer exactly."""
+"""Largest integer up to which float64 represents every integer exactly."""
 
 MOST_CLASSES = 100_000
-"""Most classes of a data set or a detector. The largest public detection data sets have 22,000."""
+"""Maximum number of classes of a data set or a detector. The largest public detection data sets have 22,000
+classes."""
 
 MOST_SEED = 2**63 - 1
-"""Largest seed that random generators accept: 64 bits with a sign."""
+"""Largest seed that random generators accept: the largest signed integer of 64 bits."""
 
 MOST_WORKERS = 256
-"""Most worker processes, each of which takes at least a hundred megabytes."""
+"""Maximum number of worker processes. Each takes at least a hundred megabytes."""
 
 MOST_THREADS = 1024
-"""Most threads. PyTorch ends the process if it cannot start as many as requested."""
+"""Maximum number of threads. PyTorch ends the process if it cannot start as many threads as requested."""
 
 MOST_STEPS = 10**8
-"""The most training steps: at a hundred a second they take twelve days."""
+"""Maximum number of training steps. At a hundred steps per second, this many take twelve days."""
 
 MOST_TRAINING_BATCH = 2**16
-"""The most clips a training step: the numbers of all of them are listed."""
+"""Maximum number of clips per training step. The numbers of all clips of a step are stored in a list."""
 
 MOST_BATCH = 1024
-"""Most frames in a batch. Larger batches are not faster, and all of their frames are in memory."""
+"""Maximum number of frames in a batch. Larger batches are not faster, and all frames of a batch are in memory
+at the same time."""
 
 
 def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
@@ -60,7 +62,7 @@ def check_share(name: str, value: float | None) -> None:
     Raises:
         InputError: The number is out of range or NaN.
     """
-    if value is not None and not 0 <= value <= 1:  # true for NaN, too
+    if value is not None and not 0 <= value <= 1:  # the condition is also true for NaN
         raise InputError(f"{name}: expected a number between 0 and 1, got {value:g}")
 
 

@@ -1,4 +1,4 @@
-"""Reference plans: the frames that a method uses beside the key frame, as data, and their frame numbers."""
+"""Reference plans: which frames a method uses besides the key frame, and how their numbers are computed."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class ReferencePlan:
         past: Number of frames before t in the local window.
         future: Number of frames after t in the local window, which is the look-ahead.
         global_frames: Number of global frames, which come from anywhere in the video (MEGA, section 3.2).
-        memory: Number of frames that are kept after they left the local window (MEGA, section 3.3).
+        memory: Number of frames that are kept after they have left the local window (MEGA, section 3.3).
     """
 
     past: int = 0
@@ -37,9 +37,9 @@ class ReferenceGroup:
         name: Name of the group in the method.
         count: Number of frames.
         low: Smallest offset from the center, inclusive.
-        high: Largest offset from the center, inclusive. Offset 0 from the key frame is the key frame itself.
-        center: Offset of the center from the key frame.
-        anywhere: Whether the frames are drawn from the whole video instead.
+        high: Largest offset from the center, inclusive.
+        center: Offset of the center from the key frame; with 0, the key frame is the center.
+        anywhere: Whether the frames are drawn from the whole video, and not from the range of offsets.
     """
 
     name: str
@@ -62,8 +62,9 @@ def training_indexes(
 ) -> dict[str, tuple[int, ...]]:
     """Draw the reference frames of a key frame for each group of the plan.
 
-    Offsets are drawn without replacement if there are enough, and then clamped to the video, so that a frame
-    may occur several times near the ends of the video.
+    Offsets are drawn without replacement, unless their range has fewer than the group needs. Frame numbers
+    before or after the video are replaced by its first or last frame, so a frame may be drawn several times
+    near the ends of the video.
 
     Args:
         plan: The groups to draw.
@@ -72,7 +73,7 @@ def training_indexes(
         rng: Source of random numbers.
 
     Returns:
-        The frame numbers of each group in the order drawn, by the group's name.
+        The frame numbers of each group, by the group's name, in the order in which they were drawn.
     """
     drawn = {}
     for group in plan.groups:
@@ -95,14 +96,14 @@ def window_indexes(plan: ReferencePlan, key: int, length: int) -> list[int]:
 
 
 GLOBAL_POOL = 64
-"""Most frames of a video that are used as global frames."""
+"""Maximum number of frames of a video that are used as global frames."""
 
 
 def global_order(length: int, seed: int) -> list[int]:
     """Choose frames of a video as global frames, in a random order that depends on the seed.
 
-    At most `GLOBAL_POOL` frames are chosen, so that they can be kept once they are encoded. The global frames
-    of any key frame are as random as if they were chosen from the whole video.
+    At most `GLOBAL_POOL` frames are chosen, so that the features of all of them can be kept in memory. For
+    each single key frame, the global frames are as random as if they were chosen from the whole video.
     """
     return [int(i) for i in np.random.default_rng(seed).permutation(length)[:GLOBAL_POOL]]
 
@@ -110,12 +111,13 @@ def global_order(length: int, seed: int) -> list[int]:
 def global_indexes(order: Sequence[int], step: int, size: int) -> list[int]:
     """Return the global frames of the key frame at index `step` of a video.
 
-    They are a queue of `size` frames. Before the first key frame, it is filled with the first frames of
-    `order`, from order[size - 1] down to order[0]; this backward order is that of the original. Each later
-    step t pushes order[(t + size - 1) mod len(order)].
+    The global frames are a queue of `size` frames. Before the first key frame, the queue is filled with the
+    first frames of `order`, from order[size - 1] down to order[0]; the original release uses this backward
+    order, too. Each later step t pushes order[(t + size - 1) mod len(order)].
 
     Returns:
-        `size` frame numbers in the order in which they leave the queue; numbers repeat if `order` is shorter.
+        `size` frame numbers in the order in which they leave the queue. If `order` has fewer than `size`
+        frames, numbers repeat.
     """
     n = len(order)
     first = [order[(size - 1 - i) % n] for i in range(size)]
@@ -124,7 +126,7 @@ def global_indexes(order: Sequence[int], step: int, size: int) -> list[int]:
 
 
 class Reservoir:
-    """A uniform random sample of the frames of a stream so far (Vitter 1985, algorithm R)."""
+    """A uniform random sample of all frames that were pushed so far (Vitter 1985, algorithm R)."""
 
     def __init__(self, *, size: int, seed: int) -> None:
         self.indexes: list[int] = []
@@ -132,7 +134,7 @@ class Reservoir:
         self._rng = np.random.default_rng(seed)
 
     def push(self, index: int) -> None:
-        """Add the next frame of the stream, whose number is `index`."""
+        """Process the next frame of the stream, whose number is `index`; it may enter the sample."""
         if len(self.indexes) < self._size:
             self.indexes.append(index)
         elif (place := int(self._rng.integers(index + 1))) < self._size:

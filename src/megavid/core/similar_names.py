@@ -20,17 +20,17 @@ def similar_name(name: str, names: Iterable[str]) -> str | None:
 
 
 def similar_names(names: Iterable[str]) -> list[tuple[str, str]]:
-    """Find the names that are similar to an earlier one, but not the same.
+    """Find the names that are similar to an earlier name, but not the same.
 
     Returns:
-        Each such name, and the first name that it is similar to.
+        Pairs of such a name and the first name that it is similar to.
     """
     first: dict[str, str] = {}
     return [(name, other) for name in names if (other := first.setdefault(_plain(name), name)) != name]
 
 
 def hint_similar(name: str, names: Iterable[str]) -> str:
-    """Suggest a similar name, as the end of a message; empty if there is none."""
+    """Return the end of an error message that suggests a similar name; empty if there is none."""
     other = similar_name(name, names)
     return "" if other is None else f"; {other!r} differs by case or blanks only: names must be the same"
 

@@ -25,7 +25,7 @@ def printable(text: str, *, limit: int = 120) -> str:
 
 
 def listed(names: Sequence[str], *, most: int = 20) -> str:
-    """Join names by commas for a message, and count those after the first `most`.
+    """Join the first `most` names with commas for a message, and count the others.
 
     Examples:
         >>> listed(["fox", "badger", "boar"], most=2)

@@ -19,7 +19,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.ownership import written_by_megavid
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Error numbers of a full or read-only file system."""
+"""Numbers of the errors that a full or read-only file system or a too large file causes."""
 
 _LONGEST_NAME = 255
 """Longest file name that nearly all file systems accept, in bytes."""
@@ -27,10 +27,10 @@ _LONGEST_NAME = 255
 _TEMPORARY = re.compile(
     r"\.(unfinished-|.*\.)(?P<host>[0-9a-f]{8})-(?P<pid>\d+)-[0-9a-f]{16}(\.partial(\..*)?)?"
 )
-"""Names of the temporary files and folders that `atomic_path` and `make_aside` make."""
+"""Names of the temporary files and folders that `atomic_path` and `make_aside` create."""
 
 Ours = Callable[[Path], bool | None]
-"""Function that returns whether megavid wrote an existing file; None if the file cannot tell."""
+"""Function that returns whether megavid wrote an existing file; None if its content does not tell."""
 
 
 @contextmanager
@@ -38,12 +38,13 @@ def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path
     """Yield a temporary path to write to, and rename the file to `path` if the block succeeds.
 
     The temporary file is hidden and has the same folder and suffix as `path`. If the block raises an error,
-    the temporary file is removed and `path` is left unchanged. Links are not followed. An existing file is
-    replaced only if megavid wrote it, or if it has the same bytes.
+    the temporary file is removed and `path` is left unchanged. A `path` that is a link is refused. An
+    existing file is replaced only if megavid wrote it. If its content does not tell, it is replaced only if
+    the new file has the same bytes.
 
     Args:
         path: The file to write.
-        ours: Function that tells whether megavid wrote an existing file.
+        ours: Function that returns whether megavid wrote an existing file; see `Ours`.
 
     Raises:
         InputError: The file cannot be written, or `path` exists and must not be replaced.
@@ -54,10 +55,10 @@ def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path
     """
     check_target(path, ours=ours)
     name = f".{_short(path.stem)}.{_owner()}.partial{path.suffix}"
-    # The path is absolute since libraries such as Arrow expand a leading ~ to a home folder.
+    # The path is made absolute since libraries such as Arrow expand a leading ~ to a home folder.
     temporary = path.absolute().with_name(name)
     with _named(temporary, path):
-        # Creating the file now avoids an error after hours of work; O_EXCL refuses links.
+        # If the file cannot be created, this fails now and not after hours of work. O_EXCL refuses links.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     try:
         with _named(temporary, path, kinds=_FULL):
@@ -74,12 +75,13 @@ def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path
 def atomic_files(folder: Path, names: Sequence[str]) -> Iterator[Path]:
     """Yield a temporary folder for several files, and move them to `folder` if the block succeeds.
 
-    Existing files of these names are removed before the first file is moved. If the process is killed in
-    between, files are missing, but files of two runs are never mixed.
+    Existing files with these names are removed before the first new file is moved. If the process is killed
+    in between, some files are missing, but files of two runs are never mixed.
 
     Args:
-        folder: The folder of the files, which exists.
-        names: Names of the files. Files that the block does not write are removed from `folder`, too.
+        folder: An existing folder for the files.
+        names: Names of the files. If the block does not write one of them, an existing file with this name is
+            still removed from `folder`.
 
     Raises:
         InputError: See `atomic_path`.
@@ -109,10 +111,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder to write to, and rename it to `folder` if the block succeeds.
 
     Args:
-        folder: The folder to make. An existing folder must be empty.
+        folder: The folder to create. If it exists, it must be empty.
 
     Raises:
-        InputError: The folder cannot be made, or is not empty.
+        InputError: The folder cannot be created, or is not empty.
     """
     check_new_folder(folder)
     place = folder.absolute()
@@ -146,7 +148,7 @@ def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
         foreign = kind is None and ours(path) is False
     except FileNotFoundError:
         return
-    except (OSError, ValueError) as error:  # a NUL in a name is a ValueError
+    except (OSError, ValueError) as error:  # a NUL in a name raises ValueError
         raise InputError(f"{path}: cannot be written: {_reason(error)}") from error
     if kind is not None:
         raise InputError(f"{path}: expected a file to write, got a {kind}")
@@ -157,10 +159,10 @@ def check_target(path: Path, *, ours: Ours = written_by_megavid) -> None:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Check that a folder may be made at a path: nothing is there, or an empty folder.
+    """Check that a path does not exist or is an empty folder.
 
     Raises:
-        InputError: Something is there, or the path is not a valid folder name.
+        InputError: The path is something else, or not a valid name.
     """
     with _named(folder, folder):
         try:
@@ -172,10 +174,10 @@ def check_new_folder(folder: Path) -> None:
 
 
 def make_aside(folder: Path) -> Path:
-    """Make a hidden folder in `folder` for outputs that are not complete yet.
+    """Create a hidden folder in `folder` for outputs that are not complete yet.
 
     Raises:
-        InputError: The folder cannot be made.
+        InputError: The hidden folder cannot be created.
     """
     aside = folder.absolute() / f".unfinished-{_owner()}"
     with _named(aside, folder):
@@ -187,9 +189,9 @@ def remove_leftovers(folder: Path, *, held: bool = False) -> None:
     """Remove temporary files and folders that killed processes left in a folder.
 
     Args:
-        folder: The folder. Only names that `atomic_path` and `make_aside` make are removed from it.
-        held: Whether this run alone may write to the folder, so that every temporary file is a leftover. By
-            default only those of dead processes of this host are.
+        folder: The folder. Other files, whose names do not come from `atomic_path` or `make_aside`, are kept.
+        held: Whether no other run may write to the folder, so that every temporary file in it is a leftover.
+            If False, only temporary files whose process ran on this host and has ended are removed.
     """
     for path in folder.glob(".*"):
         match = _TEMPORARY.fullmatch(path.name)
@@ -204,7 +206,7 @@ def remove_leftovers(folder: Path, *, held: bool = False) -> None:
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """Join a folder and a relative path that comes from data.
+    """Join a folder and a relative path that was read from data, and check that the result is in the folder.
 
     Args:
         folder: The folder.
@@ -231,7 +233,7 @@ def is_alive(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # a process of another user
+    except (OSError, OverflowError):  # another user's process, or an impossible id
         return True
     return True
 
@@ -244,7 +246,7 @@ _NOT_FILES = (
 
 
 def _check_same_bytes(temporary: Path, path: Path, ours: Ours) -> None:
-    """Refuse to replace a file without a mark unless the new file has the same bytes."""
+    """Refuse to replace a file that does not tell who wrote it, unless the new file has the same bytes."""
     if path.exists() and ours(path) is None and not filecmp.cmp(temporary, path, shallow=False):
         raise InputError(
             f"{path}: exists already, with other contents, and nothing in it says that megavid wrote it; "
@@ -254,7 +256,10 @@ def _check_same_bytes(temporary: Path, path: Path, ours: Ours) -> None:
 
 @contextmanager
 def _named(temporary: Path, path: Path, *, kinds: Sequence[int] | None = None) -> Iterator[None]:
-    """Convert file system errors to `InputError`s that name `path`; only errors of `kinds`, if given."""
+    """Convert file system errors to `InputError`s that name `path`, not `temporary`.
+
+    If `kinds` is given, only errors with these numbers are converted.
+    """
     try:
         yield
     except InputError as error:
@@ -280,5 +285,5 @@ def _host() -> str:
 
 
 def _short(stem: str) -> str:
-    """Shorten a name, so that the name of the temporary file is not too long."""
+    """Shorten the stem of a file name so that the name of the temporary file is not too long."""
     return os.fsencode(stem)[:40].decode(errors="ignore")

@@ -13,32 +13,33 @@ from megavid.core.files.regular_files import read_bytes, read_text
 from megavid.core.ranges import INT64
 
 LARGEST_YAML = 1 << 20
-"""Largest YAML document, in characters. Parsing it takes seconds; 20,000 class names take half of it."""
+"""Maximum length of a YAML document, in characters. Parsing one of this length takes seconds. A list of
+20,000 class names has half this length."""
 
 DEEPEST = 100
-"""Most levels of nesting in YAML. Real files have fewer than ten."""
+"""Maximum number of levels of nesting in YAML. Real files have fewer than ten."""
 
 
 def load_json(content: str | bytes, *, origin: object) -> Any:
     """Parse JSON.
 
-    NaN and Infinity are accepted, as Python writes them; callers check the numbers that they use.
+    NaN and Infinity are accepted, since Python writes them; callers check the numbers that they use.
 
     Args:
         content: The JSON text; bytes are decoded as UTF-8.
-        origin: Name of its source in error messages.
+        origin: Source of the text, as named in error messages.
 
     Raises:
-        InputError: The text is not JSON, nests too deep for Python, or has an integer of more than 64 bits or
-            a string that is not valid Unicode.
+        InputError: The text is not JSON, is nested too deeply for Python, or has an integer of more than 64
+            bits or a string that is not valid Unicode.
     """
     try:
         text = content if isinstance(content, str) else content.decode("utf-8-sig")
         value = json.loads(text, parse_int=_parse_integer)
-        # Lone surrogates come from escapes, or from a command line that is not UTF-8.
+        # A lone surrogate comes from an escape in the text, or from a command line that is not UTF-8.
         if "\\ud" in text or "\\uD" in text or isinstance(content, str):
             _check_unicode(value)
-    except ValueError as error:  # UnicodeDecodeError is one
+    except ValueError as error:  # includes errors of decoding
         raise InputError(f"{origin}: expected JSON: {error}") from error
     except RecursionError as error:
         raise InputError(f"{origin}: expected JSON, got lists or objects nested too deep to read") from error
@@ -57,15 +58,15 @@ def read_json(path: Path) -> Any:
 def load_yaml(text: str, *, origin: object) -> Any:
     """Parse a YAML document without aliases.
 
-    Aliases repeat parts of a document, so that a few lines can expand to gigabytes.
+    An alias repeats a part of a document, so a few lines with aliases could expand to gigabytes.
 
     Args:
         text: The YAML text.
-        origin: Name of its source in error messages.
+        origin: Source of the text, as named in error messages.
 
     Raises:
-        InputError: The text is not YAML, too large, nests deeper than `DEEPEST`, or has an alias or an
-            integer of more than 64 bits.
+        InputError: The text is not YAML, is too long, has more than `DEEPEST` levels of nesting, or has an
+            alias or an integer of more than 64 bits.
     """
     if len(text) > LARGEST_YAML:
         raise InputError(f"{origin}: expected at most {LARGEST_YAML} characters of YAML, got {len(text)}")
@@ -104,7 +105,7 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _Loader.construct_yaml_int)
 
 
 def _check_events(text: str) -> None:
-    """Check a document for aliases and deep nesting before loading it."""
+    """Raise an error if a document, which is not loaded yet, has an alias or is nested too deeply."""
     depth = 0
     for event in yaml.parse(text, Loader=yaml.SafeLoader):
         if isinstance(event, yaml.AliasEvent):

@@ -1,4 +1,4 @@
-"""Lock output folders, so that only one run at a time writes to each."""
+"""Lock output folders, so that only one run at a time writes to a folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from megavid.core.errors import InputError
 logger = logging.getLogger(__name__)
 
 LOCK = ".megavid.lock"
-"""Name of the lock file in a folder; it is removed in the end."""
+"""Name of the lock file in a locked folder. The file is removed when the lock is released."""
 
 _LARGEST_LOCK = 4096  # bytes
 
@@ -33,13 +33,14 @@ def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
     """Lock a folder while the block runs.
 
     The file `LOCK` in the folder names the host and process. The operating system releases the lock when the
-    process ends for any reason, so the lock file of a killed run on this host is taken over. That of a run on
-    another host is not, since some shared disks cannot tell whether the process still runs.
+    process ends for any reason, so the lock file of a killed run on this host is taken over. The lock file of
+    a run on another host is not taken over, since some shared disks do not show whether that run still holds
+    the lock.
 
     Args:
-        folder: The output folder, which exists.
-        launch: Id shared by all attempts of one launch, such as a `torchrun` with restarts. They take over
-            each other's lock files on any host.
+        folder: An existing output folder.
+        launch: Id shared by all attempts of one launch, such as those of a `torchrun` with restarts. These
+            attempts take over each other's lock files, even from other hosts.
 
     Raises:
         InputError: Another run holds the lock, or a run on another host left its lock file.
@@ -70,7 +71,7 @@ def _take(path: Path, folder: Path, launch: str | None) -> int:
                 if not stat.S_ISREG(os.fstat(handle).st_mode):
                     raise InputError(f"{path}: expected a regular file; remove it")
                 _lock(handle, path, folder)
-                if not _is_at(handle, path):  # its owner removed it in between
+                if not _is_at(handle, path):  # its previous owner has just removed it
                     os.close(handle)
                     continue
                 _refuse_other_host(handle, path, folder, launch)

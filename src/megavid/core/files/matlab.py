@@ -1,11 +1,11 @@
-"""Read cells of numbers from MATLAB files of version 5 to 7.
+"""Read cell arrays of numbers from MATLAB files of versions 5 to 7.
 
-MathWorks' "MAT-File Format" describes the format. A reader of the whole format would have to trust the
-lengths and types in a file; this one reads only what is needed and checks all of it.
+MathWorks' "MAT-File Format" describes the format. This module reads only the part of the format that is
+needed, and checks every length and type that a file gives.
 
 A file consists of a header and elements. An element is a tag (type and number of bytes) and data, padded to 8
-bytes. A matrix is an element that contains elements: flags, dimensions, name and content. Positions are in
-bytes from the start of the data.
+bytes. A matrix is an element that contains elements: flags, dimensions, name and content. A position is a
+number of bytes from the start of the file or, for a compressed matrix, from the start of the unpacked data.
 """
 
 from __future__ import annotations
@@ -24,23 +24,26 @@ from megavid.core.files.regular_files import read_bytes
 from megavid.core.files.signatures import HEAD, describe_content
 
 _LARGEST = 64 << 20
-"""Most bytes of a file, and of its unpacked content. ImageNet VID's motion IoU has 12 MB."""
+"""Maximum number of bytes in a file, and in its unpacked content. The file with ImageNet VID's motion IoU has
+12 MB."""
 
 _MOST_VARIABLES = 1000
 
 _MOST_DIMENSIONS = 32
-"""Most dimensions of a matrix, whose product is computed."""
+"""Maximum number of dimensions of a matrix. The sizes of all dimensions are multiplied, so their number needs
+a limit."""
 
 _MOST_CELLS = 1_000_000
-"""Most cells. ImageNet VID's validation videos have 176,126 frames, and a cell for each."""
+"""Maximum number of cells in a variable. The motion IoU has one cell for each of the 176,126 frames of
+ImageNet VID's validation videos."""
 
 _HEADER = 128
 _HDF5 = b"MATLAB 7.3"
 _MATRIX, _COMPRESSED = 14, 15
-"""Types of elements."""
+"""Type numbers of elements that are matrices, and of compressed elements."""
 
 _CELLS, _NUMBERS = 1, range(6, 16)
-"""Classes of matrices: cells, and all numbers (doubles, singles and integers)."""
+"""Class numbers of matrices: cell arrays, and all kinds of numbers (doubles, singles and integers)."""
 
 _STORED = {
     1: "<i1",
@@ -54,24 +57,26 @@ _STORED = {
     12: "<i8",
     13: "<u8",
 }
-"""NumPy types of elements that are numbers, which may be smaller than the class of the matrix."""
+"""NumPy type for the type number of each element that consists of numbers. A matrix may store its numbers in
+a smaller type than that of its class."""
 
 _SCALAR = struct.pack("<14I", _MATRIX, 56, 6, 8, 6, 0, 5, 8, 1, 1, 1, 0, 9, 8)
-"""All bytes before the number in a matrix of one double, which nearly all matrices in these files are."""
+"""All bytes that precede the number in a matrix of one double. Nearly all matrices in these files contain one
+double."""
 
 
 def read_cells(path: Path, name: str) -> list[list[float]]:
-    """Read a variable whose cells contain numbers, or cells of one number each.
+    """Read a cell array in which each cell contains numbers, or cells of one number each.
 
     Args:
         path: The file.
-        name: Name of the variable.
+        name: Name of the variable that is the cell array.
 
     Returns:
         The numbers in each cell.
 
     Raises:
-        InputError: The file is missing, is not a MATLAB file, or has no such variable.
+        InputError: The file is missing or broken, is not a MATLAB file, or has no such variable.
     """
     data = read_bytes(path, limit=_LARGEST)
     expected = f"{path}: expected a MATLAB file with {name}, cells of numbers"
@@ -115,7 +120,7 @@ class _Matrix(NamedTuple):
 
 
 def _variables(data: bytes) -> Iterator[tuple[bytes, _Matrix]]:
-    """Yield the matrices of a file, each with the data that its positions refer to."""
+    """Yield each matrix of a file, preceded by the data to which the positions in the matrix refer."""
     at, space = _HEADER, _LARGEST
     for _ in range(_MOST_VARIABLES):
         if at >= len(data):
@@ -179,7 +184,7 @@ def _cells(data: bytes, matrix: _Matrix) -> list[list[float]]:
 
 
 def _values(data: bytes, at: int, end: int, *, nested: bool = True) -> tuple[list[float], int]:
-    """Read the numbers of the matrix or cells at a position, and the position after it."""
+    """Return the numbers of the matrix or cell array at a position, and the position after its end."""
     following = at + len(_SCALAR) + 8
     if data.startswith(_SCALAR, at) and following <= end:
         return [struct.unpack_from("<d", data, following - 8)[0]], following

@@ -1,7 +1,7 @@
-"""Recognize files that megavid wrote, which are the only ones that it replaces.
+"""Recognize files that megavid wrote, since megavid replaces only such files.
 
-Every output contains a mark if its format has a place for one (`MARKS`). COCO results (a list), ILSVRC's text
-format and PyTorch files have none.
+Every output whose format has a place for a mark contains one (`MARKS`). COCO results, which are a JSON list,
+ILSVRC's text format and PyTorch files have no such place.
 """
 
 from __future__ import annotations
@@ -12,26 +12,26 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 MADE_BY = {"made_by": "megavid"}
-"""Mark of a JSON file: the first entry of its object or of its `info`."""
+"""Mark of a JSON file: the first entry of its top-level object, or of the object `info` in it."""
 
 PNG_METADATA = {"Software": "megavid"}
 """Mark of a PNG file, as matplotlib accepts it."""
 
 MOVIE_COMMENT = "made by megavid"
-"""Mark of an MP4 file: its comment."""
+"""Mark of an MP4 file: the comment in its metadata."""
 
 _BEGINNING = 4096  # bytes
 _LARGEST_HEADER = 64 << 20  # bytes
 
 
 def written_by_megavid(path: Path, *, kind: str | None = None) -> bool | None:
-    """Return whether a file has megavid's mark; None if files of its kind have no marks.
+    """Return whether a file has megavid's mark; None if its format has no place for a mark.
 
     Empty files count as marked, since replacing them loses nothing.
 
     Args:
         path: A regular file.
-        kind: Suffix of files of its kind, such as ".json"; by default the file's own suffix.
+        kind: Suffix that stands for the format, such as ".json"; by default the suffix of `path`.
 
     Raises:
         OSError: The file cannot be read.
@@ -57,8 +57,11 @@ def anything(path: Path) -> bool:
 
 
 def picture_marks() -> dict[str, Any]:
-    """Return arguments of Pillow's `save` that mark PNG and JPEG files; it ignores those of other formats."""
-    from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - tables are written without Pillow
+    """Return arguments that make Pillow's `save` mark PNG and JPEG files.
+
+    For other formats, `save` ignores these arguments.
+    """
+    from PIL.PngImagePlugin import PngInfo  # noqa: PLC0415 - writing tables must not require Pillow
 
     info = PngInfo()
     for key, value in PNG_METADATA.items():
@@ -115,4 +118,5 @@ MARKS: dict[str, tuple[Callable[[BinaryIO], bytes], bytes]] = {
     # Parquet encodes the key "megavid" and its value, a JSON object, in Thrift's compact protocol.
     ".parquet": (_parquet_footer, rb"\x18\x07megavid\x18[\x80-\xff]{0,4}[\x00-\x7f]\{\""),
 }
-"""For each suffix, a function that reads the part of a file with the mark, and a pattern of the mark."""
+"""For each suffix, a function that reads the part of a file that contains the mark, and a regular expression
+that finds the mark in this part."""

@@ -1,6 +1,7 @@
-"""Test whether paths exist that come from users or data.
+"""Test whether paths that come from users or data exist.
 
-A path that is too long, contains zero bytes, or may not be accessed does not exist; it is not an error.
+A path that is too long, contains a zero byte, or may not be accessed counts as not existing. It raises no
+error.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Read pickles as data, without importing or calling anything that they name.
 
 Python's unpickler lets a file call any function, set the state of objects and request any amount of memory.
-This one reads numbers, strings, bytes, lists, tuples, sets and dictionaries. For anything else that a file
-may contain, the caller provides a stand-in.
+The unpickler in this module reads numbers, strings, bytes, lists, tuples, sets and dictionaries. If a file
+may contain other objects, the caller provides replacements for them.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from typing import Any, BinaryIO, ClassVar, NoReturn
 
 _KEYS = (str, int, float, bytes, type(None))
-"""Accepted types of dictionary keys. Tuples are not, since hashing a deeply nested one ends the process."""
+"""Accepted types of dictionary keys. Tuples are refused: hashing a deeply nested tuple ends the process."""
 
 _LEFT_OUT = (
     pickle.BYTEARRAY8,  # allocates as many bytes as the file claims
     pickle.NEXT_BUFFER,
     pickle.READONLY_BUFFER,
-    pickle.EXT1,  # refers to a registry of the process
+    pickle.EXT1,  # refers to a registry in this process
     pickle.EXT2,
     pickle.EXT4,
     pickle.NEWOBJ_EX,
@@ -30,10 +30,11 @@ _LEFT_OUT = (
 """Opcodes that are not needed and therefore refused."""
 
 _BYTES_PER_ITEM = 100
-"""Memory of an item of a container."""
+"""Number of bytes that count as the memory of one item in a container."""
 
 _FEW_ITEMS = 16
-"""Number of items up to which copying a container needs no more memory than the opcodes that request it."""
+"""Copying a container with at most this many items needs no more memory than the opcodes that request the
+copy."""
 
 
 class PickleError(ValueError):
@@ -41,7 +42,7 @@ class PickleError(ValueError):
 
 
 class ForeignObjectError(PickleError):
-    """A pickle names a function or class that its reader does not accept.
+    """A pickle names a function or class that the caller does not allow.
 
     Attributes:
         name: Module and name of the function or class.
@@ -54,16 +55,16 @@ class ForeignObjectError(PickleError):
 
 @dataclass(frozen=True)
 class Constructor:
-    """A function that replaces one that a pickle may call by name."""
+    """A function to call in place of a function or class that a pickle may name."""
 
     function: Callable[..., Any]
 
 
 class StandIn:
-    """Base class of objects that replace those of a pickle, and receive their state."""
+    """Base class of objects that replace objects in a pickle and receive the state of these."""
 
     def build(self, state: object) -> None:
-        """Take over the state.
+        """Take over the state of the replaced object.
 
         Raises:
             ValueError: The state has unexpected content.
@@ -81,19 +82,20 @@ def load_pickle(
 ) -> Any:
     """Read one pickle of any protocol; strings of Python 2 are decoded as Latin-1.
 
-    Containers in the result may contain themselves and may be nested as deep as the file is long, so that
-    callers must not recurse into them.
+    Containers in the result may contain themselves, and a long file may nest them deeply, so callers must not
+    recurse into them.
 
     Args:
-        file: File whose position is the start of the pickle; afterwards it is the end.
-        allowed: A `Constructor` or a value for each module and name that a pickle may refer to. Containers
-            such as `collections.OrderedDict` are always allowed.
-        limit: Maximum number of bytes to read and to copy.
+        file: File, positioned at the start of the pickle. Afterwards its position is the end of the pickle.
+        allowed: The functions and classes that the pickle may name, such as "torch.Size", each with the
+            `Constructor` or value that replaces it. Containers such as `collections.OrderedDict` are always
+            allowed.
+        limit: Maximum number of bytes that are read or copied in total.
         operations: Maximum number of steps, each of which takes about 100 bytes of memory and a microsecond.
-        persistent: Function that returns the object of a persistent id.
+        persistent: Function that returns the object for a persistent id. By default such ids are refused.
 
     Raises:
-        ForeignObjectError: The pickle refers to a name that is not allowed.
+        ForeignObjectError: The pickle names a function or class that is not allowed.
         PickleError: The pickle is broken or too large.
     """
     source: Any = _Source(file, limit=limit, reads=2 * operations)
@@ -112,7 +114,7 @@ def load_pickle(
 
 
 def pairs_to_dict(items: object = ()) -> dict[Any, Any]:
-    """Make a dictionary from another one, or from pairs, as Python 2 pickles ordered dictionaries."""
+    """Make a dictionary from another one, or from a list of pairs (an ordered dictionary of Python 2)."""
     made: dict[Any, Any] = {}
     for pair in items.items() if isinstance(items, dict) else _sequence(items):
         key, value = _sequence(pair)
@@ -125,7 +127,7 @@ def _set(items: object = ()) -> set[Any]:
 
 
 def _encode(text: object, encoding: object = "latin1") -> bytes:
-    """Make bytes, which Python 3 pickles as encoded text for Python 2."""
+    """Encode text as bytes: in protocols that Python 2 can read, Python 3 pickles bytes as such a call."""
     if not isinstance(text, str) or encoding not in {"latin1", "latin-1"}:
         raise PickleError("it encodes something other than bytes")
     return text.encode("latin1")
@@ -147,7 +149,7 @@ _CONTAINERS: dict[str, object] = {
 
 
 class _Source:
-    """A file with a limited number of bytes and of reads."""
+    """A file that refuses more than a given number of bytes or of reads."""
 
     def __init__(self, file: BinaryIO, *, limit: int, reads: int) -> None:
         self._file_read, self._file_readline = file.read, file.readline
@@ -180,7 +182,7 @@ class _Unpickler(pickle._Unpickler):
     persistent: Callable[[object], object] | None
     take: Callable[[int], None]
 
-    # Attributes of the base class, which declares no types for them.
+    # Types of attributes of the base class, which does not declare them.
     read: Callable[[int], bytes]
     stack: list[Any]
     append: Callable[[Any], None]
@@ -244,7 +246,7 @@ class _Unpickler(pickle._Unpickler):
         self._last(dict).update(_to_dict(items))
 
     def _make_dict(self) -> None:
-        items = self.pop_mark()  # this replaces `self.append`, so it has to come first
+        items = self.pop_mark()  # pop_mark() replaces `self.append`, so it has to come first
         self.append(_to_dict(items))
 
     def _add_items(self) -> None:

@@ -1,4 +1,4 @@
-"""Read regular files whose names come from users or data, within limits of size."""
+"""Read regular files whose names come from users or data, up to a maximum size."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from megavid.core.errors import InputError
 GIB = 1 << 30
 
 LARGEST_TEXT = 4 * GIB
-"""Largest text file, in bytes. The JSON of a data set of ten million boxes has less than two GiB."""
+"""Maximum size of a text file, in bytes. The JSON file of a data set with ten million boxes has less than two
+GiB."""
 
 
 def check_regular_file(path: Path) -> None:

@@ -8,7 +8,7 @@ _PACKAGE = Path(__file__).parents[2]
 
 
 def shipped_files(folder: str, suffix: str) -> dict[str, Path]:
-    """Return the files of a folder of the package by their names without suffix, sorted.
+    """Return the files in a folder of the package, sorted, by their names without the suffix.
 
     Args:
         folder: "configs", "recipes" or "weights".

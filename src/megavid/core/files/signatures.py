@@ -10,7 +10,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.regular_files import check_regular_file
 
 HEAD = 1024
-"""Number of bytes that identify a file."""
+"""Number of bytes at the start of a file that are examined."""
 
 _BEGINNINGS = {
     b"PK\x03\x04": "a zip archive",
@@ -69,7 +69,7 @@ def describe_content(head: bytes) -> str:
 
 
 def _kinds(head: bytes) -> Iterator[tuple[bool, str]]:
-    """Yield conditions and the descriptions that they imply, the most reliable first."""
+    """Yield descriptions, the most reliable first, each preceded by whether it applies to the file."""
     yield not head, "an empty file"
     yield head.startswith(_GIT_LFS), "a Git LFS pointer, in place of a file that `git lfs pull` fetches"
     page = _WEB_PAGE.match(head.removeprefix(b"\xef\xbb\xbf")) is not None
@@ -88,12 +88,12 @@ def _kinds(head: bytes) -> Iterator[tuple[bool, str]]:
 
 
 def is_safetensors(head: bytes) -> bool:
-    """Return whether a file starts like a safetensors file: with the length of its header, and JSON."""
+    """Return whether a file starts like a safetensors file: with the length of its header, then JSON."""
     return len(head) > 9 and head[5:8] == b"\x00\x00\x00" and head[8:9] == b"{"
 
 
 def _text(head: bytes) -> str:
-    """Decode the text at the start of a file; empty if it is not text."""
+    """Decode the text at the start of a file; return an empty string if the file is not text."""
     try:  # `head` may end in the middle of a character
         text = head.decode("utf-8", errors="strict" if len(head) < HEAD else "ignore")
     except UnicodeDecodeError:

@@ -1,7 +1,7 @@
 """Read tensors, numbers, strings and containers from PyTorch files of unknown origin.
 
-Nothing in a file is executed, no more memory is used than the file's size, and a broken file is one error of
-one line. PyTorch's own unpickler is not used.
+Nothing in a file is executed, the size of the file limits the memory for tensors, and a broken file raises an
+error with a message of one line. PyTorch's own unpickler is not used.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from megavid.core.files.signatures import describe_content, read_head
 MIB = 1 << 20
 
 LARGEST_STRUCTURE = 4 * MIB
-"""Most bytes of the pickle that lists the tensors. That of a large network has some 300 KB."""
+"""Maximum size of the pickle that lists the tensors, in bytes. For a large network it has some 300 KB."""
 
 LARGEST_TENSORS = 4 * GIB
-"""Most bytes of all tensors. Those of published networks have less than 1 GiB."""
+"""Maximum size of all tensors together, in bytes. The tensors of published detectors have less than 1 GiB."""
 
 _MOST_DIMENSIONS = 16
 
@@ -71,21 +71,21 @@ def load_torch_file(
     largest_structure: int = LARGEST_STRUCTURE,
     largest_tensors: int = LARGEST_TENSORS,
 ) -> Any:
-    """Read a file that `torch.save` wrote, in the present (zip) or the old format; tensors are on the CPU.
+    """Read a file that `torch.save` wrote, in the current (zip) or the old format, with tensors on the CPU.
 
-    Containers in the result may contain themselves and may be nested deeply, so that callers must not recurse
-    into them.
+    Containers in the result may contain themselves and may be nested deeply, so callers must not recurse into
+    them.
 
     Args:
         path: The file.
-        expected: The expected content, for messages, such as "a PyTorch checkpoint of tensors only".
-        way_out: Advice for files that contain other objects, for messages.
-        allowed: Other objects that the file may contain; see `pickles.load_pickle`.
+        expected: The expected content, for error messages, such as "a PyTorch checkpoint of tensors only".
+        way_out: Advice to append to the error message if the file contains an object that is not allowed.
+        allowed: Further objects that the file may contain; see `pickles.load_pickle`.
         largest_structure: Maximum size of the pickle that lists the tensors, in bytes.
-        largest_tensors: Maximum size of all tensors, in bytes.
+        largest_tensors: Maximum size of all tensors together, in bytes.
 
     Raises:
-        BrokenFileError: The file is broken, of another kind, or contains other objects.
+        BrokenFileError: The file is broken, is not a PyTorch file, or contains an object that is not allowed.
         InputError: The file is missing or cannot be read.
     """
     expected = f"{path}: expected {expected}"
@@ -121,7 +121,7 @@ def _converted_errors(path: Path, expected: str, way_out: str) -> Iterator[None]
 
 
 class _LimitedFile(io.FileIO):
-    """A file that limits the size of each read, so that a length stored in it cannot exhaust the memory.
+    """A file that limits the size of each read, so that a wrong length in the file cannot exhaust the memory.
 
     Attributes:
         limit: Maximum number of bytes per read.
@@ -163,13 +163,13 @@ class _Storage:
 
 
 class _Reader:
-    """Reads one file.
+    """Reads one PyTorch file.
 
     Args:
-        file: The file, at its start.
+        file: The file, positioned at its start.
         allowed: See `load_torch_file`.
         limit: Maximum size of the pickle that lists the tensors, in bytes.
-        largest_tensors: Maximum size of all tensors, in bytes.
+        largest_tensors: Maximum size of all tensors together, in bytes.
     """
 
     def __init__(
@@ -255,14 +255,17 @@ class _Reader:
         )
 
     def _take(self, size: int, *, limit: int) -> None:
-        """Count requested memory, which must not exceed the size of the file in total."""
+        """Count `size` bytes of requested memory.
+
+        A single request may not exceed `limit`, and all of them together not the size of the file.
+        """
         self._left -= size
         if size > limit or self._left < 0:
             raise PickleError("it asks for more memory than it can need")
 
 
 def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: memoryview) -> None:
-    """Read an entry, which PyTorch stores without compression."""
+    """Read an entry of a zip archive into `target`. PyTorch stores entries without compression."""
     if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size:
         raise PickleError(f"{entry.filename!r} is compressed, which PyTorch's files are not")
     with archive.open(entry) as stream:
@@ -276,7 +279,7 @@ def _read_entry(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, target: memory
 
 
 def _read_start(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, size: int) -> bytes:
-    """Read the start of an entry, without unpacking the rest."""
+    """Read the first `size` bytes of an entry, without unpacking the rest."""
     with archive.open(entry) as stream:
         return stream.read(size)
 
@@ -315,7 +318,7 @@ _TORCH: dict[str, object] = {
 
 
 def _describe_object(name: str) -> str:
-    """Describe an object that is not accepted."""
+    """Describe an object that is not allowed, for an error message."""
     if name.startswith(("torch._utils._rebuild", "torch._tensor.")) or name.endswith("Storage"):
         return f"it holds {name}, which is not a plain tensor of real numbers"
     if name.endswith("multiarray.scalar"):

@@ -1,1 +1,1 @@
-"""Cores and memory that this process may use, and worker processes."""
+"""Find out which cores and memory this process may use, and support worker processes."""

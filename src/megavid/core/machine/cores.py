@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def usable_cores() -> int:
-    """Count the cores that this process may use, by its CPU affinity and its control group's quota.
+    """Count the cores that this process may use, given its CPU affinity and the quota of its control group.
 
-    Fractions are rounded down: with a quota of 1.5 cores, a second thread would be stopped half of the time
-    while the first one waits for it.
+    Fractions are rounded down: with a quota of 1.5 cores, a second thread would be suspended half of the
+    time, and the first thread would have to wait for it.
     """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = cpu_quota()
@@ -20,7 +20,7 @@ def usable_cores() -> int:
 
 
 def cpu_quota(root: Path = Path("/")) -> float | None:
-    """Read the number of cores that the control groups of this process allow; None for no limit.
+    """Read the number of cores that the control groups of this process allow; None if there is no limit.
 
     Args:
         root: Folder that contains `proc` and `sys`.
@@ -30,10 +30,10 @@ def cpu_quota(root: Path = Path("/")) -> float | None:
 
 
 def control_groups(root: Path, controller: str) -> Iterator[Path]:
-    """Yield the folders of this process's control group and of its parents, for versions 1 and 2.
+    """Yield the folders of this process's control group and of the group's parents.
 
-    In a container, the group's path may be that of the host and not exist; its parents are yielded all the
-    same.
+    Versions 1 and 2 of control groups are supported. In a container, the path of the group may be the one on
+    the host, so that its folder does not exist. The folders of the group's parents are yielded nevertheless.
 
     Args:
         root: Folder that contains `proc` and `sys`.
@@ -54,7 +54,7 @@ def control_groups(root: Path, controller: str) -> Iterator[Path]:
 
 
 def _limit_of(folder: Path) -> float | None:
-    """Read the quota of one control group, from `cpu.max` (version 2) or from two files (version 1)."""
+    """Read the quota of one control group in cores, from `cpu.max` (version 2) or two files (version 1)."""
     with suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return None if quota == "max" else int(quota) / int(period)

@@ -12,7 +12,7 @@ from megavid.core.machine.cores import control_groups
 
 
 def usable_memory(root: Path = Path("/")) -> int:
-    """Return the memory of the machine, or the lowest limit of this process, in bytes.
+    """Return the memory of the machine or the lowest limit of this process, whichever is less, in bytes.
 
     Args:
         root: Folder that contains `proc` and `sys`.
@@ -25,6 +25,6 @@ def _limits(root: Path) -> Iterator[int]:
     own = resource.getrlimit(resource.RLIMIT_AS)[0]
     yield from () if own == resource.RLIM_INFINITY else (own,)
     for folder in control_groups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):  # versions 2 and 1
+        for name in ("memory.max", "memory.limit_in_bytes"):  # of versions 2 and 1
             with suppress(OSError, ValueError):  # "max" means no limit
                 yield int((folder / name).read_text())
