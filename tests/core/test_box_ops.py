@@ -29,7 +29,7 @@ def test_rescaling_multiplies_inclusive_coordinates() -> None:
     assert box_ops.rescale(boxes, from_size=(50, 100), to_size=(150, 200)).tolist() == [[20, 60, 39, 118]]
 
 
-def test_decode() -> None:
+def test_offsets_are_decoded_to_boxes() -> None:
     # A 20x10 box at (30, 25) moves right by half its width and up by a tenth of its height, and becomes twice
     # as wide: a 40x10 box at (40, 24).
     boxes = torch.tensor([[20.0, 20.0, 40.0, 30.0]])
@@ -44,7 +44,7 @@ def test_decoding_limits_the_growth_of_a_box() -> None:
     torch.testing.assert_close(decoded[0, 0], torch.tensor([-492.0, -492.0, 508.0, 508.0]))
 
 
-def test_decode_without_boxes() -> None:
+def test_decoding_without_boxes_returns_no_boxes() -> None:
     assert box_ops.decode(torch.zeros(0, 8), torch.zeros(0, 4), (1.0, 1.0, 1.0, 1.0)).shape == (0, 2, 4)
 
 
@@ -56,7 +56,7 @@ def test_nms_treats_classes_separately_and_sorts_by_score() -> None:
 
 
 def test_nms_keeps_boxes_that_overlap_by_the_threshold_exactly() -> None:
-    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5]])  # IoU 0.5
+    boxes = torch.tensor([[0.0, 0, 10, 10], [0, 0, 10, 5]])  # their IoU is 0.5
     scores, labels = torch.tensor([0.9, 0.8]), torch.tensor([0, 0])
     assert len(box_ops.nms_per_class(boxes, scores, labels, 0.5)) == 2
     assert len(box_ops.nms_per_class(boxes, scores, labels, 0.49)) == 1

@@ -128,7 +128,7 @@ def test_keys_of_an_earlier_version_are_renamed() -> None:
     assert rename_path(Outer, "free.drops") == "free.drops"
 
 
-def test_unknown_configuration_lists_the_available_ones() -> None:
+def test_the_message_about_an_unknown_configuration_lists_the_available_ones() -> None:
     with pytest.raises(InputError, match="mega_r999: no such configuration; .*mega_r101"):
         read_config("mega_r999")
 
@@ -142,7 +142,7 @@ def test_unknown_configuration_lists_the_available_ones() -> None:
         (b"", "expected a mapping"),
     ],
 )
-def test_files_that_are_not_a_configuration(tmp_path: Path, content: bytes, message: str) -> None:
+def test_files_that_are_not_a_configuration_are_refused(tmp_path: Path, content: bytes, message: str) -> None:
     path = tmp_path / "broken.yaml"
     path.write_bytes(content)
     with pytest.raises(InputError, match=f"broken.yaml: {message}"):

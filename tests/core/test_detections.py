@@ -1,4 +1,4 @@
-"""Slicing and conversion of detections."""
+"""Slicing and converting detections."""
 
 from __future__ import annotations
 
@@ -33,7 +33,9 @@ def detections() -> Detections:
         (torch.tensor(2), [2]),
     ],
 )
-def test_slicing(detections: Detections, index: slice, rows: list[int]) -> None:
+def test_a_slice_of_detections_has_the_chosen_rows(
+    detections: Detections, index: slice, rows: list[int]
+) -> None:
     chosen = detections[index]
     assert len(chosen) == len(rows)
     assert chosen.boxes[:, 0].tolist() == [4.0 * r for r in rows]

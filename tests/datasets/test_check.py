@@ -41,7 +41,7 @@ def test_a_data_set_without_problems(data: Annotations) -> None:
     assert seen == [(i, 6) for i in range(1, 7)]
 
 
-def test_missing_and_broken_images(data: Annotations) -> None:
+def test_missing_and_broken_images_are_found(data: Annotations) -> None:
     (data.root / "v/5.jpg").unlink()
     path = data.root / "v/6.jpg"
     path.write_bytes(path.read_bytes()[:-300])
@@ -53,7 +53,7 @@ def test_missing_and_broken_images(data: Annotations) -> None:
     assert problems[2][1] == "v/7.jpg: annotated as 96x64, but it is 80x64"
 
 
-def test_missing_and_broken_videos(data: Annotations) -> None:
+def test_missing_and_broken_videos_are_found(data: Annotations) -> None:
     builder = AnnotationBuilder(("a",), root=data.root)
     builder.video("v", source="v.mp4")
     builder.frame(0)
@@ -77,7 +77,7 @@ def test_several_missing_images_of_a_video_are_one_problem(data: Annotations) ->
     assert found(data) == [(Kind.NO_IMAGE, "ü/5.jpg: no such file; 2 more images of the video are missing")]
 
 
-def test_exif_orientation(data: Annotations) -> None:
+def test_the_size_of_an_image_is_the_size_at_which_it_is_displayed(data: Annotations) -> None:
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
     path = data.root / "v/5.jpg"
@@ -89,9 +89,7 @@ def test_exif_orientation(data: Annotations) -> None:
 
 
 @pytest.mark.parametrize("size", [(1920, 1080), (0, 0)])
-def test_a_video_file_whose_size_differs_from_the_annotated_size(
-    tmp_path: Path, size: tuple[int, int]
-) -> None:
+def test_a_video_file_of_another_size_than_annotated_is_found(tmp_path: Path, size: tuple[int, int]) -> None:
     write_video(tmp_path / "v.mp4", [np.zeros((48, 64, 3), np.uint8)] * 3)
     builder = AnnotationBuilder(("a",), root=tmp_path)
     builder.video("v", source="v.mp4")
@@ -105,7 +103,7 @@ def test_a_video_file_whose_size_differs_from_the_annotated_size(
     assert found(builder.build()) == expected
 
 
-def test_similar_class_names(data: Annotations) -> None:
+def test_similar_class_names_are_found(data: Annotations) -> None:
     alike = replace(data, classes=("Traffic light ", "traffic_light"))
     message = "class 'traffic_light': differs from 'Traffic light ' by case or blanks only"
     assert found(alike) == [(Kind.SIMILAR_NAMES, message)]
@@ -114,7 +112,7 @@ def test_similar_class_names(data: Annotations) -> None:
 @pytest.mark.parametrize(
     "name", ["v.mp4", "v.mkv", "v.ts"]
 )  # of these containers, only .mp4 declares the number of frames
-def test_frames_beyond_the_end_of_a_video_file(tmp_path: Path, name: str) -> None:
+def test_frames_beyond_the_end_of_a_video_file_are_found(tmp_path: Path, name: str) -> None:
     write_video(tmp_path / "v.mp4", [np.zeros((32, 32, 3), np.uint8)] * 5)
     if name != "v.mp4":
         remux(tmp_path / "v.mp4", tmp_path / name)
@@ -135,7 +133,7 @@ def remux(path: Path, other: Path) -> None:
                 target.mux(packet)
 
 
-def test_duplicate_frames_gaps_and_sizes(data: Annotations) -> None:
+def test_duplicate_frames_gaps_and_mixed_sizes_are_found(data: Annotations) -> None:
     number = np.array([5, 5, 7, 5, 6, 7])
     width = np.array([96, 96, 96, 96, 80, 80], np.int32)
     changed = replace(data, number=number, width=width, videos=("v", "ü", "none"), sources=("",) * 3)
@@ -147,14 +145,14 @@ def test_duplicate_frames_gaps_and_sizes(data: Annotations) -> None:
     ]
 
 
-def test_an_image_used_twice(data: Annotations) -> None:
+def test_an_image_that_is_used_twice_is_found(data: Annotations) -> None:
     files = data.files.to_pylist()
     files[4] = files[1]
     changed = replace(data, files=type(data.files).from_pandas(np.array(files, object)))
     assert found(changed) == [(Kind.DUPLICATE_FRAME, "v/6.jpg: is the image of frame 6 of video 'v', too")]
 
 
-def test_inverted_and_outside_boxes(data: Annotations) -> None:
+def test_inverted_boxes_and_boxes_outside_the_frame_are_found(data: Annotations) -> None:
     boxes = np.array(
         [[5, 5, 5, 9], [-3, 0, 9, 9], [0, 0, 97, 65], [0, 0, 98.5, 60], [9, 9, 3, 20], [1, 2, 30, 40]],
         np.float32,
@@ -167,7 +165,7 @@ def test_inverted_and_outside_boxes(data: Annotations) -> None:
     ]
 
 
-def test_duplicate_boxes(data: Annotations) -> None:
+def test_duplicate_boxes_are_found(data: Annotations) -> None:
     builder = AnnotationBuilder(data.classes, root=data.root)
     builder.video("v")
     builder.frame(5, file="v/5.jpg", width=96, height=64)

@@ -59,7 +59,7 @@ def test_images_with_other_numbers_are_matched_in_order(
 @pytest.mark.parametrize(
     ("numbers", "frames"),
     [
-        (range(1, 30), range(30)),  # the image of the first or of the last frame is missing
+        (range(1, 30), range(30)),  # one image is missing: the first or the last
         (range(1, 26), range(20)),
         (range(5, 40), range(20)),
         (range(100, 130), range(20)),
@@ -120,7 +120,7 @@ def test_files_are_numbered_by_name_or_order() -> None:
         (["99999999999999999999.png"], "expected numbers up to 4611686018427387903 in names"),
     ],
 )
-def test_ambiguous_names(files: list[str], message: str) -> None:
+def test_ambiguous_names_are_refused(files: list[str], message: str) -> None:
     with pytest.raises(InputError, match=message):
         number_files(files, where="v")
     with pytest.raises(InputError, match=message):

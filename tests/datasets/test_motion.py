@@ -52,17 +52,17 @@ def test_tracks_and_videos_are_independent() -> None:
     assert motion_iou(table) == pytest.approx([1, 1 / 3, 1, 1 / 3, 1, 1])
 
 
-def test_single_boxes_and_boxes_without_tracks() -> None:
+def test_boxes_without_tracks_have_no_motion_iou_and_single_boxes_have_1() -> None:
     table = moving([(0, NO_TRACK, 0), (1, NO_TRACK, 0), (1, 4, 0)])
     assert motion_iou(table) == pytest.approx([np.nan, np.nan, 1], nan_ok=True)
 
 
-def test_two_boxes_of_a_track_in_a_frame() -> None:
+def test_two_boxes_of_a_track_in_one_frame_are_compared() -> None:
     table = moving([(0, 0, 0), (0, 0, 5)])
     assert motion_iou(table) == pytest.approx([1 / 3, 1 / 3])
 
 
-def test_no_boxes() -> None:
+def test_without_boxes_there_are_no_motion_ious() -> None:
     assert motion_iou(moving([])).shape == (0,)
 
 
@@ -105,7 +105,7 @@ def test_a_file_in_the_official_format_is_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize("kind", [np.float64, np.float32, np.uint8, np.int16])
-def test_cells_with_any_numeric_type(tmp_path: Path, compressed: bool, kind: type) -> None:
+def test_cells_of_any_numeric_type_are_read(tmp_path: Path, compressed: bool, kind: type) -> None:
     cells = np.empty((4, 1), object)
     cells[:, 0] = [kind(1), np.array([[0, 1, 1]], kind), np.empty((0, 0)), np.array([[0]], kind)]
     scipy.io.savemat(tmp_path / "motion.mat", {"motion_iou": cells}, do_compression=compressed)
@@ -175,7 +175,7 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, compressed: bool) -> 
 def test_the_published_motion_ious_exclude_the_frame_of_the_object() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     values = np.concatenate(frames)
-    others = 1e-10 / values[values < 1e-6]  # 1e-10 over the number of other frames
+    others = 1e-10 / values[values < 1e-6]  # the value is 1e-10 divided by their number
     assert others == pytest.approx(others.round(), abs=1e-6)
     assert (others.min(), others.max()) == pytest.approx((4, 20))
 

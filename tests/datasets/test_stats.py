@@ -55,7 +55,7 @@ def test_statistics_of_two_videos(data: Annotations) -> None:
     assert about["motion"] == pytest.approx({"fast": 2 / 5, "medium": 0, "slow": 3 / 5})
 
 
-def test_an_empty_data_set(tmp_path: Path) -> None:
+def test_statistics_of_an_empty_data_set_are_plotted(tmp_path: Path) -> None:
     stats = compute_stats(AnnotationBuilder((), root=tmp_path).build())
     assert stats.as_dict()["motion"] is None
     plot_stats(stats, tmp_path / "stats.png")

@@ -96,7 +96,7 @@ def test_an_unclear_class_is_often_clear_in_a_neighboring_frame() -> None:
     assert near / (total - clear) > 0.6
 
 
-def test_all_kinds_of_motion(tmp_path: Path) -> None:
+def test_objects_have_all_kinds_of_motion(tmp_path: Path) -> None:
     write_synthetic_set(tmp_path / "set", SyntheticSet(videos=40, frames=24, height=72, width=96), workers=2)
     motion = motion_iou(read(tmp_path / "set", "vid_train"))
     shares = [(motion < 0.7).mean(), ((motion >= 0.7) & (motion <= 0.9)).mean(), (motion > 0.9).mean()]

@@ -9,7 +9,7 @@ from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
 
 
 def all_outcomes(found: Boxes, truth: Boxes, *, num_frames: int, num_classes: int = 1) -> list[Outcomes]:
-    """Compute the outcomes of the detections of each class, ignoring no object."""
+    """Compute the outcomes of the detections of each class; no object is ignored."""
     return outcomes_by_class(
         found,
         truth,

@@ -1,4 +1,4 @@
-"""A slow and simple implementation of average precision, to test the fast one against."""
+"""A slow and simple implementation of average precision, to compare the fast one with."""
 
 from __future__ import annotations
 

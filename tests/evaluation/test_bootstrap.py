@@ -1,4 +1,4 @@
-"""AP of resampled videos, and its intervals, compared with values by hand and with scoring drawn videos."""
+"""The bootstrap over videos: AP of resamples, tested by hand and by scoring drawn videos, and intervals."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def test_a_resample_without_objects_has_no_ap() -> None:
 
 
 def random_set(seed: int, *, frames: int) -> tuple[Boxes, Boxes]:
-    """Make detections, of which some hit and some miss and no two scores are equal, and objects."""
+    """Make detections and objects; some detections hit, some miss, and no two have equal scores."""
     rng = np.random.default_rng(seed)
     truth_frame = np.sort(rng.integers(0, frames, 3 * frames))
     corner = rng.integers(0, 60, (len(truth_frame), 2))
@@ -61,7 +61,7 @@ def random_set(seed: int, *, frames: int) -> tuple[Boxes, Boxes]:
 
 
 def repeated(boxes: Boxes, counts: NDArray[np.integer], frames_a_video: int) -> tuple[Boxes, int]:
-    """Copy the boxes of each drawn video to new frames, once per draw; return also the number of frames."""
+    """Copy the boxes of each drawn video to new frames, once per draw; also return the number of frames."""
     frames, rows, start = [], [], 0
     for video, count in enumerate(counts.tolist()):
         mine = np.flatnonzero(boxes.frame // frames_a_video == video)

@@ -79,7 +79,7 @@ def test_without_hits_there_is_no_best_f1() -> None:
     assert best_f1([]) is None
 
 
-def test_confusion_matrix() -> None:
+def test_a_confusion_matrix_computed_by_hand() -> None:
     # Frame 0: A is found, B is detected as class 1, and a detection of class 1 is on no object. Frame 1: the
     # score of the detection of A is too low, so A is missed, and the ignored object B is found.
     truth = Boxes([0, 0, 1, 1], [A, B, A, B], [0, 0, 1, 0])

@@ -36,11 +36,11 @@ def test_ignored_objects_need_not_be_found() -> None:
 
 
 def test_several_detections_may_find_a_crowd_but_no_other_ignored_object() -> None:
-    # In the order of scores: three detections on B, which is an ignored crowd, and then one on A.
+    # By score: three detections on B, which is an ignored crowd, and then one detection on A.
     found, truth = Boxes([0] * 4, [B, B, B, A], [0] * 4, [0.9, 0.8, 0.7, 0.6]), Boxes([0, 0], [A, B], [0, 0])
     flags = np.array([False, True])
     assert coco_metrics(found, truth, ignored=flags, crowds=flags, **SIZE)["AP50"] == 1
-    # If B is ignored but no crowd, it takes only one detection, and the two others on B are false positives.
+    # If B is ignored but not a crowd, it takes one detection, and the other two on B are false positives.
     assert coco_metrics(found, truth, ignored=flags, **SIZE)["AP50"] == pytest.approx(1 / 3)
 
 

@@ -1,4 +1,4 @@
-"""The kinds of errors of detections, compared with kinds assigned by hand."""
+"""Sorting errors of detections by kind, compared with kinds assigned by hand."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ def widths_of(axes: Axes) -> list[float]:
     return [patch.get_width() for patch in axes.patches if isinstance(patch, Rectangle)]
 
 
-def test_envelope_at_recalls() -> None:
+def test_the_envelope_is_sampled_at_recalls() -> None:
     truth = Boxes([0, 0], [[0, 0, 10, 10], [20, 0, 30, 10]], [0, 0])
     found = Boxes([0, 0], [[50, 0, 60, 10], [0, 0, 10, 10]], [0, 0], [0.9, 0.8])
     results = average_precision_by_motion(found, truth, num_frames=1, num_classes=1, motion_iou=None)

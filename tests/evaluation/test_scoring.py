@@ -1,4 +1,4 @@
-"""Average precision, compared with values by hand, numbers of the original, and a simple evaluator."""
+"""Average precision, compared with values by hand, values of the original, and a simple evaluator."""
 
 from __future__ import annotations
 

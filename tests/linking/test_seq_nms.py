@@ -1,7 +1,7 @@
 """Seq-NMS on tracks made by hand.
 
-All boxes are 10x10 and differ only in x. Boxes that are 3 apart have an IoU of 7/13; 4 apart, 6/14; 6 apart,
-4/16.
+Most boxes are 10x10 and differ only in x. The IoU of two such boxes is 7/13 at a distance of 3, 6/14 at a
+distance of 4, and 4/16 at a distance of 6.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def test_boxes_whose_iou_equals_a_limit_are_neither_linked_nor_suppressed() -> N
     assert sequences(np.zeros(2, int), boxes, np.array([0.9, 0.8])) == [[0], [1]]
 
 
-def test_no_boxes_and_scores_of_zero() -> None:
+def test_no_boxes_form_no_sequences_and_scores_of_zero_are_not_linked() -> None:
     scores, kept = seq_nms(predictions([]))
     assert (len(scores), len(kept)) == (0, 0)
     assert sequences(*columns([(0, 0, 0.0), (1, 0, 0.0)])) == [[0], [1]]

@@ -108,7 +108,7 @@ def test_pages_without_detections_and_without_objects(data: Annotations, tmp_pat
         assert "mean" in page(out)
 
 
-def test_one_class_and_one_frame(tmp_path: Path) -> None:
+def test_the_page_of_one_class_and_one_very_wide_frame(tmp_path: Path) -> None:
     builder = AnnotationBuilder(("only",), root=tmp_path)
     builder.video("v")
     PIL.Image.new("RGB", (3000, 20)).save(tmp_path / "x.png")
@@ -155,7 +155,9 @@ def browse(tmp_path: Path) -> Any:
 
 
 @pytest.mark.parametrize("width", [1200, 500])
-def test_the_page_in_a_browser(data: Annotations, tmp_path: Path, browse: Any, width: int) -> None:
+def test_a_browser_shows_the_page_with_all_its_images(
+    data: Annotations, tmp_path: Path, browse: Any, width: int
+) -> None:
     scores = score(data)
     write_scores(tmp_path / "out", scores, data, {})
     probe = """<script>onload = () => { document.title = JSON.stringify({

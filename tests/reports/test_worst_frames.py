@@ -23,7 +23,7 @@ def frames(*lengths: int) -> Annotations:
 
 def test_each_video_gets_a_frame_before_any_gets_two_and_frames_are_not_close() -> None:
     errors = np.zeros(60, np.int64)
-    errors[[4, 5, 14, 29]] = [5, 9, 6, 7]  # in video 0; frames 4 and 14 are too near frame 5
+    errors[[4, 5, 14, 29]] = [5, 9, 6, 7]  # in video 0; frames 4 and 14 are too close to frame 5
     errors[[30, 45]] = [1, 2]
     assert worst_frames(frames(30, 30), errors, count=4) == [5, 45, 29, 30]
     assert worst_frames(frames(30, 30), errors, count=3) == [5, 45, 29]

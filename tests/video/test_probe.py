@@ -14,7 +14,7 @@ from megavid.video.probe import VideoInfo, probe_video
 from tests.video.videos import make_video
 
 
-def test_size_frames_and_rate(tmp_path: Path) -> None:
+def test_the_size_the_rate_and_the_number_of_frames_are_found(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", 5)
     make_video(tmp_path / "v.ts", 5)
     expected = VideoInfo(width=64, height=48, frames=5, rate=Fraction(25))
@@ -22,7 +22,7 @@ def test_size_frames_and_rate(tmp_path: Path) -> None:
     assert probe_video(tmp_path / "v.ts").frames is None
 
 
-def test_size_accounts_for_rotation(tmp_path: Path) -> None:
+def test_the_size_is_that_of_the_rotated_frames(tmp_path: Path) -> None:
     path = tmp_path / "v.mp4"
     make_video(path, 2)
     data = bytearray(path.read_bytes())

@@ -74,7 +74,7 @@ def test_a_variable_frame_rate_gives_true_times_from_zero(tmp_path: Path) -> Non
     assert [number(frame.image) for frame in video] == [0, 1, 2, 3, 4, 5]
 
 
-def test_a_video_of_one_frame(tmp_path: Path) -> None:
+def test_a_video_of_one_frame_is_read(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", 1)
     check_consistent(open_video(tmp_path / "v.mp4"), 1)
 
@@ -213,7 +213,7 @@ def test_a_change_of_the_frame_size_is_refused(tmp_path: Path) -> None:
         video[12]
 
 
-def test_indexing_from_threads_during_iteration(tmp_path: Path) -> None:
+def test_threads_may_index_a_video_during_iteration(tmp_path: Path) -> None:
     make_video(tmp_path / "v.mp4", 30, options=B_FRAMES)
     video = open_video(tmp_path / "v.mp4")
     order = [random.Random(1).randrange(30) for _ in range(60)]

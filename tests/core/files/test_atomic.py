@@ -1,4 +1,4 @@
-"""Atomic writing of files and folders."""
+"""Writing files and folders atomically."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_several_files_are_replaced_together(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == [
         "a.json",
         "c.json",
-    ]  # b.json is gone: the block did not write it
+    ]  # b.json was removed, as it was not written
     (tmp_path / "b.json").write_text("mine")
     with pytest.raises(InputError, match=r"b\.json: exists already"), atomic_files(tmp_path, ("b.json",)):
         pass

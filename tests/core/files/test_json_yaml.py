@@ -32,7 +32,7 @@ def test_json_and_yaml_are_read(tmp_path: Path) -> None:
         (b'{"\\uD800": 1}', "surrogates not allowed"),
     ],
 )
-def test_invalid_json_is_one_error(content: bytes, message: str) -> None:
+def test_invalid_json_is_an_input_error(content: bytes, message: str) -> None:
     with pytest.raises(InputError, match=rf"^a\.json: expected JSON.*{message}|^a\.json: {message}"):
         load_json(content, origin="a.json")
 
@@ -63,6 +63,6 @@ ALIASES = "\n".join(
         ("a: " + "x" * (1 << 20), "1048576 characters"),
     ],
 )
-def test_invalid_yaml_is_one_error(text: str, message: str) -> None:
+def test_invalid_yaml_is_an_input_error(text: str, message: str) -> None:
     with pytest.raises(InputError, match=rf"^a\.yaml: .*{message}"):
         load_yaml(text, origin="a.yaml")

@@ -1,4 +1,4 @@
-"""Locks of output folders."""
+"""Locking output folders."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_lock_held_on_another_host_is_kept(tmp_path: Path) -> None:
     for launch in (None, "job 13"):
         with pytest.raises(InputError, match=rf"process 7 on not-.*; .* remove .*{LOCK}"):
             take(tmp_path, launch=launch)
-    take(tmp_path, launch="job 12")  # the launch that holds the lock may restart
+    take(tmp_path, launch="job 12")  # a restart of the launch that holds the lock
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,4 +1,4 @@
-"""Recognition of files that megavid wrote."""
+"""Recognizing files that megavid wrote."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ import pytest
 from megavid.core.files.paths import exists, is_file, is_folder
 
 
-def test_existing_paths(tmp_path: Path) -> None:
+def test_existing_files_and_folders_are_found(tmp_path: Path) -> None:
     file = tmp_path / "file"
     file.touch()
     assert exists(file)

@@ -46,7 +46,7 @@ def test_plain_values_are_read(protocol: int) -> None:
     assert read["twice"][0] is read["twice"][1]
 
 
-def test_strings_of_python_2_pickles() -> None:
+def test_strings_of_python_2_pickles_are_read() -> None:
     assert load(b"(dp0\nS'a\\xe9'\np1\n(lp2\nI1\naL2L\nas.") == {"aé": [1, 2]}
     assert load(b"\x80\x02ccollections\nOrderedDict\n](](U\x01aK\x01ee\x85R.") == {"a": 1}
 

@@ -1,4 +1,4 @@
-"""Descriptions of files by their first bytes."""
+"""Describing files by their first bytes."""
 
 from __future__ import annotations
 

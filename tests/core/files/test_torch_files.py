@@ -1,4 +1,4 @@
-"""Reading PyTorch files without its unpickler, and refusing broken ones."""
+"""Reading PyTorch files without the unpickler of PyTorch, and refusing broken files."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_saved_values_are_read_exactly(tmp_path: Path, as_zip: bool, protocol: i
     )
 
 
-def test_a_state_dict_of_a_network(tmp_path: Path) -> None:
+def test_a_state_dict_of_a_network_is_read(tmp_path: Path) -> None:
     saved, loaded = (torch.nn.Sequential(torch.nn.Linear(2, 3), torch.nn.BatchNorm1d(3)) for _ in range(2))
     torch.save(saved.state_dict(), tmp_path / "x.pth")
     loaded.load_state_dict(load(tmp_path / "x.pth"))

@@ -35,7 +35,9 @@ V1_FILES = ("cpu.cfs_quota_us", "cpu.cfs_period_us")
         ("0::/", {}, None),
     ],
 )
-def test_quotas(tmp_path: Path, groups: str, files: Mapping[str, str], expected: float | None) -> None:
+def test_the_cpu_quota_is_read(
+    tmp_path: Path, groups: str, files: Mapping[str, str], expected: float | None
+) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text(groups)
     for name, text in files.items():
@@ -45,12 +47,12 @@ def test_quotas(tmp_path: Path, groups: str, files: Mapping[str, str], expected:
     assert cpu_quota(tmp_path) == expected
 
 
-def test_no_control_groups(tmp_path: Path) -> None:
+def test_without_control_groups_there_is_no_quota(tmp_path: Path) -> None:
     assert cpu_quota(tmp_path) is None
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no affinity here")
-def test_affinity() -> None:
+def test_usable_cores_follow_the_affinity_of_the_process() -> None:
     before = os.sched_getaffinity(0)
     try:
         os.sched_setaffinity(0, {min(before)})

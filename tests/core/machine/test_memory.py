@@ -21,7 +21,9 @@ from megavid.core.machine.memory import usable_memory
         ("4:cpu:/job", "memory/job/memory.limit_in_bytes", "3000000\n", None),
     ],
 )
-def test_control_groups(tmp_path: Path, groups: str, file: str, text: str, expected: int | None) -> None:
+def test_the_memory_limit_of_the_control_group_is_read(
+    tmp_path: Path, groups: str, file: str, text: str, expected: int | None
+) -> None:
     (tmp_path / "proc/self").mkdir(parents=True)
     (tmp_path / "proc/self/cgroup").write_text(groups)
     path = tmp_path / "sys/fs/cgroup" / file

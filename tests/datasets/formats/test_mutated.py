@@ -50,7 +50,7 @@ def read_and_use(read: Callable[[Problems], Annotations]) -> None:
         json.dumps(compute_stats(table).as_dict())
 
 
-def test_coco(tmp_path: Path) -> None:
+def test_mutated_coco_files_are_read_or_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     PIL.Image.new("RGB", (32, 24)).save(tmp_path / "1.png")
     for number, random in enumerate(mutators(300)):
@@ -73,7 +73,7 @@ def yolo_files(folder: Path, random: Random) -> None:
             (folder / name).write_bytes(content)
 
 
-def test_yolo(tmp_path: Path) -> None:
+def test_mutated_yolo_files_are_read_or_refused(tmp_path: Path) -> None:
     for folder in ("a", "b"):
         for kind in ("images", "labels"):
             (tmp_path / "set" / kind / folder).mkdir(parents=True)

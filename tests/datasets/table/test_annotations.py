@@ -48,7 +48,7 @@ def assert_same(one: Annotations, two: Annotations) -> None:
             assert a == b, field.name
 
 
-def test_a_built_table(tmp_path: Path) -> None:
+def test_a_built_table_has_the_given_values(tmp_path: Path) -> None:
     table = build(tmp_path)
     assert len(table) == 3
     assert table.videos == ("a", "a empty", "a file")
@@ -93,7 +93,7 @@ def test_a_table_in_many_row_groups_is_loaded(tmp_path: Path) -> None:
     assert_same(load_annotations(tmp_path / "many.parquet"), table)
 
 
-def test_concatenated_tables(tmp_path: Path) -> None:
+def test_tables_are_concatenated(tmp_path: Path) -> None:
     one, two = build(tmp_path, "a"), build(tmp_path, "b")
     both = concatenate([one, two])
     assert both.videos == (*one.videos, *two.videos)

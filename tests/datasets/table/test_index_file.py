@@ -70,7 +70,7 @@ def rewrite(path: Path, columns: Mapping[str, Any] | None = None, *, about: byte
         ("area", [1, -2, 3], "column 'area', row 1: expected at least 0"),
     ],
 )
-def test_invalid_columns(path: Path, column: str, values: list[Any], message: str) -> None:
+def test_invalid_columns_are_refused(path: Path, column: str, values: list[Any], message: str) -> None:
     rewrite(path, {column: values})
     with pytest.raises(InputError, match=f"index.parquet: {message}"):
         load_annotations(path)
@@ -94,7 +94,7 @@ def test_invalid_columns(path: Path, column: str, values: list[Any], message: st
         ("more", 1, "more: unknown key"),
     ],
 )
-def test_invalid_metadata(path: Path, key: str, value: Any, message: str) -> None:
+def test_invalid_metadata_is_refused(path: Path, key: str, value: Any, message: str) -> None:
     about = json.loads(pq.read_schema(path).metadata[b"megavid"])
     rewrite(path, about=json.dumps({**about, key: value}).encode())
     with pytest.raises(InputError, match=message):
@@ -111,7 +111,7 @@ def test_invalid_metadata(path: Path, key: str, value: Any, message: str) -> Non
         (b'{"annotations": 2}', "index.parquet, metadata: root: missing"),
     ],
 )
-def test_missing_metadata(path: Path, about: bytes, message: str) -> None:
+def test_missing_metadata_is_refused(path: Path, about: bytes, message: str) -> None:
     rewrite(path, about=about)
     with pytest.raises(InputError, match=message):
         load_annotations(path)

@@ -51,7 +51,9 @@ def test_entries_are_written_in_the_form_of_coco_results(
         ),
     ],
 )
-def test_bad_entries(tmp_path: Path, data: Annotations, entry: object, kind: Kind, message: str) -> None:
+def test_bad_entries_are_refused_or_skipped(
+    tmp_path: Path, data: Annotations, entry: object, kind: Kind, message: str
+) -> None:
     (tmp_path / "p.json").write_text(json.dumps([entry]))
     with pytest.raises(InputError, match=message):
         open_predictions(tmp_path / "p.json", data, problems=Problems())

@@ -37,7 +37,9 @@ def test_lines_are_written_in_the_order_of_frames(
         ("1 1 0.5 0 0 9 9", Kind.DUPLICATE_BOX, "line 2: the same box"),
     ],
 )
-def test_bad_lines(tmp_path: Path, data: Annotations, line: str, kind: Kind, message: str) -> None:
+def test_bad_lines_are_refused_or_skipped(
+    tmp_path: Path, data: Annotations, line: str, kind: Kind, message: str
+) -> None:
     path = tmp_path / "p.txt"
     path.write_bytes(f"1 1 0.5 0 0 9 9\r\n{line}\r\n\r\n3 1 0.5 0 0 9 9\r\n".encode())
     with pytest.raises(InputError, match=message):

@@ -108,7 +108,7 @@ def test_a_file_with_a_video_name_that_is_not_utf_8_is_refused(tmp_path: Path) -
     assert content.count(b"name") > 1
     path.write_bytes(
         content.replace(b"name", b"n\xffme", 1)
-    )  # the first of the places is in the column of videos
+    )  # the first occurrence is in the column of videos
     with pytest.raises(InputError, match=r"p.parquet: cannot be read as predictions"):
         read_parquet(path, problems=Problems())
 
@@ -154,7 +154,9 @@ def test_an_invalid_frame_number_is_refused(tmp_path: Path, frame: int) -> None:
         ("boxes", [5, 0, 4, 9], Kind.INVERTED, "row 1: expected x1 <= x2 .* box 5, 0, 4, 9"),
     ],
 )
-def test_invalid_rows(tmp_path: Path, column: str, value: Any, kind: Kind, message: str) -> None:
+def test_invalid_rows_are_refused_or_skipped(
+    tmp_path: Path, column: str, value: Any, kind: Kind, message: str
+) -> None:
     changed = getattr(make_table(), column).copy()
     changed[1] = value
     write_parquet(make_table(**{column: changed}), tmp_path / "p.parquet")

@@ -61,7 +61,7 @@ def test_rows_are_written_in_row_groups(tmp_path: Path, monkeypatch: pytest.Monk
     assert pq.read_table(path)["video"].to_pylist()[:8] == ["clip0"] * 4 + ["clip1"] * 4
 
 
-def test_a_video_without_detections(tmp_path: Path) -> None:
+def test_a_video_without_detections_has_no_rows(tmp_path: Path) -> None:
     writer = PredictionWriter(tmp_path / "p.parquet", metadata={})
     writer.write("clip", result(0, 0))
     writer.close()

@@ -55,7 +55,9 @@ from tests.datasets.formats.coco.coco_files import write
         ),
     ],
 )
-def test_bad_annotations(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
+def test_bad_annotations_are_refused_or_skipped(
+    tmp_path: Path, row: dict[str, Any], kind: Kind, message: str
+) -> None:
     path = write(tmp_path / "x.json")
     content = json.loads(path.read_text())
     content["annotations"].append({"id": 9} | row)
@@ -127,7 +129,9 @@ def test_bad_annotations(tmp_path: Path, row: dict[str, Any], kind: Kind, messag
         ),
     ],
 )
-def test_bad_images(tmp_path: Path, row: dict[str, Any], kind: Kind, message: str) -> None:
+def test_bad_images_are_refused_or_skipped(
+    tmp_path: Path, row: dict[str, Any], kind: Kind, message: str
+) -> None:
     path = write(tmp_path / "x.json")
     content = json.loads(path.read_text())
     content["images"].append(row)
@@ -158,6 +162,6 @@ def test_bad_images(tmp_path: Path, row: dict[str, Any], kind: Kind, message: st
         ({"categories": [{"id": i, "name": f"c{i}"} for i in range(100_001)]}, "at most 100000 classes"),
     ],
 )
-def test_bad_categories_and_videos(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+def test_bad_categories_and_videos_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         read_coco(write(tmp_path / "x.json", **changes), problems=Problems())

@@ -14,7 +14,7 @@ from megavid.datasets.table.problems import Kind, Problems
 from tests.datasets.formats.coco.coco_files import plain, write
 
 
-def test_a_cocovid_file(tmp_path: Path) -> None:
+def test_a_cocovid_file_is_read(tmp_path: Path) -> None:
     table = read_coco(write(tmp_path / "x.json"), problems=Problems())
     assert (table.classes, table.category_ids) == (("cat", "dog"), (4, 2))
     assert table.videos == ("ä", "leer")

@@ -54,7 +54,7 @@ def test_boxes_are_interpolated_until_the_object_is_outside(tmp_path: Path) -> N
         (box(-1, 0), Kind.BAD_ROW, "expected frames 0 to 5, got -1"),
     ],
 )
-def test_bad_tracks(tmp_path: Path, track: str, kind: Kind, message: str) -> None:
+def test_bad_tracks_are_refused_or_skipped(tmp_path: Path, track: str, kind: Kind, message: str) -> None:
     path = write(tmp_path / "clip.xml", box(0, 7), track)
     with pytest.raises(InputError, match=message):
         read_cvat(path, problems=Problems())
@@ -95,7 +95,7 @@ def test_equal_boxes_of_one_frame_are_merged(tmp_path: Path) -> None:
     assert table.generated.tolist() == [False, True, False]
 
 
-def test_only_every_fifth_frame_is_annotated(tmp_path: Path) -> None:
+def test_exports_with_a_frame_step_are_read(tmp_path: Path) -> None:
     text = box(5, 5) + box(20, 20) + box(25, 20, outside=1)
     path = write(tmp_path / "clip.xml", text, size=6, start=5, step=5, stop=30)
     table = read_cvat(path, problems=Problems())

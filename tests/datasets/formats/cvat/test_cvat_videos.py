@@ -97,7 +97,7 @@ def test_two_video_files_with_the_name_of_the_export_are_refused(tmp_path: Path)
         read_cvat(path, problems=Problems())
 
 
-def test_unpacked_exports_with_images(tmp_path: Path) -> None:
+def test_several_unpacked_exports_with_images_are_read(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / name / "images").mkdir(parents=True)
         write(tmp_path / name / "annotations.xml", box(0, 0), source="video.mp4", size=1)
@@ -106,7 +106,7 @@ def test_unpacked_exports_with_images(tmp_path: Path) -> None:
     assert table.files.to_pylist() == ["a/images/frame_000000.PNG", "b/images/frame_000000.PNG"]
 
 
-def test_unpacked_exports_beside_videos(tmp_path: Path) -> None:
+def test_several_unpacked_exports_with_videos_are_read(tmp_path: Path) -> None:
     for name in ("b", "a"):
         (tmp_path / name).mkdir()
         write(tmp_path / name / "annotations.xml", box(0, 0), source="video.mp4", size=1)

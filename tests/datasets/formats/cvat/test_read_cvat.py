@@ -34,7 +34,7 @@ def test_a_job_may_start_at_any_frame(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_invalid_task_descriptions(tmp_path: Path, change: tuple[str, str], message: str) -> None:
+def test_invalid_task_descriptions_are_refused(tmp_path: Path, change: tuple[str, str], message: str) -> None:
     path = write(tmp_path / "clip.xml", box(0, 0))
     path.write_text(path.read_text("utf-8").replace(*change), "utf-8")
     with pytest.raises(InputError, match=f"clip.xml: .*{message}"):

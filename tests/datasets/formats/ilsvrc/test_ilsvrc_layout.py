@@ -20,7 +20,7 @@ def test_a_video_may_start_at_any_frame_number(tmp_path: Path) -> None:
     assert read(tmp_path, "vid_val").number.tolist() == [5, 6, 9]
 
 
-def test_key_frames_of_a_video_without_a_list(tmp_path: Path) -> None:
+def test_without_a_list_the_key_frames_are_spread_evenly(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, train_videos=1, frames=40)
     table = read(tmp_path, "vid_train")
     assert len(table) == 40

@@ -23,7 +23,7 @@ from tests.datasets.formats.ilsvrc.ilsvrc_set import SYNSETS
     ("length", "frames"),
     [(1, [0]), (3, [0, 1, 2]), (15, list(range(15))), (300, list(range(10, 300, 20)))],
 )
-def test_key_frames(length: int, frames: list[int]) -> None:
+def test_key_frames_are_spread_evenly(length: int, frames: list[int]) -> None:
     assert key_frames(length) == frames
 
 
@@ -39,7 +39,7 @@ def test_key_frames(length: int, frames: list[int]) -> None:
         ("train/a 1 2 5", "line 2: expected a frame of train/a's 4, got 2 of 5"),
     ],
 )
-def test_bad_lines_of_a_train_list(tmp_path: Path, line: str, message: str) -> None:
+def test_bad_lines_of_a_training_list_are_refused_or_skipped(tmp_path: Path, line: str, message: str) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"train/a 1 0 4\n{line}\ntrain/b c 1 1 2\n")
     with pytest.raises(InputError, match=message):
@@ -64,7 +64,7 @@ def test_a_video_with_only_bad_lines_is_left_out(tmp_path: Path) -> None:
     assert [video.folder for video in read_val_list(path, problems=Problems(skip=True))] == ["val/b"]
 
 
-def test_a_list_with_a_byte_order_mark(tmp_path: Path) -> None:
+def test_a_list_with_a_byte_order_mark_is_read(tmp_path: Path) -> None:
     path = tmp_path / "list.txt"
     path.write_bytes("\ufeffval/ä 1 0 2\r\n".encode())
     assert read_val_list(path, problems=Problems()) == [VideoEntry("val/ä", range(2))]
@@ -79,7 +79,7 @@ def test_repeated_lines_are_refused_for_videos_and_ignored_for_images(tmp_path: 
     assert read_still_list(path, problems=Problems()) == [VideoEntry("train/a", ())]
 
 
-def test_published_lists() -> None:
+def test_the_published_lists_are_read() -> None:
     lists = require_shared(SHARED / "lists")
     train = read_train_list(lists / "VID_train_15frames.txt", problems=Problems())
     assert len(train) == 3862

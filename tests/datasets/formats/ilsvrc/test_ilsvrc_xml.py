@@ -29,7 +29,7 @@ def test_the_classes_equal_those_of_the_models() -> None:
     assert list(VID_SYNSETS.values()) == data["classes"]
 
 
-def test_boxes_and_classes_of_a_video(tmp_path: Path) -> None:
+def test_the_boxes_and_classes_of_a_video_are_read(tmp_path: Path) -> None:
     objects = [(CAR, 3, (5, 6, 24, 35)), (DOG, 0, (0, 0, 0, 0))]
     write_frame(tmp_path, "VID", "val/v/000000", xml(objects), b"x")
     write_frame(tmp_path, "VID", "val/v/000001", xml([]), b"x")
@@ -55,7 +55,7 @@ def test_frames_without_objects_are_not_listed_for_training(tmp_path: Path) -> N
     assert read(tmp_path, "vid_train").listed.tolist() == [False, True]
 
 
-def test_stills(tmp_path: Path) -> None:
+def test_still_images_are_read(tmp_path: Path) -> None:
     write_ilsvrc(tmp_path, stills=3)
     table = read(tmp_path, "det_train")
     assert table.videos[1] == "train/ILSVRC2014_train_0000/ILSVRC2014_train_00000001"
@@ -68,7 +68,7 @@ def test_stills(tmp_path: Path) -> None:
     assert read(tmp_path, "det_train").videos == (table.videos[2],)
 
 
-def test_a_custom_data_set(tmp_path: Path) -> None:
+def test_a_data_set_with_other_classes_is_read(tmp_path: Path) -> None:
     for number, name in enumerate(("Fuchs", "Dachs")):
         write_frame(tmp_path, "VID", f"val/ä/{number:06d}", xml([(name, None, (1, 1, 2, 2))]))
     path = tmp_path / "Data" / "VID" / "val" / "ä"
@@ -93,7 +93,7 @@ def test_track_ids_that_are_text_become_numbers(tmp_path: Path) -> None:
     assert tracks == [7, 1 << 32, (1 << 32) + 1] * 2
 
 
-def test_track_ids_that_are_empty_or_huge(tmp_path: Path) -> None:
+def test_empty_track_ids_mean_no_track_and_huge_ones_become_numbers(tmp_path: Path) -> None:
     text = xml([(CAR, 7, (1, 1, 2, 2)), (CAR, 8, (1, 1, 2, 2)), (CAR, None, (1, 1, 2, 2))])
     text = text.replace("<trackid>7<", "<trackid> <").replace("<trackid>8<", f"<trackid>{10**20}<")
     write_frame(tmp_path, "VID", "val/v/000000", text)
@@ -140,7 +140,9 @@ def test_track_ids_that_are_empty_or_huge(tmp_path: Path) -> None:
         (lambda s: s.replace("<ymax>5</ymax>", ""), Kind.UNREADABLE, "object 1: ymax is missing"),
     ],
 )
-def test_broken_annotations(tmp_path: Path, break_: Callable[[str], str], kind: Kind, message: str) -> None:
+def test_broken_annotations_are_refused_or_skipped(
+    tmp_path: Path, break_: Callable[[str], str], kind: Kind, message: str
+) -> None:
     good = xml([(CAR, 0, (1, 1, 5, 5))])
     for number in range(3):
         write_frame(tmp_path, "VID", f"val/v/{number:06d}", break_(good) if number == 1 else good)

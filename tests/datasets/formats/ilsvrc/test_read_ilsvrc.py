@@ -37,7 +37,12 @@ def test_parts_and_processes_do_not_change_the_table(tmp_path: Path, monkeypatch
         workers=1,
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert seen == [(8, 28), (16, 28), (24, 28), (28, 28)]  # a part has whole videos, here two of 4 frames
+    assert seen == [
+        (8, 28),
+        (16, 28),
+        (24, 28),
+        (28, 28),
+    ]  # each part has two whole videos of 4 frames, except the last
     assert len(one) == 28
     assert one.videos == tuple(f"val/ILSVRC2015_val_{v:08d}" for v in range(7))
     two = read_ilsvrc(tmp_path, "vid_val", problems=Problems(), workers=2, parts=tmp_path / "parts")
@@ -62,7 +67,7 @@ def test_finished_parts_are_not_read_again(tmp_path: Path) -> None:
     table = read_ilsvrc(tmp_path, "vid_val", problems=problems, workers=1, parts=parts)
     assert problems.counts() == {Kind.UNREADABLE: 1}
     assert len(table) == 15
-    # A list of videos makes the parts invalid that were saved without it.
+    # The parts were saved without a list of videos, so with a list they are invalid.
     (tmp_path / "ImageSets").mkdir()
     (tmp_path / "ImageSets" / "VID_val_videos.txt").write_text("val/ILSVRC2015_val_00000000 1 0 4\n")
     with pytest.raises(InputError, match="00000000/000000.xml: expected an annotation"):
@@ -154,13 +159,13 @@ def test_an_invalid_parts_folder_is_refused(tmp_path: Path) -> None:
         read_ilsvrc(tmp_path, "vid_val", problems=Problems(), parts=tmp_path / "file" / "parts")
 
 
-def test_an_empty_subset(tmp_path: Path) -> None:
+def test_an_empty_subset_is_read(tmp_path: Path) -> None:
     (tmp_path / "Annotations" / "VID" / "val").mkdir(parents=True)
     table = read_ilsvrc(tmp_path, "vid_val", problems=Problems())
     assert (len(table), table.videos, len(table.classes)) == (0, (), 30)
 
 
-def test_custom_classes(tmp_path: Path) -> None:
+def test_the_classes_can_be_given(tmp_path: Path) -> None:
     write_frame(tmp_path, "VID", "val/v/000000", xml([("cat", 0, (1, 1, 2, 2))]))
     table = read_ilsvrc(
         tmp_path, "vid_val", classes=["dog", "cat"], problems=Problems(), parts=tmp_path / "p"

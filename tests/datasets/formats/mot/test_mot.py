@@ -20,14 +20,14 @@ def rows(frames: Iterable[int], end: str = "1,1,1.0") -> str:
 
 
 def found_in(table: Annotations) -> dict[str | None, float]:
-    """Return the left edge of the box in each image; in boxes from `rows`, it is the frame number."""
+    """Return the left edge of the box in each image; boxes that `rows` made have their frame number there."""
     return {
         table.files[frame].as_py(): box[0] + 1
         for frame, box in zip(table.box_frames.tolist(), table.boxes.tolist(), strict=True)
     }
 
 
-def test_a_sequence(tmp_path: Path) -> None:
+def test_a_sequence_is_read(tmp_path: Path) -> None:
     text = "1,5,11,21,10,20,1,3,1\r\n3,5,12,21,10,20,1,3,0.2\r\n3,6,1,1,4,4,0,1,1\r\n"
     table = read_mot(write(tmp_path / "MOT17-02", text, images=4), problems=Problems())
     assert table.videos == ("MOT17-02",)
@@ -70,7 +70,7 @@ def test_missing_images_cause_a_warning(tmp_path: Path) -> None:
     ]
 
 
-def test_a_given_class_for_rows_without_classes(tmp_path: Path) -> None:
+def test_objects_in_rows_without_a_class_have_the_given_class(tmp_path: Path) -> None:
     write(tmp_path, "1,1,1,1,5,5,1,-1,-1\n", info=False)
     table = read_mot(tmp_path, classes=["ant"], problems=Problems())
     assert (table.classes, table.labels.tolist()) == (("ant",), [0])
@@ -103,7 +103,7 @@ def test_the_path_may_be_gt_txt(tmp_path: Path) -> None:
         ("1,1,1,1,5,5,1,1", Kind.DUPLICATE_BOX, "line 2: object 1 is in frame 1 twice"),
     ],
 )
-def test_bad_lines(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
+def test_bad_lines_are_refused_or_skipped(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
     write(tmp_path, f"1,1,1,1,5,5,1,1\n{line}\n\n2,1,1,1,5,5,1,1\n")
     (tmp_path / "gt" / "labels.txt").write_text("fox\nbadger\n")
     with pytest.raises(InputError, match=message):
@@ -158,7 +158,7 @@ def test_numbers_in_image_names_are_frame_numbers(
     assert "by the numbers in their names" in problems.notes[0]
 
 
-def test_images_numbered_from_0(tmp_path: Path) -> None:
+def test_images_may_be_numbered_from_0(tmp_path: Path) -> None:
     write(tmp_path / "x", rows(range(1, 4)), info=False)
     add_images(tmp_path / "x", range(4), prefix="frame_", suffix=".PNG")
     table = read_mot(tmp_path / "x", problems=Problems())
@@ -202,7 +202,7 @@ def test_the_description_chooses_the_suffix_of_images(tmp_path: Path) -> None:
     }
 
 
-def test_class_names_in_labels_txt(tmp_path: Path) -> None:
+def test_class_names_are_read_from_labels_txt(tmp_path: Path) -> None:
     write(tmp_path / "a", rows([1], "1,2,1.0"))
     (tmp_path / "a" / "gt" / "labels.txt").write_text("fox\nbadger\n")
     write(tmp_path / "b", rows([1], "1,1,1.0"))
@@ -221,7 +221,7 @@ def test_class_names_in_labels_txt(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "end", ["1,-1,-1,-1", "1,3.2,4.9,0", "1,-1,-1", "1,-1.5,2,0", "1,0,0,0", "1", "1,-1", "1,1,1"]
 )
-def test_rows_without_a_class(tmp_path: Path, end: str) -> None:
+def test_objects_in_rows_without_a_class_have_the_first_class(tmp_path: Path, end: str) -> None:
     write(tmp_path, rows([1, 2], end))
     table = read_mot(tmp_path, problems=Problems())
     assert (table.classes, table.labels.tolist()) == (("pedestrian",), [0, 0])
@@ -244,7 +244,7 @@ def test_ten_columns_with_possible_classes_are_refused(tmp_path: Path) -> None:
         read_mot(tmp_path, classes=["ant", "bee"], problems=Problems())
 
 
-def test_ten_columns_with_only_1_in_the_eighth(tmp_path: Path) -> None:
+def test_ten_columns_with_only_1_in_the_eighth_have_no_classes(tmp_path: Path) -> None:
     write(tmp_path, rows([1, 2], "1,1,1,1"))
     assert read_mot(tmp_path, problems=Problems()).classes == ("pedestrian",)
 
@@ -274,7 +274,7 @@ def test_track_minus_one_means_no_track(tmp_path: Path) -> None:
     assert read_mot(tmp_path, problems=Problems()).tracks.tolist() == [NO_TRACK, NO_TRACK]
 
 
-def test_an_image_folder_with_an_impossible_name(tmp_path: Path) -> None:
+def test_an_image_folder_with_an_impossible_name_is_not_found(tmp_path: Path) -> None:
     write(tmp_path, rows([1, 2]))
     (tmp_path / "seqinfo.ini").write_text(f"[Sequence]\nimDir={'x' * 5000}\n")
     assert read_mot(tmp_path, problems=Problems()).files.to_pylist() == [None, None]
@@ -289,5 +289,5 @@ def test_frame_numbers_that_may_be_positions_are_refused(tmp_path: Path) -> None
     (tmp_path / "gt" / "labels.txt").write_text("fox\n")
     with pytest.raises(InputError, match="cannot tell whether frames count from 1 or as the images"):
         read_mot(tmp_path, problems=Problems())
-    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # 12 is no position, as there are only ten images
+    (tmp_path / "gt" / "gt.txt").write_text(rows([5, 12]))  # 12 cannot be a position: there are ten images
     assert len(read_mot(tmp_path, problems=Problems()).boxes) == 2

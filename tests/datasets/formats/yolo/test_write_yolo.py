@@ -19,7 +19,7 @@ from tests.cli.helpers import write_video
 
 
 def images(root: Path, *, video: str = "v", size: tuple[int, int] = (64, 48)) -> Annotations:
-    """Make frames 3 and 4 of a video; the first has a box partly outside, one outside, and a crowd."""
+    """Make frames 3 and 4 of a video; frame 3 also has a box partly outside, a box outside, and a crowd."""
     builder = AnnotationBuilder(("Käfer", "no: yaml"), root=root)
     builder.video(video)
     for number in (3, 4):
@@ -59,7 +59,7 @@ def test_a_written_data_set_is_read_back(tmp_path: Path, tracks: bool) -> None:
     assert len(read_yolo(tmp_path / "moved", problems=Problems())) == 2
 
 
-def test_frames_of_a_video_file(tmp_path: Path) -> None:
+def test_frames_of_a_video_file_are_written_as_images(tmp_path: Path) -> None:
     write_video(tmp_path / "clip.mp4", [np.full((48, 64, 3), 40 * n, np.uint8) for n in range(6)])
     builder = AnnotationBuilder(("a",), root=tmp_path)
     builder.video("clip", source="clip.mp4")

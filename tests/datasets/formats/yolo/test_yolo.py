@@ -24,7 +24,7 @@ def text(path: Path, content: str) -> None:
     path.write_text(content)
 
 
-def test_images_and_labels(tmp_path: Path) -> None:
+def test_images_and_labels_are_read(tmp_path: Path) -> None:
     for number in (4, 5, 11):
         image(tmp_path / "images" / "ä" / f"f{number}.jpg")
     image(tmp_path / "images" / "b" / "x.png", 10, 10)
@@ -43,7 +43,7 @@ def test_images_and_labels(tmp_path: Path) -> None:
     assert table.tracks.tolist() == [NO_TRACK, 7]
 
 
-def test_a_flat_folder_of_several_videos(tmp_path: Path) -> None:
+def test_one_folder_may_have_images_of_several_videos(tmp_path: Path) -> None:
     for name in ("b_001", "a-01_007", "a-01_002", "other"):
         image(tmp_path / f"{name}.jpg")
     text(tmp_path / "a-01_002.txt", "0 0.5 0.5 1 1\n")
@@ -84,7 +84,7 @@ def roboflow(folder: Path) -> None:
         text(folder / "labels" / f"{stem}.txt", f"0 0.5 0.5 0.{number:02d} 0.5\n")
 
 
-def test_a_roboflow_export(tmp_path: Path) -> None:
+def test_a_roboflow_export_is_read(tmp_path: Path) -> None:
     roboflow(tmp_path / "train")
     roboflow(tmp_path / "valid")
     text(
@@ -118,7 +118,7 @@ def test_augmented_copies_of_a_frame_are_refused(tmp_path: Path) -> None:
         read_yolo(tmp_path, classes=["fox"], problems=Problems())
 
 
-def test_lists_of_images_and_lists_of_folders(tmp_path: Path) -> None:
+def test_subsets_may_be_lists_of_images_or_of_folders(tmp_path: Path) -> None:
     for folder in ("a", "b", "c"):
         for number in (1, 2, 3):
             image(tmp_path / "images" / folder / f"{number}.png")
@@ -133,7 +133,7 @@ def test_lists_of_images_and_lists_of_folders(tmp_path: Path) -> None:
     assert len(val) == 6
     assert (
         len(read_yolo(tmp_path, problems=Problems())) == 8
-    )  # 3 and 6, less image 2 of b, which is in both subsets
+    )  # 3 and 6 images, but image 2 of b, which is in both, counts once
 
     text(tmp_path / "lists" / "train.txt", "images/a/9.png\nimages/a/1.png\nlists/train.txt\na\0b.png\n")
     with pytest.raises(InputError, match=r"train.txt: 3 of its lines name no existing image"):
@@ -171,7 +171,7 @@ def test_a_subset_with_the_images_of_another_is_not_listed(tmp_path: Path) -> No
         ("[" * 200, "no valid YAML"),
     ],
 )
-def test_invalid_data_yaml(tmp_path: Path, content: str, message: str) -> None:
+def test_an_invalid_data_yaml_is_refused(tmp_path: Path, content: str, message: str) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", content)
     with pytest.raises(InputError, match=f"data.yaml: {message}"):
@@ -179,13 +179,13 @@ def test_invalid_data_yaml(tmp_path: Path, content: str, message: str) -> None:
 
 
 @pytest.mark.parametrize("names", ["[0, 1]", "{0: '0', '1': '1'}"])
-def test_class_names_that_are_integers(tmp_path: Path, names: str) -> None:
+def test_class_names_may_be_integers(tmp_path: Path, names: str) -> None:
     image(tmp_path / "images" / "v" / "1.png")
     text(tmp_path / "data.yaml", f"names: {names}")
     assert read_yolo(tmp_path, problems=Problems()).classes == ("0", "1")
 
 
-def test_exif_orientation(tmp_path: Path) -> None:
+def test_boxes_are_relative_to_the_displayed_size_of_an_image(tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     exif = PIL.Image.Exif()
     exif[0x0112] = 6
@@ -238,7 +238,7 @@ def test_file_names_may_be_timestamps(tmp_path: Path) -> None:
         ("0 0.5 0.5 0 1", Kind.INVERTED, "line 2: expected a width and a height above 0, got 0 and 1"),
     ],
 )
-def test_bad_lines(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
+def test_bad_lines_are_refused_or_skipped(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
     image(tmp_path / "1.jpg")
     text(tmp_path / "1.txt", f"0 0.5 0.5 1 1\n{line}\n")
     with pytest.raises(InputError, match=message):
@@ -248,7 +248,7 @@ def test_bad_lines(tmp_path: Path, line: str, kind: Kind, message: str) -> None:
     assert problems.counts() == {kind: 1}
 
 
-def test_a_broken_image_and_broken_text(tmp_path: Path) -> None:
+def test_a_broken_image_and_broken_text_are_refused_or_skipped(tmp_path: Path) -> None:
     image(tmp_path / "1.jpg")
     (tmp_path / "2.jpg").write_bytes(b"no")
     (tmp_path / "1.txt").write_bytes(b"\xff\xff")
@@ -263,7 +263,7 @@ def test_a_broken_image_and_broken_text(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("images", "labels"), [("images", "Labels"), ("Images", "Labels"), ("IMAGES", "LABELS")]
 )
-def test_folder_names_in_upper_case(tmp_path: Path, images: str, labels: str) -> None:
+def test_folder_names_may_be_in_upper_case(tmp_path: Path, images: str, labels: str) -> None:
     image(tmp_path / images / "v" / "1.jpg")
     text(tmp_path / labels / "v" / "1.TXT", "0 0.5 0.5 0.2 0.4")
     assert len(read_yolo(tmp_path, classes=["cat"], problems=Problems()).boxes) == 1
