@@ -17,7 +17,7 @@ _TOLERANCE = 1.0
 """Pixels that a box may extend beyond its frame, since annotation tools count pixels differently."""
 
 _FEWEST_STEPS = 3
-"""Number of steps from frame to frame in a video from which its usual step is inferred."""
+"""Number of steps between successive frames that a video needs for its usual step to be inferred."""
 
 
 def check_annotations(
@@ -26,7 +26,7 @@ def check_annotations(
     """Yield the problems of images and videos, and then those of frames, boxes and classes.
 
     Images are decoded completely, on as many threads as there are cores. The frames of each video file are
-    counted, and the first one is decoded.
+    counted, and its first frame is decoded.
 
     Args:
         annotations: The data set.
@@ -61,7 +61,11 @@ def _check_frames(a: Annotations) -> Iterator[Problem]:
 
 
 def _usual_step(a: Annotations) -> NDArray[np.int64]:
-    """Return the smallest step between frames of each video (V,), such as 5 if every fifth is annotated."""
+    """Return (V,), the smallest difference of successive frame numbers in each video.
+
+    The difference is 5 if every fifth frame is annotated. It is taken to be 1 in videos with fewer than
+    `_FEWEST_STEPS` steps.
+    """
     same_video = a.video[1:] == a.video[:-1]
     videos, steps = a.video[1:][same_video], np.diff(a.number)[same_video]
     usual = np.full(len(a.videos), np.iinfo(np.int64).max, np.int64)

@@ -1,4 +1,4 @@
-"""Find images and videos that are missing, broken or of another size than annotated."""
+"""Find images and videos that are missing or broken, or whose size differs from the annotated size."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problem
 
 _QUEUE_LENGTH = 4096
-"""Images that are submitted to the threads at a time."""
+"""Number of images that are submitted to the threads at a time."""
 
 
 class MediaCheck:
-    """Reads the images and opens the videos of a data set once.
+    """Checks every image and every video file of a data set once.
 
     Images are decoded completely, on as many threads as there are cores. The frames of each video file are
-    counted, and the first one is decoded.
+    counted, and its first frame is decoded.
 
     Args:
         annotations: The data set.
@@ -46,7 +46,10 @@ class MediaCheck:
         self._rows = np.flatnonzero(~is_file[a.video]).tolist() if len(a) else []
 
     def problems(self) -> Iterator[Problem]:
-        """Yield the problems of video files, then those of images; a video's missing images are joined."""
+        """Yield the problems of video files, and then those of images.
+
+        All missing images of a video are reported as one problem.
+        """
         for video in self._sources:
             yield from self._check_source(video)
             self._advance()
@@ -78,7 +81,7 @@ class MediaCheck:
         self.sizes[span][(self.sizes[span] == 0).any(axis=1)] = size
 
     def _check_images(self) -> Iterator[tuple[int, Problem | None]]:
-        """Yield the row of each image, and its problem if it has one."""
+        """Yield the row of each image and the image's problem, or None if it has none."""
         # Threads are enough, since Pillow's decoders release the interpreter lock.
         with ThreadPoolExecutor(usable_cores()) as pool:
             for start in range(0, len(self._rows), _QUEUE_LENGTH):

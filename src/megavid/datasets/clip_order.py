@@ -15,7 +15,7 @@ from megavid.datasets.table.annotations import Annotations
 LEAST_SIDE = 1.0
 """An object is trained on if its part inside the frame is at least this wide and high, in pixels."""
 
-_ORDER, _CLIP = 0, 1  # random streams
+_ORDER, _CLIP = 0, 1  # numbers of the random streams
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,12 @@ class ClipFrames:
     """A key frame and its reference frames.
 
     Attributes:
-        data: Number of the data set.
-        key: Row of the key frame in the annotations of the data set.
-        references: Rows of the reference frames, which are in the same video, for each group of the plan.
+        data: Index of the data set in `ClipOrder.data`.
+        key: Row of the key frame in the annotations of that data set.
+        references: For each group of the plan, the rows of its reference frames, which are in the key frame's
+            video.
         flip: Whether all frames are mirrored.
-        seed: Seed for other random choices in the clip.
+        seed: Seed for all other random choices in the clip.
     """
 
     data: int
@@ -38,11 +39,10 @@ class ClipFrames:
 
 
 class ClipOrder:
-    """An endless, shuffled series of clips; every trainable frame is the key frame once per epoch.
+    """An endless, shuffled series of clips; in each epoch, every trainable frame is a key frame once.
 
-    Clip n depends only on n and the seed, so that any process can read any part of the series. Only frames
-    that the data set lists and that have an object to train on become key frames. The frames of all data sets
-    are mixed evenly.
+    Clip n depends only on n and the seed, so that any process can read any part of the series. A frame is
+    trainable if it is `listed` and `has_objects`. The frames of all data sets are shuffled together.
 
     Args:
         data: Data sets with the same classes.
@@ -51,7 +51,7 @@ class ClipOrder:
         flip: Probability that a clip is mirrored.
 
     Raises:
-        InputError: The classes differ, or there is no frame to train on.
+        InputError: The data sets have different classes, or no frame is trainable.
     """
 
     def __init__(
@@ -78,7 +78,7 @@ class ClipOrder:
         return len(self._keys)
 
     def __getitem__(self, number: int) -> ClipFrames:
-        """Return clip `number`, counted from 0 over all epochs."""
+        """Return clip `number`; numbers start from 0 and continue from one epoch to the next."""
         epoch, place = divmod(number, len(self))
         if epoch != self._epoch:
             self._order = np.random.default_rng((self._seed, _ORDER, epoch)).permutation(len(self))
@@ -99,9 +99,13 @@ class ClipOrder:
 
 
 def has_objects(annotations: Annotations) -> NDArray[np.bool_]:
-    """Return which frames (F,) have an object that is not difficult and is large enough inside the frame."""
+    """Return (F,), whether each frame has an object to train on.
+
+    This is an object that is not difficult, and whose part inside the frame is at least `LEAST_SIDE` wide and
+    high.
+    """
     boxes, frames = annotations.boxes, annotations.box_frames
-    # Boxes count as inside if the size of the frame is unknown.
+    # If the frame's size is unknown, boxes are cut off only at the left and top edges.
     width = np.where(annotations.width > 0, annotations.width, np.iinfo(np.int32).max)[frames]
     height = np.where(annotations.height > 0, annotations.height, np.iinfo(np.int32).max)[frames]
     wide = np.minimum(boxes[:, 2], width) - np.maximum(boxes[:, 0], 0) >= LEAST_SIDE

@@ -1,4 +1,4 @@
-"""Find the video file or the images of annotations that do not name them."""
+"""Find the video file or the images of a video whose annotations do not name these files."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ class Media:
 
 
 def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) -> Media:
-    """Find a video file or a folder of images by its name.
+    """Find the video file or the images of a video by the video's name.
 
-    Video files of these names come first, then folders of images of these names in `folder` or in its
-    subfolder `images`. If `only` is set, the images in the subfolder `images` come last.
+    The first match is used: a video file in `folder`; then a folder of images in `folder` or in
+    `folder/images`; and then, if `only` is set, the images that are directly in `folder/images`.
 
     Args:
         folder: The folder to search.
-        names: Names of the video with or without suffix, by descending priority.
+        names: Possible names of the video, with or without suffix; earlier names are preferred.
         root: The folder that the result is relative to.
-        only: Whether the folder belongs to this video only.
+        only: Whether `folder` belongs to this video alone.
 
     Raises:
-        InputError: Several video files have the same name.
+        InputError: Several video files match a name, or a folder cannot be read.
     """
     videos = _videos(folder)
     for name in names:
@@ -59,7 +59,7 @@ def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) ->
 
 
 def images_in(folder: Path) -> list[Path]:
-    """Return the images of a folder in natural order; none if the folder does not exist.
+    """Return the images of a folder in natural order; an empty list if the folder does not exist.
 
     Raises:
         InputError: The folder cannot be read.
@@ -73,13 +73,13 @@ def images_in(folder: Path) -> list[Path]:
 
 
 def find_only_video(folder: Path, *, root: Path) -> Media:
-    """Find the video file of a folder that has only one."""
+    """Return the video file of a folder if it has exactly one; otherwise, an empty `Media`."""
     videos = _videos(folder)
     return Media(source=_relative(videos[0], root)) if len(videos) == 1 else Media()
 
 
 def describe_missing(folder: Path, names: Sequence[str]) -> str:
-    """Describe what `find_media` did not find, and what the folder contains instead."""
+    """Describe what `find_media` searched for without success, and what the folder contains instead."""
     content = sorted(path.name for path in folder.glob("*") if not path.name.startswith("."))
     wanted = " or ".join(dict.fromkeys(_stem(name) for name in names))
     return (
@@ -89,7 +89,7 @@ def describe_missing(folder: Path, names: Sequence[str]) -> str:
 
 
 def base_name(path: str) -> str:
-    """Return the last part of a path that a program on any system wrote, with slashes or backslashes."""
+    """Return the last part of a path whose parts are separated by slashes or backslashes."""
     name = PureWindowsPath(path.strip()).name
     return "" if name == ".." else name
 
@@ -100,7 +100,7 @@ def _videos(folder: Path) -> list[Path]:
 
 
 def _stem(name: str) -> str:
-    """Remove the suffix of a video file from a name."""
+    """Remove the suffix of a name if it is that of a video file."""
     return PurePath(name).stem if is_video_name(name) else name
 
 

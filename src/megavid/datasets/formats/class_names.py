@@ -10,9 +10,9 @@ from megavid.core.ranges import MOST_CLASSES
 
 
 def class_name(value: object) -> str | None:
-    """Convert a value of a JSON or YAML file to a class name; None if it cannot be one.
+    """Convert a value from a JSON or YAML file to a class name; return None if it cannot be one.
 
-    Names of digits are often written without quotes, so integers are accepted.
+    Integers are accepted, since names that consist of digits are often written without quotes.
     """
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
@@ -23,7 +23,8 @@ def read_class_names(path: Path) -> tuple[str, ...]:
     """Read a file with one class name per line, as label tools write it.
 
     Raises:
-        InputError: The file cannot be read, has an empty line before the last name, or a name twice.
+        InputError: The file cannot be read, has an empty line before the last name, names a class twice, or
+            names too many classes.
     """
     names = tuple(line.strip() for line in read_text(path).rstrip().splitlines())
     if not all(names) or len(set(names)) < len(names):
@@ -36,7 +37,7 @@ def check_class_count(count: int, *, origin: object) -> None:
     """Check that a data set has at most `MOST_CLASSES` classes.
 
     Raises:
-        InputError: It has more; the message names `origin`.
+        InputError: `count` is larger; the message names `origin`.
     """
     if count > MOST_CLASSES:
         raise InputError(f"{origin}: expected at most {MOST_CLASSES} classes, got {count}")

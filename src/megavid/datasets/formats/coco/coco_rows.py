@@ -1,4 +1,4 @@
-"""Parse and check single rows of COCO files."""
+"""Parse and check the rows of COCO files, one at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from megavid.datasets.table.problems import Kind
 Row = dict[str, Any]
 
 FRAME_KEYS = ("frame_id", "frame_index")
-"""Keys of an image's number in its video, by descending priority; TAO uses the second one."""
+"""Keys for the frame number of an image; the first one that an image has is used. TAO has the second."""
 
 _LARGEST_AREA = 1e10
-"""Largest area of an object in square pixels, as in COCO's own evaluation."""
+"""Areas of at least this many square pixels count as unknown; COCO's own evaluation has the same limit."""
 
 
 class BadRowError(Exception):
@@ -39,7 +39,7 @@ class BadRowError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class CocoVideo:
-    """A row of `videos`: the name, and the file if the video has one."""
+    """A row of `videos`: the video's name, and its file, or None if it has none."""
 
     name: str
     file: str | None
@@ -47,7 +47,10 @@ class CocoVideo:
 
 @dataclass(frozen=True, slots=True)
 class CocoImage:
-    """A row of `images`: a still image or a frame of a video. Width and height are 0 if unknown."""
+    """A row of `images`: a still image, whose `video` is None, or a frame of a video.
+
+    Width and height are 0 if unknown.
+    """
 
     id: int
     file: str | None
@@ -98,7 +101,8 @@ def parse_image(row: Row, videos: Container[int | str] | None, *, numbered: bool
     Args:
         row: The row, which has `id` and `file_name`.
         videos: Ids of the videos; None if all images are still images.
-        numbered: Whether images have one of `FRAME_KEYS`; otherwise the number is taken from the file name.
+        numbered: Whether any image of the file has one of `FRAME_KEYS`; otherwise, frame numbers are taken
+            from the names of image files.
 
     Raises:
         BadRowError: The row is invalid.
@@ -126,8 +130,8 @@ def parse_object(
     Args:
         row: The row, which has `image_id`, `category_id` and `bbox`.
         images: Ids of the images.
-        labels: Label of each selected category.
-        names: Names of all categories.
+        labels: Label of each selected category, by the category's id.
+        names: Names of all categories, by id.
 
     Raises:
         BadRowError: The row is invalid, or its category is not selected.
@@ -160,7 +164,7 @@ def shown_id(value: object) -> str:
 
 
 def _place(row: Row, videos: Container[int | str], *, numbered: bool) -> tuple[int | str, int]:
-    """Return the id of an image's video and its frame number."""
+    """Return the id of the video that an image belongs to, and the image's frame number."""
     video = _video_id(row.get("video_id"))
     key = next((key for key in FRAME_KEYS if key in row), FRAME_KEYS[0])
     file = row["file_name"]
@@ -210,7 +214,7 @@ def _video_id(value: object) -> int | str | None:
 
 
 def _with_slashes(file: Any) -> Any:
-    """Replace backslashes in a file name that was written on Windows."""
+    """Replace backslashes by slashes in a file name that has no slashes, as on Windows."""
     return file.replace("\\", "/") if isinstance(file, str) and "/" not in file else file
 
 

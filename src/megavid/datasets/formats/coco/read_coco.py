@@ -1,8 +1,8 @@
 """Read CocoVID and COCO annotations.
 
 CocoVID adds `videos` to COCO's JSON, `video_id` and `frame_id` to images, and `instance_id` or `track_id` to
-objects. In plain COCO, every image is a video of its own, except for frames that Roboflow extracted from a
-video.
+objects. In plain COCO, every image is read as a video of one frame. The exception is frames that Roboflow
+extracted from a video, which are joined again.
 """
 
 from __future__ import annotations
@@ -48,18 +48,19 @@ def read_coco(
 ) -> Annotations:
     """Read a CocoVID or COCO file.
 
-    Frame numbers are `frame_id` or TAO's `frame_index`, or the numbers in the file names if no image has
-    these. Objects with `iscrowd` or `ignore` are difficult, those with `iscrowd` are crowds, too. Categories
-    of the same name are one class.
+    The frame number of an image is its `frame_id`, or `frame_index` in TAO. If no image has either key, the
+    numbers in the file names are used. Objects with `iscrowd` or `ignore` are difficult; those with `iscrowd`
+    are also crowds. Categories of the same name become one class.
 
-    If a video has a `file_name`, its frames are read from that file, unless the images that they name exist.
+    If a video has a `file_name`, its frames are read from that file, unless the image of the first frame
+    exists.
 
     Args:
         path: The JSON file.
-        images: The folder that file names are relative to. By default, the first folder in or near that of
-            the JSON file which contains the first image or video.
+        images: The folder that file names are relative to. By default, the JSON file's folder and folders
+            near it are searched for the first video and image.
         classes: Names of the categories to read, in the order of their labels; None for all.
-        problems: Collects invalid rows, and objects of other categories.
+        problems: Collects invalid rows, and objects whose category is not read.
 
     Raises:
         InputError: The file is missing, broken, or of another kind; or see `problems`.
@@ -193,7 +194,7 @@ class _Reader:
 
 
 def _media_folder(path: Path, files: Sequence[str], problems: Problems) -> Path:
-    """Find the folder in or near that of the JSON file that contains one of the files."""
+    """Return the JSON file's folder or a folder near it, whichever contains one of the files."""
     folder = path.absolute().parent
     candidates = (folder, folder / "images", folder / "data", folder.parent, folder.parent / "images")
     found = next((c for c in candidates if any(is_file(c / file) for file in files)), None)
@@ -217,7 +218,7 @@ def _group_by_video(
 def _videos_of_images(
     images: Mapping[int, CocoImage], problems: Problems
 ) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
-    """Yield each image as a video of its own, except images that Roboflow extracted from a video."""
+    """Yield each image as a video of one frame, but join images that Roboflow extracted from one video."""
     clips: dict[str, list[CocoImage]] = {}
     stills: list[CocoImage] = []
     for image in images.values():
@@ -243,7 +244,10 @@ def _videos_of_images(
 
 
 def _stills(images: Sequence[CocoImage]) -> Iterator[tuple[CocoVideo, Sequence[CocoImage]]]:
-    """Yield each image as a video, named after its file; with suffix if names would be equal otherwise."""
+    """Yield each image as a video that is named after the image file.
+
+    The name includes the file's suffix only if two videos would have the same name without it.
+    """
     files = [image.file or "" for image in images]
     bare = [Path(file).with_suffix("").as_posix() for file in files]
     counts = Counter(bare)
@@ -252,7 +256,7 @@ def _stills(images: Sequence[CocoImage]) -> Iterator[tuple[CocoVideo, Sequence[C
 
 
 def _source(root: Path, video: CocoVideo, frames: Sequence[CocoImage]) -> str | None:
-    """Return the file of a video; None if its frames are images."""
+    """Return the file that a video's frames are read from; None if they are read from images."""
     file, first = video.file, frames[0].file if frames else None
     if file is None or first is None:
         return file

@@ -18,9 +18,10 @@ from megavid.datasets.table.annotations import NO_TRACK, Annotations
 def write_cocovid(annotations: Annotations, path: Path) -> None:
     """Write a CocoVID file. File names are relative to the data set's root.
 
-    Two keys are added to those of CocoVID: `file_name` for videos that are files, and `listed` for frames
-    that are not for training. Since other programs expect every image to have a file name, frames of
-    video files are named like files in a folder: `clip.mp4/000012.jpg` is frame 12 of clip.mp4.
+    Two keys are added to those of CocoVID: `file_name` for videos that are files, and `listed`, which is
+    false, for frames that are not for training. Since other programs expect every image to have a file name,
+    the frames of a video file are named like images in a folder: `clip.mp4/000012.jpg` is frame 12 of
+    clip.mp4.
 
     Raises:
         InputError: The file cannot be written.

@@ -20,15 +20,15 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 class Shape(NamedTuple):
-    """A box of a track in a frame.
+    """The box of a track in one frame.
 
     Attributes:
         frame: Frame number.
         corners: x1 y1 x2 y2 in pixels, before the rotation.
         rotation: Rotation around the center in degrees.
         outside: Whether the object is invisible from this frame on.
-        occluded: As annotated.
-        drawn: Whether a person drew the box; otherwise it was interpolated.
+        occluded: Whether the object is annotated as occluded.
+        drawn: Whether a person drew the box; otherwise, it was interpolated.
         bad: Whether the file's entry is invalid, so that boxes must not be interpolated up to or from it.
     """
 
@@ -43,7 +43,14 @@ class Shape(NamedTuple):
 
 @dataclass(frozen=True)
 class Track:
-    """An object: its place in the file, its class, the id of its task or "", and its shapes in order."""
+    """An object in a video.
+
+    Attributes:
+        where: The file and the track in it, for messages.
+        label: Name of the class.
+        task: Id of the task that the track belongs to; "" if the file does not name it.
+        shapes: The object's boxes, by ascending frame.
+    """
 
     where: str
     label: str
@@ -53,12 +60,12 @@ class Track:
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
-    """The content of a file.
+    """The content of an exported file.
 
     Attributes:
-        path: The file.
+        path: The exported file.
         labels: Names of the classes.
-        tasks: The tasks, at least one.
+        tasks: The tasks in the file, at least one.
         tracks: The tracks of all tasks.
         with_images: Whether the file is a zip that also contains images.
     """
@@ -70,7 +77,7 @@ class Export:
     with_images: bool
 
     def tracks_of(self, task: Task) -> list[tuple[int, Track]]:
-        """Return the tracks of a task with their indexes in `tracks`; all tracks if it is the only task."""
+        """Return a task's tracks and their indexes in `tracks`; all tracks if the file has only one task."""
         if len(self.tasks) == 1:
             return list(enumerate(self.tracks))
         return self._by_task.get(task.number, [])
@@ -98,7 +105,7 @@ def is_export(path: Path) -> bool:
 
 
 def is_unpacked(archive: Path, xml: Path) -> bool:
-    """Return whether the `annotations.xml` in a zip has the same bytes as an XML file.
+    """Return whether the `annotations.xml` in a zip has the size and checksum of an XML file.
 
     Raises:
         InputError: The zip or the file cannot be read.
@@ -118,7 +125,7 @@ def is_unpacked(archive: Path, xml: Path) -> bool:
 
 
 def read_export(path: Path, problems: Problems) -> Export:
-    """Read a file.
+    """Read an exported file.
 
     Args:
         path: The XML file or the zip.
@@ -153,18 +160,18 @@ def read_export(path: Path, problems: Problems) -> Export:
 
 _XML = "annotations.xml"
 _HEAD = 500
-"""Number of bytes at the start of an XML file that contain CVAT's root element."""
+"""Number of bytes at the start of an XML file that are searched for CVAT's root element."""
 
 _CHUNK = 1 << 20
 
 _LARGEST = 1 << 30
-"""Most bytes of XML, enough for six million boxes."""
+"""Largest size of the XML in bytes, which is enough for six million boxes."""
 
 _MOST_ELEMENTS = 600_000
-"""Most elements outside of tracks. A label has at least five."""
+"""Largest number of elements outside of tracks. Each class takes at least five of them."""
 
 _DEEPEST = 50
-"""Most levels of nesting. CVAT's files have ten."""
+"""Largest number of nested levels of elements. CVAT's files have ten."""
 
 _EXPECTED_EXPORT = 'expected the export "CVAT for video 1.1", with tracks'
 _EXPECTED_BOX = "expected a box with frame, xtl, ytl, xbr, ybr"
@@ -173,7 +180,7 @@ _ARCHIVE_ERRORS = (OSError, EOFError, RuntimeError, NotImplementedError, zipfile
 
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[IO[bytes], bool]]:
-    """Open the XML, and tell whether it is in a zip with images."""
+    """Open the XML; yield the file, and whether it is in a zip that also contains images."""
     check_regular_file(path)
     try:
         if path.suffix.lower() != ".zip":
@@ -206,7 +213,8 @@ def _parse(file: IO[bytes], builder: _Builder, path: Path) -> ElementTree.Elemen
 class _Builder(ElementTree.TreeBuilder):
     """Builds a tree without the content of tracks, which is collected in `tracks` instead.
 
-    A document type or deep nesting raises an `InputError`.
+    A document type, too many or too deeply nested elements, or images instead of tracks raise an
+    `InputError`.
     """
 
     def __init__(self, path: Path, problems: Problems) -> None:
@@ -250,7 +258,7 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 class _TrackReader:
-    """Collects the shapes of a track; different shapes in one frame are bad."""
+    """Collects the shapes of a track. If they contradict each other in a frame, that frame's shape is bad."""
 
     def __init__(self, where: str, about: Mapping[str, str], problems: Problems) -> None:
         self._where, self._about, self._problems = where, about, problems
@@ -267,7 +275,7 @@ class _TrackReader:
             frame = int(element.attrib["frame"])
         except (KeyError, ValueError) as error:
             self._problems.add(Kind.BAD_ROW, self._where, f"{_EXPECTED_BOX}: {error}")
-            self._usable = False  # boxes must not be interpolated across a shape of unknown frame
+            self._usable = False  # boxes must not be interpolated across a shape whose frame is unknown
             return
         shape = _shape(element, frame, self._where, self._problems)
         twin = self._shapes.get(frame)
@@ -280,7 +288,7 @@ class _TrackReader:
             self._shapes[frame] = shape
 
     def finish(self) -> Track:
-        """Return the track, without shapes if it has other elements or a shape of unknown frame."""
+        """Return the track; it has no shapes if an element is not a box or the frame of a box is unknown."""
         if self._others:
             message = f"expected boxes, got {', '.join(sorted(self._others))}"
             self._problems.add(Kind.BAD_ROW, self._where, message)

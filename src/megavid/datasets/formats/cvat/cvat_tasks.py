@@ -14,7 +14,7 @@ from megavid.datasets.table.index_file import LARGEST_NUMBER
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """A task, which is a video.
+    """A task of CVAT, which annotates one video.
 
     Attributes:
         number: Id of the task, as text.
@@ -38,14 +38,15 @@ class Task:
 
 
 def read_tasks(meta: ElementTree.Element, path: Path) -> list[Task]:
-    """Parse the tasks of a file; the export of a project has several.
+    """Parse the tasks of a file. The export of a project contains several tasks.
 
     Args:
         meta: The element `meta` of the file.
         path: The file, for messages.
 
     Raises:
-        InputError: A number is invalid, too large, or contradicts the others.
+        InputError: A number or `frame_filter` is invalid, a number is too large, or numbers contradict each
+            other.
     """
     found = meta.findall("project/tasks/task") or [*meta.findall("task"), *meta.findall("job")]
     return [_task(element, meta, path) for element in found or [meta]]

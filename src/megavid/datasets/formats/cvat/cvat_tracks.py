@@ -1,4 +1,4 @@
-"""Interpolate CVAT's tracks in frames that the file leaves out."""
+"""Interpolate the boxes of CVAT's tracks in frames for which the file has no boxes."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 def check_frames(track: Track, frames: Sequence[int], problems: Problems) -> Track:
-    """Mark shapes of a track as bad if they are in none of the video's frames.
+    """Mark visible shapes of a track as bad if the video does not have their frames.
 
     Args:
         track: The track.
-        frames: Numbers of the frames, ascending.
-        problems: Collects such shapes.
+        frames: Numbers of the video's frames, ascending.
+        problems: Collects the shapes that are marked.
 
     Raises:
         InputError: See `problems`.
@@ -39,15 +39,16 @@ def check_frames(track: Track, frames: Sequence[int], problems: Problems) -> Tra
 
 
 def count_filled(tracks: Iterable[Track], frames: Sequence[int]) -> int:
-    """Count the boxes that `fill_track` adds to the shapes of the tracks."""
+    """Count the boxes that `fill_track` interpolates in all tracks."""
     return sum(len(between) for track in tracks for _, _, between in _gaps(track, frames))
 
 
 def fill_track(track: Track, frames: Sequence[int]) -> Iterator[Shape]:
     """Yield the visible shapes of a track, and interpolated boxes in the frames between them.
 
-    As in CVAT, boxes are interpolated linearly from one shape to the next, and stay where they are before a
-    frame in which the object is outside. Frames next to a bad shape are not filled.
+    As in CVAT, boxes are interpolated linearly from one shape to the next. If the object is outside from the
+    next shape on, its box stays where it is until then. Frames between a bad shape and its neighbors are not
+    filled.
 
     Args:
         track: The track.
@@ -72,7 +73,11 @@ def box_around(shape: Shape) -> tuple[float, float, float, float]:
 
 
 def _gaps(track: Track, frames: Sequence[int]) -> Iterator[tuple[Shape, Shape, Sequence[int]]]:
-    """Yield each visible shape, the next shape (or itself if there is none), and the frames between them."""
+    """Yield each visible shape, the shape after it, and the numbers of the frames to fill between the two.
+
+    If the next shape is missing or bad, the visible shape is yielded in its place, and there is no frame to
+    fill.
+    """
     for shape, following in zip_longest(track.shapes, track.shapes[1:]):
         if shape.outside:
             continue
@@ -89,5 +94,5 @@ def _interpolate(shape: Shape, following: Shape, frame: int) -> Shape:
         part = (frame - shape.frame) / (following.frame - shape.frame)
         moved = [a + (b - a) * part for a, b in zip(shape.corners, following.corners, strict=True)]
         corners = (moved[0], moved[1], moved[2], moved[3])
-        rotation += ((following.rotation - rotation + 180) % 360 - 180) * part  # the smaller angle
+        rotation += ((following.rotation - rotation + 180) % 360 - 180) * part  # along the smaller angle
     return Shape(frame, corners, rotation, outside=False, occluded=shape.occluded, drawn=False)

@@ -1,4 +1,4 @@
-"""Choose names for the videos in CVAT's exports, and find their files."""
+"""Choose names for the videos in CVAT's exports, and find the video files or images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from megavid.datasets.formats.cvat.cvat_tasks import Task
 
 @dataclass(frozen=True, kw_only=True)
 class CvatVideo:
-    """A task and its files.
+    """A task and the video that it annotates.
 
     Attributes:
         name: Name of the video in the data set.
-        export: The file that contains the task.
+        export: The exported file that contains the task.
         task: The task.
         media: The video file or images; empty if none were found.
-        missing: Message about what was searched for, if nothing was found.
+        missing: Message about what was searched for if nothing was found; otherwise "".
     """
 
     name: str
@@ -33,15 +33,17 @@ class CvatVideo:
 
 
 def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> list[CvatVideo]:
-    """Choose a name for each task, and find its files.
+    """Choose the name of each task's video, and find its video file or images.
 
     Args:
-        exports: The files.
-        path: The file or folder that they were read from.
-        images: Folder of the videos or folders of images; by default that of each file.
+        exports: The contents of the exported files.
+        path: The file or folder that the exports were read from.
+        images: Folder that contains the video files or the folders of images; by default, the folder of each
+            exported file.
 
     Raises:
-        InputError: A task is in two files, two videos have the same name, or several video files match.
+        InputError: A task is in two files, two videos have the same name, or several video files match one
+            task.
     """
     top = path if path.is_dir() else path.parent
     tasks = [(export, task) for export in exports for task in export.tasks]
@@ -65,7 +67,7 @@ def find_videos(exports: Sequence[Export], path: Path, images: Path | None) -> l
 
 
 def _check_unique_tasks(tasks: Sequence[tuple[Export, Task]]) -> None:
-    """Check that no two files are exports of the same task, made at different times."""
+    """Check that no task was exported to two files, such as at different times."""
     first: dict[Task, Path] = {}
     for export, task in tasks:
         other = first.setdefault(replace(task, name="", width=0, height=0), export.path)
@@ -77,7 +79,7 @@ def _check_unique_tasks(tasks: Sequence[tuple[Export, Task]]) -> None:
 
 
 def _name(export: Export, task: Task, top: Path) -> str:
-    """Name a video after its export, unless CVAT chose the name of the file or it has several tasks."""
+    """Name a video after the exported file, unless CVAT chose the file's name or it has several tasks."""
     if len(export.tasks) > 1:
         return _stem(task.source) or base_name(task.name) or task.number
     if not _is_unnamed(export.path):
@@ -106,12 +108,12 @@ def _with_media(
 
 
 def _folder(export: Export, images: Path | None) -> Path:
-    """Return the folder in which the files of an export are searched for."""
+    """Return the folder in which the video files or images of an export are searched for."""
     return (images or export.path.parent).absolute()
 
 
 def _is_unnamed(path: Path) -> bool:
-    """Return whether CVAT chose the name of the file, so that it does not name the video."""
+    """Return whether CVAT, not the user, chose the file's name, which then says nothing about the video."""
     return path.stem == "annotations" or path.suffix.lower() == ".zip"
 
 

@@ -20,7 +20,7 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 
 MOST_FILLED = 1_000_000
-"""Most boxes that are interpolated. Exports that CVAT itself wrote leave out none."""
+"""Largest number of boxes to interpolate. In files that CVAT itself wrote, no boxes are left out."""
 
 
 def is_cvat(path: Path) -> bool:
@@ -33,22 +33,24 @@ def read_cvat(
 ) -> Annotations:
     """Read an XML file, a zip as downloaded, or a folder of these. Each task is a video.
 
-    In a folder, its XML files, the files `annotations.xml` in its subfolders, and its zips are read, except
-    for zips that were unpacked there.
+    If `path` is a folder, the XML files in it, the files `annotations.xml` in its subfolders, and the zips in
+    it are read. Zips are skipped if one of these XML files was unpacked from them.
 
-    Frames are searched for beside each file: a video file or a folder of images with the name of the file or
-    of CVAT's source, or else a folder `images`. `datasets.match_frames` matches images to frames. Frames
-    with neither an image nor a box are left out, since frames can be deleted in CVAT.
+    Beside each exported file, its frames are searched for: a video file or a folder of images that has the
+    name of the exported file or of the source in CVAT, or else a folder `images`. `datasets.match_frames`
+    matches images to frames. If there are images, frames with neither an image nor a box are left out, since
+    frames can be deleted in CVAT.
 
-    Boxes are interpolated linearly in frames that the file leaves out, as in CVAT. Boxes that were
+    As in CVAT, boxes are interpolated linearly in frames for which the file has no boxes. Boxes that were
     interpolated here or in CVAT are `generated`. Rotated boxes are replaced by the axis-aligned boxes around
     them.
 
     Args:
         path: The file or folder.
-        images: Folder of the videos or folders of images; by default that of each file.
+        images: Folder that contains the video files or the folders of images; by default, the folder of each
+            exported file.
         classes: Names of the classes to read, in the order of their labels; None for all.
-        problems: Collects invalid shapes, and objects of other classes.
+        problems: Collects invalid shapes, and tracks whose class is not read.
 
     Raises:
         InputError: A file is missing, broken or of another kind, or images cannot be matched to frames; or
@@ -70,7 +72,7 @@ def read_cvat(
 
 
 def _exports(folder: Path) -> list[Path]:
-    """Return the exports in a folder, without zips that were unpacked there."""
+    """Return the exported files in a folder, without zips that were unpacked there."""
     found = [*sorted(folder.glob("*.xml")), *sorted(folder.glob("*/annotations.xml"))]
     found = [file for file in found if is_export(file)]
     zips = [file for file in sorted(folder.glob("*.zip")) if is_export(file)]
@@ -117,7 +119,7 @@ class _Reader:
         tracks: Mapping[int, Track],
         present: Sequence[int],
     ) -> None:
-        """Add frames with their boxes, which are interpolated in the frames `present`."""
+        """Add frames and their boxes, and interpolate boxes in the frames `present`."""
         rows = merge(
             *(_rows(number, track, present) for number, track in tracks.items()),
             key=itemgetter(0),
@@ -137,7 +139,7 @@ class _Reader:
                 row = next(rows, None)
 
     def _tracks(self, export: Export, task: Task) -> dict[int, Track]:
-        """Return the tracks of a task that have a known class, by their numbers in the file."""
+        """Return those tracks of a task whose class is known, by their numbers in the file."""
         kept = {}
         for number, track in export.tracks_of(task):
             if track.label in self._labels:
@@ -148,7 +150,7 @@ class _Reader:
         return kept
 
     def _match(self, video: CvatVideo, frames: Sequence[int]) -> dict[int, str]:
-        """Find the image of each frame, and note how images and frames were matched."""
+        """Find the image of each frame if there are images, and note how frames were found."""
         media, where = video.media, f"video {video.name!r}"
         if media.files and frames:
             matched = match_frames(media.files, frames, where=video.export.path)
@@ -166,7 +168,7 @@ class _Reader:
         return {}
 
     def _check_room(self, video: CvatVideo, frames: int, filled: int) -> None:
-        """Check that the declared frames and interpolated boxes are not too many for the memory."""
+        """Check that all frames and interpolated boxes so far are not too many for the memory."""
         self._frames += frames
         self._filled += filled
         for count, most, what in (
@@ -183,7 +185,7 @@ def _rows(number: int, track: Track, frames: Sequence[int]) -> Iterator[tuple[in
 
 
 def _frames(task: Task, tracks: Iterable[Track]) -> range:
-    """Return the frame numbers of a task, up to the last box if the file does not state their count."""
+    """Return the frame numbers of a task; if the file does not state how many, they end at the last box."""
     size = task.size
     if size is None:
         last = max((s.frame for t in tracks for s in t.shapes if not s.outside), default=task.first - 1)
@@ -192,7 +194,7 @@ def _frames(task: Task, tracks: Iterable[Track]) -> range:
 
 
 def _check_tasks(export: Export, problems: Problems) -> None:
-    """Check that the tracks name their tasks if there are several."""
+    """If a file has several tasks, check that their ids differ and that every track names one of them."""
     ids = [task.number for task in export.tasks]
     if len(ids) == 1:
         return

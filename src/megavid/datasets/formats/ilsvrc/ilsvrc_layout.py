@@ -1,7 +1,8 @@
-"""Folders of a data set in the layout of ILSVRC 2015, and the videos and images in them.
+"""Find the videos and still images of a data set in the layout of ILSVRC 2015.
 
-`ROOT/{Annotations,Data,ImageSets}/{VID,DET}` hold an XML file and an image for each frame,
-`VID/train/.../000000.xml` and `.JPEG`. Lists in `ImageSets` choose the frames if they are present.
+Each frame has an XML file `ROOT/Annotations/VID/train/.../000000.xml` and an image
+`ROOT/Data/VID/train/.../000000.JPEG`. Still images are in `DET` instead of `VID`. If there are lists in
+`ROOT/ImageSets`, they choose the frames.
 """
 
 from __future__ import annotations
@@ -43,12 +44,12 @@ def find_root(path: Path) -> Path:
 
 
 def subsets(root: Path) -> tuple[str, ...]:
-    """Return the names of the subsets that exist."""
+    """Return the names of the subsets that `root` contains."""
     return tuple(name for name, folder in SUBSETS.items() if (root / "Annotations" / folder).is_dir())
 
 
 def find_list(root: Path, subset: str) -> Path | None:
-    """Return the list of a subset; None if there is none."""
+    """Return the file that lists the frames of a subset; None if there is none."""
     folders = (root / "ImageSets", root / "ImageSets" / SUBSETS[subset].split("/")[0])
     return next((folder / LISTS[subset] for folder in folders if (folder / LISTS[subset]).is_file()), None)
 
@@ -56,8 +57,8 @@ def find_list(root: Path, subset: str) -> Path | None:
 def list_videos(root: Path, subset: str, *, problems: Problems) -> list[VideoEntry]:
     """List the videos and still images of a subset, from its list or else from its folders.
 
-    Without a list, they are sorted by name, and `key_frames` of each video in `vid_train` are listed for
-    training.
+    Without a list, videos and images are sorted by name, and `key_frames` chooses the frames to train on in
+    each video of `vid_train`.
 
     Raises:
         InputError: The subset or its list is missing or broken; or see `problems`.
@@ -94,7 +95,7 @@ def _has_layout(root: Path) -> bool:
 
 
 def _xml_files(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield each folder in `folder` that has XML files, as a relative path, and the stems of the files."""
+    """Yield the relative path of each folder in `folder` that has XML files, and the stems of these files."""
     for parent, _, files in os.walk(folder):
         stems = [file[:-4] for file in files if file.endswith(".xml")]
         if stems:

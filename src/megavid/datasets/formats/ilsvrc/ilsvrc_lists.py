@@ -1,7 +1,7 @@
 """Read the lists of ImageNet VID and DET that name the frames of a subset.
 
-The lists were published with the original releases of the methods. `ilsvrc_layout.list_videos` chooses frames
-by the same rules if a list is missing.
+The lists were published with the original code of the methods. If a list is missing,
+`ilsvrc_layout.list_videos` chooses frames by the rules by which the lists were made.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ LISTS = {
 }
 
 KEY_FRAMES = 15
-"""Number of frames of a video that are listed for training, evenly spread."""
+"""Number of evenly spread frames of each video to train on."""
 
 CLASSES_FILE = "ImageSets/classes.txt"
-"""File in which a custom data set may name its classes, one per line."""
+"""Path, relative to the root, of the file in which a custom data set may name its classes, one per line."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +38,8 @@ class VideoEntry:
             suffix.
         numbers: Numbers of the video's frames; empty for a still.
         listed: Numbers of the frames to train on; None for all.
-        in_list: Whether a list names the entry. Other stills are read only if they have an object of a known
-            class.
+        in_list: Whether a list names the entry. Stills that are in no list are read only if they have an
+            object of a known class.
     """
 
     folder: str
@@ -48,7 +48,7 @@ class VideoEntry:
     in_list: bool = True
 
     def __len__(self) -> int:
-        """Return the number of XML files."""
+        """Return the number of the entry's XML files."""
         return len(self.numbers) or 1
 
 
@@ -68,7 +68,7 @@ def read_classes(root: Path) -> tuple[str, ...] | None:
 
 
 def key_frames(length: int) -> list[int]:
-    """Choose `KEY_FRAMES` evenly spread frames of a video to list for training, fewer if it is shorter."""
+    """Choose `KEY_FRAMES` evenly spread frames of a video to train on, or all frames if it has fewer."""
     return sorted({(2 * i + 1) * length // (2 * KEY_FRAMES) for i in range(KEY_FRAMES)})
 
 
@@ -129,7 +129,7 @@ def read_still_list(path: Path, *, problems: Problems) -> list[VideoEntry]:
 
 
 def _lines(path: Path, *, numbers: int, problems: Problems) -> Iterator[tuple[str, str, list[int]]]:
-    """Yield the place, the name and the numbers of each line."""
+    """Yield each line's place for messages, the name in it, and the numbers in it."""
     pattern = re.compile(r"(\S.*?)" + r"\s+([0-9]+)" * numbers)
     for number, line in enumerate(read_text(path).splitlines(), 1):
         match = pattern.fullmatch(line.strip())

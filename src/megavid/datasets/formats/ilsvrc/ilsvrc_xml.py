@@ -1,7 +1,7 @@
 """Read the XML files of ImageNet VID and DET.
 
-DET has 170 classes that VID does not have; objects of these are left out. The other 30 have the same WordNet
-ids (synsets) in both.
+DET has 170 classes that VID does not have; objects of these classes are left out. The other 30 classes have
+the same WordNet ids (synsets) in VID and DET.
 """
 
 from __future__ import annotations
@@ -74,11 +74,11 @@ def read_entries(
     nothing to train on. In `vid_val`, all frames are `listed`.
 
     Args:
-        root: Folder that `find_root` returns.
+        root: The folder that `find_root` returns.
         subset: One of `SUBSETS`.
         entries: Some of the entries that `list_videos` returns.
-        classes: Class names of a custom data set, whose objects have these names or a synset; None for the 30
-            classes of VID.
+        classes: Class names of a custom data set, whose files name each class by one of these names or by a
+            synset of VID; None for the 30 classes of VID.
         problems: Collects broken files and objects.
 
     Raises:
@@ -141,13 +141,13 @@ class _Reader:
                 self.builder.box(*found.box, label=found.label, track=track, **found.flags)
 
     def _image_suffix(self, stem: str) -> str:
-        """Return the suffix of a video's first image, which its other images share."""
+        """Return the suffix of a video's first image; all other images are assumed to have the same one."""
         image = f"{self.root}/Data/{self.kind}/{stem}"
         suffixes = (s for s in _IMAGE_SUFFIXES if os.path.exists(image + s))  # noqa: PTH110 - speed
         return next(suffixes, _IMAGE_SUFFIXES[0])
 
     def _parse(self, path: str) -> tuple[int, int, list[_Object]] | None:
-        """Return width, height and objects of a frame; None if its file is broken or missing."""
+        """Return width, height and objects of a frame; None if its XML file is broken or missing."""
         try:
             tree = ElementTree.fromstring(_read(path))
             size = tree.find("size")

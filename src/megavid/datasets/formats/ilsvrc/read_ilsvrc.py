@@ -30,7 +30,7 @@ from megavid.datasets.table.index_file import INDEX_VERSION
 from megavid.datasets.table.problems import Problem, Problems
 
 _FILES_PER_PART = 2_000
-"""Number of XML files that are read into one part of the table."""
+"""Approximate number of XML files that are read into one part of the table."""
 
 _MOST_WORKERS = 16
 """Largest default number of processes, each of which takes some 50 MB."""
@@ -54,14 +54,14 @@ def read_ilsvrc(
     """Read a subset of an ILSVRC data set.
 
     Args:
-        root: Folder that `ilsvrc_layout.find_root` returns.
+        root: The folder that `ilsvrc_layout.find_root` returns.
         subset: One of `ilsvrc_layout.SUBSETS`.
-        classes: Class names of a custom data set; None for those in `ImageSets/classes.txt`, or else the 30
-            of VID.
+        classes: Class names of a custom data set. By default, these are the names in
+            `ImageSets/classes.txt`, or the 30 classes of VID if there is no such file.
         problems: Collects broken files, lines and objects.
         workers: Number of processes; by default the number of cores, at most 16.
-        parts: Folder for finished parts of the table without problems. A later run with the same arguments
-            loads them.
+        parts: Folder in which finished parts of the table are saved if their files have no problems. A later
+            run with the same arguments loads these parts.
         progress: Called with the number of XML files read so far and the total.
 
     Raises:
@@ -73,7 +73,7 @@ def read_ilsvrc(
         _prepare(parts, root, subset, classes, entries)
     job = _Job(root, subset, tuple(classes) if classes else None, parts)
     chunks, done = _chunks(entries), 0
-    tables = [read_entries(root, subset, (), classes=classes, problems=problems)]  # there may be no chunks
+    tables = [read_entries(root, subset, (), classes=classes, problems=problems)]  # for the case of no chunks
     for chunk, (table, found) in zip(chunks, _read_chunks(job, chunks, workers), strict=True):
         for problem in found:
             problems.add_problem(problem)
@@ -124,8 +124,8 @@ class _Plan(Config):
     Attributes:
         index: Version of the format of the parts.
         root: The `root` argument of `read_ilsvrc`, as an absolute path.
-        subset: The argument of `read_ilsvrc`.
-        classes: The argument of `read_ilsvrc`.
+        subset: The `subset` argument of `read_ilsvrc`.
+        classes: The `classes` argument of `read_ilsvrc`, or the class names that it read.
         files_at_once: Value of `_FILES_PER_PART`.
         videos: SHA-256 of the names and frame numbers of all videos.
     """
@@ -154,7 +154,7 @@ def _read_chunks(job: _Job, chunks: Sequence[Sequence[VideoEntry]], workers: int
 
 
 def _start_process() -> None:
-    # Ctrl-C reaches all processes of the group; this one finishes and saves its part first.
+    # Ctrl-C reaches all processes of the group, but this process first finishes and saves its part.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     end_with_parent()
 
@@ -175,7 +175,7 @@ def _chunks(entries: Sequence[VideoEntry]) -> list[list[VideoEntry]]:
 def _prepare(
     parts: Path, root: Path, subset: str, classes: Sequence[str] | None, entries: Sequence[VideoEntry]
 ) -> None:
-    """Make the folder, and remove parts that other arguments or files produced."""
+    """Create the folder `parts`, and remove parts in it that were made from other arguments or files."""
     try:
         parts.mkdir(parents=True, exist_ok=True)
     except OSError as error:
