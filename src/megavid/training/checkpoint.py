@@ -23,7 +23,10 @@ from megavid.core.ranges import MOST_THREADS
 logger = logging.getLogger(__name__)
 
 _LARGEST = 16 << 30
-"""Largest size of a network, its average and its optimizer: a billion parameters with all of them."""
+"""Largest total size of a checkpoint's tensors, in bytes.
+
+A billion parameters fit, with their average and AdamW's state.
+"""
 
 _NAME = "step_{:08d}.pt"
 _PATTERN = re.compile(r"step_(\d{8})\.pt")
@@ -31,21 +34,21 @@ _PATTERN = re.compile(r"step_(\d{8})\.pt")
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """State of a run after some steps.
+    """State of a training run after some steps.
 
     Attributes:
-        step: Steps done; together with the seed it determines the next clips.
+        step: Number of steps done; this number and the seed determine the next clips.
         recipe: The recipe, as nested values.
         config: The detector's configuration, as nested values.
-        licence: Terms of the weights that the run started from.
+        licence: Note on the license of the weights that the run started from.
         model: State dict of the detector.
-        ema: State of the moving average of the weights; None without one.
+        ema: State of the moving average of the weights; None if the run has no average.
         optimizer: State of the optimizer.
-        scaler: State of the gradient scaler, for float16.
-        random: State of PyTorch's CPU random numbers.
-        best: Best AP50 so far and its step.
-        pending: Sums for the next line of the log.
-        threads: Threads of a process on a CPU; None on another device or where unknown.
+        scaler: State of the gradient scaler, which float16 needs.
+        random: State of PyTorch's random number generator on the CPU.
+        best: Best AP50 so far, and the step of its evaluation.
+        pending: Sums over the steps since the last line of the log, from which the next line is computed.
+        threads: Number of threads of a process that trains on the CPU; None on another device or if unknown.
     """
 
     step: int
@@ -63,26 +66,26 @@ class Checkpoint:
 
 
 def checkpoint_path(folder: Path, step: int) -> Path:
-    """Return the path of the checkpoint after some steps."""
+    """Return the path of the checkpoint that is written after `step` steps."""
     return folder / _NAME.format(step)
 
 
 def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
-    """Write a checkpoint, whole or not at all, and remove all but the newest `keep`.
+    """Write a checkpoint atomically, and remove older ones so that `keep` remain, this one included.
 
     Raises:
-        InputError: The checkpoint cannot be written; older ones are kept.
+        InputError: The checkpoint cannot be written; older checkpoints are kept.
     """
     path = checkpoint_path(folder, checkpoint.step)
     with atomic_path(path, ours=anything) as aside:
         try:
-            with aside.open("wb") as file:  # given a path, torch.save would write its name into the file
+            with aside.open("wb") as file:  # if given a path, torch.save would store the file's name in it
                 torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, file)
                 file.flush()
-                os.fsync(file.fileno())  # older ones are removed next; this one must outlast a power cut
+                os.fsync(file.fileno())  # safe from a power cut before older ones go
         except RuntimeError as error:  # PyTorch's error when the disk is full
             raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
-    # A checkpoint of a later step was broken, and the run has resumed from an earlier one.
+    # Checkpoints of later steps are broken ones, which the resumed run skipped, so they do not count.
     for old in [other for other in list_checkpoints(folder) if other <= path][:-keep]:
         old.unlink()
     return path
@@ -94,10 +97,10 @@ def list_checkpoints(folder: Path) -> list[Path]:
 
 
 def load_newest(folder: Path) -> Checkpoint | None:
-    """Load the newest checkpoint in a folder that is not broken; None if the folder has no checkpoint.
+    """Load the newest checkpoint in a folder, skipping broken ones; None if there are no checkpoints.
 
     Raises:
-        InputError: All checkpoints are broken, or the newest cannot be read.
+        InputError: All checkpoints are broken, or a file cannot be read.
     """
     failure: BrokenFileError | None = None
     for path in reversed(list_checkpoints(folder)):
@@ -118,7 +121,7 @@ def load_checkpoint(path: Path) -> Checkpoint:
     """Load a checkpoint without executing anything in it.
 
     Raises:
-        BrokenFileError: The file is broken or not a checkpoint.
+        BrokenFileError: The file is broken or is not a checkpoint.
         InputError: The file is missing or cannot be read.
     """
     data = load_torch_file(path, expected="a checkpoint of a training run", largest_tensors=_LARGEST)
@@ -138,12 +141,12 @@ def restore_state(
     *,
     origin: str,
 ) -> None:
-    """Restore the optimizer's state, the gradients' scale and PyTorch's random numbers.
+    """Restore the state of the optimizer, the gradient scaler and PyTorch's random number generator.
 
-    The optimizer keeps the settings of the recipe.
+    The optimizer's settings, such as its weight decay, stay those of the recipe.
 
     Args:
-        checkpoint: The checkpoint.
+        checkpoint: Checkpoint to restore from.
         optimizer: Optimizer to restore, in place.
         scaler: Gradient scaler to restore, in place.
         origin: Where the checkpoint comes from, for messages.
@@ -170,7 +173,7 @@ def restore_state(
 
 
 def _fits(state: object, parameter: torch.Tensor, optimizer: torch.optim.Optimizer) -> bool:
-    """Return whether a parameter's state is one that the optimizer keeps."""
+    """Return whether a saved state has the entries and shapes that the optimizer keeps for a parameter."""
     if isinstance(optimizer, torch.optim.AdamW):
         if not isinstance(state, dict) or state.keys() != {"step", "exp_avg", "exp_avg_sq"}:
             return False

@@ -1,4 +1,4 @@
-"""Errors of training steps, which name the step and the clips and give advice."""
+"""Turn failures of training steps into error messages that name the step and give advice."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from megavid.training.clips.clip_reader import TrainingClip
 
 @contextmanager
 def translate_device_errors(step: int) -> Iterator[None]:
-    """Turn errors of a full device memory or a missing compiler into errors for the user.
+    """Turn PyTorch's errors about full device memory or a missing compiler into errors for the user.
 
     Args:
         step: Number of the step, for messages.
@@ -36,7 +36,7 @@ def translate_device_errors(step: int) -> Iterator[None]:
 
 
 def check_finite(losses: Mapping[str, Tensor], clips: Sequence[TrainingClip], *, step: int) -> None:
-    """Check that the losses of some clips are finite numbers.
+    """Check that the losses of a step are finite.
 
     Raises:
         InputError: A loss is infinite or not a number.
@@ -47,10 +47,10 @@ def check_finite(losses: Mapping[str, Tensor], clips: Sequence[TrainingClip], *,
 
 
 def fail(what: str, clips: Sequence[TrainingClip], *, step: int) -> NoReturn:
-    """Stop training because a step has no usable numbers.
+    """Stop training because a step's loss or gradient is unusable.
 
     Args:
-        what: The problem.
+        what: Description of the problem, for the message.
         clips: Clips of the step.
         step: Number of the step.
 

@@ -16,8 +16,8 @@ class Hardware:
 
     Attributes:
         device: "cuda", "mps" or "cpu".
-        count: Number of GPUs; 1 without a GPU.
-        memory: Memory of each GPU, bytes; 0 without a CUDA GPU.
+        count: Number of GPUs, or 1 if there is none.
+        memory: Memory of the GPU that has the least, in bytes; 0 without a CUDA GPU.
         cores: CPU cores that this process may use.
         bfloat16: Whether the device computes in bfloat16 faster than in float32.
     """

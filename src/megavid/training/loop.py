@@ -48,19 +48,19 @@ class Training:
 
     Args:
         recipe: The recipe.
-        detector: Detector on its device, with the weights to start from.
+        detector: Detector to train, on its device, with the weights to start from.
         data: Training and validation data.
         folder: Folder of the run.
-        ranks: This process among all.
-        checkpoint: Checkpoint to resume from; None to begin.
-        licence: Terms of the weights to start from.
+        ranks: Rank of this process among those of the run.
+        checkpoint: Checkpoint to resume from; None for a new run.
+        licence: Note on the license of the weights to start from.
 
     Attributes:
-        step: Steps done.
+        step: Number of steps done.
 
     Raises:
         InputError: The batch cannot be divided among the processes, the checkpoint does not fit the detector,
-            or the validation data has other classes.
+            or the classes of the validation data do not fit (see `check_classes`).
     """
 
     def __init__(
@@ -106,7 +106,8 @@ class Training:
         """Train to the end.
 
         Returns:
-            Whether the end was reached; False if the user asked to stop. A checkpoint is saved in both cases.
+            Whether training reached the end; False if the user asked to stop. In both cases, a checkpoint is
+            saved.
 
         Raises:
             InputError: A clip cannot be read, a loss is not finite, or an output cannot be written.
@@ -129,7 +130,7 @@ class Training:
                 if due or stopped or self._save_due():
                     self._save()
                 if stopped:
-                    self._ranks.wait()  # otherwise the others could end the first process before it saves
+                    self._ranks.wait()  # if others ended now, they could end the first one before it saves
                     return False
                 if due and not self._evaluate(meter):
                     return False
@@ -151,7 +152,7 @@ class Training:
         )
 
     def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
-        """Do a step of the optimizer and return whether a process was asked to stop."""
+        """Take one step of the optimizer, and return whether any process was asked to stop."""
         recipe, detector = self.recipe, self.detector
         run = recipe.run
         rate = learning_rate(recipe.optimizer, self.step, steps=run.steps, batch=run.batch)
@@ -222,18 +223,18 @@ class Training:
         return sum(step > self.step for step in (*steps, last))
 
     def _evaluation_missing(self) -> bool:
-        """Return whether the run was interrupted between a step and the evaluation after it."""
+        """Return whether the run was interrupted before the evaluation that follows the current step."""
         done = self._log is not None and self._log.has("AP50", self.step)
         return self.step > 0 and self._evaluation_due() and not self._ranks.agree(done)
 
     def _evaluate(self, meter: Meter) -> bool:
-        """Evaluate, and write the weights if they are the best so far.
+        """Evaluate the detector, and write its weights if its AP50 is the best so far.
 
         Returns:
             Whether the evaluation was completed; False if the user asked to stop.
         """
         if self._ranks.first and self.step == self.recipe.run.steps:
-            self._write_model(self.folder / MODEL)  # first, since the evaluation may fail
+            self._write_model(self.folder / MODEL)  # before the evaluation, which may fail
         self._ranks.wait()
         evaluated = self._evaluated_detector
         evaluated.eval()
@@ -253,7 +254,7 @@ class Training:
             if ap50 is not None and ap50 > self._best[0]:
                 self._best = (ap50, self.step)
                 self._write_model(self.folder / BEST)
-                self._save()  # again, with the new best
+                self._save()  # save again, with the new best score
             for name, picture in scores.pictures.items():
                 self._log.add_picture(self.step, name, picture)
             self._log.write(self.step, scores.values)  # last, since it marks the evaluation as complete
@@ -262,7 +263,7 @@ class Training:
 
     @property
     def _evaluated_detector(self) -> VideoDetector:
-        """The detector to evaluate and write: with the averaged weights if they are enabled."""
+        """The detector to evaluate and write; it has the averaged weights if the run averages them."""
         if self._ema is None:
             return self.detector
         assert isinstance(self._ema.module, VideoDetector)

@@ -14,7 +14,7 @@ from megavid.core.files.shipped import shipped_files
 from megavid.training.recipe import Recipe
 
 SECTIONS = ("data", "start", "optimizer", "run", "log")
-"""Sections of a recipe; other dotted paths belong to the configuration of its model."""
+"""Sections of a recipe; dotted paths that begin otherwise belong to its model's configuration."""
 
 
 def shipped_recipes() -> list[str]:
@@ -32,12 +32,13 @@ def read_recipe(
     """Read a recipe and replace some of its values.
 
     Args:
-        name: A shipped recipe's name or a YAML file.
-        model: Name of a shipped configuration, to which the recipe's settings of its model apply, too; or a
-            YAML file, to which they do not apply; None for the recipe's model.
-        data: Path that replaces those of all data sets.
-        overrides: Other values by dotted path: those of the recipe, such as "run.steps", and those of the
-            model's configuration, such as "method.window".
+        name: Name of a shipped recipe, or path of a YAML file.
+        model: Name of a shipped configuration, or path of a YAML file, that replaces the recipe's model; None
+            keeps the recipe's model. The recipe's `settings` and `settings_if_any` apply to a shipped
+            configuration, too, but not to a YAML file.
+        data: Path that replaces the paths of all data sets.
+        overrides: Other values to replace, by dotted path: values of the recipe, such as "run.steps", and of
+            the model's configuration, such as "method.window".
 
     Raises:
         InputError: The recipe is missing, or a key or value is wrong.
@@ -80,7 +81,7 @@ def override_recipe(
 
 
 def shorten_for_check(recipe: Recipe) -> Recipe:
-    """Return the recipe with two steps and one evaluation."""
+    """Return a copy of a recipe with only two steps and one evaluation."""
     run = recipe.run.model_copy(update={"steps": 2})
     log = recipe.log.model_copy(update={"every": 1, "evaluate_every": None})
     optimizer = recipe.optimizer.model_copy(update={"milestones": ()})

@@ -15,7 +15,7 @@ from megavid.training.optim.optimizer import OptimizerConfig
 FilePath = Annotated[Path, Field(strict=False)]
 
 _MOST_MICRO_BATCH = 256
-"""Clips that go through the network at once: the activations of all of them are in memory together."""
+"""Largest number of clips in a micro-batch; their activations are all in memory at the same time."""
 
 _MOST_CHECKPOINTS = 10**6
 
@@ -25,10 +25,10 @@ class DataSetConfig(Config):
 
     Attributes:
         path: An index made by `megavid data index`, or the annotations themselves.
-        format: Format of the annotations; null to recognize it.
+        format: Format of the annotations; null to recognize the format.
         subset: Part of the data set, for formats that have several.
-        classes: Names of the classes, for formats that have numbers only.
-        images: Folder of the images, for formats that do not name it.
+        classes: Names of the classes, for formats that identify classes only by number.
+        images: Folder of the images, for formats that do not contain its path.
     """
 
     path: FilePath
@@ -42,7 +42,8 @@ class DataConfig(Config):
     """Training and validation data.
 
     Attributes:
-        train: Data sets of the same classes, which become the detector's; their frames are mixed evenly.
+        train: Data sets that all have the same classes, which become the detector's. The frames of all data
+            sets are mixed evenly.
         val: Data set to evaluate on; null for no evaluation.
         flip: Probability that a clip is mirrored.
         skip_bad: Whether to leave out bad annotations instead of stopping.
@@ -55,13 +56,14 @@ class DataConfig(Config):
 
 
 class StartConfig(Config):
-    """Weights to start from, loaded in this order; weights that no file has are random.
+    """Weight files to start from, loaded in the order below; weights that no file contains are random.
 
     Attributes:
         backbone: ImageNet weights of a ResNet, from torchvision (`.pth`) or from MSRA in Detectron's format
             (`.pkl`). For a timm backbone: a file of its weights, or "pretrained" to let timm download them.
-        detector: Weights of a detector, of this method or one that shares parts with it (RDN from RDN-base),
-            with the same classes or others: `.safetensors` or a checkpoint of the original release.
+        detector: Weights of a detector: a `.safetensors` file or a checkpoint of the original release. Its
+            method must be the recipe's or share parts with it (RDN can start from RDN-base); its classes may
+            differ.
         flow: Weights of FlowNet, for DFF and FGFA.
     """
 
@@ -74,17 +76,19 @@ class RunConfig(Config):
     """Length, batch size, precision and use of the machine.
 
     Attributes:
-        steps: Steps of the optimizer.
-        batch: Clips per step over all processes, each with its reference frames; a multiple of the processes.
-        micro_batch: Clips of a process that go through the network at once; gradients are accumulated over
-            the clips of a step.
-        seed: Seed of random weights, of the order of clips and of sampling.
-        frozen_stages: Number of first backbone stages without training; 2, conv1 and conv2, as published.
+        steps: Number of steps of the optimizer.
+        batch: Number of clips per step, over all processes; a multiple of the number of processes. A clip is
+            a key frame with its reference frames.
+        micro_batch: Number of clips that go through the network at once, in each process; gradients are
+            accumulated over the clips of a step.
+        seed: Seed for random weights, for the order of the clips and for sampling.
+        frozen_stages: Number of backbone stages, from the first, that are not trained. As published, 2: conv1
+            and conv2.
         dtype: Data type that the network computes in; boxes and losses are always float32.
-        compile: Whether to compile the backbone with torch.compile: it starts slowly and runs faster.
+        compile: Whether to compile the backbone with torch.compile; training starts later and runs faster.
         activation_checkpointing: Whether to compute the backbone's activations a second time in the backward
             pass, which saves memory.
-        workers: Processes that read clips ahead, for each training process.
+        workers: Number of processes that read clips ahead, for each training process.
     """
 
     renamed_keys: ClassVar = {"clips_at_once": "micro_batch", "recompute": "activation_checkpointing"}
@@ -101,7 +105,7 @@ class RunConfig(Config):
 
 
 class LogConfig(Config):
-    """Log, checkpoints and evaluations.
+    """How often to write log lines and checkpoints and to evaluate.
 
     Attributes:
         every: Steps from one line of the log to the next.
@@ -122,9 +126,9 @@ class Recipe(Config):
     """Everything that defines a training run.
 
     Attributes:
-        model: A shipped configuration's name or a YAML file.
-        settings: Values of the model's configuration by dotted path.
-        settings_if_any: Further values that apply only where the model's configuration has the key.
+        model: Name of a shipped configuration, or path of a YAML file.
+        settings: Values to replace in the model's configuration, by dotted path.
+        settings_if_any: Further such values; each applies only if the model's configuration has its key.
         data: Data sets.
         start: Weights to start from.
         optimizer: Optimizer, learning rate and averaging of weights.
@@ -154,7 +158,7 @@ class Recipe(Config):
         return self
 
     def model_settings(self, config: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the values to replace in a model's configuration, by dotted path.
+        """Return the values that the recipe replaces in its model's configuration, by dotted path.
 
         Args:
             config: The model's configuration, as nested values.

@@ -1,4 +1,4 @@
-"""Resume a run: its newest checkpoint, and the recipe's values that may differ from it."""
+"""Resume a run: load its newest checkpoint, and check which values of its recipe have changed."""
 
 from __future__ import annotations
 
@@ -21,22 +21,25 @@ _MAY_CHANGE = (
     *("run.steps", "run.workers", "run.compile", "run.dtype"),
     *("run.activation_checkpointing", "run.micro_batch"),
 )
-"""Sections and keys that may change when a run is resumed: fixes for failures, and time and memory."""
+"""Sections and keys of a recipe that may change when a run is resumed.
+
+Changing them can fix a failed run, save time or save memory.
+"""
 
 
 def load_checkpoint_to_resume(folder: Path, recipe: Recipe, ranks: Ranks) -> Checkpoint | None:
-    """Load the newest checkpoint of a run, the same in all processes.
+    """Load the newest checkpoint of a run; all processes load the same one.
 
     Args:
         folder: Folder of the run.
         recipe: Recipe of the resumed run.
-        ranks: This process among all.
+        ranks: Rank of this process among those of the run.
 
     Returns:
-        The checkpoint; None if there is none and the run begins.
+        The checkpoint, or None if there is none; then a new run begins.
 
     Raises:
-        InputError: No checkpoint can be read, or the recipe differs in a value that may not change.
+        InputError: No checkpoint can be read, or the recipe has changed in a value that must not change.
     """
     checkpoint = load_newest(folder / CHECKPOINTS) if ranks.first else None
     path = ranks.agree(None if checkpoint is None else checkpoint_path(folder / CHECKPOINTS, checkpoint.step))
@@ -51,14 +54,14 @@ def load_checkpoint_to_resume(folder: Path, recipe: Recipe, ranks: Ranks) -> Che
 
 
 def changed_keys(checkpoint: Checkpoint | None, recipe: Recipe) -> list[str]:
-    """List the dotted paths of a recipe's values that differ from a checkpoint's."""
+    """List the dotted paths of the values that differ between a recipe and a checkpoint's recipe."""
     if checkpoint is None:
         return []
     return list(differing_keys(_present_recipe(checkpoint), recipe.model_dump(mode="json")))
 
 
 def differing_keys(one: dict[str, Any], other: dict[str, Any], prefix: str = "") -> Iterator[str]:
-    """Yield the dotted paths at which nested values differ."""
+    """Yield the dotted paths at which two mappings of nested values differ."""
     for key in sorted(one.keys() | other.keys()):
         a, b = one.get(key), other.get(key)
         if isinstance(a, dict) and isinstance(b, dict):
@@ -75,5 +78,5 @@ def _present_recipe(checkpoint: Checkpoint) -> dict[str, Any]:
         for key in ("settings", "settings_if_any"):
             saved[key] = {rename_path(model_type, path): value for path, value in saved[key].items()}
         return validate(Recipe, saved, origin="").model_dump(mode="json")
-    except (AttributeError, InputError, KeyError):  # a damaged recipe differs, which is then reported
+    except (AttributeError, InputError, KeyError):  # a damaged recipe counts as changed, and is reported
         return saved

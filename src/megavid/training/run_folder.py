@@ -25,14 +25,14 @@ from megavid.training.recipe import Recipe
 CHECKPOINTS, RECIPE = "checkpoints", "recipe.json"
 
 LAUNCH = "launch.txt"
-"""Launch marker in the folder of checkpoints: the `torchrun` that began or last resumed the run."""
+"""Launch marker: a file beside the checkpoints with the id of the `torchrun` that runs or last ran here."""
 
 
 @contextmanager
 def hold_run_folder(folder: Path, ranks: Ranks) -> Iterator[None]:
-    """Make a run's folder and lock it, in the first process, while the block runs.
+    """In the first process, make a run's folder, and lock it while the `with` block runs.
 
-    Files that killed runs left are removed at the end, unless the block raises.
+    Temporary files that killed runs left are removed at the end, unless the block raises an error.
 
     Raises:
         InputError: Another run holds the folder, or an existing file would block an output.
@@ -51,7 +51,7 @@ def hold_run_folder(folder: Path, ranks: Ranks) -> Iterator[None]:
 def check_run_folder(folder: Path, *, resume: bool) -> None:
     """Check that a run may use a folder, and make the folder if it is missing.
 
-    A run in the folder is resumed if the user asks for it, or if the `torchrun` that began it has restarted
+    A run in the folder is resumed if the user asks to, or if the `torchrun` that began the run has restarted
     its processes.
 
     Args:
@@ -59,7 +59,7 @@ def check_run_folder(folder: Path, *, resume: bool) -> None:
         resume: Whether the user asks to resume.
 
     Raises:
-        InputError: The folder cannot be written to, or holds a run that is not to be resumed.
+        InputError: The folder cannot be written to, or holds a run that must not be resumed.
     """
     marker, launch = folder / CHECKPOINTS / LAUNCH, launch_id()
     restarted = launch is not None and marker.exists() and read_text(marker) == launch
@@ -95,7 +95,7 @@ def prepare_run_folder(folder: Path, ranks: Ranks, *, resume: bool) -> None:
 
 
 def remove_launch_marker(folder: Path) -> None:
-    """Remove the launch marker so that a new `torchrun` does not resume the run by itself."""
+    """Remove the launch marker, so that another `torchrun` does not resume the run unasked."""
     (folder / CHECKPOINTS / LAUNCH).unlink(missing_ok=True)
 
 

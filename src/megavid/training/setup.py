@@ -20,12 +20,12 @@ logger = logging.getLogger(__name__)
 def make_detector(
     recipe: Recipe, classes: tuple[str, ...], *, begins: bool
 ) -> tuple[VideoDetector, list[Loaded]]:
-    """Build a recipe's detector with the weights that it starts from.
+    """Build a recipe's detector, and load the weights to start from.
 
     Args:
         recipe: The recipe.
         classes: Classes of the training data.
-        begins: Whether this is a new run; a resumed run takes its weights from a checkpoint.
+        begins: Whether a new run begins. If not, no weights are loaded: they come from a checkpoint.
 
     Returns:
         The detector, and a description of each weight file that was loaded.
@@ -67,7 +67,7 @@ def _warn_of_default_optimizer(recipe: Recipe) -> None:
 
 def _warn_of_random_backbone(recipe: Recipe, detector: VideoDetector) -> None:
     kinds = {type(module).__name__ for module in detector.modules()}
-    if any(kind.startswith("FrozenBatchNorm") for kind in kinds):  # torchvision's and timm's
+    if any(kind.startswith("FrozenBatchNorm") for kind in kinds):  # class names in torchvision and timm
         logger.warning(
             "the batch norm is frozen, and there are no weights to start from: this will hardly learn. Give "
             "start.backbone or start.detector, or train from scratch with backbone.norm group, or a timm "

@@ -21,16 +21,17 @@ from megavid.training.setup import make_detector
 _MOST_CLIPS = 8
 
 _SLOW = 60.0
-"""Seconds of a first micro-batch after which no second one is measured."""
+"""If the first micro-batch takes more seconds than this, the second one is not measured."""
 
 
 def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
-    """Measure the seconds of a recipe's training step.
+    """Measure how many seconds a training step of a recipe takes.
 
-    Two micro-batches of at most eight clips go through the network and back. The time of the second one
-    counts, since the first one allocates memory, and is multiplied by the number of micro-batches in a step.
-    Workers read while the network computes, so the slower of the two counts. The weights to start from are
-    loaded, which finds files that do not fit.
+    Two micro-batches of at most eight clips go through the network, forward and backward. Only the second one
+    is timed, since the first one also allocates memory; if the first one is very slow, its time is taken.
+    This time is then scaled to all clips of a step. Workers read clips while the network computes, so the
+    longer of reading and computing counts. The weights to start from are loaded, so files that do not fit are
+    found.
 
     Args:
         recipe: The recipe.
@@ -42,7 +43,8 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     """
     device = torch.device(hardware.device)
     has_start = any(recipe.start.model_dump().values())
-    detector, _ = make_detector(recipe, train.classes, begins=has_start)  # random weights take as long
+    # The time does not depend on the weights, so random ones are not initialized.
+    detector, _ = make_detector(recipe, train.classes, begins=has_start)
     detector.to(device).train()
     detector.use_activation_checkpointing(enabled=recipe.run.activation_checkpointing)
     losses = MeanLosses(detector)
@@ -63,7 +65,7 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
 
 
 def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torch.device) -> float:
-    """Return the seconds of a forward and a backward pass of some clips."""
+    """Return how many seconds a forward and a backward pass of some clips take."""
     began = time.perf_counter()
     try:
         with torch.autocast(device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"):

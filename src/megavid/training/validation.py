@@ -1,4 +1,4 @@
-"""Evaluate a detector while it is trained."""
+"""Evaluate a detector during its training."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ _PICTURES, _SHOWN_SCORE = 4, 0.5
 
 @dataclass(frozen=True, eq=False)
 class TrainingScores:
-    """Scores of the detector at a step.
+    """Scores of the detector after a training step.
 
     Attributes:
-        values: AP50 by motion, in 0 .. 1; None where nothing is annotated.
-        pictures: Frames with the detections drawn, by file name.
+        values: AP50 in 0 .. 1, for all objects and by speed of motion; None where nothing is annotated.
+        pictures: Frames on which detections are drawn, by file name.
     """
 
     values: Mapping[str, Any]
@@ -51,23 +51,26 @@ def evaluate_while_training(
     step: int,
     ranks: Ranks,
 ) -> TrainingScores | None:
-    """Detect in the validation data and score, in `evaluations/step_NNNNNNNN` of a run's folder.
+    """Score the detector on the validation data.
+
+    Predictions and scores are written to `evaluations/step_NNNNNNNN` in the run's folder.
 
     Args:
         detector: Detector in evaluation mode.
         data: Data of the run, with a validation set.
         folder: Folder of the run.
-        step: Steps done.
-        ranks: This process among all.
+        step: Number of steps done.
+        ranks: Rank of this process among those of the run.
 
     Returns:
-        The scores in the first process, empty ones in the others; None if the user asked to stop.
+        The scores in the first process, and empty scores in the other processes; None if the user asked to
+            stop.
     """
     assert data.val is not None
     place = folder / EVALUATIONS / f"step_{step:08d}"
     if ranks.first:
         make_output_folder(folder / EVALUATIONS)
-        shutil.rmtree(place, ignore_errors=True)  # a run that was killed may have left a part
+        shutil.rmtree(place, ignore_errors=True)  # a killed run may have left part of an evaluation
     ranks.wait()
     complete = detect_in_data_set(
         detector,
@@ -84,7 +87,7 @@ def evaluate_while_training(
 
 
 def _score(annotations: Annotations, data: TrainingData, place: Path, *, step: int) -> TrainingScores:
-    """Score the predictions in a folder, and write the scores there."""
+    """Score the predictions in a folder, and write the scores to the same folder."""
     predictions = read_parquet(place / PREDICTIONS, problems=data.problems)
     scores = score_predictions(predictions, annotations, motion=data.motion, problems=data.problems)
     write_scores(place, scores, annotations, {"step": str(step), **describe_predictions(predictions)})
@@ -93,7 +96,7 @@ def _score(annotations: Annotations, data: TrainingData, place: Path, *, step: i
 
 
 def _pictures(scores: Scores, annotations: Annotations) -> dict[str, Image]:
-    """Draw the detections in a few annotated frames, evenly spread over the data set."""
+    """Draw detections on a few annotated frames, which are spread evenly over the data set."""
     frames = np.unique(scores.truth.frame)
     chosen = frames[np.linspace(0, len(frames) - 1, min(_PICTURES, len(frames))).astype(int)]
     pictures = {}

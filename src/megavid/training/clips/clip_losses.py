@@ -12,7 +12,7 @@ from megavid.models.base.video_detector import VideoDetector
 
 
 class MeanLosses(nn.Module):
-    """Mean losses of several clips: the module that `DistributedDataParallel` wraps.
+    """Module that computes a detector's mean losses over clips; `DistributedDataParallel` can wrap it.
 
     Args:
         detector: Detector in training mode.
@@ -23,7 +23,7 @@ class MeanLosses(nn.Module):
         self.detector = detector
 
     def forward(self, clips: Sequence[Clip]) -> dict[str, Tensor]:
-        """Compute the mean over clips of each of the detector's losses."""
+        """Return each of the detector's losses by name, averaged over the clips."""
         each = self.detector.batch_losses(clips)
         means = torch.stack([torch.stack(tuple(losses.values())) for losses in each]).mean(0)
         return dict(zip(each[0], means.unbind(), strict=True))

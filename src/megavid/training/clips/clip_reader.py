@@ -25,16 +25,16 @@ from megavid.models.base.video_detector import VideoDetector
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class TrainingClip:
-    """A clip before preprocessing: frames, and the objects of the key frame.
+    """A clip before preprocessing: its frames, and the objects in its key frame.
 
     Attributes:
-        frames: (U, H, W, 3) uint8 RGB: the key frame, then every other frame once.
-        references: For each group of the training plan, indexes into `frames`.
-        boxes: (M, 4) float32, objects of the key frame, half-open, pixels of the frame.
-        labels: (M,) int64.
-        flip: Whether to mirror the clip.
+        frames: (U, H, W, 3) uint8 RGB: the key frame, then the reference frames, each frame only once.
+        references: For each group of reference frames in the training plan, their indexes in `frames`.
+        boxes: (M, 4) float32, half-open boxes of the key frame's objects, in pixels of the frame.
+        labels: (M,) int64, classes of the objects.
+        flip: Whether to mirror the clip horizontally.
         seed: Seed of the generator that samples anchors and RoIs.
-        name: File of the key frame, for messages.
+        name: Source of the key frame, for messages.
     """
 
     frames: Tensor
@@ -46,7 +46,7 @@ class TrainingClip:
     name: str
 
     def ready(self, detector: VideoDetector) -> Clip:
-        """Preprocess the clip on the device of a detector."""
+        """Preprocess the clip for a detector, on the detector's device."""
         frames, boxes, labels = (
             tensor.to(detector.device, non_blocking=True) for tensor in (self.frames, self.boxes, self.labels)
         )
@@ -62,11 +62,12 @@ class TrainingClip:
         return Clip(images, self.references, boxes, labels, generator)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # A tensor goes to another process through a socket of its own, which takes a millisecond.
+        # To send a tensor to another process, PyTorch opens a socket, which takes a millisecond. So the small
+        # tensors are sent as arrays.
         return _from_arrays, (self.frames, self.boxes.numpy(), self.labels.numpy(), self._facts())
 
     def pin_memory(self) -> TrainingClip:
-        """Return the clip in pinned memory."""
+        """Return a copy of the clip in pinned memory."""
         return TrainingClip(
             frames=self.frames.pin_memory(),
             boxes=self.boxes.pin_memory(),
@@ -88,10 +89,10 @@ def _from_arrays(
 
 
 class ClipReader:
-    """Reader of the clips of a series by their numbers; each reading process has its own.
+    """Reader of the clips of a series, by number; each process that reads has a separate reader.
 
     Args:
-        order: Series of clips.
+        order: The series of clips.
     """
 
     def __init__(self, order: ClipOrder) -> None:
@@ -122,7 +123,7 @@ class ClipReader:
         )
 
     def _read(self, data: int, rows: Sequence[int]) -> Tensor:
-        """Read frames of one size."""
+        """Read frames of a video, which must all have the same size."""
         annotations = self.order.data[data]
         images: list[Image] = []
         for row in rows:
@@ -137,7 +138,7 @@ class ClipReader:
         return torch.from_numpy(np.stack(images))
 
     def _objects(self, clip: ClipFrames, *, height: int, width: int) -> tuple[Tensor, Tensor]:
-        """Return boxes and labels of the objects to learn in a key frame, clipped to the frame."""
+        """Return the boxes, clipped to the frame, and labels of the key frame's objects to train on."""
         annotations = self.order.data[clip.data]
         span = slice(*annotations.offsets[clip.key : clip.key + 2])
         boxes = torch.from_numpy(annotations.boxes[span].copy())
@@ -153,9 +154,9 @@ class Share:
 
     Attributes:
         batch: Clips per step, over all processes.
-        rank: Number of the process.
+        rank: Number of this process, from 0.
         world_size: Number of processes.
-        micro_batch: Clips that go through the network at once.
+        micro_batch: Number of clips that go through the network at once.
     """
 
     batch: int
@@ -164,7 +165,7 @@ class Share:
     micro_batch: int
 
     def numbers(self, step: int) -> list[list[int]]:
-        """Return the numbers of the process's clips of a step, by micro-batch."""
+        """Return the numbers of the clips that this process trains on in a step, a list per micro-batch."""
         count = self.batch // self.world_size
         first = step * self.batch + self.rank * count
         return [
@@ -176,13 +177,13 @@ class Share:
 def read_clips(
     reader: ClipReader, share: Share, *, steps: range, workers: int, pin_memory: bool
 ) -> Generator[list[TrainingClip]]:
-    """Read the micro-batches of some steps.
+    """Read the clips of some steps, one micro-batch at a time.
 
     Args:
         reader: Reader of single clips.
         share: This process's share of the clips.
         steps: Numbers of the steps.
-        workers: Processes that read ahead; with 0, this process reads.
+        workers: Number of processes that read ahead; with 0, this process reads the clips itself.
         pin_memory: Whether to copy clips to pinned memory.
 
     Raises:
@@ -195,7 +196,7 @@ def read_clips(
         collate_fn=list,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker,
-        generator=torch.Generator(),  # the global one must be in the same state after resuming
+        generator=torch.Generator(),  # starting a loader changes its generator's state
     )
     others = set(multiprocessing.active_children())
     micro_batches = iter(loader)
@@ -207,13 +208,13 @@ def read_clips(
                     raise clip
             yield micro_batch
     finally:
-        del micro_batches  # ends the processes except those in the middle of a long read
+        del micro_batches  # ends the workers, except those in the middle of a long read
         for process in started:
             process.kill()
 
 
 class _Clips(Dataset["TrainingClip | InputError"]):
-    """A reader for worker processes: it returns errors, which would arrive with a traceback if raised."""
+    """Data set for worker processes; returns errors, since raised ones would contain a traceback."""
 
     def __init__(self, reader: ClipReader) -> None:
         self._reader = reader
@@ -226,7 +227,7 @@ class _Clips(Dataset["TrainingClip | InputError"]):
 
 
 class _MicroBatches:
-    """Batch sampler of a `DataLoader`: the clip numbers of every micro-batch."""
+    """Batch sampler for a `DataLoader`; yields the clip numbers of each micro-batch."""
 
     def __init__(self, share: Share, steps: range) -> None:
         self._share, self._steps = share, steps

@@ -21,13 +21,13 @@ _FEW_FRAMES = 4
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """Data sets of a run.
+    """Data sets of a training run.
 
     Attributes:
-        train: Training data sets of the same classes.
+        train: Training data sets, all with the same classes.
         val: Validation data; None for no evaluation.
         motion: Motion of the objects in `val`, as `find_motion` returns it.
-        problems: Problems with the data that was left out.
+        problems: Problems for which data was left out.
     """
 
     train: Sequence[Annotations]
@@ -44,8 +44,9 @@ def open_training_data(recipe: Recipe, *, few: bool = False) -> TrainingData:
         few: Whether to keep only a few frames of the validation data.
 
     Raises:
-        InputError: A data set cannot be read, an image has another size than annotated, the validation data
-            has no frames or no class in common with the training data, or the motion is not known.
+        InputError: A data set cannot be read, an image's size differs from its annotation, the validation
+            data has no frames or no class in common with the training data, or the objects' motion is
+            unknown.
     """
     problems = Problems(skip=recipe.data.skip_bad, hint="data.skip_bad: true leaves it out")
     train = [_open(config, problems) for config in recipe.data.train]

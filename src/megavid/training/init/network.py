@@ -1,4 +1,4 @@
-"""Propose the network of a recipe: its model, and settings that fit the objects of a data set."""
+"""Propose the network for a recipe: a model, and settings that fit the objects in a data set."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Nested = dict[str, Any]
 
 @dataclass(frozen=True)
 class NetworkProposal:
-    """A model and values of its configuration.
+    """A model, and values for its configuration.
 
     Attributes:
-        model: A shipped configuration's name or a YAML file.
-        settings: Values by dotted path.
-        fitted: Settings that the model's detector fits to the data.
-        reasons: Reasons for some of the recipe's keys, by dotted path.
+        model: Name of a shipped configuration, or path of a YAML file.
+        settings: Values that differ from the model's configuration, by dotted path.
+        fitted: Settings that the model's detector class has fitted to the data.
+        reasons: Reasons for some of the recipe's values, by dotted path.
     """
 
     model: str
@@ -44,8 +44,9 @@ def propose_detector_network(
 
     Args:
         train: The training data.
-        path: Weights of the detector.
-        model: A shipped configuration's name or a YAML file; None for the configuration of the weights.
+        path: File or name of the detector's weights.
+        model: Name of a shipped configuration, or path of a YAML file; None takes the shipped configuration
+            that is closest to the weights.
         overrides: Values that the user gives, by dotted path.
 
     Raises:
@@ -60,11 +61,11 @@ def propose_detector_network(
 def propose_new_network(
     train: Annotations, model: str, overrides: Mapping[str, Any], *, from_scratch: bool, small: bool
 ) -> NetworkProposal:
-    """Propose a network that starts from random weights, or from those of a backbone only.
+    """Propose a network that starts from random weights or from a backbone's weights only.
 
     Args:
         train: The training data.
-        model: A shipped configuration's name or a YAML file.
+        model: Name of a shipped configuration, or path of a YAML file.
         overrides: Values that the user gives, by dotted path.
         from_scratch: Whether the backbone starts from random weights, too.
         small: Whether to propose a small network, which a CPU trains in an hour or two.
@@ -81,7 +82,7 @@ def propose_new_network(
 def _fit(
     values: Nested, train: Annotations, overrides: Mapping[str, Any], *, start: Start, small: bool = False
 ) -> FittedSettings:
-    """Fit a configuration to the training data, as its detector defines."""
+    """Let the detector class of a configuration fit the configuration to the training data."""
     sides = (train.boxes[:, 2:] - train.boxes[:, :2]).clip(min=1).astype(np.float64)
     objects = TrainingObjects(
         frame_heights=train.height,
@@ -94,12 +95,12 @@ def _fit(
 
 
 def _settings_reasons(fitted: FittedSettings) -> dict[str, str]:
-    """Return the reasons for fitted settings by the recipe's paths."""
+    """Return the reasons for the fitted settings, by dotted path in the recipe."""
     return {f"settings.{path}".rstrip("."): reason for path, reason in fitted.reasons.items()}
 
 
 def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
-    """Return a model, the settings that it takes from a detector, and all of the detector's settings."""
+    """Return the model, the settings that it takes over from a detector, and all settings of the detector."""
     weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
@@ -118,7 +119,7 @@ def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
 
 
 def _shipped_name(weights: Weights) -> str | None:
-    """Return the name of the shipped configuration closest to weights; None if no depth was inferred."""
+    """Return the shipped configuration that is closest to the weights; None if their depth is unknown."""
     depth = weights.inferred.get("backbone.depth")
     if depth is None:
         return None
@@ -126,7 +127,7 @@ def _shipped_name(weights: Weights) -> str | None:
 
 
 def _configuration_of(weights: Weights, name: str) -> Nested:
-    """Return the configuration stored with weights, or else the named one with inferred values."""
+    """Return the weights' stored configuration, or else the named one with values inferred from them."""
     if weights.config is not None:
         origin = str(weights.path)
         return _configuration(rename_config_keys(weights.config, origin=origin), origin)
@@ -140,7 +141,7 @@ def _configuration(data: Mapping[str, Any], origin: str) -> Nested:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Nested:
-    """Return nested values by dotted path."""
+    """Flatten nested values to a mapping from dotted paths to values."""
     flat: Nested = {}
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {f"{prefix}{key}": value}

@@ -1,4 +1,4 @@
-"""Make a folder to train in from annotated videos."""
+"""Create a project folder for training on annotated videos."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ TRAIN, VAL, RECIPE_FILE = "train.parquet", "val.parquet", "recipe.yaml"
 PICTURE, SHEET = "data.png", "sheet.jpg"
 
 _FEWEST_STEPS = 100
-"""Proposed steps are a multiple of this number."""
+"""If time limits the number of steps, the proposed number is a multiple of this one."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Project:
 
     Attributes:
         recipe: The proposed recipe.
-        length: Number of steps and, if steps were timed, their time, in words.
-        notes: Remarks for the user, a line each.
+        length: Description of the number of steps and, if steps were timed, of how long they take.
+        notes: Remarks for the user, one line each.
     """
 
     recipe: Recipe
@@ -49,7 +49,7 @@ class Project:
 
 
 def check_project_folder(folder: Path) -> None:
-    """Check that a project can be made at a path.
+    """Check that a project folder can be created at a path.
 
     Raises:
         InputError: The path is the working directory, exists already, or is not a valid name for a folder.
@@ -69,18 +69,19 @@ def create_project(
     head: list[str],
     hours: float | None,
 ) -> Project:
-    """Write a project: the data as indexes, pictures of it, and a recipe with its reasons.
+    """Create a project folder: indexes of the data, pictures of the data, and a recipe with reasons.
 
     Args:
-        folder: Folder to make; it appears whole or not at all.
-        split: The data.
+        folder: Folder to create; it appears whole or not at all.
+        split: Training and validation data.
         model, hardware: See `propose`.
-        overrides: Values of the recipe or its model that the user gives, by dotted path.
-        head: Comments at the beginning of the recipe.
-        hours: Longest time that the training may take on this machine; None if steps are not timed.
+        overrides: Values that the user gives for the recipe or its model, by dotted path.
+        head: Comments for the beginning of the recipe, one line each.
+        hours: Longest time that training may take on this machine. None means no limit; then no steps are
+            timed.
 
     Raises:
-        InputError: See `check_project_folder`, `propose` and `time_step`; or the folder cannot be made.
+        InputError: See `check_project_folder`, `propose` and `time_step`; or the folder cannot be created.
     """
     check_project_folder(folder)
     proposed = partial(_propose, folder, split, model=model, hardware=hardware, overrides=overrides)
@@ -110,7 +111,7 @@ def _propose(
     overrides: Mapping[str, Any],
     most_steps: int | None,
 ) -> tuple[Proposal, Recipe]:
-    """Propose a recipe and check that its keys are known."""
+    """Propose a recipe, and check the recipe and the configuration of its model."""
     data: dict[str, Any] = {"train": [{"path": str(folder / TRAIN)}], "val": None}
     if split.val is not None:
         data["val"] = {"path": str(folder / VAL)}
@@ -132,7 +133,7 @@ def _describe_shortening(wanted: int, seconds: float) -> str:
 
 
 def _describe_time(recipe: Recipe, split: Split, seconds: float) -> str:
-    """Describe how long a recipe takes at some seconds per step."""
+    """Describe how long training takes if each step takes `seconds`."""
     run = recipe.run
     time = f"{in_words(run.steps * seconds)} here ({seconds:.2g} s a step)"
     if split.val is None:
@@ -142,7 +143,7 @@ def _describe_time(recipe: Recipe, split: Split, seconds: float) -> str:
 
 
 def in_words(seconds: float) -> str:
-    """Describe a time, such as "about 2.5 hours"."""
+    """Describe a duration in words, such as "about 2.5 hours"."""
     for unit, size in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
         if seconds >= 1.5 * size:
             return f"about {seconds / size:.2g} {unit}"

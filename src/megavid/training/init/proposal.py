@@ -1,4 +1,4 @@
-"""Propose a recipe for a data set, with reasons."""
+"""Propose a recipe for a data set, and give reasons."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from megavid.training.recipe import StartConfig
 Nested = dict[str, Any]
 
 _BATCH = 4
-"""Clips per step, as published."""
+"""Number of clips per step, as in the published training."""
 
 _SGD_RATE, _ADAMW_RATE = 0.001, 1e-4
-"""Learning rates of an optimizer that the user names in place of the proposed one."""
+"""Learning rates to propose if the user's choice of optimizer is not the one that suits the network."""
 
 _LITTLE_MEMORY = 16 * 2**30
-"""Memory of a GPU, bytes, below which activation checkpointing is proposed."""
+"""If a GPU has less memory than this, in bytes, activation checkpointing is proposed."""
 
 
 @dataclass(frozen=True)
@@ -34,9 +34,10 @@ class _Length:
     """How long to train.
 
     Attributes:
-        passes: Passes over the frames with objects; neighboring frames are much alike.
-        least: Fewest steps.
-        most: Most steps.
+        passes: Number of passes over the frames with objects; few are needed, since neighboring frames are
+            much alike.
+        least: Minimum number of steps.
+        most: Maximum number of steps.
     """
 
     passes: int
@@ -49,16 +50,16 @@ _LENGTHS = {
     "backbone": _Length(passes=4, least=4_000, most=120_000),
     "nothing": _Length(passes=12, least=6_000, most=120_000),
 }
-"""Length of training by the weights to start from."""
+"""Length of training, by the kind of weights to start from."""
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """A recipe with its reasons.
+    """A recipe, with reasons for its values.
 
     Attributes:
         recipe: Nested values of a `Recipe`.
-        reasons: Reasons for some of its keys, by dotted path, a line each.
+        reasons: Reasons for some of the values, by dotted path, one line each.
     """
 
     recipe: Nested
@@ -78,12 +79,12 @@ def propose(
 
     Args:
         train: The training data.
-        data: The recipe's section of this name.
-        model: A shipped configuration's name or a YAML file; None for MEGA, or for the method of the detector
-            to start from.
+        data: The recipe's section `data`.
+        model: Name of a shipped configuration, or path of a YAML file. None takes the method of the detector
+            to start from or, if there is none, MEGA.
         hardware: The machine to train on.
-        overrides: Values that the user gives, by dotted path; the proposal fits them.
-        most_steps: Most steps, as many as end in reasonable time; None for no limit.
+        overrides: Values that the user gives, by dotted path; the other values are chosen to go with them.
+        most_steps: Maximum number of steps, so that training ends in reasonable time; None for no limit.
 
     Raises:
         InputError: No frame can be trained on, or a file or value is wrong.
@@ -135,7 +136,7 @@ def _run(
     frames: int,
     most_steps: int | None,
 ) -> Nested:
-    """Propose the section `run`: how long, how many clips at a time, and what the machine allows."""
+    """Propose the section `run`: length, batch size, and settings that suit the machine."""
     reasons = network.reasons
     kind = "detector" if start.detector else "backbone" if start.backbone else "nothing"
     batch = _count(overrides, "run.batch", default=-(-_BATCH // hardware.count) * hardware.count)
@@ -163,7 +164,7 @@ def _run(
 
 
 def _optimizer(network: NetworkProposal, steps: int, overrides: Mapping[str, Any]) -> Nested:
-    """Propose the section `optimizer`: the one that suits the network, unless the user names another."""
+    """Propose the section `optimizer`: for the user's choice, or else for what suits the network."""
     fitted = network.fitted
     name = overrides.get("optimizer.name", fitted.optimizer)
     optimizer: Nested = {"name": name}

@@ -1,4 +1,4 @@
-"""Format a proposed recipe as YAML, with its reasons as comments."""
+"""Format a proposed recipe as YAML, with the reasons for its values as comments."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from megavid.training.init.proposal import Proposal
 
 
 def as_yaml(proposal: Proposal, *, head: list[str]) -> str:
-    """Format a recipe as YAML, with its reasons as comments.
+    """Return a recipe as YAML text.
 
     Args:
-        proposal: The recipe with its reasons.
-        head: Comments at the beginning, a line each.
+        proposal: The recipe, with the reasons that become comments.
+        head: Comments for the beginning, one line each.
     """
     lines = [f"# {line}".rstrip() for line in head]
     for section, values in proposal.recipe.items():

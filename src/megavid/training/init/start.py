@@ -14,10 +14,10 @@ from megavid.training.recipe import StartConfig
 
 
 def read_start(overrides: Mapping[str, Any]) -> StartConfig:
-    """Read the weights to start from out of the values that the user gives by dotted path.
+    """Collect the section `start` from the values that the user gives by dotted path.
 
     Raises:
-        InputError: A key is unknown, or a file of weights for the backbone or the flow network is missing.
+        InputError: A key is unknown, or the weight file for the backbone or the flow network is missing.
     """
     given = {path.removeprefix("start."): v for path, v in overrides.items() if path.startswith("start.")}
     start = validate(StartConfig, given, origin="start")
@@ -29,14 +29,14 @@ def read_start(overrides: Mapping[str, Any]) -> StartConfig:
 
 
 def check_start(model: str | None, overrides: Mapping[str, Any]) -> None:
-    """Check that the model and the weights to start from exist, before reading the data.
+    """Check that the model and the weights to start from exist, so that errors come before data is read.
 
     Args:
-        model: A shipped configuration's name or a YAML file; None for the default.
+        model: Name of a shipped configuration, or path of a YAML file; None for the default model.
         overrides: Values that the user gives, by dotted path.
 
     Raises:
-        InputError: One of them is missing or cannot be read.
+        InputError: The model or a weight file is missing or cannot be read.
     """
     if model is not None:
         read_config(model)

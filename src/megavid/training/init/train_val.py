@@ -22,7 +22,7 @@ from megavid.datasets.table.problems import Kind, Problem, Problems
 from megavid.jobs.progress import progress
 
 _USELESS = {Kind.NO_IMAGE, Kind.BAD_IMAGE, Kind.IMAGE_SIZE, Kind.NO_FRAME}
-"""Problems that make training impossible."""
+"""Kinds of problems that make training impossible."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +30,12 @@ class ValidationOptions:
     """The user's choice of validation data.
 
     Attributes:
-        path: Another data set, in any format.
-        videos: Names of videos of the data set.
-        split: "videos" for whole videos, "time" for the end of each video; "auto" for the data set's own
-            split if it has one, else whole videos, or the end of the video if there is only one.
+        path: A separate data set to validate on, in any format.
+        videos: Names of the videos to validate on.
+        split: "videos" takes whole videos, and "time" takes the end of each video. "auto" takes the split
+            that comes with the data set; if none does, it takes whole videos, or the end of the only video.
         share: Share of the frames to validate on.
-        seed: Seed for the choice of videos.
+        seed: Seed for the random choice of videos.
 
     Raises:
         InputError: Two options exclude each other, or a number is out of range.
@@ -59,7 +59,7 @@ class ValidationOptions:
 
 @dataclass(frozen=True)
 class Split:
-    """Training and validation data, which have classes in common and no frame.
+    """Training and validation data, which share classes but no frames.
 
     Attributes:
         train: Training data.
@@ -72,7 +72,7 @@ class Split:
     how: str
 
     def boxes_by_class(self) -> dict[str, tuple[int, int]]:
-        """Return the numbers of training and validation boxes of each class."""
+        """Return the number of training boxes and the number of validation boxes of each class."""
         train = _boxes_by_class(self.train)
         val = {} if self.val is None else _boxes_by_class(self.val)
         return {name: (train.get(name, 0), val.get(name, 0)) for name in {**train, **val}}
@@ -82,13 +82,13 @@ def open_split(source: Source, options: ValidationOptions, *, problems: Problems
     """Read a data set and split it.
 
     Args:
-        source: The data set; only training data if `options.path` is given.
+        source: The data set; if `options.path` is given, only the training data is read from it.
         options: The choice of validation data.
         problems: See `open_annotations`.
 
     Raises:
-        InputError: See `open_annotations`; or a part has no frames, or the parts have a frame in common or
-            no class.
+        InputError: See `open_annotations`; or one of the parts has no frames, or both parts have a frame in
+            common, or they have no class in common.
     """
     train, val = subset_for(source, "train"), subset_for(source, "val")
     has_parts = train.subset is not None and val.subset is not None and train.subset != val.subset
@@ -105,7 +105,7 @@ def open_split(source: Source, options: ValidationOptions, *, problems: Problems
 
 
 def _split(whole: Annotations, options: ValidationOptions) -> Split:
-    """Split the frames of one data set."""
+    """Split a data set by video or by time, as the options say."""
     videos = len(np.unique(whole.video))
     if options.videos:
         named = find_videos(whole, options.videos)[whole.video]
@@ -131,7 +131,7 @@ def _split(whole: Annotations, options: ValidationOptions) -> Split:
 
 
 def _like(source: Source, path: Path) -> Source:
-    """Return the source of another data set, with the same classes and image folder."""
+    """Return a source for another data set, with the same classes and images if its format takes them."""
     options = FORMATS[recognize(path)].options
     return Source(
         path=path,
@@ -168,7 +168,7 @@ def _check_apart(split: Split) -> None:
 
 
 def _frames(a: Annotations) -> set[tuple[str, int]]:
-    """Return each frame's image file and 0, or its video file and its number there."""
+    """Identify each frame by its image file and 0, or by its video file and its number in that video."""
     files = a.files.to_pylist()
     sources = [str(a.root / source) for source in a.sources]
     return {
@@ -178,7 +178,7 @@ def _frames(a: Annotations) -> set[tuple[str, int]]:
 
 
 def check_split(split: Split) -> list[Problem]:
-    """Check annotations and images, and show the progress.
+    """Check the annotations and images of both parts, and show the progress.
 
     Returns:
         Problems that do not prevent training.
@@ -191,7 +191,7 @@ def check_split(split: Split) -> list[Problem]:
         if part is not None:
             with progress(f"checking {name}", unit="images") as meter:
                 found += check_annotations(part, progress=meter.update)
-    # A part of a data set lists all videos, also those that have no frames in it.
+    # Each part lists all videos of the data set, even those whose frames are all in the other part.
     found = [problem for problem in found if problem.kind != Kind.EMPTY_VIDEO]
     useless = [problem for problem in found if problem.kind in _USELESS]
     if useless:
@@ -201,5 +201,5 @@ def check_split(split: Split) -> list[Problem]:
 
 
 def describe_format(source: Source) -> str:
-    """Name the format of a data set."""
+    """Return the title of a data set's format."""
     return FORMATS[format_of(source)].title

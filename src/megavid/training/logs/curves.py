@@ -20,7 +20,7 @@ CURVES = "curves.png"
 NO_LOSS_TERMS = frozenset(
     ("step", "loss", "gradient_norm", "learning_rate", "clips_per_second", "data_wait", "memory_mb")
 )
-"""Numbers in a line of the log that are not loss terms; the detector defines the names of loss terms."""
+"""Names of the numbers in a log line that are not loss terms; the detector names its loss terms."""
 
 _SCORE_COLORS = {"AP50": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
 
@@ -78,18 +78,18 @@ def _plot_scores(axes: Axes, scored: Lines) -> None:
 
 
 def _label(name: str) -> str:
-    """Return a name as Matplotlib shows it: not a formula, and not left out for a leading underscore."""
+    """Change a name that Matplotlib would take for a formula, or hide because of its leading underscore."""
     return printable(name, limit=40).lstrip("_").replace("$", r"\$") or "?"
 
 
 def _points(lines: Lines, name: str) -> tuple[list[int], list[float]]:
-    """Return the steps at which a number is known, and its values."""
+    """Return the steps at which the number called `name` is known, and its values at these steps."""
     points = [(line["step"], line[name]) for line in lines if line.get(name) is not None]
     return [step for step, _ in points], [value for _, value in points]
 
 
 def _smooth(values: list[float]) -> np.ndarray[Any, Any]:
-    """Average each value with its neighbors, a hundredth of all on either side."""
+    """Average each value with its nearest neighbors: a hundredth of all values on each side."""
     if not values:
         return np.zeros(0)
     half = len(values) // 100

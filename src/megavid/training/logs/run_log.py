@@ -24,15 +24,18 @@ LOG = "log.jsonl"
 TENSORBOARD = "tensorboard"
 
 _DRAWING_SHARE = 0.05
-"""Largest share of the time spent on drawing curves: drawing takes half a second, a step may take less."""
+"""Largest share of the time that may be spent on drawing curves.
+
+Drawing takes half a second, and a training step may take less.
+"""
 
 
 class TrainingLog:
-    """Writer of a run's log: a line at a time in `log.jsonl`, and to TensorBoard where it is installed.
+    """Writer of a run's log: lines in `log.jsonl` and, if TensorBoard is installed, data for TensorBoard.
 
     Args:
         folder: Folder of the run.
-        step: Steps done; later lines, which a run that was killed has written, are removed.
+        step: Number of steps done; lines of later steps, which an interrupted run left, are removed.
 
     Raises:
         InputError: An existing log cannot be read, or the log cannot be written.
@@ -47,15 +50,15 @@ class TrainingLog:
         self._last_drawn, self._drawing_seconds = time.monotonic(), 0.5
 
     def write(self, step: int, values: Mapping[str, float | None]) -> None:
-        """Write a line, and draw the curves unless they were drawn a moment ago.
+        """Write a line, and redraw the curves unless they were drawn a moment ago.
 
         Args:
             step: Steps done.
-            values: Numbers by name; None for an unknown one. All but those in `curves.NO_LOSS_TERMS` in a
-                line with "loss" are terms of the loss.
+            values: Numbers by name; None for an unknown number. If "loss" is among the names, all names
+                except those in `curves.NO_LOSS_TERMS` are terms of the loss.
 
         Raises:
-            InputError: The log cannot be written, such as to a full disk.
+            InputError: The log cannot be written, for example because the disk is full.
         """
         try:
             with self._path.open("a", encoding="utf-8") as file:
@@ -73,7 +76,7 @@ class TrainingLog:
             self._draw()
 
     def has(self, name: str, step: int) -> bool:
-        """Return whether a line of a step has a number of this name."""
+        """Return whether the log has a line for a step with a number called `name`."""
         return any(line["step"] == step and name in line for line in read_log(self._path))
 
     def add_picture(self, step: int, name: str, image: Image) -> None:
@@ -105,10 +108,10 @@ class TrainingLog:
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """Read the lines of a log, without the last one if it was cut off.
+    """Read the lines of a log; the last line is left out if it was cut off.
 
     Raises:
-        InputError: The file is missing, or another line is broken.
+        InputError: The file is missing, or a line before the last one is broken.
     """
     lines = read_text(path).splitlines()
     read: list[dict[str, Any]] = []
@@ -126,7 +129,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
 
 
 class _Line(Config):
-    """Schema of a line: a step and any numbers by name."""
+    """Schema of a line: the step, and any other numbers by name."""
 
     model_config = ConfigDict(extra="allow", allow_inf_nan=True)
     __pydantic_extra__: dict[str, float | None]

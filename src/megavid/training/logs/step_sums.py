@@ -1,4 +1,4 @@
-"""Sums over training steps from which a line of the log is computed."""
+"""Sums over training steps, from which the lines of the log are computed."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class StepSums:
     """Sums of losses, gradient norms and times over the steps since the last line of the log.
 
     Args:
-        sums: Sums by name from a checkpoint to start from.
+        sums: Sums by name, saved in a checkpoint, to continue from.
 
     Attributes:
-        sums: Sums by name, for a checkpoint.
+        sums: Sums by name, to save in a checkpoint.
     """
 
     def __init__(self, sums: Mapping[str, float] | None = None) -> None:
         self.sums = dict(sums or {})
 
     def add_losses(self, losses: Mapping[str, float], *, gradient_norm: float | None) -> None:
-        """Add the results of a step.
+        """Add the losses and the gradient norm of a step.
 
         Args:
             losses: Terms of the loss by name.
@@ -57,7 +57,7 @@ class StepSums:
         self._add("waited", waited)
 
     def log_line(self, *, batch: int, learning_rate: float, device: torch.device) -> dict[str, float | None]:
-        """Compute the numbers of a line of the log.
+        """Compute the numbers for the next line of the log.
 
         Args:
             batch: Clips per step.
@@ -81,7 +81,7 @@ class StepSums:
 
 
 def _peak_memory(device: torch.device) -> float:
-    """Return the largest memory use so far, MB: of the GPU, or of this process on a CPU."""
+    """Return the peak memory so far, in MB: of a CUDA GPU, or of this process on any other device."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

@@ -12,15 +12,15 @@ from megavid.training.recipe import DataSetConfig, Recipe
 MODEL, BEST = "model.safetensors", "best.safetensors"
 
 _LONG_PAST = 0.75
-"""If the best evaluation lies before this share of the steps, the summary gives advice."""
+"""If no more than this share of the steps was done at the best evaluation, the summary gives advice."""
 
 
 def describe_evaluation(ap50: float | None, *, step: int, best: tuple[float, int]) -> str:
-    """Describe an evaluation in a line.
+    """Describe an evaluation in one line.
 
     Args:
         ap50: AP50 in 0 .. 1; None if nothing is annotated.
-        step: Steps done.
+        step: Number of steps done.
         best: AP50 and step of the best evaluation so far, this one included.
     """
     if ap50 is None:
@@ -31,12 +31,12 @@ def describe_evaluation(ap50: float | None, *, step: int, best: tuple[float, int
 
 
 def summarize(folder: Path, recipe: Recipe, *, method_module: str | None = None) -> list[str]:
-    """Describe the scores of a complete run and the commands that use its weights.
+    """Describe the scores of a complete run, and list commands that use its weights.
 
     Args:
         folder: Folder of the run.
         recipe: Recipe of the run.
-        method_module: Module that defines the method; None for a method of the package.
+        method_module: The user's module that defines the method; None for a method of this package.
 
     Returns:
         Lines of text.

@@ -11,8 +11,8 @@ Tensors = tuple[Tensor, ...] | list[Tensor]
 def make_ema(model: nn.Module, decay: float) -> AveragedModel:
     """Make the exponential moving average of a network's weights.
 
-    After n updates the decay is at most (1 + n) / (10 + n), so that the average soon forgets the weights that
-    it started from. Buffers are copied.
+    After n updates, the decay is at most (1 + n) / (10 + n), so the average soon forgets the weights that it
+    started from. Buffers are copied, not averaged.
 
     Args:
         model: The network; the average starts as a copy of it, in `.module`.

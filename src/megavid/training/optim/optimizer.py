@@ -16,7 +16,7 @@ _OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "bias_factor": 2.0, "weight_decay": 1e-4},
     "adamw": {"betas": (0.9, 0.999), "weight_decay": 0.05},
 }
-"""Defaults of the settings that depend on the optimizer; an optimizer has only the settings listed here."""
+"""Each optimizer's own settings, with defaults; settings listed only for the other one are refused."""
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
 
@@ -27,21 +27,21 @@ class OptimizerConfig(Config):
     Attributes:
         name: SGD with momentum, or AdamW (Loshchilov and Hutter, 2019).
         learning_rate: Base learning rate of the weights, reached after warm-up.
-        reference_batch: Batch size that `learning_rate` is meant for; for another `run.batch` it is scaled in
-            proportion. null: no scaling.
+        reference_batch: Batch size for which `learning_rate` is meant. The learning rate is multiplied by
+            `run.batch` / `reference_batch`; null for no scaling.
         momentum: Momentum of SGD; 0.9 by default.
         bias_factor: With SGD, learning rate of biases relative to that of weights; 2 by default.
         betas: Decay rates of AdamW's averages of the gradient and of its square; 0.9 and 0.999 by default.
-        weight_decay: Weight decay, by default 1e-4 with SGD and 0.05 with AdamW. Biases have none, and with
-            AdamW the scales of norms have none either.
+        weight_decay: Weight decay, by default 1e-4 with SGD and 0.05 with AdamW. Biases have no weight
+            decay; with AdamW, the scales of norms have none either.
         schedule: "steps" divides the learning rate by ten at each milestone; "cosine" lowers it to zero at
             `run.steps` along half a cosine. Both begin with the warm-up.
-        warmup: Steps of linear warm-up.
-        warmup_factor: Learning rate at the first step, relative to that after warm-up.
-        milestones: With schedule "steps", numbers of steps after which the learning rate is divided by ten.
-        clip_norm: Largest norm of the gradient; null for no limit.
-        ema: Decay of an exponential moving average of the weights, such as 0.9999; null for no average. With
-            an average, its weights are the ones that are evaluated and written.
+        warmup: Number of steps of linear warm-up.
+        warmup_factor: Learning rate at the first step, relative to the learning rate after the warm-up.
+        milestones: With schedule "steps", the steps after which the learning rate is divided by ten.
+        clip_norm: Norm to which larger gradients are scaled down; null for no limit.
+        ema: Decay of an exponential moving average of the weights, such as 0.9999; null for no average. If
+            there is an average, the averaged weights are evaluated and written.
     """
 
     renamed_keys: ClassVar = {"drops": "milestones"}
@@ -81,11 +81,12 @@ class OptimizerConfig(Config):
 
 
 def make_optimizer(model: nn.Module, config: OptimizerConfig) -> Optimizer:
-    """Make the optimizer of all parameters that require a gradient.
+    """Make the optimizer for all parameters that require a gradient.
 
-    SGD groups parameters as Faster R-CNN is trained: biases have a learning rate of their own and no weight
-    decay. With AdamW, parameters of one dimension have no weight decay: biases and the scales of norms. Each
-    group keeps its factor on the learning rate under "factor".
+    With SGD, biases form a separate group without weight decay and with another learning rate, as is usual
+    for Faster R-CNN. With AdamW, parameters with one dimension, which are biases and the scales of norms,
+    have no weight decay. Each group stores, under "factor", the number by which its learning rate is
+    multiplied.
     """
     named = [(name, p) for name, p in model.named_parameters() if p.requires_grad]
     if config.name == "adamw":

@@ -13,13 +13,13 @@ from megavid.training.optim.optimizer import OptimizerConfig
 def learning_rate(config: OptimizerConfig, step: int, *, steps: int, batch: int) -> float:
     """Compute the learning rate of a step.
 
-    Unlike PyTorch's schedulers, it depends only on the step, so that a resumed run may change its settings.
+    Unlike PyTorch's schedulers, this function keeps no state, so a resumed run may change the schedule.
 
     Args:
-        config: The schedule.
+        config: The optimizer's configuration, which contains the schedule.
         step: Number of the step, from 0.
-        steps: Steps of the whole run.
-        batch: Clips per step.
+        steps: Number of steps of the whole run.
+        batch: Number of clips per step.
     """
     rate = config.learning_rate * (0.1 ** bisect_right(config.milestones, step))
     if config.reference_batch is not None:
