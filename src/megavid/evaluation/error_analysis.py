@@ -74,7 +74,7 @@ def find_errors(
 ) -> Errors:
     """Separate hits from errors, and classify the errors.
 
-    Hits are determined by the rules of `average_precision`. Any other detection is the first of these that
+    Hits are found by the rules of `average_precision`. Any other detection is the first of these that
     applies: a duplicate, if its IoU with an object of its class is at least 0.5; of the wrong class, if its
     IoU with an object of another class is at least 0.5; badly located, if its IoU with an object of its class
     is at least 0.1; or on the background.

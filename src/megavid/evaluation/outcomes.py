@@ -1,6 +1,6 @@
 """Classify detections as hits, false positives or neither, by the original release's rules.
 
-Shapes: N detections, M objects, C classes; n detections and m objects that count, of one class.
+Shapes: N detections, M objects, C classes; for one class, n detections and m objects that count.
 """
 
 from __future__ import annotations

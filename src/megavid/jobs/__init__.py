@@ -1,1 +1,1 @@
-"""Whole jobs, which commands call: detect, evaluate, score, post-process, run the demo, measure speed."""
+"""The jobs that commands run: detect, evaluate, score, post-process, run the demo, measure speed."""

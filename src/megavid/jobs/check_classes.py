@@ -16,11 +16,12 @@ def check_classes(detector: VideoDetector, annotations: Annotations, problems: P
     Args:
         detector: The detector.
         annotations: The data set.
-        problems: Collects classes that one side has and the other lacks. If it skips, detections of a class
+        problems: Collects classes that only one of the two has. If it skips problems, detections of a class
             that the data set lacks are not scored, and objects of a class that the detector lacks are missed.
 
     Raises:
-        InputError: No class is common to both; or see `problems`.
+        InputError: The two have no class in common, or `problems` does not skip a class that only one of them
+            has.
     """
     ours, theirs = set(detector.class_names), set(annotations.classes)
     if not ours & theirs:

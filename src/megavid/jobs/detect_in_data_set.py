@@ -36,10 +36,10 @@ from megavid.video.every_nth import EveryNth
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluateOptions:
-    """Options of detection in a data set. Detector, data set and options determine the predictions.
+    """Options for detecting in a data set; detector, data set and options determine the predictions.
 
     Attributes:
-        score_threshold: Lowest score, exclusive, of detections to keep; None for the configured one.
+        score_threshold: Detections with a score above this are kept; None for the configured threshold.
         batch_size: Number of frames that go through the network together.
         causal: See `VideoSession`.
         seed: See `VideoSession`.
@@ -70,10 +70,10 @@ def detect_in_data_set(
 ) -> bool:
     """Write `predictions.parquet` with the detections in every annotated frame.
 
-    The processes share the videos. Each finished video becomes a file in `folder/parts`, so that a run that
-    was interrupted continues with the first video that is missing. At the end the parts are merged in the
-    data set's order. The result does not depend on the number of processes and interruptions, except for
-    rounding on a CPU, which depends on the number of threads of a process.
+    The processes divide the videos among themselves. Each finished video becomes a file in `folder/parts`, so
+    that an interrupted run continues with the videos that have no file yet. At the end the parts are merged
+    in the data set's order. The result does not depend on the number of processes or on interruptions, except
+    for rounding errors on a CPU, which depend on the number of threads of a process.
 
     Args:
         detector: A detector from `load_detector`.
@@ -81,16 +81,16 @@ def detect_in_data_set(
         folder: Output folder; made if missing.
         options: How to detect.
         ranks: The rank of this process.
-        metadata: Additional metadata of the predictions file, as JSON values; they must be the same when the
-            run is continued.
+        metadata: Additional metadata of the predictions file, as JSON values; a run that is continued needs
+            the same values.
         problems: Collects frames that cannot be read.
 
     Returns:
         Whether all videos are done; False if the user asked to stop.
 
     Raises:
-        InputError: The data set is empty, its classes do not fit, a frame cannot be read, or `folder` holds
-            parts of a run with other settings.
+        InputError: The data set is empty, its classes are not those of the detector, a frame cannot be read,
+            or `folder` holds parts of a run with other settings.
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
@@ -115,7 +115,7 @@ def detect_in_data_set(
 
 @dataclass(frozen=True)
 class _Job:
-    """Arguments that are the same for all videos."""
+    """The arguments of `detect_in_data_set` that are the same for all videos."""
 
     detector: VideoDetector
     annotations: Annotations
@@ -153,7 +153,7 @@ def _detect_missing(job: _Job, folder: Path, ranks: Ranks) -> bool:
 
 
 def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -> None:
-    """Write the part of a video; its metadata says how many frames could not be read."""
+    """Write the part of a video; the part's metadata tells how many frames could not be read."""
     annotations, problems = job.annotations, job.problems
     name = annotations.videos[video]
     span = annotations.frames_of(video)
@@ -192,7 +192,7 @@ def _results(job: _Job, video: AnnotatedVideo) -> Iterator[tuple[FrameResult, in
 
 
 def _fingerprint(annotations: Annotations) -> str:
-    """Hash the frames, but not the objects in them, which may be corrected without detecting again."""
+    """Hash the list of frames, but not their objects: correcting annotations requires no new detection."""
     digest = hashlib.sha256(json.dumps([annotations.videos, annotations.sources]).encode())
     digest.update(annotations.video.tobytes() + annotations.number.tobytes())
     digest.update(json.dumps(annotations.files.to_pylist()).encode())

@@ -41,10 +41,11 @@ _LARGEST_STRIDE = 2**31 - 1
 
 @dataclass(frozen=True, kw_only=True)
 class DetectOptions:
-    """Options of detection in a video.
+    """Options for detecting in a video.
 
     Attributes:
-        score_threshold: Lowest score, exclusive, of detections drawn and saved; None for the configured one.
+        score_threshold: Detections with a score above this are drawn and saved; None for the configured
+            threshold.
         classes: Names of the classes to draw and save; empty for all classes.
         every: Distance from one detected frame to the next: 1 for every frame.
         save_frames: Whether to write annotated frames as images instead of a video.
@@ -99,8 +100,8 @@ def detect_to_folder(
 ) -> DetectSummary:
     """Detect in a video; write annotated pictures and predictions.
 
-    Ctrl-C and SIGTERM are the regular end of a live stream. They, and errors, interrupt a video: its results
-    up to then are kept under names with "partial" in them.
+    Ctrl-C or SIGTERM is the regular end of a live stream, but interrupts any other video. After an
+    interruption or an error, the results up to then are kept under names that contain "partial".
 
     Args:
         detector: A detector from `load_detector`.
@@ -111,7 +112,7 @@ def detect_to_folder(
         metadata: Additional metadata of the predictions file, as JSON values.
 
     Raises:
-        InputError: An option does not fit, the video is broken, or an output cannot be written.
+        InputError: An option is invalid, the video is broken, or an output cannot be written.
     """
     labels = _labels_of(options.classes, detector.class_names)
     check_input_is_kept(video, folder, save_frames=options.save_frames)
@@ -158,7 +159,7 @@ class _Job:
     total: int | None
 
     def run(self, write: Callable[[Frame, FrameResult], None], stop: threading.Event) -> bool:
-        """Pass each frame and its result to `write` on another thread; return whether all were done."""
+        """Pass each frame and its result to `write` on another thread; return False if stopped early."""
         frames = _until(stop, every_nth(self.video, self.options.every))
         waiting: deque[Frame] = deque()
         queue = queue_length(self.video.width, self.video.height)
@@ -182,7 +183,7 @@ class _Job:
 
 
 class _Sink:
-    """Selects the classes of a frame's detections, tracks them and writes them to the outputs."""
+    """Selects a frame's detections of the chosen classes, tracks them and writes them to the outputs."""
 
     def __init__(
         self,
@@ -241,7 +242,7 @@ def _keep_partial(outputs: DetectionOutputs) -> None:
 
 
 def _labels_of(classes: Sequence[str], class_names: tuple[str, ...]) -> Tensor | None:
-    """Return the labels of class names; None for no names, which select all classes."""
+    """Return the labels of class names; None, which selects all classes, if no names are given."""
     for name in classes:
         if name not in class_names:
             raise InputError(f"classes: {name!r} is not one of the detector's: {', '.join(class_names)}")

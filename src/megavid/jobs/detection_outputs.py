@@ -1,4 +1,4 @@
-"""Outputs of detection in one video; if they are incomplete, their names contain "partial"."""
+"""Outputs of detection in one video; the names of incomplete outputs contain "partial"."""
 
 from __future__ import annotations
 
@@ -104,7 +104,8 @@ class DetectionOutputs:
             image: RGB uint8 (H, W, 3).
             result: Detections of the frame.
             name: Name of the frame's annotated image, without a suffix.
-            file: Name of the image file that the frame was read from; None for other videos.
+            file: Name of the image file that the frame was read from; None if the video is not an image
+                folder.
         """
         shown = result.detections if self._tracks is None else self._tracks.add(result)
         picture = draw_detections(image, shown)
@@ -166,13 +167,13 @@ class DetectionOutputs:
             self._writer.close()
 
     def _remove_earlier(self, *, complete: bool) -> None:
-        """Remove an earlier run's outputs, predictions first, so that a killed run leaves no mix of two."""
+        """Remove an earlier run's outputs, predictions first: a run killed here leaves no mix of two runs."""
         names = [PREDICTIONS, TRACKS, self._pictures]
         targets = [self._folder / partial_name(name) for name in names]
         if complete:
             targets = [self._folder / name for name in names] + targets
         self._check_targets()
-        if self._tracks is None:  # `_check_targets` skips the table of tracks, which may be somebody else's.
+        if self._tracks is None:  # A table of tracks in the folder was not checked and may not be ours.
             targets = [path for path in targets if not path.name.startswith("tracks.") or _is_ours(path)]
         for target in targets:
             try:
@@ -202,7 +203,7 @@ class DetectionOutputs:
         return target
 
     def _check_targets(self) -> None:
-        """Fail if an existing file would block an output."""
+        """Raise an error if an existing file or folder would block an output."""
         for name in self._names():
             for target in (self._folder / name, self._folder / partial_name(name)):
                 if os.path.lexists(target) and target.is_dir() != (name == FRAMES):
@@ -217,7 +218,7 @@ class DetectionOutputs:
 
     @contextmanager
     def _making(self, name: str) -> Iterator[None]:
-        """Record which output fails, and name its final path in the error."""
+        """Record the output `name` as broken if the block fails, and name its final path in the error."""
         try:
             yield
         except InputError as error:
@@ -233,14 +234,14 @@ def _is_ours(path: Path) -> bool:
 
 
 def _may_be_replaced(folder: Path) -> bool:
-    """Return whether a folder of frames is empty, or is named partial and has only megavid's frames."""
+    """Return whether a folder of frames is empty, or is a partial one with only megavid's frames in it."""
     if folder.name == FRAMES:
         return not any(folder.iterdir())
     return all(_is_ours(path) for path in folder.iterdir())
 
 
 def _save(picture: Image, path: Path) -> None:
-    # Pillow's encoder doesn't notice when a file takes only part of what it writes; `write_bytes` does.
+    # Unlike `write_bytes`, Pillow's encoder doesn't notice when only part of its output is written.
     buffer = io.BytesIO()
     PIL.Image.fromarray(picture).save(buffer, "JPEG", quality=92, **picture_marks())
     try:

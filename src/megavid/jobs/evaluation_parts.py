@@ -28,7 +28,8 @@ def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) 
     Args:
         folder: Output folder.
         run: Settings that determine the predictions, as JSON values.
-        threads: Number of threads that the run computes on, for `threads_before`; None if it has no effect.
+        threads: Number of threads that the run computes on, for `threads_before`; None if the number does not
+            affect predictions.
 
     Raises:
         InputError: The folder holds parts of a run with other settings, or cannot be written to.
@@ -80,7 +81,8 @@ def merge_parts(folder: Path, annotations: Annotations, run: Mapping[str, Any]) 
         run: Metadata of the predictions file, as JSON values.
 
     Raises:
-        InputError: A part lacks frames or has others, or the predictions cannot be written.
+        InputError: A part does not have exactly the frames of its video, or the predictions cannot be
+            written.
     """
     lengths = annotations.frames_per_video.tolist()
     paths = {video: part_path(folder, video) for video, length in enumerate(lengths) if length}

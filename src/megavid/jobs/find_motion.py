@@ -18,7 +18,7 @@ def find_motion(annotations: Annotations, motion: str) -> NDArray[np.float64] | 
     Args:
         annotations: The data set, M objects.
         motion: Source of the motion: "tracks" computes it from track ids, "auto" does so if the data set has
-            track ids, "none" does without, and the path of a `.mat` file reads ImageNet VID's official one.
+            track ids, "none" skips it, and the path of a `.mat` file reads ImageNet VID's official motion.
 
     Returns:
         (M,), or None without motion.

@@ -10,7 +10,7 @@ from megavid.video.open_input import ImageFolder, Video
 
 
 def image_files(video: Video) -> list[str]:
-    """Return the image files of a folder, relative to their common folder; empty for other videos."""
+    """Return an image folder's files, relative to their common folder; no files for other videos."""
     if not isinstance(video, ImageFolder):
         return []
     parent = os.path.commonpath([path.parent for path in video.paths])

@@ -27,16 +27,16 @@ from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.session import VideoSession
 
 _PROFILED = 3
-"""Steps that are profiled, apart from the timed ones, since profiling takes time itself."""
+"""Number of steps to profile. They are not timed, since profiling itself takes time."""
 
 _MOST_FRAMES = 1_000_000
-"""Upper limit of frames to measure, which take hours."""
+"""Upper limit of the number of frames to measure; a million frames take hours."""
 
 _LARGEST_SIDE = 10_000
 """Upper limit of a side of the video's frames, pixels."""
 
 _FILMED = 4
-"""Number of different frames, which are repeated."""
+"""Number of different frames in the video, which repeats them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,7 +45,7 @@ class BenchmarkOptions:
 
     Attributes:
         height, width: Size of the video's frames, pixels.
-        frames: Number of frames to measure, once window and memory are full.
+        frames: Number of frames to measure, after window and memory have been filled.
         batch_size: Number of frames that go through the network together.
     """
 
@@ -69,13 +69,14 @@ class BenchmarkResult:
         frames_per_second: Throughput in steady state, with window and memory full.
         frame_seconds: Mean time per frame.
         unit_seconds: Mean time of a pass of `VideoDetector.unit_pass` over one frame (for Faster R-CNN the
-            plain trunk in float32, conv1 to conv4), measured between the steps; None without such a network.
+            plain trunk in float32, conv1 to conv4), measured between the steps; None if the detector has no
+            such pass.
         units_per_frame: `frame_seconds` / `unit_seconds`, which can be compared across machines.
         first_seconds: Time from the first frame to the first result, including compilation.
-        look_ahead: Number of frames by which results are late.
+        look_ahead: Number of frames by which a result comes later than its frame.
         encodes_per_frame: Number of frames that went through `encode` per frame of the video.
         peak_megabytes: Peak memory: of PyTorch's tensors on a CUDA device, else of the process.
-        range_seconds: Seconds per frame of each profile range.
+        range_seconds: Seconds per frame of each profile range, without the ranges nested in it.
         input_size: (height, width) of the network's input.
     """
 
@@ -94,7 +95,7 @@ class BenchmarkResult:
 def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkResult:
     """Measure a detector on a generated video, pushed frame by frame or batch by batch as from a camera.
 
-    Window and memory are filled with copies of a few frames' features, which takes little time.
+    To save time before the measurement, window and memory are filled with copies of a few frames' features.
 
     Args:
         detector: Detector, as `load_detector` returns it.
@@ -134,7 +135,7 @@ def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkRe
 
 
 def _steps_to_fill(detector: VideoDetector) -> int:
-    """Return the number of frames after which window and memory are full."""
+    """Return the number of frames that fill window and memory."""
     plan = detector.plan
     return plan.past + 1 + plan.future + plan.memory
 
@@ -142,7 +143,7 @@ def _steps_to_fill(detector: VideoDetector) -> int:
 def _time_steps(
     detector: VideoDetector, push: Callable[[], Any], image: Tensor, options: BenchmarkOptions
 ) -> tuple[float, float | None, int]:
-    """Time steps and unit passes in turn: seconds per frame and per unit pass, and the number of steps."""
+    """Time steps and unit passes in turn; return seconds per frame, seconds per pass, number of steps."""
     unit: nn.Module | None = detector.unit_pass()
     steps, units = [], []
     with torch.no_grad():
@@ -152,7 +153,7 @@ def _time_steps(
             if unit is not None:
                 units.append(_timed(detector.device, partial(unit, image)))
             steps.append(_timed(detector.device, push))
-    # Means, since one in ten of DFF's frames takes longer than the others.
+    # Means, not medians: one in ten of DFF's frames takes longer than the others, and has to count.
     frame = statistics.mean(steps) / options.batch_size
     return frame, statistics.mean(units) if units else None, len(steps)
 
@@ -171,7 +172,7 @@ def describe_machine(device: torch.device) -> dict[str, Any]:
 
 
 def as_json(detector: VideoDetector, options: BenchmarkOptions, result: BenchmarkResult) -> dict[str, Any]:
-    """Return a measurement and what it was made with, as JSON values."""
+    """Return a measurement and its detector, options and machine as JSON values."""
     about = {"model": detector.config.method.name, "architecture": detector.architecture}
     inference = detector.inference.model_dump(mode="json")
     return {
@@ -184,7 +185,7 @@ def as_json(detector: VideoDetector, options: BenchmarkOptions, result: Benchmar
 
 
 def _first_result(detector: VideoDetector, images: list[Image]) -> float:
-    """Time the first result of a video, from its first frame on, in seconds."""
+    """Return the seconds from a video's first frame to its first result."""
     session = VideoSession(detector)
 
     def until_result() -> None:
@@ -211,7 +212,7 @@ def _synchronize(device: torch.device) -> None:
 
 
 def _profile(device: torch.device, step: Callable[[], Any], *, frames: int) -> dict[str, float]:
-    """Measure the seconds per frame of each profile range, without the ranges within it."""
+    """Measure the seconds per frame of each profile range, without the ranges nested in it."""
     activities = [ProfilerActivity.CPU]
     if device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
@@ -237,7 +238,7 @@ def _profile(device: torch.device, step: Callable[[], Any], *, frames: int) -> d
 def _peak_megabytes(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
-    unit = 1 if sys.platform == "darwin" else 1024  # bytes there, kilobytes elsewhere
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes on macOS, kilobytes elsewhere
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20
 
 

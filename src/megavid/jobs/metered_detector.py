@@ -1,4 +1,4 @@
-"""A detector that counts what another one encodes."""
+"""A wrapper of a detector that counts the frames that it encodes."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ _REPLAYED = 4
 
 
 class MeteredDetector(VideoDetector):
-    """A detector that counts the frames encoded by another one, and can replay their features.
+    """Wraps a detector; counts the frames that it encodes, and can replay their features.
 
     Args:
-        inner: Detector that does the work.
+        inner: The detector to wrap.
 
     Attributes:
         encoded: Number of frames encoded so far.
-        replays: Whether `encode` returns copies of earlier features once it has those of a few frames.
+        replays: Whether `encode` returns copies of earlier features, once a few frames have been encoded.
     """
 
     def __init__(self, inner: VideoDetector) -> None:
@@ -41,13 +41,13 @@ class MeteredDetector(VideoDetector):
         return self.inner.plan
 
     def preprocess(self, frames: Tensor) -> Tensor:
-        """Preprocess by the inner detector."""
+        """Preprocess frames with the inner detector."""
         return self.inner.preprocess(frames)
 
     def encode(self, images: Tensor) -> list[Any]:
-        """Encode by the inner detector and count the images, or replay."""
+        """Encode images with the inner detector and count them, or return copies of earlier features."""
         if self.replays and len(self._known) >= _REPLAYED:
-            # Copies, since a frame that fills two places of a window is recognized.
+            # Copies, since detectors recognize the same object at two places of a window.
             return [replace(self._known[i % _REPLAYED]) for i in range(len(images))]
         self.encoded += len(images)
         features = self.inner.encode(images)
@@ -62,5 +62,5 @@ class MeteredDetector(VideoDetector):
     def detect(
         self, window: Window, memory: Any, *, score_threshold: float | None = None
     ) -> tuple[Detections, Any]:
-        """Detect by the inner detector."""
+        """Detect with the inner detector."""
         return self.inner.detect(window, memory, score_threshold=score_threshold)

@@ -1,4 +1,4 @@
-"""Output folders: the names of the files in them, and checks before they are written to."""
+"""Output folders: the names of the files in them, and checks before a run writes to them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def make_output_folder(folder: Path) -> None:
     """Make the folder if it is missing, and check that files can be written to it.
 
     Raises:
-        InputError: Files cannot be written to it, or its name is that of a file.
+        InputError: Files cannot be written to the folder, or its path is or looks like that of a file.
     """
     if is_file(folder):
         raise InputError(f"{folder}: cannot be written to: expected a folder, got a file")
@@ -45,7 +45,7 @@ def check_input_is_kept(video: Video, folder: Path, *, save_frames: bool) -> Non
         save_frames: Whether the run writes annotated frames as images instead of a video.
 
     Raises:
-        InputError: The path of an output is that of the input, or of a folder that holds it.
+        InputError: An output would replace the input, or a folder that holds the input.
     """
     read: set[Path] = set()
     if isinstance(video, ImageFolder):
@@ -55,7 +55,7 @@ def check_input_is_kept(video: Video, folder: Path, *, save_frames: bool) -> Non
     name = FRAMES if save_frames else VIDEO
     for target in (folder / name, folder / partial_name(name)):
         for path in read:
-            real = Path(os.path.realpath(path))  # unlike Path.resolve, takes links that form a loop
+            real = Path(os.path.realpath(path))  # unlike Path.resolve, accepts links that form a loop
             if Path(os.path.realpath(target)) in (real, *real.parents):
                 raise InputError(f"{target}: holds the input; choose another output folder")
 

@@ -27,16 +27,16 @@ class Meter:
     Args:
         unit: Plural name of what is counted.
         total: Amount of the work; None if it is unknown.
-        done: Amount that was done before.
+        done: Amount that was already done at the start.
         show: Called with the meter after each change.
-        bar: The bar that shows the meter on a terminal, which `paused` hides.
+        bar: The bar that shows the meter on a terminal, for `paused` to hide; None if there is none.
         clock: Returns the time in seconds.
 
     Attributes:
         done: Amount done.
         total: Amount of the work; None if it is unknown.
-        note: More about the work, such as its last loss.
-        later: Seconds of other work to come, which the remaining time includes.
+        note: More about the work, such as the latest loss of a training run.
+        later: Seconds that other work is expected to take; the remaining time includes them.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Meter:
 
     @contextmanager
     def paused(self) -> Iterator[None]:
-        """Exclude a block of other work from the speed, and hide the bar during it."""
+        """Exclude other work in a `with` block from the speed, and hide the bar during it."""
         began = self._clock()
         if self._bar is not None:
             self._bar.stop()
@@ -116,9 +116,9 @@ def progress(
     A terminal shows a bar. Elsewhere the first line comes after some seconds, then one every half minute.
 
     Args:
-        description: Name of the work; may come from data.
+        description: Name of the work, such as a video's; characters that cannot be printed are replaced.
         total: Amount of the work; None if it is unknown.
-        done: Amount that was done before.
+        done: Amount that was already done at the start.
         unit: Plural name of what is counted.
         shown: Whether to show anything.
 

@@ -42,10 +42,10 @@ def score_predictions(
         annotations: The data set, M objects.
         motion: (M,), motion IoU of each object from `find_motion`; None skips the scores by motion.
         coco: Whether to compute COCO's metrics, too.
-        problems: Collects videos, frames and classes that one side has and the other lacks.
+        problems: Collects videos, frames and classes that only the predictions or only the data set has.
 
     Raises:
-        InputError: The data set is empty; or see `problems`.
+        InputError: The data set is empty, or `problems` does not skip what it collects.
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
@@ -96,7 +96,7 @@ _Resampled = tuple[NDArray[np.float64], NDArray[np.bool_]]
 def _score_by_motion(
     found: Boxes, truth: Boxes, annotations: Annotations, motion: NDArray[np.float64] | None
 ) -> tuple[dict[str, AveragePrecision], dict[str, ResampledAP], list[Outcomes]]:
-    """Compute AP50 by motion, its resamples, and the outcomes of each class for objects of any motion."""
+    """Compute AP50 by motion, AP50 in resamples, and each class's outcomes for objects of any motion."""
     frames = len(annotations)
     selections = select_by_motion(truth, num_frames=frames, motion_iou=motion, ignored=annotations.difficult)
     resamples = draw_videos(annotations.video)

@@ -17,8 +17,9 @@ class StoppedError(Exception):
 def stop_request() -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C and SIGTERM set instead of ending the program.
 
-    A second Ctrl-C raises `KeyboardInterrupt`. A second SIGTERM does not: clusters send it to every process,
-    and torchrun passes on its own as well.
+    A second Ctrl-C raises `KeyboardInterrupt`. A second SIGTERM changes nothing, since it may be part of the
+    same request: a cluster sends SIGTERM to every process, and torchrun also passes on the one that it gets
+    itself.
 
     Outside the main thread, which alone receives signals, nothing sets the event.
     """
@@ -35,13 +36,13 @@ def stop_request() -> Iterator[threading.Event]:
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Ignore Ctrl-C and SIGTERM, for the seconds in which files are finished."""
+    """Ignore Ctrl-C and SIGTERM while files are finished, which takes seconds."""
     with _handling(signal.SIG_IGN):
         yield
 
 
 def ignore_stop_requests() -> None:
-    """Ignore Ctrl-C and SIGTERM in a worker process, which the process that started it will end."""
+    """Ignore Ctrl-C and SIGTERM in a worker process; the process that started it ends it."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
 

@@ -1,6 +1,6 @@
-"""Result stages: linking, tracking, smoothing and filtering of detections over the frames of a video.
+"""Stages that link, track, rescore or filter detections over the frames of a video.
 
-A stage is a module here. There is no table of stages: `jobs/detection_outputs.py` applies `tracking.Tracker`
+Each stage is a module here, which jobs call directly: `jobs/detection_outputs.py` applies `tracking.Tracker`
 and `track_votes.TrackTable` to the results of one frame after another, and `jobs/postprocess_predictions.py`
 applies `seq_nms.seq_nms` to a whole `PredictionTable`.
 """

@@ -27,7 +27,7 @@ LINK_IOU = 0.5
 """Boxes of neighboring frames with a higher IoU are linked (section 3.2.1)."""
 
 SUPPRESSION_IOU = 0.3
-"""Boxes with a higher IoU to a box of a selected sequence are suppressed, as in the NMS of single frames."""
+"""Boxes with a higher IoU with a box of a selected sequence in the same frame are suppressed."""
 
 
 def seq_nms(
@@ -36,9 +36,9 @@ def seq_nms(
     """Apply Seq-NMS to each class of each video.
 
     Args:
-        predictions: Any number of videos, N boxes in all.
+        predictions: Predictions of any number of videos, N boxes in all.
         rescoring: Which score the boxes of a sequence get.
-        step: Distance from one detected frame to the next: 1 if every frame was detected in.
+        step: Distance from one detected frame to the next: 1 if the detector ran on every frame.
 
     Returns:
         New score of each box, (N,); and whether the box is kept, (N,).
@@ -61,7 +61,7 @@ def sequences(
     """Select the sequences of one class of one video, the largest sum of scores first.
 
     Args:
-        frame: (N,), rising.
+        frame: (N,), number of each box's frame, rising.
         boxes: (N, 4), half-open.
         scores: (N,), at least 0.
         step: Distance from one detected frame to the next.
@@ -79,13 +79,13 @@ def sequences(
 
 
 class _BestSums:
-    """For each free box, the sequence that ends there with the largest sum of scores.
+    """For each box that is free, that is, not removed: the best sequence that ends at the box.
 
-    The sequences are found by dynamic programming. Removing boxes can only decrease sums, so only the
-    sequences through removed boxes are computed again.
+    The best sequence has the largest sum of scores. Sequences are found by dynamic programming. Removing
+    boxes can only decrease sums, so only the sequences through removed boxes are computed again.
 
     Args:
-        ahead: Rows of the boxes in the next frame that each box is linked to.
+        ahead: For each box, the rows of the boxes in the next frame that it is linked to.
         scores: Score of each box.
     """
 
@@ -121,7 +121,7 @@ class _BestSums:
         return []
 
     def remove(self, rows: set[int]) -> None:
-        """Remove boxes from the free ones."""
+        """Remove boxes, and find new best sequences in place of those through removed boxes."""
         rows = {row for row in rows if self._free[row]}
         for row in rows:
             self._free[row] = False

@@ -7,8 +7,8 @@ The table has a row for each track:
 | `track` | id of the track |
 | `label`, `class_name` | the class with the largest sum of scores |
 | `vote` | share of that class in the sum of all scores |
-| `first_frame`, `last_frame` | numbers of the frames |
-| `first_time`, `last_time` | their times, seconds |
+| `first_frame`, `last_frame` | numbers of the track's first and last frame |
+| `first_time`, `last_time` | times of these two frames, seconds |
 | `boxes` | number of boxes |
 | `mean_score` | mean score of the boxes |
 | `x1`, `y1`, `x2`, `y2` | the mean box, half-open, in pixels of the frame |
@@ -61,12 +61,12 @@ class _Track:
 
     @property
     def label(self) -> int:
-        """Class with the largest sum of scores; of equal classes, the one that was detected first."""
+        """Class with the largest sum of scores; of classes with equal sums, the one detected first."""
         return max(self.votes, key=self.votes.__getitem__)
 
 
 class TrackTable:
-    """The tracks of one video, collected frame by frame; each takes a few hundred bytes."""
+    """The tracks of one video, collected frame by frame; a track takes a few hundred bytes."""
 
     def __init__(self) -> None:
         self._tracks: dict[int, _Track] = {}
@@ -80,7 +80,7 @@ class TrackTable:
         """Add the detections of the next frame.
 
         Returns:
-            The same detections, each with the class of its track by the votes so far.
+            The same detections, each with the class that its track has by the votes so far.
         """
         found = result.detections
         self._classes = found.class_names or self._classes

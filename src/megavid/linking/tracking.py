@@ -13,7 +13,7 @@ from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import NO_TRACK
 
 _CONFIDENT = 0.5
-"""Score from which a detection can start a track; `megavid detect` shows the same detections by default."""
+"""Lowest score of a detection that can start a track, and `megavid detect`'s default threshold."""
 
 
 class Tracker:
@@ -21,11 +21,11 @@ class Tracker:
 
     Classes play no part, so an object that gets a wrong class in one frame keeps its id. A track starts with
     a detection of score 0.5 or more, and gets its id in its second frame. Detections with lower scores can
-    continue it.
+    only continue a track.
 
     Args:
-        rate: Frames per second: a track ends if its object is not detected for a second. For a live stream it
-            is the rate of the camera, so that tracks last longer if frames are dropped.
+        rate: Frames per second, since a track ends if its object is not detected in one second of frames. For
+            a live stream, this is the camera's rate: if frames are dropped, tracks last longer than a second.
 
     Raises:
         InputError: The library is not installed.
@@ -38,7 +38,7 @@ class Tracker:
             raise InputError("track: needs the library trackers: pip install trackers") from error
         self._tracker: Any = ByteTrackTracker(
             frame_rate=rate,
-            lost_track_buffer=30,  # frames of a video with 30 frames per second
+            lost_track_buffer=30,  # one second: the library scales it from 30 frames per second
             track_activation_threshold=_CONFIDENT,
             high_conf_det_threshold=_CONFIDENT,
         )

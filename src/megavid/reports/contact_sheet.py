@@ -19,7 +19,7 @@ from megavid.datasets.table.annotations import Annotations
 from megavid.video.render import Mark, draw_marks, label_color
 
 _CLASSES, _TILES, _WIDTH, _HEIGHT = 40, 8, 240, 180
-"""Largest number of rows, number of tiles in a row, and size of a tile, pixels."""
+"""Largest number of rows, number of tiles in a row, width and height of a tile in pixels."""
 
 _CONTEXT = 4
 """Width of the part of a frame that a tile shows, as a multiple of the object's longer side."""
@@ -45,8 +45,8 @@ def write_contact_sheet(parts: Mapping[str, Annotations], path: Path) -> None:
     """Write a picture with a row of tiles for each class, up to 40 classes.
 
     A tile shows an object, its surroundings with all boxes in them, and its place: the part of the data, the
-    video and the number of the frame. The objects are evenly spaced in the data. The tile of a frame that
-    cannot be read is gray.
+    video and the number of the frame. The objects are evenly spaced in the data. If a frame cannot be read,
+    its tile is gray.
 
     Args:
         parts: Data sets by their names, such as "train" and "val".
@@ -82,7 +82,7 @@ def _tiles(parts: Mapping[str, Annotations], name: str) -> Iterator[Image]:
 
 
 def _tile(a: Annotations, row: int, part: str) -> Image:
-    """Draw the tile of an object: row `row` of the boxes."""
+    """Draw the tile of the object in row `row` of the boxes."""
     frame = int(np.searchsorted(a.offsets, row, side="right")) - 1
     video = a.videos[a.video[frame]]
     name = a.classes[a.labels[row]]

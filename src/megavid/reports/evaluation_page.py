@@ -27,7 +27,7 @@ from megavid.reports.worst_frames import worst_frames
 _PICTURES = 12
 
 _MOST_VIDEOS = 1000
-"""Rows of the table of videos; `scores.json` has all of them."""
+"""Largest number of rows in the table of videos; `scores.json` lists all videos."""
 
 
 def write_evaluation_page(

@@ -1,4 +1,4 @@
-"""Render the HTML templates of this folder: pages that need no other file."""
+"""Render the templates in this folder as HTML pages that need no other files."""
 
 from __future__ import annotations
 

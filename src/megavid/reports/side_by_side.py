@@ -1,4 +1,4 @@
-"""Show the results of several runs on the same frames side by side: right, wrong and missed."""
+"""Show side by side what several runs got right, wrong and missed in the same frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _WIDTH, _STRIP, _GAP = 384, 26, 6
 """Pixels: width of a frame, height of the strip with a run's name, and gap between two runs."""
 
 _FRAMES = 4
-"""Number of frames in the picture."""
+"""Largest number of frames in the picture."""
 
 
 class SideBySide:
@@ -76,7 +76,7 @@ class SideBySide:
                 writer.write(self.draw(frame), float(frame / rate))
 
     def write_picture(self, path: Path) -> None:
-        """Write the frame of each video in which the last run has the largest gain over the first.
+        """Write a picture of the frames in which the last run improves most on the first, one per video.
 
         Raises:
             InputError: A frame cannot be read, or the file cannot be written.
@@ -88,7 +88,7 @@ class SideBySide:
     def _most_improved_frames(self) -> Sequence[int]:
         errors: list[NDArray[np.int64]] = [e.per_frame.sum(axis=1) for e in self._errors.values()]
         gain = errors[0] - errors[-1]
-        chosen: dict[int, int] = {}  # a frame by its video
+        chosen: dict[int, int] = {}  # the chosen frame of each video
         for frame in np.argsort(-gain, kind="stable").tolist():
             chosen.setdefault(int(self._annotations.video[frame]), frame)
         return list(chosen.values())[:_FRAMES]

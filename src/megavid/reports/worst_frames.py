@@ -15,7 +15,7 @@ _PARTS_OF_VIDEO = 10
 
 
 def worst_frames(annotations: Annotations, errors: NDArray[np.integer], *, count: int) -> list[int]:
-    """Choose frames with many errors, from different videos first, and never neighbors in a video.
+    """Choose frames with many errors, from different videos first, and never close together in a video.
 
     Args:
         annotations: The data set, F frames.

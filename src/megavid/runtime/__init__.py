@@ -1,1 +1,1 @@
-"""Run a detector over a video: sessions, the store of encoded frames."""
+"""Run a detector over a video: sessions and the store of encoded frames."""

@@ -1,4 +1,4 @@
-"""Detecting in a whole video with one call."""
+"""Detect in a whole video with one call."""
 
 from __future__ import annotations
 
@@ -36,13 +36,14 @@ def detect_video(
 
     Args:
         detector: Detector, as `load_detector` returns it.
-        video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8
-            (H, W, 3) arrays. A video that has a length and can be indexed supplies global frames from all of
-            it; an iterator, a camera or a stream, only from the frames so far. An iterator may reuse
-            one array for all frames.
+        video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8 (H, W,
+            3) arrays. If the video has a length and can be indexed, global frames come from all of it; for an
+            iterator, a camera or a stream, they come from the frames so far. An iterator may reuse one array
+            for all frames.
         batch_size: Number of frames that go through the network together.
-        fps: Frames per second of images and arrays, which have no times; 25 by default.
-        score_threshold: Lowest score of a detection; see `VideoSession`, as for the following arguments.
+        fps: Frames per second of image files and arrays, which carry no times; 25 by default.
+        score_threshold: Detections have a score above this; see `VideoSession` for this and all arguments
+            below.
         causal: Detect without look-ahead.
         global_order: Frame numbers in the order in which they become global frames.
         seed: Seed for the choice of global frames.
@@ -82,7 +83,7 @@ def _results(
     batch_size: int,
 ) -> Iterator[FrameResult]:
     with opened or nullcontext():
-        # A source that can only be indexed is not iterable.
+        # `Iterable` excludes sources that have only `__getitem__` and `__len__`.
         in_order = frames if isinstance(frames, Iterable) else (frames[i] for i in range(len(frames)))
         if opened is None and batch_size > 1:
             in_order = map(_copy, in_order)
@@ -92,7 +93,7 @@ def _results(
 def run_session(
     session: VideoSession, frames: Iterable[Image | Frame], *, batch_size: int
 ) -> Iterator[FrameResult]:
-    """Yield all results of a new session, which is given `batch_size` frames at a time."""
+    """Push frames to a new session, `batch_size` at a time, and yield all results."""
     batch: list[Image | Frame] = []
     for frame in frames:
         batch.append(frame)

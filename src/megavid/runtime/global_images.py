@@ -8,21 +8,21 @@ from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.reference_plans import global_indexes
 
 READ_AHEAD = 16
-"""Limit of images that are read before they are needed."""
+"""Largest number of images that are read before they are needed."""
 
 BUDGET = 64 << 20
-"""Limit of their memory, bytes."""
+"""Limit of the memory of images that are read before they are needed, bytes."""
 
 
 class GlobalImages:
-    """Reader of global frames that reads several upcoming ones in one pass over the video.
+    """Reads global frames, several upcoming ones in each pass over the video.
 
-    Jumping to a frame of a video file means decoding everything from the last key frame of its codec on.
+    Reading one frame of a video file is slow: everything from the codec's last key frame on is decoded.
 
     Args:
         source: The whole video.
         order: Order of global frames (`global_indexes`).
-        size: Number of global frames at a time.
+        size: Number of global frames that are used at a time.
     """
 
     def __init__(self, source: FrameSource, order: Sequence[int], *, size: int) -> None:
@@ -38,10 +38,10 @@ class GlobalImages:
 
         Args:
             index: Frame number.
-            step: Number of key frames so far.
-            pushed: Number of frames of the video that were pushed in order.
-            image_bytes: Memory of an image.
-            is_known: Whether a frame need not be read.
+            step: Number of key frames that have been processed.
+            pushed: Number of frames that have been pushed to the session.
+            image_bytes: Memory of an image, bytes.
+            is_known: Returns whether the frame of a number need not be read, since its features are stored.
         """
         if index not in self._images:
             room = max(min(READ_AHEAD, BUDGET // image_bytes) - len(self._images), 1)
@@ -52,8 +52,8 @@ class GlobalImages:
         return self._images.pop(index)
 
     def _upcoming(self, step: int, pushed: int) -> list[int]:
-        """Return the global frames needed now and next, except those that will have been pushed by then."""
-        newest = step + self._size - 1  # place in the endless order
+        """Return the global frames needed now or soon, except those that will be pushed before that."""
+        newest = step + self._size - 1  # place in the order, which repeats without end
         later = [self._order[(newest + lead) % len(self._order)] for lead in range(1, READ_AHEAD)]
         not_pushed = [i for lead, i in enumerate(later, 1) if i >= pushed + lead]
         return global_indexes(self._order, step, self._size) + not_pushed

@@ -24,16 +24,16 @@ from megavid.runtime.store import FrameStore
 from megavid.video.decode import DEFAULT_RATE
 
 _LARGEST_STORE = 1 << 60
-"""Largest store, bytes: more than any machine has."""
+"""Upper limit of `store_bytes`, which is more memory than any machine has."""
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
     """Detection in one video that is pushed frame by frame.
 
     The session owns the state and the detector has none, so several sessions of one detector run side by
-    side. A frame's result is returned once the frames that it looks ahead to have been pushed, that is,
-    `look_ahead` frames later. Every frame is encoded once, unless the store of encoded frames had to drop it,
-    which never happens in the default order of global frames.
+    side. The result of a frame may depend on later frames, so it is returned `look_ahead` frames later. Every
+    frame is encoded once, unless the store of encoded frames had to drop it, which never happens in the
+    default order of global frames.
 
     Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
     sample), or with `source` from the whole video, in a seeded random order
@@ -47,7 +47,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         global_order: Frame numbers in the order in which they become global frames, in place of a seeded
             order. Needs `source`.
         seed: Seed for the choice of global frames.
-        score_threshold: Lowest score of a detection, exclusive; None for the configured one.
+        score_threshold: Detections have a score above this; None for the configured threshold.
         official_quirks: Reproduce the original release's defect at the start of a video: the image of the
             first frame of the global order takes the place of frame 0. Needs `source` if the method has
             global frames.
@@ -55,7 +55,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         store_bytes: Memory for encoded frames that may be needed again as global frames.
 
     Attributes:
-        look_ahead: Number of frames by which results are late.
+        look_ahead: Number of frames by which a result comes later than its frame.
 
     Examples:
         >>> session = VideoSession(detector)
@@ -116,7 +116,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             frame: RGB uint8 (H, W, 3), or a `Frame` with its own number and time.
 
         Returns:
-            Results that became ready, in frame order: one or none.
+            The result that became ready, if any, as a list of one or none.
 
         Raises:
             InputError: The frame is not an RGB image or differs in size from those before it, or its number
@@ -280,7 +280,7 @@ def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tup
 
 
 def _check_weights(detector: VideoDetector) -> None:
-    """Check that a detector has weights, in the dtype that it computes in."""
+    """Check that a detector's weights are loaded, and are in float32 if it computes in float32."""
     weights = [weight for weight in detector.parameters() if weight.is_floating_point()]
     dtypes = {weight.dtype for weight in weights} if detector.inference.dtype == "float32" else set()
     on_meta = any(weight.is_meta for weight in weights)

@@ -24,7 +24,7 @@ class FrameStore(Generic[FeaturesT]):
         return index in self._frames
 
     def get(self, index: int) -> FeaturesT | None:
-        """Return the frame, or None if it was never put in or has been dropped."""
+        """Return a frame's features, or None if they were never stored or have been dropped."""
         if index not in self._frames:
             return None
         self._frames.move_to_end(index)

@@ -33,7 +33,7 @@ class PredictionWriter:
         detections: Number of boxes written.
 
     Raises:
-        InputError: The file cannot be written; the methods can raise this as well.
+        InputError: The file cannot be written; the methods raise this error, too.
     """
 
     def __init__(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
@@ -89,7 +89,7 @@ class RowWriter:
         path: The file to write; it is complete only after `close`.
 
     Raises:
-        InputError: The file cannot be written; the methods can raise this as well.
+        InputError: The file cannot be written; the methods raise this error, too.
     """
 
     def __init__(self, path: Path) -> None:

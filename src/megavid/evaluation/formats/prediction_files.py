@@ -80,7 +80,7 @@ def write_predictions(
 
     Raises:
         InputError: No known format has this suffix, the file cannot be written, or `problems` does not skip a
-            prediction that the data set has no place for.
+            prediction whose video, frame or class the data set lacks.
     """
     if path.suffix == ".parquet":
         write_parquet(predictions, path)

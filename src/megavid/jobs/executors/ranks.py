@@ -1,4 +1,4 @@
-"""Processes that share a job: their ranks, their agreement, and their shares of the work."""
+"""Processes that share a job: their ranks, how they agree on values, and their shares of the work."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _CONNECTION_WORDS = (
     *("connection closed by peer", "connection reset by peer", "connection refused"),
     *("gloo/", "[gloo]", "nccl", "timed out waiting"),
 )
-"""Words of PyTorch's messages about lost connections, which messages of other code hardly contain."""
+"""Words in PyTorch's messages about lost connections that other error messages rarely contain."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """Rank of this process among those of a job; by default it is the only one.
+    """Rank of this process among the processes of a job; by default there are no others.
 
     Attributes:
         rank: Number of the process, from 0.
@@ -43,7 +43,7 @@ class Ranks:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """Return the device of this process: each process of a machine with GPUs has its own.
+        """Return the device of this process: the processes on a machine take its GPUs in turn.
 
         Args:
             name: The device that the user chose; "auto" and "cuda" leave the number of the GPU open.
@@ -78,7 +78,7 @@ class Ranks:
 
 @contextmanager
 def translate_peer_errors(ranks: Ranks, doing: str = "") -> Iterator[None]:
-    """Translate PyTorch's errors about lost processes into one that says so.
+    """Turn PyTorch's errors about lost connections into an error about the process that failed.
 
     Args:
         ranks: The rank of this process.
@@ -105,7 +105,7 @@ def share_out(
 ) -> list[list[int]]:
     """Divide videos among processes so that all have about the same number of frames.
 
-    The longest video comes first, and each one goes to the process with the fewest frames so far.
+    From the longest video to the shortest, each goes to the process with the fewest frames so far.
 
     Args:
         videos: Numbers of the videos.

@@ -1,4 +1,4 @@
-"""Processes that torchrun started."""
+"""Join the processes that torchrun started."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from megavid.core.errors import InputError
 from megavid.jobs.executors.ranks import Ranks
 
 _PATIENCE = timedelta(days=30)
-"""Timeout of waiting for another process, which may have hours of work left."""
+"""How long to wait for another process, which may have hours of work left."""
 
 _POLL = 0.05
 """Seconds between two looks at the store."""
 
 
 def launch_id() -> str | None:
-    """Return an id that all processes of one torchrun share, also those that it restarts; None without it."""
+    """Return an id shared by all processes that one torchrun starts or restarts; None without torchrun."""
     run = os.environ.get("TORCHELASTIC_RUN_ID")
-    # Unless the user names the run, torchrun calls each of them "none".
+    # torchrun calls a run "none" unless the user names it.
     return f"{socket.gethostname()} {os.getppid()}" if run == "none" else run
 
 
@@ -48,7 +48,7 @@ def joined_ranks() -> Iterator[Ranks]:
         raise InputError(f"RANK: expected less than WORLD_SIZE, got {rank} of {world_size}")
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    # NCCL transfers the gradients of GPUs, Gloo everything else.
+    # NCCL transfers gradients between GPUs; Gloo transfers everything else.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     try:
         store, rank, world_size = next(torch_rendezvous("env://", timeout=_PATIENCE))
@@ -83,12 +83,12 @@ def read_launch_variable(name: str, *, default: int | None = None, least: int = 
 
 
 def rendezvous(store: Store, rank: int, world_size: int) -> str:
-    """Agree with the other processes on a name that no earlier attempt of theirs had.
+    """Agree with the other processes on a name for this attempt that no earlier attempt has used.
 
-    torchrun keeps one store over restarts, and the store still has what killed processes wrote. No number
+    torchrun keeps one store across restarts, so the store still has what killed processes wrote. No number
     that torchrun gives its processes is both the same on all hosts and new in each attempt. So each process
-    but the first one leaves a random id; the first one answers every id that it finds, until all ranks have
-    confirmed its answer. A killed process never confirms.
+    but the first one leaves a random id in the store. The first one chooses the name and sends it in answer
+    to every id that it finds, until all ranks have confirmed it. A killed process never confirms.
 
     Args:
         store: The store of all processes and attempts.

@@ -1,1 +1,1 @@
-"""Threads of one process: reading ahead, writing behind, and how many a network computes on."""
+"""Threads of one process: reading ahead, writing behind, and the number of threads of a network."""

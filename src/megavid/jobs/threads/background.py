@@ -1,4 +1,4 @@
-"""Do the work before and after a loop on other threads: read ahead, and write behind."""
+"""Do the input and output of a loop on other threads: read ahead, and write behind."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def queue_length(width: int, height: int) -> int:
 def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
     """Iterate over items that another thread takes from their iterator, up to `ahead` items early.
 
-    An exception of the iterator is raised here, after the items before it.
+    If the iterator raises an exception, it is raised again here, after the items before it.
     """
     iterator = iter(items)
     end: Any = object()
@@ -46,8 +46,8 @@ def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
 class InBackground:
     """Makes calls in order on another thread, while at most `behind` of them wait.
 
-    An exception of a call is raised by a later `submit` or at the end of the `with` block, and the calls
-    after it are not made.
+    If a call fails, its exception is raised by a later `submit` or at the end of the `with` block, and the
+    calls after it are not made.
     """
 
     def __init__(self, *, behind: int) -> None:

@@ -16,12 +16,12 @@ _VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 _ALONE = Ranks()
 
 _ROUNDS, _PRODUCTS, _SIDE = 4, 6, 192
-"""Number of measurements, of matrix products in each, and of rows of a product for each thread. All together
-take a tenth of a second."""
+"""Number of measurements, number of matrix products in each of them, and number of rows of a product per
+thread. All measurements together take a tenth of a second."""
 
 _CLEARLY = 1.25
-"""Factor by which fewer threads have to be faster. On shared cores they are several times as fast, because
-all threads wait for the slowest one at the end of every operation."""
+"""Factor by which half as many threads have to be faster. If other programs use the cores, they are several
+times as fast, because all threads wait for the slowest one at the end of every operation."""
 
 
 def choose_threads(
@@ -42,7 +42,7 @@ def choose_threads(
         ranks: The rank of this process; on a CPU all processes use the first one's number.
 
     Returns:
-        A message to the user about the choice; "" if the user made it and results are not affected.
+        A message to the user about the choice; "" if there is nothing to tell.
     """
     users_choice = wanted is not None or any(os.environ.get(name) for name in _VARIABLES)
     threads, why = wanted or torch.get_num_threads(), ""
@@ -50,7 +50,7 @@ def choose_threads(
         threads, why = before, ", as this run did before"
     elif not users_choice:
         threads, why = _measured(device)
-    first = ranks.agree(threads)  # always, since all processes have to take part
+    first = ranks.agree(threads)  # even if unused, since all processes have to take part
     if device == "cpu" and not users_choice:
         threads = first
     torch.set_num_threads(threads)
@@ -64,7 +64,7 @@ def choose_threads(
 
 
 def recorded_threads(device: str) -> int | None:
-    """Return the number of threads for the record of a run; None on devices whose results it does not change.
+    """Return the number of threads to record for a run; None on devices where it does not affect results.
 
     Args:
         device: Type of the device: "cpu", "cuda" or "mps".
