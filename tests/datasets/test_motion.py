@@ -175,7 +175,8 @@ def test_mutated_files_are_read_or_refused(tmp_path: Path, compressed: bool) -> 
 def test_the_published_motion_ious_exclude_the_frame_of_the_object() -> None:
     frames = read_motion_cells(require_shared(SHARED / "lists") / "vid_groundtruth_motion_iou.mat")
     values = np.concatenate(frames)
-    others = 1e-10 / values[values < 1e-6]  # the value is 1e-10 divided by their number
+    # If an object never overlaps itself in other frames, its value is 1e-10 divided by their number.
+    others = 1e-10 / values[values < 1e-6]
     assert others == pytest.approx(others.round(), abs=1e-6)
     assert (others.min(), others.max()) == pytest.approx((4, 20))
 
