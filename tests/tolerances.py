@@ -53,7 +53,7 @@ def recorded_raw(device: torch.device, method: str) -> float:
 
 @dataclass(frozen=True)
 class TrainingTolerance:
-    """Largest differences from a recorded training step.
+    """Largest allowed differences from a recorded training step.
 
     Attributes:
         loss: Relative difference of a loss.

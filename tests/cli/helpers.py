@@ -26,7 +26,7 @@ def write_video(path: Path, frames: list[Image], rate: Fraction = Fraction(30000
 
 
 def read_video(path: Path) -> tuple[Fraction | None, list[tuple[int, int]]]:
-    """Check that a video is H.264, and return its average frame rate and each (height, width)."""
+    """Check that a video is H.264; return its average frame rate, and (height, width) of each frame."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         assert stream.codec_context.name == "h264"

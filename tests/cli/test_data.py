@@ -279,7 +279,7 @@ def test_synthesize_writes_a_set_and_a_contact_sheet(
 
 
 def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
-    # Python's sets have another order with another hash seed.
+    # The order of Python's sets depends on the hash seed.
     lines = [
         ["data", "synthesize", "set", "--videos", "2", "--frames", "2", "--workers", "1"],
         ["data", "index", "set", "-o", "index", "--workers", "1"],

@@ -192,7 +192,7 @@ def test_images_of_any_color_mode_are_read(run: Run, folder: Path, tmp_path: Pat
     assert read_predictions(tmp_path / "out" / "predictions.parquet")[1]["frames"] == 9
 
 
-def test_large_frame(run: Run, tmp_path: Path) -> None:
+def test_a_large_frame_is_processed(run: Run, tmp_path: Path) -> None:
     PIL.Image.new("RGB", (5000, 3000), "gray").save(tmp_path / "large.jpg")
     assert run(tmp_path / "large.jpg") == 0
     assert read_video(tmp_path / "out" / "annotated.mp4")[1] == [(3000, 5000)]
@@ -219,12 +219,14 @@ def test_variable_frame_rate_is_kept(run: Run, tmp_path: Path) -> None:
     assert sorted({row["time"] for row in rows}) == pytest.approx([t / 1000 for t in times])
 
 
-def test_very_low_frame_rates(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_very_low_frame_rates_are_accepted(run: Run, folder: Path, tmp_path: Path) -> None:
     assert run(folder, "--every", "1000000", "--fps", "0.00001") == 0
     assert read_predictions(tmp_path / "out" / "predictions.parquet")[1]["frames"] == 1
 
 
-def test_file_names_that_are_not_unicode(run: Run, tmp_path: Path, make_frames: MakeFrames) -> None:
+def test_file_names_that_are_not_unicode_are_accepted(
+    run: Run, tmp_path: Path, make_frames: MakeFrames
+) -> None:
     video = write_video(tmp_path / "clip.mp4", make_frames(2))
     odd = video.rename(os.fsdecode(os.fsencode(tmp_path) + b"/\xff [1].mp4"))
     assert run(odd, "--score-threshold", "0") == 0

@@ -120,7 +120,7 @@ def test_annotations_beyond_the_end_of_the_video_are_refused(
     assert "the video has 3 frames" in error_of(capsys)
 
 
-def test_timm_backbone(exported: Path, here: Path) -> None:
+def test_recipe_for_a_timm_backbone(exported: Path, here: Path) -> None:
     assert init(exported / "clips", "--backbone.timm", "convnext_atto") == 0
     assert "backbone.norm" not in recipe()["settings"]
     assert recipe()["settings"]["backbone.timm"] == "convnext_atto"
@@ -274,7 +274,7 @@ def test_classes_missing_in_one_part_are_noted(
     assert "note: no training boxes of fox, owl: they will not be detected" in output
 
 
-def test_video_too_short_to_split(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_video_too_short_to_split_is_only_trained_on(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_cvat_export(here / "one", names=("pond",), frames=3)
     assert init(data) == 0
     assert "nothing: the only video has fewer than 10 frames" in capsys.readouterr().out

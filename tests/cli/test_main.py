@@ -136,7 +136,7 @@ def test_letters_missing_in_the_font_give_no_warning() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_help_in_a_very_narrow_terminal() -> None:
+def test_help_is_printed_in_a_very_narrow_terminal() -> None:
     command, environment = [sys.executable, "-m", "megavid", "--help"], {**os.environ, "COLUMNS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0

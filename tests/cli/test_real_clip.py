@@ -1,4 +1,4 @@
-"""Detection in a real clip of 144 frames. The project does not include it; without it, tests are skipped."""
+"""Detection in a real clip of 144 frames, which the repository does not contain; skipped if absent."""
 
 from __future__ import annotations
 

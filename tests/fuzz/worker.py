@@ -3,8 +3,8 @@
 `python -m tests.fuzz.worker SUITE --seconds 600 --seed 7` runs for ten minutes;
 `python -m tests.fuzz.worker SUITE --only TARGET --trial 17 --seed 7` repeats one trial and keeps its inputs.
 
-Prints a line of JSON before each trial and another for each failure. If the process dies, the last line names
-the trial that it died in.
+The program prints a line of JSON before each trial and another for each failure. If the process dies, the
+last line names the trial during which it died.
 """
 
 from __future__ import annotations

@@ -58,7 +58,7 @@ Detect = Callable[..., bool]
 
 @pytest.fixture
 def detect(detector: VideoDetector, data: Annotations, tmp_path: Path) -> Detect:
-    """Return a function that detects in the data set, writes to tmp_path/out, and returns if it completed."""
+    """Return a function that detects in the data set, into tmp_path/out, and returns whether it finished."""
 
     def run(annotations: Annotations = data, **options: Any) -> bool:
         arguments: dict[str, Any] = {"ranks": Ranks(), "metadata": {}, "problems": Problems()}
@@ -146,7 +146,9 @@ def test_corrected_objects_do_not_require_a_new_run(detect: Detect, data: Annota
         detect(data.select(np.arange(11) != 3))
 
 
-def test_images_that_cannot_be_read(detect: Detect, data: Annotations, tmp_path: Path) -> None:
+def test_images_that_cannot_be_read_are_named_or_skipped(
+    detect: Detect, data: Annotations, tmp_path: Path
+) -> None:
     gone, broken, other = (tmp_path / "data" / "drei" / f"00{i}.png" for i in (4, 6, 7))
     gone.unlink()
     broken.write_bytes(broken.read_bytes()[:100])
@@ -162,13 +164,13 @@ def test_images_that_cannot_be_read(detect: Detect, data: Annotations, tmp_path:
     assert {r["frame"] for r in rows_of(tmp_path / "out") if r["video"] == "drei"} == {3, 5, 8}
 
 
-def test_a_video_without_any_image(detect: Detect, tmp_path: Path) -> None:
+def test_a_video_without_any_image_is_skipped(detect: Detect, tmp_path: Path) -> None:
     (tmp_path / "data" / "a zwei" / "003.png").unlink()
     assert detect(problems=Problems(skip=True))
     assert {r["video"] for r in rows_of(tmp_path / "out")} == {"b/eins", "drei"}
 
 
-def test_annotated_frames_of_a_video_file(
+def test_detections_in_annotated_frames_of_a_video_file(
     detect: Detect, detector: VideoDetector, tmp_path: Path, make_frames: MakeFrames
 ) -> None:
     path = write_video(tmp_path / "clip.mp4", make_frames(9), rate=Fraction(20))
@@ -185,7 +187,7 @@ def test_annotated_frames_of_a_video_file(
         detect(builder.build(), out=tmp_path / "two")
 
 
-def test_damaged_frames_of_a_video_file(detect: Detect, tmp_path: Path) -> None:
+def test_damaged_frames_of_a_video_file_are_named_or_skipped(detect: Detect, tmp_path: Path) -> None:
     make_video(tmp_path / "clip.mov", 12, codec="png", pix_fmt="rgb24")
     damage(tmp_path / "clip.mov", [7])
     builder = AnnotationBuilder(CLASSES, root=tmp_path)

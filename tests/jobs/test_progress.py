@@ -66,7 +66,7 @@ def test_the_speed_is_that_of_the_last_two_minutes() -> None:
     assert "1 frames/s" in str(meter)
 
 
-def test_lines_without_a_terminal(
+def test_lines_are_printed_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with progress("short", total=3) as meter:
@@ -88,7 +88,9 @@ def test_lines_without_a_terminal(
     assert capsys.readouterr().err == ""
 
 
-def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bar_is_shown_on_a_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     with progress("[/red]", total=4) as meter:

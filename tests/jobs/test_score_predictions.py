@@ -22,7 +22,7 @@ A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [200, 200, 210, 210]
 
 
 def data(videos: int = 3) -> Annotations:
-    """Make videos of two frames with a cat in both and a crowd in the second; the last video is empty."""
+    """Make videos of two frames: a cat in both, a crowd of cats in the second; the last video is empty."""
     builder = AnnotationBuilder(("cat", "dog"), root=Path("/data"))
     for video in range(videos):
         builder.video(f"v{video}")

@@ -12,7 +12,7 @@ from megavid.jobs.stop_requests import stop_request, uninterrupted
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_the_first_signal_sets_the_event_and_a_second_interrupt_raises(number: signal.Signals) -> None:
+def test_the_first_signal_sets_the_event_and_a_later_interrupt_raises(number: signal.Signals) -> None:
     before = signal.getsignal(number)
     with stop_request() as stop:
         assert not stop.is_set()

@@ -25,10 +25,10 @@ METHOD_NAMES = {"base": "single_frame"}
 """This project's names for methods that have other names in the recordings."""
 
 MATCHED = 0.99
-"""Of the found and the recorded detections of a frame: share of the larger set that must have partners."""
+"""Least share of a frame's found or recorded detections, whichever are more, that must be in pairs."""
 
 WIDEST_PAIR = (1.0, 0.1)
-"""Largest allowed differences in a pair of detections: of coordinates (network-input pixels), of scores."""
+"""Largest allowed differences within a pair: of coordinates, in network-input pixels, and of scores."""
 
 
 def reference_folder() -> Path:

@@ -184,7 +184,7 @@ def test_boxes_are_in_pixels_of_the_original_frame(make_frames: MakeFrames, devi
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (300, 1), (2, 2), (3000, 5000)])
-def test_frames_of_any_size(detector: VideoDetector, size: tuple[int, int]) -> None:
+def test_frames_of_any_size_are_accepted(detector: VideoDetector, size: tuple[int, int]) -> None:
     [result] = detect_video(detector, [np.full((*size, 3), 128, np.uint8)])
     assert torch.isfinite(result.detections.boxes).all()
 

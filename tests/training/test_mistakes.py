@@ -36,7 +36,7 @@ def test_a_missing_compiler_is_explained(data: Path, tmp_path: Path) -> None:
     assert "Traceback" not in process.stderr
 
 
-def test_classes_found_only_in_the_validation_data(
+def test_classes_found_only_in_the_validation_data_are_refused_or_skipped(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)
@@ -51,7 +51,7 @@ def test_classes_found_only_in_the_validation_data(
     assert train(recipe, folder, "--data.skip_bad", "true") == 0
 
 
-def test_images_that_differ_from_the_annotated_size(
+def test_images_that_differ_from_the_annotated_size_are_refused(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     table = load_annotations(data)

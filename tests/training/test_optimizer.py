@@ -79,7 +79,7 @@ def test_adamw_groups() -> None:
     assert [id(p) for p in others["params"]] == [id(p) for p in expected]
 
 
-def test_published_schedule() -> None:
+def test_learning_rates_of_the_published_schedule() -> None:
     published = config(reference_batch=4, warmup=500, milestones=[80_000, 100_000])
     steps = (0, 250, 500, 79_999, 80_000, 100_000)
     rates = [learning_rate(published, step, steps=120_000, batch=4) for step in steps]

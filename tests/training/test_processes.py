@@ -32,7 +32,7 @@ def torchrun(processes: int, *arguments: str, restarts: int = 0) -> subprocess.P
 
 
 def run(processes: int, recipe: Path, folder: Path) -> list[dict[str, Any]]:
-    """Train in several processes, each with one thread, and return the log."""
+    """Train in the given number of processes, each with one thread, and return the log."""
     process = torchrun(processes, "train", str(recipe), "-o", str(folder), "--device", "cpu")
     output, _ = process.communicate(timeout=300)
     assert process.returncode == 0, output

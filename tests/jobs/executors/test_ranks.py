@@ -28,5 +28,5 @@ def test_videos_are_shared_evenly_by_frames(world: int, loads: list[int]) -> Non
     assert shares == [sorted(share) for share in shares]
 
 
-def test_more_processes_than_videos() -> None:
+def test_surplus_processes_get_no_videos() -> None:
     assert share_out([4, 1], [0, 3, 0, 0, 5], world_size=4) == [[4], [1], [], []]

@@ -27,7 +27,7 @@ def test_rendezvous_ignores_values_that_killed_processes_stored() -> None:
     assert len(names) == 3
 
 
-def test_launch_id(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_launch_id_is_that_of_torchrun_or_its_process(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
     assert launch_id() is None
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "job 7")
@@ -53,7 +53,7 @@ def test_launch_id(monkeypatch: pytest.MonkeyPatch) -> None:
         ),
     ],
 )
-def test_invalid_environment_variables(
+def test_invalid_environment_variables_are_refused(
     monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], message: str
 ) -> None:
     for name in ("WORLD_SIZE", "RANK", "LOCAL_RANK", "MASTER_ADDR", "MASTER_PORT"):

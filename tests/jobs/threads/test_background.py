@@ -1,4 +1,4 @@
-"""Reading ahead and writing behind: order and errors."""
+"""Reading ahead and writing in the background: order and errors."""
 
 from __future__ import annotations
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("restored_threads")
         ({5: 9.0, 2: 1.0, 1: 2.0}, 2),
     ],
 )
-def test_fewer_threads_if_cores_are_shared(seconds: dict[int, float], expected: int) -> None:
+def test_fewer_threads_are_used_if_cores_are_shared(seconds: dict[int, float], expected: int) -> None:
     assert fewer_if_faster(max(seconds), lambda threads, size: seconds[threads]) == expected
 
 

@@ -60,7 +60,7 @@ def test_rois_are_sampled_from_proposals(device: torch.device) -> None:
         [[0.0, 0, 5, 5], [10, 10, 30, 25], [50, 50, 60, 60], [70, 70, 90, 90]], device=device
     )
     rois = sample_rois(proposals, clip_on(device), HEAD)
-    # At most one RoI of four is positive, here a proposal, so the object's own box is not sampled.
+    # At most one RoI of four may be positive. A proposal is, so the object's own box is not sampled.
     assert rois.boxes.tolist() == proposals.tolist()
     assert rois.labels.tolist() == [0, 2, 0, 0]
     assert rois.objects[1].tolist() == [10, 10, 30, 30]

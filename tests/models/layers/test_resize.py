@@ -29,7 +29,7 @@ from megavid.models.layers.resize import resize_bilinear
 @pytest.mark.parametrize("seed", [0, 1])
 def test_pixels_are_identical_to_pillows(before: tuple[int, int], after: tuple[int, int], seed: int) -> None:
     frame = np.random.default_rng(seed).integers(0, 256, (*before, 3), dtype=np.uint8)
-    if seed:  # only 0 and 255, so that results beyond them, due to rounded weights, are clamped
+    if seed:  # with only 0 and 255, rounded weights give results beyond them, which must be clamped
         frame = np.where(frame > 127, np.uint8(255), np.uint8(0))
     image = PIL.Image.fromarray(frame).resize(after[::-1], PIL.Image.Resampling.BILINEAR)
     resized = resize_bilinear(torch.from_numpy(frame)[None], after)

@@ -29,7 +29,7 @@ SMALL = {"convnext": "convnext_atto", "swin": "swin_tiny_patch4_window7_224", "r
 @pytest.mark.parametrize("name", SMALL.values())
 @pytest.mark.parametrize(("height", "width"), [(64, 96), (50, 81), (16, 33)])
 @torch.no_grad()
-def test_maps_of_stride_16(name: str, height: int, width: int, device: torch.device) -> None:
+def test_maps_have_stride_16(name: str, height: int, width: int, device: torch.device) -> None:
     trunk, stage5 = (part.to(device) for part in timm_parts(name))
     c4 = trunk(torch.randn(2, 3, height, width).to(device))
     size = (-(-height // 16), -(-width // 16))

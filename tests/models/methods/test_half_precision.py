@@ -1,4 +1,4 @@
-"""Every method in half precision: results are close to float32, and coordinates are float32."""
+"""Every method in half precision: results are close to those in float32, and coordinates are float32."""
 
 from __future__ import annotations
 

@@ -107,7 +107,7 @@ def test_the_number_of_steps_is_limited() -> None:
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_time_of_a_step(tmp_path: Path, workers: int) -> None:
+def test_time_of_a_step_is_measured(tmp_path: Path, workers: int) -> None:
     values = recipe_values(tmp_path, run__batch=4, run__micro_batch=2, run__workers=workers)
     recipe = Recipe.model_validate(values)
     path = write_videos(tmp_path / "videos", videos=1)

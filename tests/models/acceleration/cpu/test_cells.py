@@ -28,7 +28,7 @@ def test_pooled_ramp_has_the_values_at_bin_centers() -> None:
 
 
 @pytest.mark.parametrize("pool", [pool_rois, pool_cells])
-def test_pooling_no_rois(pool: object) -> None:
+def test_pooling_no_rois_gives_no_rows(pool: object) -> None:
     assert callable(pool)
     assert pool(torch.zeros(1, 4, 5, 5), [torch.zeros(0, 4)], pool_size=3, stride=16).shape == (0, 36)
 

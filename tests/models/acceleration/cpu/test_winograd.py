@@ -22,7 +22,7 @@ def test_winograd_equals_the_original_convolution(size: tuple[int, int], bias: b
 
 
 @torch.no_grad()
-def test_channels_last_and_missing_packing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_winograd_in_channels_last_with_and_without_packing(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     conv, maps = nn.Conv2d(24, 10, 3, padding=1), torch.randn(2, 24, 9, 6)
     for available in (True, False):
