@@ -51,7 +51,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    # Importing torch takes seconds; `megavid --help` shouldn't.
+    # Names are imported on first use: importing torch takes seconds, and `megavid --help` does not need it.
     if name in _HOMES:
         return getattr(importlib.import_module(f"megavid.{_HOMES[name]}"), name)
     raise AttributeError(f"module 'megavid' has no attribute {name!r}")

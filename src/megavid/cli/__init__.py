@@ -42,11 +42,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command.
 
     Args:
-        argv: Arguments of the command line, without the program's name; by default those of the process.
+        argv: Command-line arguments without the program's name; None for those of the process (`sys.argv`).
 
     Returns:
-        The exit code: 0, 2 for a user's mistake, 130 when interrupted, 1 when the reader of standard output
-        has closed it.
+        The exit code: that of the command, usually 0; 2 for a user's mistake, a full disk or too little
+        memory; 130 when interrupted; 1 when the program that reads standard output has closed it.
     """
     prepare_output()
     try:
@@ -61,7 +61,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         if not output_is_closed():
             raise
-        return 1  # the code with which rich ends a program whose output is closed
+        return 1  # the code that rich also uses when the output is closed
     except (MemoryError, OSError) as error:
         reason = describe_failure(error)
         if reason is None:
@@ -86,7 +86,7 @@ def _run_command(argv: Sequence[str]) -> int:
 
 
 def console() -> None:
-    """Run the `megavid` command as a process: call `main`, then exit without being disturbed by signals."""
+    """Run `main` as the entry point of a process, and ignore signals while the process exits."""
     os.environ["MPLBACKEND"] = "agg"  # a user's value may name a backend that is not installed
     code = main()
     for number in (signal.SIGINT, signal.SIGTERM):

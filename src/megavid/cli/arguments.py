@@ -12,14 +12,14 @@ from pathlib import Path
 from megavid.core.errors import InputError
 
 _TILDE = re.compile(r"(--?[\w.-]+=|-[a-z])?(~.*)", re.DOTALL)
-"""Match a path that begins with `~`, alone or after `--option=` or `-o`, where shells do not expand it."""
+"""Matches a path that begins with `~`, also after `--option=` or `-o`, where shells do not expand `~`."""
 
 
 def prepare_arguments(argv: Sequence[str]) -> list[str]:
-    """Expand `~` in all arguments and refuse empty ones.
+    """Expand `~` at the start of paths, and refuse empty arguments and values.
 
     Raises:
-        InputError: An argument is empty; no option accepts an empty value.
+        InputError: An argument or an option's value is empty; no option accepts an empty value.
     """
     arguments = []
     for number, argument in enumerate(argv):
@@ -30,17 +30,17 @@ def prepare_arguments(argv: Sequence[str]) -> list[str]:
         tilde = _TILDE.fullmatch(argument)
         if tilde is None:
             arguments.append(argument)
-        else:  # expanduser leaves the home of an unknown user as it is
+        else:  # expanduser leaves `~name` as it is if there is no such user
             arguments.append((tilde[1] or "") + os.path.expanduser(tilde[2]))  # noqa: PTH111
     return arguments
 
 
 def split_names(option: str, text: str | None) -> list[str] | None:
-    """Split names separated by commas; return None for None.
+    """Split a comma-separated list of names.
 
     Args:
         option: Name of the option, for messages.
-        text: Value of the option.
+        text: Value of the option; for None, the result is None.
 
     Raises:
         InputError: A name is empty or occurs twice.
@@ -57,7 +57,7 @@ def split_names(option: str, text: str | None) -> list[str] | None:
 
 
 def check_output_is_no_input(output: Path, *inputs: Path | None) -> None:
-    """Check that an output file is not one of the files that are read.
+    """Check that an output file is not also an input file.
 
     Raises:
         InputError: The output exists and is one of the inputs.
@@ -72,8 +72,8 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     """Separate options with a dot in their name, such as `--method.window 6`, from the others.
 
     Returns:
-        The other arguments, and the overrides as a dictionary such as {"method.window": "6"}, in which an
-        option without a value has "".
+        The other arguments; and the options with a dot as a dictionary such as {"method.window": "6"}, which
+        has "" for an option without a value.
     """
     rest: list[str] = []
     overrides: dict[str, str] = {}
@@ -91,10 +91,10 @@ def split_overrides(argv: Sequence[str]) -> tuple[list[str], dict[str, str]]:
 
 
 def refuse_overrides(overrides: Mapping[str, str], command: str) -> None:
-    """Refuse overrides for a command that reads no configuration.
+    """Refuse options with a dot in their name for a command that reads no configuration.
 
     Raises:
-        InputError: Names the first override.
+        InputError: There is such an option; the message names the first one.
     """
     if overrides:
         raise InputError(f"--{next(iter(overrides))}: megavid {command} has no such option")

@@ -55,7 +55,7 @@ class Benchmark:
         import json
         import os
 
-        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # else PyTorch's profiler prints warnings
+        os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # otherwise, PyTorch's profiler prints warnings
         from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides
         from megavid.core.files.atomic import atomic_path, check_target

@@ -71,7 +71,7 @@ class Index:
                 except KeyboardInterrupt:
                     say("megavid: interrupted; the same command resumes the run", error=True)
                     return 130
-                for subset in wanted:  # kept until all are done, so that a resumed run reads none again
+                for subset in wanted:  # parts are kept to the end, so that a resumed run reads none again
                     shutil.rmtree(self._parts(subset))
             else:
                 problems, start = self.options.problems(), time.perf_counter()

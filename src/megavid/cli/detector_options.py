@@ -42,10 +42,10 @@ class DetectorOptions:
         Args:
             overrides: Values of the model's configuration by dotted path.
             ranks: Place of this process among all processes; None for a single process.
-            threads_before: Number of threads of the earlier part of the same run, if known.
+            threads_before: Number of threads that a resumed run used before; None if unknown or not resumed.
 
         Raises:
-            InputError: An option or a file is wrong, or they do not fit each other.
+            InputError: An option or a file is wrong, or the options and files contradict each other.
         """
         from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides

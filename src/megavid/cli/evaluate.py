@@ -59,7 +59,7 @@ class Evaluate:
         with joined_ranks() as ranks:
             annotations, problems = self.source.open()
             annotations = check_sizes(annotations, problems=problems)
-            # Before detection, to report mistakes early.
+            # The motion is found before detection, to report mistakes early.
             motion = find_motion(annotations, self.scoring.motion)
             before = threads_before(self.output, ranks)
             detector = self.detector.load(overrides, ranks=ranks, threads_before=before)

@@ -17,8 +17,8 @@ class InferenceOptions:
     """Precision and speed of inference."""
 
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
-    """Number format that the network computes in. Boxes and scores are always computed in float32, and with
-    RDN and MEGA about half of the layers that find proposals, unless --loose is given."""
+    """Number format that the network computes in. Boxes and scores are always computed in float32. With RDN
+    and MEGA, so are about half of the layers that find proposals, unless --loose is given."""
     compile: bool = False
     """Compile the network at the first frame, which takes a minute and makes the others faster. Needs the
     compiler that PyTorch uses: C++ on a CPU, Triton on a GPU."""

@@ -53,7 +53,8 @@ class Init:
     model: Annotated[str | None, optional("NAME|YAML", "that of --start.detector, else MEGA")] = None
     """Name of a shipped configuration or a YAML file."""
     hours: float = 12
-    """Longest training time. Two steps are timed, and fewer steps proposed if all would take longer."""
+    """Longest training time, in hours. Two steps are timed, and fewer steps are proposed if training would
+    take longer."""
     untimed: bool = False
     """Do not time any steps; propose from the data alone, for example for another machine."""
     seed: int = 0

@@ -1,11 +1,11 @@
-"""Shorthands to declare options of commands for tyro."""
+"""Shorthands for declaring command-line options with tyro."""
 
 from __future__ import annotations
 
 import tyro
 
 FLAT = tyro.conf.arg(name="")
-"""Marks a dataclass of options whose options are listed among those of the command, without a prefix."""
+"""Marker for a dataclass of options, which become options of the command itself, without a prefix."""
 
 
 def optional(metavar: str, default: str | None = None, *, aliases: tuple[str, ...] = ()) -> object:
@@ -13,7 +13,7 @@ def optional(metavar: str, default: str | None = None, *, aliases: tuple[str, ..
 
     Args:
         metavar: Placeholder of the value in the help, such as "FILE".
-        default: Description of what None stands for, shown in the help; None if the option does nothing then.
+        default: Description, for the help, of what the value None stands for; None if it stands for nothing.
         aliases: Other names of the option, such as "-o".
     """
     hint = "(optional)" if default is None else f"(default: {default})"

@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _LONGEST_LINE = 2000
-"""Most characters of a line that are printed."""
+"""Number of characters after which a printed line is cut."""
 
 _NARROWEST_TERMINAL = 40
-"""Fewest columns to report to tyro, whose help never ends in a narrower terminal."""
+"""Smallest terminal width to report to tyro, in columns; in a narrower terminal its help would never end."""
 
 _DISK_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _USER_MISTAKES = _DISK_FULL | {
     *(errno.ENAMETOOLONG, errno.EACCES, errno.EPERM, errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EROFS)
 }
-"""Numbers of the errors that a path given by the user or a full disk causes."""
+"""Error numbers that a wrong path from the user or a full disk causes."""
 
 
 def say(line: str, *, error: bool = False) -> None:
@@ -64,16 +64,16 @@ def prepare_output() -> None:
     handler = logging.StreamHandler()
     handler.setFormatter(_OneLine("megavid: %(levelname)s: %(message)s"))
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
-    # Pillow warns of large images and odd metadata, which are read all the same.
+    # Pillow warns about large images and odd metadata, but reads such images all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
-    # Matplotlib warns of each letter that its font lacks, such as in class names.
+    # Matplotlib warns about each character that its font lacks, for example in class names.
     warnings.filterwarnings("ignore", message=r"Glyph \d+")
 
 
 def describe_failure(error: MemoryError | OSError) -> str | None:
     """Describe a failure that is not a bug: a wrong path, a full disk or too little memory.
 
-    If standard output itself could not be written, nothing is written to it from then on.
+    If standard output itself could not be written, all further output to it is discarded.
 
     Returns:
         The reason, or None if the failure may be a bug.
@@ -92,7 +92,7 @@ def output_is_closed() -> bool:
     """Return whether the reader of standard output has closed it; if so, discard all further output."""
     try:
         handle = sys.stdout.fileno()
-    except OSError:  # a stream in memory, such as in a test
+    except OSError:  # a stream in memory has no file descriptor
         return False
     poll = select.poll()
     poll.register(handle, 0)
@@ -103,13 +103,13 @@ def output_is_closed() -> bool:
 
 
 def _discard_output() -> None:
-    """Redirect standard output to the null device, where Python can flush its buffer at exit."""
+    """Redirect standard output to the null device, so that Python can flush its buffer at exit."""
     with suppress(OSError):  # a stream in memory has no file descriptor
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _open_closed_streams() -> None:
-    """Open standard streams that are closed, since the next file opened would get their descriptors."""
+    """Open closed standard streams, since the next file to be opened would get a descriptor of theirs."""
     for number, name in enumerate(("stdin", "stdout", "stderr")):
         try:
             os.fstat(number)

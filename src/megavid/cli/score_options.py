@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreOptions:
-    """Scores to compute."""
+    """Options for the scores to compute."""
 
     motion: Annotated[str, tyro.conf.arg(metavar="auto|tracks|none|FILE.mat")] = "auto"
     """Source of objects' motion: their tracks, or ImageNet VID's official file (.mat). auto uses the tracks

@@ -70,7 +70,7 @@ class DataSource(DataOptions):
 
 
 MOST_WARNINGS = 5
-"""Number of warnings to print; `megavid data check` prints all."""
+"""Largest number of warnings to print; `megavid data check` prints all of them."""
 
 
 def report_problems(problems: Problems) -> None:

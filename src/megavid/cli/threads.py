@@ -37,7 +37,7 @@ class ThreadOptions:
         Args:
             device: Name of the device, such as "auto".
             ranks: Place of this process among all processes; None for a single process.
-            before: Number of threads of the earlier part of the same run, if known.
+            before: Number of threads that a resumed run used before; None if unknown or not resumed.
 
         Raises:
             InputError: The number is out of range.

@@ -78,12 +78,12 @@ class Train:
             return self._train(shorten_for_check(recipe), folder, ranks)
 
     def _temporary_folder(self, recipe: Recipe, ranks: Ranks, stack: ExitStack) -> Path:
-        """Make a folder for --check inside the output folder, which shows whether that can be written to.
+        """Make a temporary folder for --check: in the output folder, if given, to find out if it is writable.
 
         Args:
             recipe: Recipe, which has to fit the checkpoint in the output folder, if there is one.
             ranks: Place of this process among all processes; the first one makes the folder.
-            stack: Context that removes the folder when it ends.
+            stack: Exit stack that removes the folder when it closes.
         """
         from megavid.core.errors import InputError
         from megavid.jobs.executors.ranks import Ranks
@@ -136,7 +136,7 @@ class Train:
         return device
 
     def _prepare(self, recipe: Recipe, folder: Path, ranks: Ranks, device: torch.device) -> Training:
-        """Read the newest checkpoint and the data, build the training and print its start."""
+        """Read the newest checkpoint and the data, set up the training and print what it starts from."""
         from megavid.training.clips.training_data import open_training_data
         from megavid.training.loop import Training
         from megavid.training.resume import load_checkpoint_to_resume

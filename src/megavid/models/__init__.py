@@ -1,5 +1,5 @@
-"""The detectors: the contract (`base`), Faster R-CNN, the methods on it, layers and acceleration.
+"""The detectors: their contract (`base`), Faster R-CNN, the methods based on it, layers and acceleration.
 
-Another architecture, such as a one-stage detector, is a folder beside `faster_rcnn` whose class extends
-`base.video_detector.VideoDetector`. `method_registry.METHODS` lists all detectors.
+To add another architecture, such as a one-stage detector, make a folder beside `faster_rcnn`, with a class
+that extends `base.video_detector.VideoDetector`. `method_registry.METHODS` lists all detectors.
 """

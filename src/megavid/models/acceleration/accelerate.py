@@ -27,12 +27,14 @@ class AccelerationPlan:
         insensitive: Modules, mainly convolutions, whose rounding hardly changes a detection.
         sensitive: Modules, mainly convolutions, whose rounding moves detections: they round as in training
             unless `Inference.rounds_freely`.
-        filtered: 3x3 convolutions that `Inference.winograd` applies to, as parent module and name.
-        packed: Modules whose own linear layers `Inference.pack` applies to.
-        packed_rows: Typical number of input rows of packed layers.
+        filtered: 3x3 convolutions that `Inference.winograd` applies to, each as its parent module and its
+            name in the parent.
+        packed: Parent modules of the linear layers that `Inference.pack` applies to.
+        packed_rows: Typical number of rows in the input of these linear layers.
         float32: Modules that always compute in float32.
         precise: Modules that stay in float32 if the dtype is half precision, unless `Inference.loose`.
-        use_kernels: Function that makes the network sample maps by other kernels, for `Inference.sum_cells`.
+        use_kernels: Function that makes the network sample maps with the kernels that it is given, for
+            `Inference.sum_cells`; None if the network cannot use others.
     """
 
     insensitive: list[nn.Module] = field(default_factory=list)
@@ -48,7 +50,7 @@ class AccelerationPlan:
 def accelerate(
     network: nn.Module, plan: AccelerationPlan, inference: Inference, *, device: torch.device
 ) -> Inference:
-    """Change a network in place so that it computes by inference settings.
+    """Apply inference settings to a network, in place.
 
     Args:
         network: Network with its weights, on its device.
@@ -57,7 +59,7 @@ def accelerate(
         device: Device of the network.
 
     Returns:
-        The settings, without those that the device does not support.
+        The settings, with those turned off that the device does not support.
     """
     inference = _supported(inference, device)
     may_round = dict.fromkeys(plan.insensitive, True)
@@ -75,7 +77,7 @@ def accelerate(
 
 
 def _supported(inference: Inference, device: torch.device) -> Inference:
-    """Disable the settings that a device does not support."""
+    """Return the settings, with those turned off that a device does not support."""
     on_cpu = device.type == "cpu"
     return inference.model_copy(
         update={
@@ -89,7 +91,7 @@ def _supported(inference: Inference, device: torch.device) -> Inference:
 
 
 def _use_faster_products(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> None:
-    """Replace attention, convolutions and linear layers by faster equivalents for CPUs."""
+    """Replace attention, convolutions and linear layers with faster equivalents for CPUs."""
     relations = [module for module in network.modules() if isinstance(module, Relation)]
     if inference.split_heads:
         for relation in relations:
@@ -115,7 +117,7 @@ def _use_faster_convolutions(
     if inference.compile:
         options: dict[str, Any]
         options = {"freezing": device.type == "cpu"} if may_round else {"layout_optimization": False}
-        # `module.compile` would share its limit of eight compilations among all modules of a class.
+        # With `module.compile`, all modules of a class would share one limit of eight compilations.
         module.forward = torch.compile(module.forward, dynamic=False, options=options)
 
 
@@ -127,7 +129,7 @@ def _cast(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> N
     geometry = [m.geometry for m in network.modules() if isinstance(m, Relation) and m.geometry is not None]
     kept = {part for module in (*plan.float32, *geometry) for part in module.modules()}
     if not inference.loose:
-        # Convolutions replaced by Winograd's, which always use float32, are no longer present.
+        # A convolution that `winograd` replaced is no longer present; its replacement always uses float32.
         present = set(network.modules())
         for module in plan.precise:
             if module in present:

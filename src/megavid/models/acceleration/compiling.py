@@ -10,7 +10,7 @@ from megavid.core.errors import InputError
 
 @contextmanager
 def translate_compiler_errors(setting: str) -> Iterator[None]:
-    """Turn errors of torch.compile inside the block into one line that names a setting.
+    """Turn errors of torch.compile inside the `with` block into a one-line error that names a setting.
 
     Args:
         setting: Option or key that asked for compilation, for messages.

@@ -13,8 +13,8 @@ from torchvision.ops import FrozenBatchNorm2d
 def fold_norms(model: nn.Module) -> None:
     """Fold every frozen batch norm into the convolution right before it in the same module, in place.
 
-    A norm scales and shifts each channel, as weight and bias of a convolution can. The new weights are
-    computed in float64; results are rounded differently.
+    A frozen batch norm scales and shifts each channel, which the weight and bias of a convolution can also
+    do. The new weights are computed in float64. The folded layers round differently than the original ones.
     """
     for parent in list(model.modules()):
         for (conv_name, conv), (norm_name, norm) in pairwise(list(parent.named_children())):
@@ -25,7 +25,7 @@ def fold_norms(model: nn.Module) -> None:
 
 @torch.no_grad()
 def norms_in_place(model: nn.Module) -> None:
-    """Replace every frozen batch norm by an in-place affine function, bit-identical."""
+    """Replace every frozen batch norm with a module that computes the same in place, bit for bit."""
     for parent in list(model.modules()):
         for name, norm in list(parent.named_children()):
             if isinstance(norm, FrozenBatchNorm2d):
@@ -58,7 +58,7 @@ class ScaleAndShift(nn.Module):
 
 def _folded(conv: nn.Conv2d, norm: FrozenBatchNorm2d) -> nn.Conv2d:
     assert conv.bias is None
-    # On the CPU, since not every device has float64.
+    # Computed on the CPU, since not every device has float64.
     original, norm_weight, norm_bias, mean, variance = (
         x.detach().cpu().double()
         for x in (conv.weight, norm.weight, norm.bias, norm.running_mean, norm.running_var)

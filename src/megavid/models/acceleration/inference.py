@@ -7,7 +7,7 @@ from typing import Literal
 from megavid.core.config import Config
 
 KeepsRounding = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse"]
-"""Speed-ups that work in float32 and do not change how the trunk, the RPN and the flow round."""
+"""Speed-ups that work in float32 and do not change how the trunk, the RPN and the flow network round."""
 
 MayRound = Literal["winograd", "split_heads"]
 """Speed-ups that apply only if rounding may change: in half precision or with `Inference.loose`."""
@@ -20,14 +20,15 @@ class Inference(Config):
 
     The relation modules of RDN and MEGA are so sensitive to the positions of proposals that a difference in
     the last bit of the trunk or the RPN moves boxes by some tenths of a pixel and scores by some thousandths.
-    Therefore the trunk, the RPN and the flow round exactly as in training, unless `loose` is set.
+    Therefore, in float32, the trunk, the RPN and the flow network round exactly as in training, unless
+    `loose` is set.
 
     Attributes:
         dtype: Compute dtype of the network. Boxes and scores are always computed in float32. For methods that
             relate the positions of proposals, float32 is also used, unless `loose` is set, for the RPN, the
             leading layers of the trunk (`Backbone.leading_layers`) and the residual sums of the other blocks.
-        loose: Allow the trunk, the RPN and the flow to round differently than in training. In half precision,
-            this computes everything in half precision except boxes and scores.
+        loose: Allow the trunk, the RPN and the flow network to round differently than in training. With a
+            half-precision dtype, everything except boxes and scores is then computed in that dtype.
         fold_norms: Fold batch norms into the convolutions before them, or compute them in place if
             rounding must not change.
         channels_last: Use the channels-last memory format, if rounding may change.
@@ -56,7 +57,7 @@ class Inference(Config):
 
     @property
     def rounds_freely(self) -> bool:
-        """Whether the trunk, the RPN and the flow may round differently than in training."""
+        """Whether the trunk, the RPN and the flow network may round differently than in training."""
         return self.loose or self.dtype != "float32"
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Kernels that sample maps: one implementation for all devices and a faster one for CPUs."""
+"""Kernels that sample maps: their interface, and kernels for any device (`cpu.cells` has faster ones)."""
 
 from __future__ import annotations
 
@@ -47,4 +47,4 @@ class MapKernels:
 
 
 SAMPLING = MapKernels(pool=pool_rois, warp=warp, bins_first=False, channels_last=False)
-"""Kernels that sample point by point."""
+"""Kernels for any device, which sample point by point."""

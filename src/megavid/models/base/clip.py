@@ -16,11 +16,11 @@ class Clip:
     Attributes:
         images: (U, 3, h, w) network inputs (`VideoDetector.preprocess`): the key frame, then every other
             frame once.
-        references: For each group of the training plan, indexes into `images`; an index may repeat. A still
-            image refers to itself only.
+        references: For each group of the training plan, indexes into `images`; an index may repeat. In the
+            clip of a still image, every index is 0.
         boxes: (M, 4) objects of the key frame, half-open, input pixels.
         labels: (M,) int64, indexes into the class names.
-        generator: CPU generator for the sampling of anchors and RoIs; None takes the first candidates.
+        generator: CPU generator for the sampling of anchors and RoIs; None to take the first candidates.
     """
 
     images: Tensor

@@ -12,7 +12,7 @@ from typing_extensions import TypeVar
 
 @dataclass(frozen=True, eq=False)
 class FrameFeatures:
-    """Base class for a frame's features: tensors that are computed once.
+    """Base class for a frame's features: tensors that are computed once per frame.
 
     A subclass is a dataclass with `frozen=True, eq=False`, since frames are compared by identity.
 
@@ -24,7 +24,7 @@ class FrameFeatures:
 
     @property
     def nbytes(self) -> int:
-        """Memory of the tensors, bytes."""
+        """Memory that the tensors take, in bytes."""
         values = (getattr(self, field.name) for field in fields(self))
         return sum(v.nbytes for v in values if isinstance(v, Tensor))
 
@@ -40,7 +40,7 @@ class Window(Generic[FeaturesT]):
         step: Number of key frames of this video before this one.
         key: The key frame.
         local: The local window, oldest first, including the key frame. The reference plan fixes its
-            length, so near an end of the video a frame is repeated.
+            length, so frames are repeated near the ends of the video.
         global_frames: The global frames.
         frame_size: (height, width) of the video's frames, pixels.
     """

@@ -1,4 +1,4 @@
-"""Values that a detector exchanges to fit its configuration to training data."""
+"""Input and result of `VideoDetector.fit_settings`, which fits a configuration to training data."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Start = Literal["detector", "backbone", "nothing"]
-"""Weights that training starts from."""
+"""Kinds of weights that training can start from."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -20,7 +20,7 @@ class TrainingObjects:
     Attributes:
         frame_heights: (F,) int, pixels; 0 where unknown.
         frame_widths: (F,) int, pixels; 0 where unknown.
-        object_areas: (M,) float64, pixels of the frame.
+        object_areas: (M,) float64, area of each object, in pixels of its frame.
         object_frames: (M,) int, index of each object's frame.
     """
 
@@ -36,8 +36,8 @@ class FittedSettings:
 
     Attributes:
         settings: Values of the configuration, by dotted path.
-        settings_if_any: Values that apply only to methods that have the key.
-        reasons: Reasons for some of the values, by dotted path.
+        settings_if_any: More values, each of which applies only if the method has a setting of that name.
+        reasons: Reasons for some of the values, by dotted path; "" for all values together.
         frozen_stages: Number of backbone stages to keep frozen.
         optimizer: Optimizer that suits the network.
         learning_rate: Learning rate that suits the network and the optimizer.

@@ -17,9 +17,9 @@ class Preparable(nn.Module):
     """A network that can be copied, pickled, saved, moved and converted until it is prepared for inference.
 
     Preparation folds, packs and rearranges weights for one device. Copying or saving afterwards would fail
-    inside PyTorch or silently produce another network, so it raises an `InputError`.
+    inside PyTorch or silently produce another network, so either one raises an `InputError`.
 
-    Forked processes compute on one thread (`use_one_thread_when_forked`).
+    Once a network exists, processes that are forked compute on one thread (`use_one_thread_when_forked`).
 
     Attributes:
         is_prepared: Whether the network was prepared for inference.
@@ -33,12 +33,12 @@ class Preparable(nn.Module):
         use_one_thread_when_forked()
 
     def __reduce_ex__(self, protocol: Any) -> Any:
-        if self.is_prepared:  # pickle, torch.save and copy.deepcopy come here
+        if self.is_prepared:  # pickle, torch.save and copy.deepcopy call this method
             _refuse("copied, pickled or saved")
         return super().__reduce_ex__(protocol)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Any:
-        """Apply a function to all tensors, as `to`, `half` and `cuda` do."""
+        """Apply a function to all tensors for `to`, `half` or `cuda`; refuse to change a prepared network."""
         if not self.is_prepared:
             return super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         tensors = [*self.parameters(), *self.buffers()]
@@ -51,7 +51,8 @@ class Preparable(nn.Module):
 def use_one_thread_when_forked() -> None:
     """Make processes that are forked from this one compute on one thread.
 
-    A fork does not copy PyTorch's worker threads, so the first operation that waits for them would hang.
+    A fork does not copy PyTorch's worker threads, so the first operation of the forked process that waits for
+    these threads would hang.
     """
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=partial(torch.set_num_threads, 1))

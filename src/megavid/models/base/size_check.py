@@ -15,20 +15,21 @@ _GB = 1e9
 
 
 def check_memory(build: Callable[[DetectorConfig], VideoDetector], config: DetectorConfig) -> None:
-    """Check that a detector's weights and its largest values for one frame fit into memory.
+    """Check that a detector's weights and its largest intermediate results for one frame fit into memory.
 
     Args:
-        build: Makes the detector; called on PyTorch's device `meta`, which has shapes but no memory.
+        build: Function that makes the detector; it is called on PyTorch's device `meta`, on which tensors
+            have shapes but take no memory.
         config: Configuration of the detector.
 
     Raises:
-        InputError: They take more memory than this process may use.
+        InputError: The weights and results take more memory than this process may use.
     """
     try:
         with torch.random.fork_rng(devices=[]), torch.device("meta"):
             detector = build(config)
     except (NotImplementedError, RuntimeError):
-        return  # a method outside the package may read values, which `meta` does not have
+        return  # a method outside the package may read values, which tensors on `meta` do not have
     weights = sum(tensor.nbytes for tensor in (*detector.parameters(), *detector.buffers()))
     parts = {"weights": weights, **detector.frame_bytes()}
     memory = usable_memory()

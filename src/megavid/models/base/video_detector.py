@@ -36,7 +36,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         config: Configuration of the detector.
 
     Attributes:
-        inference: Inference settings (`prepare`).
+        inference: Inference settings in use, which `prepare` sets.
     """
 
     config_type: ClassVar[type[DetectorConfig]]
@@ -78,12 +78,12 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
             frames: (B, H, W, 3) uint8 RGB.
 
         Returns:
-            (B, 3, h, w): each whole frame, scaled.
+            (B, 3, h, w): each frame, scaled but not cropped.
         """
 
     @abstractmethod
     def encode(self, images: Tensor) -> list[FeaturesT]:
-        """Compute the features of network inputs (B, 3, h, w): everything that depends on single frames."""
+        """Compute the features of network inputs (B, 3, h, w): all that depends on a single frame only."""
 
     @abstractmethod
     def initial_memory(self) -> MemoryT:
@@ -97,8 +97,8 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
 
         Args:
             window: The key frame and the frames of the reference plan.
-            memory: Memory after the key frame before.
-            score_threshold: Lowest score of a detection, exclusive; None for the configured one.
+            memory: Memory that the call for the previous key frame returned, or else `initial_memory()`.
+            score_threshold: Score that detections exceed; None for the configured threshold.
 
         Returns:
             Detections in pixels of the original frame, highest score first, on the device of the weights; and
@@ -127,7 +127,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         initialize(self)
 
     def freeze(self, *, stages: int) -> None:
-        """Keep the first stages of the backbone as they are in training.
+        """Exclude the first stages of the backbone from training.
 
         Raises:
             InputError: The detector has no stages to freeze.
@@ -136,19 +136,19 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
             self._refuse(f"run.frozen_stages: expected 0, got {stages}")
 
     def use_activation_checkpointing(self, *, enabled: bool) -> None:
-        """Compute activations twice in training, to save memory.
+        """Choose whether training computes activations again in the backward pass, which saves memory.
 
         Raises:
-            InputError: The detector does not support it.
+            InputError: The detector does not support this.
         """
         if enabled:
             self._refuse("run.activation_checkpointing: expected false, got true")
 
     def compile_for_training(self) -> None:
-        """Compile the slowest part of a training step, when the first clip is processed.
+        """Have the slowest part of a training step compiled when the first clip is processed.
 
         Raises:
-            InputError: The detector does not support it.
+            InputError: The detector does not support this.
         """
         self._refuse("run.compile: expected false, got true")
 
@@ -156,17 +156,18 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         raise InputError(f"{problem}: {self.config.method.name} has no such part")
 
     def adapt_classes(self, state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-        """Select the class-specific weights for this detector's classes from a detector with other classes.
+        """Make this detector's class-specific weights from those of a detector with other classes.
 
         Args:
-            state: State dict of a detector of this architecture.
-            names: Its class names, in the order of labels.
+            state: State dict of the other detector, which has the same architecture.
+            names: Class names of the other detector, in the order of labels.
 
         Returns:
-            The class-specific tensors: from `state` for classes that both have, unchanged for others.
+            The class-specific tensors, with weights from `state` for the classes that both detectors have and
+            this detector's own weights for its other classes.
 
         Raises:
-            InputError: The architecture does not support it.
+            InputError: The architecture does not support this.
         """
         raise InputError(
             f"{self.config.method.name}: expected weights for the same classes, got {', '.join(names)}"
@@ -192,12 +193,12 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         self.inference = accelerate(self, self.acceleration_plan(), inference, device=self.device)
 
     def autocast(self) -> torch.autocast:
-        """Context in which `encode` and `detect` compute."""
+        """Return the context in which `encode` and `detect` have to be called."""
         dtype = getattr(torch, self.inference.dtype)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
 
     def description(self) -> dict[str, Any]:
-        """Architecture, configuration and inference settings, as JSON values."""
+        """Return the architecture, the configuration and the inference settings, as JSON values."""
         parts = {"config": self.config, "inference": self.inference}
         settings = {name: part.model_dump(mode="json") for name, part in parts.items()}
         return {"architecture": self.architecture, **settings}
@@ -215,18 +216,18 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         """Fit settings of the configuration to training data; by default nothing is fitted.
 
         Args:
-            values: Configuration that training would use otherwise, by dotted path.
+            values: Configuration that training would use without fitting, by dotted path.
             objects: Frames and objects to train on.
-            given: Values that the user gives, by dotted path, which the others have to suit.
+            given: Values that the user sets, by dotted path; the fitted values have to suit them.
             start: Weights that training starts from.
             small: Whether to choose a small network, which a CPU trains in an hour or two.
         """
         return FittedSettings()
 
     def frame_bytes(self) -> dict[str, int]:
-        """Estimated bytes of the largest values that are computed for one frame, by description."""
+        """Return the estimated bytes of the largest intermediate results for one frame, by description."""
         return {}
 
     def unit_pass(self) -> nn.Module | None:
-        """Network whose pass over one network input serves as the unit of cost; None if there is none."""
+        """Return the network whose pass over one input is the unit of cost in reports; None for no unit."""
         return None

@@ -7,13 +7,13 @@ from torch import Tensor
 
 
 def cell_anchors(*, stride: int, sizes: tuple[int, ...], ratios: tuple[float, ...]) -> Tensor:
-    """Compute the anchors of the first cell, (len(ratios) * len(sizes), 4), half-open, ratio-major.
+    """Compute the anchors of the first cell, (len(ratios) * len(sizes), 4), half-open, by ratio, then size.
 
-    Each ratio (height / width) gives a box of about the cell's area with integer sides, centered on the
-    pixels of the cell; each size scales it. Like Detectron, this rounds the sides before scaling.
+    Each ratio (height / width) gives a box with integer sides and about the area of the cell, centered on the
+    cell's pixels; each size scales this box. Like Detectron, this rounds the sides before scaling.
     """
     anchors = []
-    center = (stride - 1) / 2 + 0.5  # of pixels 0 .. stride - 1, half-open
+    center = (stride - 1) / 2 + 0.5  # center of pixels 0 .. stride - 1, in half-open coordinates
     for ratio in ratios:
         width = round((stride * stride / ratio) ** 0.5)
         height = round(width * ratio)
@@ -24,7 +24,7 @@ def cell_anchors(*, stride: int, sizes: tuple[int, ...], ratios: tuple[float, ..
 
 
 def grid_anchors(cell: Tensor, *, stride: int, height: int, width: int) -> Tensor:
-    """Repeat the A anchors of a cell over a map, (height * width * A, 4), by row, column, anchor."""
+    """Repeat the A anchors of a cell over a map: (height * width * A, 4), by row, column, then anchor."""
     y, x = torch.meshgrid(
         torch.arange(height, device=cell.device) * stride,
         torch.arange(width, device=cell.device) * stride,

@@ -9,7 +9,7 @@ from torch import Tensor
 from torchvision.ops import box_iou
 
 NEGATIVE, IGNORED = -1, -2
-"""Values of `match` for boxes without an object."""
+"""Results of `match` for boxes of the background, and for boxes that training leaves out."""
 
 
 def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best: bool = False) -> Tensor:
@@ -19,9 +19,9 @@ def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best:
         boxes: (N, 4), half-open.
         objects: (M, 4), half-open; M may be 0.
         low: IoU below which a box is `NEGATIVE`.
-        high: IoU from which on a box is matched; between `low` and `high` it is `IGNORED`.
-        keep_best: Whether the boxes that overlap an object most, ties included, are matched whatever their
-            IoU, each to the object that it overlaps most.
+        high: Lowest IoU at which a box is matched; a box between `low` and `high` is `IGNORED`.
+        keep_best: Whether to also match, for each object, the boxes with the highest IoU with it (several if
+            they tie), however low above 0. Such a box is still matched to the object that it overlaps most.
 
     Returns:
         (N,) int64, indexes into `objects`, or `NEGATIVE` or `IGNORED`.
@@ -60,9 +60,9 @@ def sample(
 
     Args:
         matched: (N,), result of `match`.
-        count: Limit of the number of boxes.
-        positive_share: Limit of the share of positive boxes in `count`; negative boxes fill the rest.
-        generator: CPU generator; None takes the first candidates.
+        count: Largest number of boxes to sample.
+        positive_share: Largest share of `count` that positive boxes take; negative boxes fill the rest.
+        generator: CPU generator for a random sample; None to take the first candidates.
     """
     positive = torch.where(matched >= 0)[0]
     positive = _choose(positive, int(count * positive_share), generator)

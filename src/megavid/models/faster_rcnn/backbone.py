@@ -1,4 +1,4 @@
-"""Backbones: a map of stride 16 for the RPN (C4), and a deeper map of the same size for RoIs (C5)."""
+"""Backbones compute a map of stride 16 for the RPN (C4) and a deeper map of the same size for RoIs (C5)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from megavid.models.layers.resnet import NORMS, DilatedStage5, ResNetTrunk
 from megavid.models.layers.timm_parts import TimmStage5, TimmTrunk, timm_parts
 
 MOST_CHANNELS = 1 << 14
-"""Upper limit of channels of a map or of RoI features: eight times those of ResNet-101."""
+"""Upper limit on the channels of a map or of RoI features: eight times as many as ResNet-101 has."""
 
 
 class BackboneConfig(Config):
@@ -47,7 +47,7 @@ class BackboneConfig(Config):
 
 
 class Backbone(nn.Module):
-    """Trunk (conv1 .. conv4), conv5 and the optional reduction.
+    """The trunk (conv1 .. conv4), conv5 and, optionally, a 1x1 convolution that reduces the channels.
 
     Attributes:
         stride: Input pixels per cell of either map.
@@ -84,7 +84,7 @@ class Backbone(nn.Module):
             return cast(Tensor, x if self.reduce is None else F.relu(self.reduce(x)))
 
     def use_activation_checkpointing(self, *, enabled: bool) -> None:
-        """Compute activations twice in training, to save memory."""
+        """Choose whether training computes activations again in the backward pass, which saves memory."""
         self.trunk.activation_checkpointing = self.stage5.activation_checkpointing = enabled
 
     def first_stages(self, count: int) -> list[nn.Module]:
@@ -92,5 +92,5 @@ class Backbone(nn.Module):
         return self.trunk.first_stages(count)
 
     def leading_layers(self) -> list[nn.Module]:
-        """Return about half of the trunk, which stays in float32 where proposals have to be exact."""
+        """Return the first layers of the trunk, about half, which stay in float32 for exact proposals."""
         return self.trunk.leading_layers()

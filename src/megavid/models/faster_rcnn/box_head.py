@@ -16,7 +16,7 @@ from megavid.core.detections import Detections
 from megavid.models.faster_rcnn.rpn import MOST_BOXES
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
-"""Weights that the head's dx, dy, dw, dh are multiplied by (Fast R-CNN)."""
+"""Weights by which the head's box deltas dx, dy, dw and dh are scaled (Fast R-CNN)."""
 
 
 class HeadConfig(Config):
@@ -24,10 +24,10 @@ class HeadConfig(Config):
 
     Attributes:
         pool_size: Side of a pooled RoI, cells.
-        score_threshold: Lowest score of a detection, exclusive.
-        nms_threshold: IoU above which the lower-scored box of a class is suppressed.
-        max_detections: Limit of detections in a frame, over all classes (exceeded only where scores tie).
-        batch_size_per_image: Most RoIs per image that the head is trained on.
+        score_threshold: Score that detections exceed.
+        nms_threshold: IoU above which the lower-scored of two boxes of a class is suppressed.
+        max_detections: Maximum number of detections in a frame, over all classes (exceeded only for ties).
+        batch_size_per_image: Maximum number of RoIs per image that the head is trained on.
     """
 
     renamed_keys: ClassVar[Mapping[str, str]] = {"sampled": "batch_size_per_image"}
@@ -45,7 +45,7 @@ class HeadOutput:
 
     Attributes:
         logits: (P, K + 1) class logits in float32, background first.
-        deltas: (P, 4 * (K + 1)) box deltas in float32, for each class.
+        deltas: (P, 4 * (K + 1)) box deltas in float32, four for each class.
         proposals: (P, 4) boxes that the deltas are relative to; half-open, input pixels.
         image_size: (height, width) of the network's input.
     """
@@ -83,11 +83,11 @@ class BoxHead(nn.Module):
         return HeadOutput(logits, deltas, proposals, image_size)
 
     def adapt(self, state: Mapping[str, Tensor], classes: Mapping[int, int]) -> dict[str, Tensor]:
-        """Return the head's state with the rows of some classes taken from another head's.
+        """Return this head's state dict, with the rows of some classes taken from another head.
 
         Args:
-            state: State of the other head.
-            classes: Indexes of this head's classes, background included -> those of the other's.
+            state: State dict of the other head. Tensors of another feature width are not used.
+            classes: Maps indexes of this head's classes, background included, to those of the other head's.
         """
         adapted = {}
         for name, own in self.state_dict().items():
@@ -110,14 +110,15 @@ def postprocess(
 ) -> Detections:
     """Turn the output of the box head into detections, highest score first, half-open, in input pixels.
 
-    Softmax; non-maximum suppression of each class's boxes above the score threshold; the best
-    `max_detections` of all classes. Ties at the last place are kept, as in the original.
+    This applies softmax, drops boxes that do not exceed the score threshold, suppresses overlapping boxes of
+    each class, and keeps the best `max_detections` of all classes. As in the original, all boxes that tie for
+    the last place are kept.
 
     Args:
         output: Output of the head for a frame.
         config: Thresholds and limits.
         class_names: Names of the classes, background excluded.
-        score_threshold: Lowest score of a detection, exclusive; None for the configured one.
+        score_threshold: Score that detections exceed; None for the configured threshold.
     """
     threshold = config.score_threshold if score_threshold is None else score_threshold
     scores_PK = output.logits.softmax(dim=1)[:, 1:]

@@ -51,14 +51,14 @@ class RoIFeatures(FrameFeatures):
 class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
     """Base class for methods based on Faster R-CNN: backbone, RPN, RoI features and box head.
 
-    A method implements `plan`, `encode`, `initial_memory` and `predict`, and to be trained `training_plan`
-    and `losses_from_maps`.
+    A method implements `plan`, `encode`, `initial_memory`, `predict` and `losses_from_maps`. If it trains
+    with reference frames, it also implements `training_plan`.
 
     Args:
         config: Configuration of the detector.
 
     Attributes:
-        fcs: Layers from a pooled RoI to its features D; the first one takes the pooled RoI.
+        fcs: Layers that turn a pooled RoI into its D features; the first one takes the pooled RoI.
         kernels: Functions that pool RoIs and warp maps.
     """
 
@@ -88,7 +88,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         return self.backbone.c5_channels * self.config.head.pool_size**2
 
     def fully_connected(self, count: int) -> TypedModuleList[nn.Module]:
-        """Make `count` layers from a pooled RoI to its features D, for `roi_features`."""
+        """Make `count` layers that turn a pooled RoI into its D features, for `roi_features`."""
         widths = [self.pooled_features] + [self.config.method.hidden] * count
         return TypedModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
@@ -106,7 +106,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         """Predict and post-process; see `VideoDetector.detect`."""
         output, memory = self.predict(window, memory)
         with profile_range("post-processing"):
-            # On the CPU, since NMS class by class would synchronize with a GPU many times.
+            # This runs on the CPU, since NMS class by class would synchronize with a GPU many times.
             found = postprocess(
                 output.cpu(), self.config.head, self.class_names, score_threshold=score_threshold
             )
@@ -115,11 +115,11 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         return found.to(self.device), memory
 
     def pooled(self, c4: Tensor, boxes: list[Tensor], layers: Iterable[nn.Module]) -> Tensor:
-        """Compute features of RoIs: pooled from conv5, then through layers with a ReLU after each.
+        """Compute features of RoIs: pool them from conv5, then apply layers with a ReLU after each.
 
         Args:
-            c4: (B, C4, h, w).
-            boxes: (P_i, 4) of each image, half-open, input pixels.
+            c4: (B, C4, h, w), the trunk's maps.
+            boxes: (P_i, 4) boxes of each image, half-open, input pixels.
             layers: Leading layers of `fully_connected`.
 
         Returns:
@@ -214,7 +214,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             module.requires_grad_(False)
 
     def use_activation_checkpointing(self, *, enabled: bool) -> None:
-        """Compute activations of the backbone twice in training, to save memory."""
+        """Choose whether training computes the backbone's activations again, which saves memory."""
         self.backbone.use_activation_checkpointing(enabled=enabled)
 
     def compile_for_training(self) -> None:
@@ -222,7 +222,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         self.backbone.trunk.compile()
 
     def adapt_classes(self, state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
-        """Take the rows of background and of the classes that both have from another detector's box head."""
+        """Take the rows of background and of shared classes from another detector's box head."""
         shared = {
             ours + 1: names.index(name) + 1
             for ours, name in enumerate(self.class_names)
@@ -242,7 +242,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         return [self.backbone.trunk, self.rpn]
 
     def acceleration_plan(self) -> AccelerationPlan:
-        """Describe backbone, RPN and head to inference settings."""
+        """Return the parts of backbone, RPN and head that inference settings apply to."""
         relates_positions = any(isinstance(m, Relation) and m.geometry is not None for m in self.modules())
         return AccelerationPlan(
             insensitive=self.insensitive(),
@@ -256,7 +256,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         )
 
     def _use_kernels(self, kernels: MapKernels) -> None:
-        """Sample maps by other kernels, and reorder the weights on pooled RoIs accordingly."""
+        """Switch to other kernels, and reorder the first layer's weights to suit the RoIs that they pool."""
         if kernels.bins_first != self.kernels.bins_first:
             first = self.fcs[0]
             assert isinstance(first, nn.Linear)
@@ -278,7 +278,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         return fit_settings(values, objects, given, start=start, small=small)
 
     def frame_bytes(self) -> dict[str, int]:
-        """Estimate the memory of a frame's pooled proposals and of its first map."""
+        """Estimate the memory of a frame's pooled proposals and of its first map, in bytes."""
         config = self.config
         pooled = _FLOAT_BYTES * config.rpn.post_nms_top_n * self.pooled_features
         first = _FLOAT_BYTES * config.backbone.width * config.input.min_size * config.input.max_size // 4

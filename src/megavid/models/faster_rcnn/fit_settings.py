@@ -1,7 +1,7 @@
 """Fit the configuration of Faster R-CNN to training data: input size, anchors, norm, and a small network.
 
-The size of an object is the square root of its area. The "small" size is the one that 5 % of the objects are
-below, the "large" size the one that 5 % are above.
+The size of an object is the square root of its area. Five percent of the objects are smaller than the "small"
+size, and five percent are larger than the "large" size.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
 from megavid.models.faster_rcnn.preprocess import input_size
 
 LEAST_SIZE = 16
-"""Pixels of the network's input, one cell of the backbone's map; smaller objects are hard to find."""
+"""Object size in pixels of the network's input, one cell of C4, below which objects are hard to find."""
 
 _LARGEST_FACTOR = 1.5
 """Largest factor by which the input is enlarged for small objects; memory and time grow with its square."""
 
 _COVERED = 1.5
-"""Largest ratio between the sizes of an object and of its nearest anchor at which the anchor fits."""
+"""Largest ratio between the sizes of an object and of the nearest anchor at which the anchor still fits."""
 
 _SMALL: dict[str, Any] = {
     "backbone.depth": 18,
@@ -35,7 +35,7 @@ _SMALL: dict[str, Any] = {
     "head.batch_size_per_image": 32,
     "method.hidden": 128,
 }
-"""A network that a CPU trains in an hour or two, as in the recipe `generated`."""
+"""Settings of a network that a CPU trains in an hour or two, as in the recipe `generated`."""
 
 _SMALL_IF_ANY: dict[str, Any] = {
     "method.flow_width": 8,
@@ -87,7 +87,7 @@ def fit_settings(
 
 
 def object_sizes(objects: TrainingObjects, min_size: int, max_size: int) -> tuple[float, float]:
-    """Compute the small and the large size of objects, pixels of the network's input.
+    """Compute the small and the large size of the objects, in pixels of the network's input.
 
     Args:
         objects: Frames and objects.
@@ -106,9 +106,10 @@ def object_sizes(objects: TrainingObjects, min_size: int, max_size: int) -> tupl
 
 
 def fit_input(objects: TrainingObjects, min_size: int, max_size: int) -> tuple[int, int]:
-    """Enlarge the input so that small objects have `LEAST_SIZE` pixels in it.
+    """Enlarge the network's input, if necessary, so that the small size reaches `LEAST_SIZE` pixels.
 
-    The input becomes neither larger than the frames nor larger than 1.5 times the model's own.
+    The input is enlarged to the size of the frames at most, and to 1.5 times the model's own input at most.
+    An enlarged shorter side is rounded up to a multiple of 16.
 
     Args:
         objects: Frames and objects.
@@ -128,13 +129,13 @@ def fit_input(objects: TrainingObjects, min_size: int, max_size: int) -> tuple[i
 
 
 def fit_anchors(objects: TrainingObjects, min_size: int, max_size: int, *, count: int) -> list[int]:
-    """Choose the sides of square anchors, from small to large objects in equal ratios.
+    """Choose anchor sizes (square roots of areas) from the small to the large size, in equal ratios.
 
     Args:
         objects: Frames and objects.
         min_size: Shorter side of the network's input, pixels.
         max_size: Limit of the longer side, pixels.
-        count: Number of anchors.
+        count: Number of sizes.
     """
     small, large = object_sizes(objects, min_size, max_size)
     small, large = max(small, 12.0), max(large, 24.0)
@@ -154,7 +155,7 @@ def _keep_or_fit_anchors(
     size: tuple[int, int],
     anchors: Sequence[int],
 ) -> None:
-    """Keep a detector's anchors if they fit the objects, or else choose as many others."""
+    """Keep a detector's anchor sizes if they fit the objects; otherwise choose the same number of others."""
     small, large = object_sizes(objects, *size)
     found = f"objects have {small:.0f} to {large:.0f} pixels of the input"
     if anchors_cover(anchors, small, large):
@@ -193,11 +194,11 @@ def _fit_input(
 
 
 def _small_input(objects: TrainingObjects) -> int:
-    """Return the shorter side of a small network's input, pixels: that of the frames, within 96 .. 192."""
+    """Return the shorter side of a small network's input: that of the frames, within 96 .. 192 pixels."""
     return int(np.clip(_median_side(objects, default=144), 96, 192)) // 16 * 16
 
 
 def _median_side(objects: TrainingObjects, *, default: float) -> float:
-    """Return the median of the frames' shorter sides, pixels."""
+    """Return the median of the frames' shorter sides, in pixels, or `default` if no size is known."""
     sides = np.minimum(objects.frame_heights, objects.frame_widths)
     return float(np.median(sides[sides > 0])) if (sides > 0).any() else default

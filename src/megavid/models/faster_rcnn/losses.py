@@ -28,7 +28,7 @@ def rpn_losses(output: RPNOutput, clip: Clip, config: RPNConfig) -> RPNLosses:
     Args:
         output: Output of the RPN; the key frame is the first of the batch.
         clip: Training clip.
-        config: Number of anchors to sample.
+        config: Settings of the RPN, which include the number of anchors to sample.
     """
     anchors, (height, width) = output.anchors, clip.image_size
     matched = match(anchors, clip.boxes, low=_ANCHOR_LOW, high=_ANCHOR_HIGH, keep_best=True)
@@ -54,7 +54,7 @@ class SampledRoIs:
     Attributes:
         boxes: (N, 4), half-open, input pixels.
         labels: (N,) int64, background 0, classes from 1.
-        objects: (N, 4), box of the matched object; for background the RoI's own box.
+        objects: (N, 4), box of the object that a RoI is matched to; for background, the box of the RoI.
     """
 
     boxes: Tensor

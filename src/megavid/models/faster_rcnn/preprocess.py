@@ -14,7 +14,7 @@ from megavid.core.config import Config
 from megavid.models.layers.resize import resize_bilinear
 
 LARGEST_SIDE = 10_000
-"""Upper limit of a side of the network's input, pixels. Frames of 8K video have 7680."""
+"""Upper limit of a side of the network's input, in pixels. Frames of 8K video are 7680 pixels wide."""
 
 _Level = Annotated[float, Field(ge=0, le=255)]
 
@@ -24,7 +24,7 @@ class InputConfig(Config):
 
     Attributes:
         min_size: Length of the shorter side after resizing, pixels.
-        max_size: Limit of the longer side, pixels; the shorter side shrinks further where it is exceeded.
+        max_size: Limit of the longer side, pixels; the input shrinks to meet it, below `min_size` if need be.
         mean: Values subtracted from the blue, green and red channels (0 .. 255).
     """
 
@@ -36,8 +36,9 @@ class InputConfig(Config):
 def input_size(height: int, width: int, *, min_size: int, max_size: int) -> tuple[int, int]:
     """Compute (height, width) of the network's input for a frame, as the original does.
 
-    The shorter side becomes `min_size`, or less where the longer side would exceed `max_size` (rounded half
-    to even); the longer side follows, truncated. Each side has at least one pixel.
+    The shorter side becomes `min_size`. If the longer side would then exceed `max_size`, the shorter side
+    becomes the length (rounded half to even) at which it does not. The longer side keeps the aspect ratio,
+    truncated to whole pixels. Each side has at least one pixel.
     """
     short, long = min(height, width), max(height, width)
     side = min_size
@@ -50,7 +51,7 @@ def input_size(height: int, width: int, *, min_size: int, max_size: int) -> tupl
 
 
 def network_input(frames: Tensor, config: InputConfig) -> Tensor:
-    """Resize frames and normalize them as the original does: BGR minus the mean, not divided.
+    """Resize frames and normalize them as the original does: BGR minus the mean, without a division.
 
     Args:
         frames: (B, H, W, 3) uint8 RGB.
@@ -68,7 +69,7 @@ def network_input(frames: Tensor, config: InputConfig) -> Tensor:
 
 
 def _resize(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize frames (B, H, W, 3) by Pillow's bilinear filter, which averages when shrinking."""
+    """Resize frames (B, H, W, 3) with Pillow's bilinear filter, which averages pixels when it shrinks."""
     if frames.device.type != "cpu":
         return resize_bilinear(frames, size)
     resized = [

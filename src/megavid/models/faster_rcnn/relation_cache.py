@@ -45,7 +45,10 @@ class PairBias:
     def advance(
         self, relation: Relation, queries: Sequence[Tensor], references: Sequence[Tensor]
     ) -> PairBias:
-        """Return the terms for other frames, which usually begin with the last frames of these."""
+        """Return the terms for the frames of the next key frame.
+
+        Terms are copied where the last frames of `self` are the first ones of the arguments.
+        """
         boxes_N4, boxes_M4 = torch.cat(list(queries)), torch.cat(list(references))
         gone_n, stay_n = _shift(self.queries, queries)
         gone_m, stay_m = _shift(self.references, references)
@@ -60,10 +63,11 @@ class PairBias:
 
 
 def _shift(before: Sequence[Tensor], now: Sequence[Tensor]) -> tuple[int, int]:
-    """Find the frames at the end of `before` that are the frames at the start of `now`.
+    """Find the frames with which `before` ends and `now` begins.
 
     Returns:
-        Number of RoIs in `before` in front of them, and number of RoIs in them (0 for no such frames).
+        Number of RoIs of `before` that precede these frames, and number of RoIs in these frames; (0, 0) if
+        there are no such frames.
     """
     for gone in range(len(before)):
         stay = len(before) - gone

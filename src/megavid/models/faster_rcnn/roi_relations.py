@@ -20,15 +20,15 @@ from megavid.models.layers.relation import Relation
 from megavid.models.layers.typed_list import TypedModuleList
 
 MOST_STAGES = 32
-"""Upper limit of relation stages of a kind; 3 as published."""
+"""Upper limit on the number of relation stages of one kind; published models have at most 3."""
 
 
 class RelationConfig(RoIMethodConfig):
     """Settings of a method that relates the key frame's RoIs to those of other frames.
 
     Attributes:
-        heads: H, number of heads of a relation module; divides `hidden`.
-        reference_proposals: R, number of the best proposals of a reference frame that are used.
+        heads: H, number of heads of a relation module; has to divide `hidden`.
+        reference_proposals: R, number of best proposals that are used of each reference frame.
         stages: Number of relation stages.
     """
 
@@ -43,7 +43,7 @@ class RelationConfig(RoIMethodConfig):
         return self
 
     def relations(self, count: int, *, geometry: bool, query_bias: bool) -> TypedModuleList[Relation]:
-        """Make relation modules (`Relation`)."""
+        """Make `count` relation modules; see `Relation`."""
         return TypedModuleList(
             Relation(features=self.hidden, heads=self.heads, geometry=geometry, query_bias=query_bias)
             for _ in range(count)
@@ -54,7 +54,7 @@ class WindowConfig(RelationConfig):
     """Settings of a method that relates the key frame's RoIs to those of a local window.
 
     Attributes:
-        window: Number of frames before, and of frames after, the key frame in the local window.
+        window: Number of frames on each side of the key frame in the local window.
     """
 
     window: int = Field(ge=0, le=MOST_FRAMES)
@@ -64,7 +64,7 @@ class DistillationConfig(WindowConfig):
     """Settings of a method that also refines the best RoIs of reference frames.
 
     Attributes:
-        distilled_proposals: A, number of the best reference proposals of a frame that are refined: 20 % of R
+        distilled_proposals: A, number of best reference proposals that are refined of each frame; 20 % of R
             as published.
     """
 
@@ -94,7 +94,7 @@ class RoIs:
 
     @classmethod
     def from_frame(cls, frame: RoIFeatures) -> Self:
-        """Make RoIs of the proposals of a frame."""
+        """Make RoIs from the proposals of a frame."""
         return cls(frame.features, frame.proposals)
 
     def first(self, n: int) -> RoIs:
@@ -102,7 +102,7 @@ class RoIs:
         return RoIs(self.features[:n], self.boxes[:n])
 
     def plus(self, features: Tensor) -> RoIs:
-        """Return the RoIs with (N, D) added to their features."""
+        """Return the RoIs with `features` (N, D) added to their own."""
         return RoIs(self.features + features, self.boxes)
 
 
@@ -113,7 +113,7 @@ class ClipRoIs:
     Attributes:
         rpn: Losses of the RPN on the key frame.
         sampled: RoIs of the key frame that the head is trained on.
-        key: The same RoIs with their features.
+        key: The RoIs of `sampled` with their features.
         references: Best proposals of each frame of the clip, the key frame first.
     """
 
@@ -133,7 +133,7 @@ def encode_clip(
         clip: Training clip.
         c4: (U, C4, h, w), the trunk's maps of all frames of the clip.
         layers: Leading layers of `FasterRCNN.fully_connected`.
-        proposals: Limit of proposals of a frame.
+        proposals: Maximum number of proposals per frame.
     """
     rpn, sampled = detector.sampled_rois(c4[:1], clip)
     with torch.no_grad():
@@ -152,6 +152,6 @@ def cat(parts: Sequence[RoIs]) -> RoIs:
 
 
 def split(features: Tensor, parts: Sequence[RoIs]) -> list[RoIs]:
-    """Undo `cat`, with new features (sum of N, D)."""
+    """Split new features (sum of N, D) of joined RoIs into the sets that `cat` joined."""
     chunks = features.split([len(p.boxes) for p in parts])
     return [RoIs(chunk, part.boxes) for chunk, part in zip(chunks, parts, strict=True)]

@@ -17,7 +17,7 @@ from megavid.models.faster_rcnn.anchors import cell_anchors, grid_anchors
 from megavid.models.faster_rcnn.preprocess import LARGEST_SIDE
 
 ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
-"""Weights that the RPN's dx, dy, dw, dh are multiplied by."""
+"""Weights by which the RPN's box deltas dx, dy, dw and dh are scaled."""
 
 MOST_BOXES = 100_000
 """Upper limit on the number of boxes per frame, many times what detectors use."""
@@ -37,7 +37,7 @@ class RPNConfig(Config):
         anchor_ratios: Height / width of anchors.
         pre_nms_top_n: Number of best-scored anchors that enter non-maximum suppression.
         post_nms_top_n: Number of proposals kept after non-maximum suppression.
-        nms_threshold: IoU above which the lower-scored box is suppressed.
+        nms_threshold: IoU above which the lower-scored of two boxes is suppressed.
         batch_size_per_image: Maximum number of anchors per image that the RPN is trained on.
     """
 
@@ -57,11 +57,11 @@ class RPNConfig(Config):
 
 @dataclass(frozen=True)
 class RPNOutput:
-    """Output of the network for all N anchors of B images of one size.
+    """Output of the network for all N anchors of B images of the same size.
 
     Attributes:
-        logits: (B, N) float32.
-        deltas: (B, N, 4) float32.
+        logits: (B, N) float32, objectness.
+        deltas: (B, N, 4) float32, box deltas.
         anchors: (N, 4) half-open, input pixels.
     """
 
@@ -75,7 +75,7 @@ class RPN(nn.Module):
 
     Args:
         config: Anchors and limits.
-        channels: Channels of the feature map.
+        channels: Number of channels of the feature map.
         stride: Input pixels per cell.
     """
 

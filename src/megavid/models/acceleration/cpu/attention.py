@@ -1,4 +1,4 @@
-"""Attention of relation modules one head at a time, for inference in bfloat16 on CPUs."""
+"""Attention of relation modules, computed one head at a time, for inference in bfloat16 on CPUs."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from megavid.models.layers.relation import KeysValues
 
 
 def attend_by_head(query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor | None) -> Tensor:
-    """Compute `Relation.attend` one head at a time, whose logits stay in the CPU's caches.
+    """Attend like `attend_all_heads`, but one head at a time, so that logits stay in the CPU's caches.
 
-    Logits are rounded once, after scaling and adding the bias.
+    Logits are rounded only once, after they are scaled and the bias is added.
     """
     attended_NHd = torch.empty_like(query_NHd)
     for head, query_Nd in enumerate(query_NHd.unbind(1)):

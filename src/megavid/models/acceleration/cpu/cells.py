@@ -1,8 +1,9 @@
 """RoI pooling and warping as weighted sums of cells, for CPUs.
 
-The average of a bin's bilinear samples is a sum over cells, whose weights are products of a row's and a
-column's weight; a warped cell is such a sum, too. Listing the weights that are not zero and summing whole
-cells, all channels at once, takes a CPU a tenth of the time of sampling point by point.
+The average of a bin's bilinear samples is a weighted sum of cells of the map, in which a cell's weight is the
+product of a weight for its row and one for its column. A warped cell is such a sum, too. On a CPU, listing
+the nonzero weights and summing whole cells (all channels at once) takes a tenth of the time that sampling
+point by point takes.
 
 Shapes: P RoIs of n x n bins; C channels of h x w cells.
 """
@@ -18,15 +19,15 @@ from megavid.models.acceleration.kernels import MapKernels
 from megavid.models.layers.warp import sampling_grid
 
 _CHUNK_ROIS = 512
-"""RoIs whose cells and weights are listed at a time."""
+"""Number of RoIs whose cells and weights are listed at a time."""
 
 
 def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
-    """Pool RoIs as weighted sums of cells; in the result bins come before channels.
+    """Pool RoIs as weighted sums of cells; in the result, bins come before channels.
 
     Args:
-        maps: (B, C, h, w); fastest when channels are last in memory.
-        boxes: (P_i, 4) of each image, half-open, input pixels.
+        maps: (B, C, h, w); pooling is fastest if channels come last in memory.
+        boxes: (P_i, 4) boxes of each image, half-open, input pixels.
         pool_size: n.
         stride: Input pixels per cell of the map.
 
@@ -46,12 +47,12 @@ def pool_cells(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int
 
 
 def _sums(rows: Tensor, first_cell: Tensor, ends: Tensor, bins: int, size: tuple[int, int]) -> Tensor:
-    """Sum cells (B * h * w, C) to the bins of P RoIs, (P, n * n * C).
+    """Compute the bins of P RoIs, (P, n * n * C), as weighted sums of cells.
 
     Args:
         rows: (B * h * w, C), the cells of all maps.
         first_cell: (P,), row of the first cell of each RoI's image.
-        ends: (P, 4), x1 y1 x2 y2 in cells.
+        ends: (P, 4), x1, y1, x2 and y2 of each RoI, in cells.
     """
     y, weight_y = _cells(ends[:, 1], ends[:, 3], bins=bins, size=size[0])
     x, weight_x = _cells(ends[:, 0], ends[:, 2], bins=bins, size=size[1])
@@ -72,14 +73,14 @@ def _sums(rows: Tensor, first_cell: Tensor, ends: Tensor, bins: int, size: tuple
 def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, Tensor]:
     """Find the cells along one axis that each bin of each RoI averages, and their weights, both (P, bins, S).
 
-    A sample at position p lies between cells floor(p) and floor(p) + 1. Outside [-1, size] it counts as zero;
-    between there and the map it takes the value of the border. S is the number of cells of the widest bin;
-    cells that a bin does not need have weight zero.
+    A sample at position p lies between cells floor(p) and floor(p) + 1. A sample outside [-1, size] counts as
+    zero; a sample within that range but beyond the map takes the value of the map's border. S is enough cells
+    for the widest bin; cells that a bin does not need have weight zero.
 
     Args:
-        low, high: (P,), the RoIs' ends in cells.
+        low, high: (P,), start and end of each RoI along the axis, in cells.
     """
-    low, high = low.nan_to_num(), high.nan_to_num()  # a diverged network must not crash
+    low, high = low.nan_to_num(), high.nan_to_num()  # NaN of a diverged network must not cause a crash
     step = (high - low).clamp(min=1.0) / bins
     samples = step.ceil()
     most = int(samples.max()) if len(samples) else 0
@@ -92,7 +93,7 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
     part = (position - cell).where(counts, position.new_zeros(()))
     rest = counts.float() - part
     first = start.clamp(0, size - 1).floor()
-    # Samples of a bin are at most one cell apart, so with their neighbors they span `most` + 1 cells.
+    # Samples of a bin are at most one cell apart, so the cells around them are among `most` + 2 cells.
     weight = position.new_zeros(*start.shape, most + 2)
     offset = (cell - first[:, :, None]).long()
     weight.scatter_add_(2, offset, rest).scatter_add_(2, offset + 1, part)
@@ -101,15 +102,15 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
 
 
 def warp_cells(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
-    """Warp maps as `layers.warp.warp` does, as weighted sums of cells.
+    """Warp maps like `layers.warp.warp`, but as weighted sums of cells.
 
-    This is fastest with channels last in memory, as in its result.
+    Warping is fastest if the channels of `features` come last in memory, as they do in the result.
     """
     batch, channels, height, width = features.shape
     size = torch.tensor([width, height], device=flow.device)
     grid = sampling_grid(flow)
     position = (grid + 1) / 2 * (size - 1) if align_corners else ((grid + 1) * size - 1) / 2
-    # NaN and infinity of a diverged network must not crash.
+    # NaN and infinity of a diverged network must not cause a crash.
     position = position.nan_to_num().clamp(min=0).minimum(size - 1.0)
     low = position.floor()
     part = position - low
@@ -131,4 +132,4 @@ def warp_cells(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor
 
 
 CELL_SUMS = MapKernels(pool=pool_cells, warp=warp_cells, bins_first=True, channels_last=True)
-"""Kernels that sum cells."""
+"""Faster kernels for CPUs, which sum whole cells."""

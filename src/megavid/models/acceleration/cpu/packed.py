@@ -12,8 +12,9 @@ from torch.nn import functional as F
 class PackedLinear(nn.Module):
     """Linear layer for inference on a CPU.
 
-    PyTorch multiplies float32 matrices by MKL, which is slower than oneDNN on processors by others than
-    Intel. The operators are those that compiled models use; without them the layer computes as usual.
+    PyTorch multiplies float32 matrices with MKL, which is slower than oneDNN on processors that Intel did not
+    make. This layer calls the oneDNN operators that compiled models use. If PyTorch lacks these operators,
+    the layer computes like `nn.Linear`.
 
     Args:
         layer: Linear layer to replace.
@@ -38,13 +39,13 @@ class PackedLinear(nn.Module):
 
 
 def pack_linears(module: nn.Module, *, rows: int, leave: nn.Module | None = None) -> None:
-    """Replace the linear layers among a module's own children by packed ones, except `leave`."""
+    """Replace a module's direct children that are linear layers, except `leave`, with packed layers."""
     for name, layer in list(module.named_children()):
         if isinstance(layer, nn.Linear) and layer is not leave:
             setattr(module, name, PackedLinear(layer, rows=rows))
 
 
 def has_packing() -> bool:
-    """Return whether this version of PyTorch has the operators."""
+    """Return whether this version of PyTorch has oneDNN's operators for packed layers."""
     names = ("_reorder_linear_weight", "_linear_pointwise")
     return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in names)

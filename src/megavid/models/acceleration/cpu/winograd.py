@@ -1,11 +1,12 @@
 """3x3 convolutions by Winograd's algorithm (Lavin and Gray, CVPR 2016, section 4), for inference on a CPU.
 
-F(4x4, 3x3) computes 4x4 outputs from a tile of 6x6 inputs. Tile and filter are transformed to 36 numbers
-each; their products, summed over channels, are transformed to the outputs. This takes a quarter of the
-multiplications, as 36 matrix products. In float32 its errors are about four times those of plain sums, and a
-thousandth of those of bfloat16.
+F(4x4, 3x3) computes 4x4 outputs from a tile of 6x6 inputs. The tile and the filter are each transformed to 36
+numbers. These are multiplied pair by pair and summed over the channels, as 36 matrix products, and the 36
+sums are transformed to the outputs. This takes a quarter of the multiplications of a direct convolution. In
+float32, rounding errors are about four times those of a direct convolution, and a thousandth of those of one
+in bfloat16.
 
-Shapes: B maps of C channels, H x W; t x u tiles, T = B * t * u of them.
+Shapes: B maps of C channels, H x W cells; t x u tiles per map, T = B * t * u in all; K output channels.
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from megavid.models.acceleration.cpu.packed import PackedLinear
 _IN, _OUT = 6, 4
 
 _TYPICAL_TILES = 144
-"""Number of tiles that the matrix products are packed for: that of a map of 63 x 36 cells."""
+"""Number of tiles that the matrix products are packed for: the tiles of a map of 63 x 36 cells."""
 
-# Transforms of a row of six inputs, of three weights, and back to four outputs (same paper, section 4.2).
+# Transforms of six inputs in a row, of three weights in a row, and back to four outputs (section 4.2).
 _INPUT = (
     (4.0, 0.0, -5.0, 0.0, 1.0, 0.0),
     (0.0, -4.0, -4.0, 1.0, 1.0, 0.0),
@@ -47,7 +48,7 @@ _OUTPUT = (
 
 
 class WinogradConv2d(nn.Module):
-    """3x3 convolution, always in float32; its weights take four times the memory.
+    """3x3 convolution, always in float32, whose weights take four times the memory of the usual ones.
 
     Args:
         conv: Convolution to replace, with stride 1, padding 1, no dilation and no groups.
@@ -84,7 +85,7 @@ class WinogradConv2d(nn.Module):
 
 
 def _both_axes(rows: tuple[tuple[float, ...], ...]) -> Tensor:
-    """Extend a transform of rows to flattened tiles, rows and columns alike, in float64."""
+    """Return the matrix (float64) that transforms both the rows and the columns of a flattened tile."""
     one = torch.tensor(rows, dtype=torch.float64)
     return torch.kron(one, one)
 
