@@ -13,7 +13,7 @@ class FrameName:
     """The parts of an image's file name.
 
     Attributes:
-        clip: The name without the number and the separators around it; may be empty.
+        clip: The rest of the name, without the separators around the number; may be empty.
         number: The frame's number; None if the name has none.
     """
 
@@ -24,10 +24,10 @@ class FrameName:
 def parse_name(path: PurePath | str) -> FrameName:
     """Find the frame's number in an image's file name.
 
-    It is the number at the end of the name (`frame_000012`, `img12`, `000031`, `clip-12`, `frame (12)`), or
+    This is the number at the end of the name (`frame_000012`, `img12`, `000031`, `clip-12`, `frame (12)`), or
     else the only part of the name that is a number (`0012_rgb`). Digits of hashes are ignored. Roboflow's
     `clip_mp4-12_jpg.rf.HASH.jpg` is frame 12 of `clip`. A timestamp is read as one number:
-    `1305031102.175304` as nanoseconds, and `2024-01-05_12-30-45` as all of its digits.
+    `1305031102.175304` as nanoseconds, and `2024-01-05_12-30-45` as the number 20240105123045.
 
     Examples:
         >>> parse_name("images/clip_mp4-12_jpg.rf.b320e63fc8616436ecb43f4cdfaff670.jpg")

@@ -1,4 +1,4 @@
-"""Fetch the pixels of annotated frames: the one place that opens a data set's images and videos."""
+"""Read the pixels of annotated frames from the images and video files of a data set."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ class FrameError(InputError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[type[FrameError], tuple[Problem]]:
-        return FrameError, (self.problem,)  # InputError would be rebuilt from its message
+        return FrameError, (self.problem,)  # by default, it would be rebuilt from its message
 
 
 class FrameReader:
-    """Reads annotated frames in any order from their images or videos.
+    """Reads annotated frames in any order from images or video files.
 
-    Images may be read from several threads at a time.
+    Several threads may read images at the same time, but not frames of video files.
 
     Args:
         annotations: The data set.
-        open_videos: Number of most recently used video files to keep open.
+        open_videos: Number of video files to keep open: those that were used most recently.
     """
 
     def __init__(self, annotations: Annotations, *, open_videos: int = 8) -> None:
@@ -95,7 +95,7 @@ class FrameReader:
 
 
 def read_frame(annotations: Annotations, frame: int) -> Image:
-    """Read one frame of a data set, opening its video only for this frame; see `FrameReader.read`."""
+    """Read one frame of a data set as `FrameReader.read` does, and open its video only for this frame."""
     with FrameReader(annotations) as reader:
         return reader.read(frame)
 

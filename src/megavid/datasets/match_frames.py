@@ -5,9 +5,13 @@
 3. If the numbers differ from those of the annotations, or the names have none, the images are the frames in
    order, provided there are as many images as frames: images 1 to 20 are frames 0 to 19.
 
-Anything ambiguous is an error: two images with the same number, names with and without numbers, names of
-several clips, numbers that may or may not be those of the frames, such as images 1 to 25 for frames 0 to 29,
-and an order that differs between programs, such as 2.png before or after 10.png.
+Anything ambiguous is an error:
+
+- two images with the same number
+- some names with numbers and some without
+- names of several clips
+- numbers that may or may not be those of the frames, such as images 1 to 25 for frames 0 to 29
+- an order that depends on the program, such as 2.png before or after 10.png
 """
 
 from __future__ import annotations
@@ -31,7 +35,7 @@ class Matched:
 
     Attributes:
         files: The image of each frame that has one, by the frame's number.
-        how: A sentence for the user about how they were matched.
+        how: Text that tells the user how the images were matched.
     """
 
     files: dict[int, str]
@@ -71,8 +75,8 @@ def match_frames(
     Args:
         files: Images of one video, in natural order; not empty.
         frames: Numbers of the annotated frames, ascending.
-        listed: Numbers of all frames of the video, ascending; None if they are `frames`.
-        first: The number from which the annotations count.
+        listed: Numbers of all frames of the video, ascending; None if all of them are annotated.
+        first: The number from which the annotations count frames.
         where: The video, for messages.
 
     Raises:
@@ -115,7 +119,7 @@ def _match_in_order(files: Sequence[str], frames: Sequence[int], where: object) 
 
 
 def _numbers(files: Sequence[str], where: object) -> dict[int, str] | None:
-    """Map the number in each file's name to the file, ascending; None if no name has a number."""
+    """Return each file by the number in its name, ascending; None if no name has a number."""
     names = {file: parse_name(file) for file in files}
     without = [file for file, name in names.items() if name.number is None]
     if len(without) == len(files):
@@ -139,9 +143,10 @@ def _numbers(files: Sequence[str], where: object) -> dict[int, str] | None:
 
 
 def _are_frames(numbers: Sequence[int], frames: Sequence[int], first: int) -> bool:
-    """Return whether images have the numbers of frames, so that frames without an image are missing.
+    """Return whether the numbers of the images are frame numbers.
 
-    They do not if images seem to be counted from 1 and frames from 0, or if few frames have an image.
+    If so, a frame lacks its image if no image has its number. The numbers are not frame numbers if the images
+    seem to be counted from 1 and the frames from 0, or if few frames have the number of an image.
     """
     if not frames:
         return True
@@ -158,14 +163,18 @@ def _are_frames(numbers: Sequence[int], frames: Sequence[int], first: int) -> bo
 
 
 def _are_shifted(numbers: Sequence[int], order: Sequence[int], frames: Sequence[int]) -> bool:
-    """Return whether images are the frames in order: there are as many, and their numbers do not disagree."""
+    """Return whether the images belong to the frames `order` one by one, although their numbers differ.
+
+    They do if there are as many images as frames, and if either all numbers differ by the same amount or no
+    image has the number of an annotated frame.
+    """
     if len(numbers) != len(order) or not set(order).issuperset(frames):
         return False
     return _constant_shift(numbers, order) or not set(numbers).intersection(frames)
 
 
 def _check_order(files: Sequence[str], where: object) -> None:
-    """Check that natural order equals text order, in which label tools often count images."""
+    """Check that files in natural order are also in text order, in which label tools often count images."""
     for one, other in pairwise(files):
         if _name(one) > _name(other):
             _refuse(where, "names with the same order by number and as text", one, other)

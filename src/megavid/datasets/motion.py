@@ -1,4 +1,4 @@
-"""Motion IoU of objects: how much they overlap themselves in neighboring frames.
+"""Compute the motion IoU of objects: how much an object's boxes overlap in neighboring frames.
 
 Zhu et al., "Flow-Guided Feature Aggregation for Video Object Detection", ICCV 2017, section 5.1.
 
@@ -21,20 +21,21 @@ WINDOW = 10
 """Number of neighboring frames on each side."""
 
 _LARGEST_IOU = 1 + 1e-6
-"""Largest accepted motion IoU, since sums of rounded numbers may exceed 1 slightly."""
+"""Largest accepted motion IoU; a mean of rounded numbers may be slightly larger than 1."""
 
 
 def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
     """Compute the motion IoU of every object.
 
-    It is the mean IoU of a box with the other boxes of its track in frames whose numbers differ by at most
-    `WINDOW`, or 1 if there are none. Fast objects have a low motion IoU.
+    The motion IoU of an object in a frame is the mean IoU of its box with the other boxes of its track in
+    frames whose numbers differ by at most `WINDOW`. It is 1 if there are no such boxes. Fast objects have a
+    low motion IoU.
 
     ImageNet VID's official values agree with this definition as far as they can be compared without the
-    boxes. For an object that does not overlap its boxes in neighboring frames, the official value is 1e-10
-    divided by the number of those frames: 4 to 20, and 10 at the last frame of a video. So the mean includes
-    neither the object's own frame nor frames without the object. An object without neighbors has the value 1.
-    It is unknown whether the official IoU includes the last pixel.
+    boxes. If an object's box does not overlap those in neighboring frames, the official value is 1e-10
+    divided by the number of these frames, which is from 4 to 20, and 10 at the last frame of a video. So the
+    mean includes neither the frame itself nor frames without the object. If the object is in no neighboring
+    frame, the official value is 1. It is unknown whether the official IoU counts the last pixel of a box.
 
     Returns:
         (M,), from 0 to 1, NaN for boxes without a track.
@@ -55,7 +56,7 @@ def motion_iou(annotations: Annotations) -> NDArray[np.float64]:
         one = np.flatnonzero(near)
         two = one + step
         iou = paired_iou(boxes[one], boxes[two])
-        for side in (one, two):  # the rows within each are unique, so += is correct
+        for side in (one, two):  # no row is in `one` or in `two` twice, so += is correct
             total[side] += iou
             count[side] += 1
     mean = np.ones(len(order))
@@ -70,13 +71,14 @@ def read_motion_mat(path: Path, annotations: Annotations) -> NDArray[np.float64]
 
     Args:
         path: `vid_groundtruth_motion_iou.mat`, which has a cell for each frame with a cell for each object.
-        annotations: The same frames and objects in the same order.
+        annotations: The data set, with the frames and objects of the file in the same order.
 
     Returns:
         (M,), the motion IoU of every object.
 
     Raises:
-        InputError: The file is missing or has other content, or its frames or objects differ.
+        InputError: The file is missing or has other content, or its number of frames, or of objects in a
+            frame, differs from that of the data set.
     """
     frames = read_motion_cells(path)
     if len(frames) != len(annotations):

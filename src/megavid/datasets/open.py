@@ -22,10 +22,10 @@ class Source:
     Attributes:
         path: A file or folder.
         format: A name in `FORMATS`; None to recognize the format.
-        subset: Part of the data set: "vid_train", "vid_val" or "det_train" for ILSVRC, a folder or a key of
+        subset: Part of the data set: "vid_train", "vid_val" or "det_train" for ILSVRC; a folder or a key of
             data.yaml for YOLO.
         classes: Class names in the order of their labels; None for those of the data set.
-        images: Folder of the images or videos; None for the place where the format has them.
+        images: Folder of the images or videos; None if they are where the format expects them.
     """
 
     path: Path
@@ -39,8 +39,8 @@ def open_annotations(source: Source, *, problems: Problems) -> Annotations:
     """Read annotations of any format.
 
     Raises:
-        InputError: The path does not exist, has no known format, or an option does not fit its format; or see
-            `problems`.
+        InputError: The path does not exist or has no known format, or an option does not fit the format; or
+            see `problems`.
 
     Examples:
         >>> source = Source(path=Path("ILSVRC2015"), subset="vid_val")
@@ -52,10 +52,10 @@ def open_annotations(source: Source, *, problems: Problems) -> Annotations:
 
 
 def format_of(source: Source) -> str:
-    """Return the name of a data set's format, after checking that its options fit.
+    """Return the name of a data set's format, after checking that the options of `source` fit the format.
 
     Raises:
-        InputError: The path does not exist, has no known format, or an option does not fit its format.
+        InputError: The path does not exist or has no known format, or an option does not fit the format.
     """
     name = source.format or recognize(source.path)
     if name not in FORMATS:
@@ -85,7 +85,7 @@ def subset_for(source: Source, purpose: Literal["train", "val"]) -> Source:
 
 
 def recognize(path: Path) -> str:
-    """Return the name of a path's format.
+    """Recognize the format of a path, and return the format's name.
 
     Raises:
         InputError: The path does not exist or has no known format.

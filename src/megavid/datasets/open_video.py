@@ -16,7 +16,7 @@ from megavid.video.video_file import VideoFile
 
 @dataclass(frozen=True)
 class AnnotatedVideo:
-    """A video of a data set, opened.
+    """An opened video of a data set.
 
     Attributes:
         frames: All frames of the video file, or the images of the annotated frames; None if none of the
@@ -32,16 +32,16 @@ class AnnotatedVideo:
 def open_video(annotations: Annotations, video: int, *, problems: Problems) -> Iterator[AnnotatedVideo]:
     """Open the file or the images of one video.
 
-    If `problems` skips, all images are read once to find those that cannot be used.
+    If `problems.skip` is set, all images are first read once to find those that cannot be used.
 
     Args:
         annotations: The data set.
-        video: Number of the video.
+        video: Index of the video in `annotations.videos`.
         problems: Collects annotated frames that are beyond the end of a video file, and images that cannot
             be read or differ in size from the first one.
 
     Raises:
-        InputError: The video file cannot be opened, an image cannot be used; or see `problems`.
+        InputError: The video file cannot be opened, or an image cannot be used; or see `problems`.
     """
     span = annotations.frames_of(video)
     rows = list(range(span.start, span.stop))
@@ -71,7 +71,7 @@ def _rows_in_file(a: Annotations, rows: Sequence[int], length: int, problems: Pr
 
 
 def _usable_images(a: Annotations, rows: Sequence[int], problems: Problems) -> list[int]:
-    """Return the rows whose images can be read and are as large as the first of these."""
+    """Return the rows whose images can be read and have the size of the first image that can be read."""
     usable: list[int] = []
     size: tuple[int, ...] | None = None
     reader = FrameReader(a)

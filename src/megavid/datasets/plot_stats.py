@@ -18,7 +18,7 @@ from megavid.core.text import printable
 from megavid.datasets.stats import FAST, SIZES, SLOW, DataStats
 
 _MOST_CLASSES = 40
-"""Number of classes that are drawn."""
+"""Largest number of classes that are drawn."""
 
 _PARTS, _COLORS = ("train", "val"), ["#3b6ea5", "#d68910"]
 
@@ -29,7 +29,7 @@ def plot_stats(stats: DataStats, path: Path, *, val: DataStats | None = None) ->
     Args:
         stats: Statistics of a data set, or of its training part.
         path: The file to write.
-        val: Statistics of the validation part, which are drawn beside the others.
+        val: Statistics of the validation part, which are drawn together with `stats`.
 
     Raises:
         InputError: The file cannot be written.
@@ -65,7 +65,7 @@ def plot_stats(stats: DataStats, path: Path, *, val: DataStats | None = None) ->
 
 
 def _plot_classes(axes: Any, parts: Sequence[DataStats]) -> None:
-    """Draw bars for the number of boxes of each class, one bar for each part."""
+    """Draw the number of boxes of each class, as one bar for each part of the data set."""
     first = parts[0]
     shown = np.argsort(-first.boxes, kind="stable")[:_MOST_CLASSES]
     names = [first.classes[i] for i in shown]
@@ -95,7 +95,7 @@ def _label(name: str) -> str:
 
 
 def _histogram(axes: Any, values: Sequence[NDArray[np.float64]], *, logarithmic: bool) -> None:
-    """Draw stacked histograms of the parts."""
+    """Draw a histogram of the values, in which the parts of the data set are stacked."""
     together = np.concatenate(values)
     low, high = float(together.min()), float(together.max())
     axes.yaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))

@@ -13,16 +13,17 @@ from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 
 _MOST_VIDEOS = 1000
-"""Most videos to compare, spread evenly: a set of still images has a video for each of them."""
+"""Largest number of videos to compare, chosen evenly; in a set of still images, each image is a video."""
 
 
 def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
     """Leave out videos whose boxes were annotated for images of another size.
 
-    The first frame of each video, or of a thousand videos, is compared with the annotated size. A video is
-    also left out if more than half of its boxes are outside its frames, or if all of its boxes are within the
-    first pixel, which shows that they are fractions. Frames that cannot be read are ignored here, since
-    reading them later reports them. `check_annotations` compares all frames.
+    In each video, or in a thousand videos if there are more, the size of the first frame is compared with the
+    annotated size. A video is also left out if more than half of its boxes are outside its frames, or if all
+    of its boxes are within the first pixel, which shows that they are fractions. Frames that cannot be read
+    are ignored here, since they are reported when they are read later. `check_annotations` compares all
+    frames.
 
     Args:
         annotations: The data set.
@@ -50,7 +51,7 @@ def check_sizes(annotations: Annotations, *, problems: Problems) -> Annotations:
 
 
 def fill_sizes(annotations: Annotations) -> Annotations:
-    """Replace unknown frame sizes by the size of the video's first frame, if that can be read."""
+    """Replace unknown frame sizes by the size of the video's first frame, if this frame can be read."""
     a = annotations
     width, height = a.width.copy(), a.height.copy()
     unknown = (a.width == 0) | (a.height == 0)
@@ -63,7 +64,7 @@ def fill_sizes(annotations: Annotations) -> Annotations:
 
 
 def describe_sizes(annotated: tuple[int, int], found: tuple[int, int]) -> str:
-    """Describe the difference between an annotated (width, height) and that of the image."""
+    """Describe how the annotated (width, height) differs from the (width, height) of the image."""
     turned = ": it is displayed rotated" if annotated == found[::-1] else ""
     return f"annotated as {annotated[0]}x{annotated[1]}, but it is {found[0]}x{found[1]}{turned}"
 

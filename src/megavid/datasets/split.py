@@ -13,20 +13,20 @@ from megavid.core.text import listed
 from megavid.datasets.table.annotations import Annotations
 
 LARGEST_GAP = 24
-"""Number of frames between the two parts of a video, as far as most methods look to one side."""
+"""Largest gap between the two parts of a video, in frames; few methods look farther to either side."""
 
 SHORTEST = 10
-"""Smallest number of frames of a video that is split in time."""
+"""Smallest number of frames that a video needs to be split in time."""
 
 _TRIES, _LISTED = 500, 10
 
 
 def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> NDArray[np.bool_]:
-    """Choose whole videos to validate on, since frames of one video are too similar to be on both sides.
+    """Choose whole videos to validate on, since frames of one video are too similar to be in both parts.
 
-    Among many random choices, those with the fewest classes missing on one side are preferred; a class
-    missing from training counts twice. Among these, the best one divides frames and the boxes of every class
-    most closely according to `share`.
+    Among many random choices, those with the fewest missing classes are preferred; a class missing from
+    training counts twice, and one missing from validation once. Among these choices, the one that divides the
+    frames and the boxes of every class most nearly as `share` says is the best.
 
     Args:
         annotations: V videos.
@@ -34,7 +34,7 @@ def split_videos(annotations: Annotations, *, share: float, seed: int = 0) -> ND
         seed: Seed of the random choices.
 
     Returns:
-        (V,), whether each video is for validation; at least one video is on each side.
+        (V,), whether each video is for validation; each part has at least one video.
 
     Raises:
         ValueError: Fewer than two videos have frames.
@@ -89,7 +89,7 @@ def find_videos(annotations: Annotations, names: Sequence[str]) -> NDArray[np.bo
         names: Names that the user gave, such as "clips/pond.mp4" or "pond".
 
     Returns:
-        (V,), whether each video is named.
+        (V,), whether each video has one of the names.
 
     Raises:
         InputError: A name matches no video or several videos.

@@ -15,10 +15,10 @@ from megavid.datasets.motion import motion_iou
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 
 SIZES = {"small": 32, "medium": 96}
-"""Largest small and medium objects of COCO: the side of a square of the same area, in pixels."""
+"""Largest sizes of small and of medium objects in COCO, as square roots of the area, in pixels."""
 
 FAST, SLOW = 0.7, 0.9
-"""Motion IoUs below which an object is fast, and above which it is slow."""
+"""An object is fast if its motion IoU is below `FAST`, and slow if its motion IoU is above `SLOW`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,7 +35,7 @@ class DataStats:
         sizes: float (M,), square root of each box's area, in pixels.
         motion: float (M,), motion IoU of each box, NaN for boxes without a track.
         labels: int (M,), label of each box.
-        frame_sizes: Number of frames of each (width, height); (0, 0) if unknown.
+        frame_sizes: Number of frames of each size (width, height); unknown sizes are (0, 0).
     """
 
     classes: tuple[str, ...]
@@ -50,12 +50,12 @@ class DataStats:
     frame_sizes: dict[tuple[int, int], int]
 
     def motion_shares(self) -> dict[str, float] | None:
-        """Return the shares of fast, medium and slow objects; None without tracks."""
+        """Return the shares of fast, medium and slow objects; None if no object has a track."""
         [shares] = self._motion_shares(np.zeros_like(self.labels), classes=1)
         return shares
 
     def _motion_shares(self, labels: NDArray[np.int32], *, classes: int) -> list[dict[str, float] | None]:
-        """Return the shares of fast, medium and slow objects of each class; None without tracks."""
+        """Return the shares of fast, medium and slow objects by class; None for a class without tracks."""
         known, fast, slow = (
             np.bincount(labels[rows], minlength=classes).tolist()
             for rows in (~np.isnan(self.motion), self.motion < FAST, self.motion > SLOW)
@@ -66,7 +66,7 @@ class DataStats:
         ]
 
     def size_shares(self) -> dict[str, float]:
-        """Return the shares of small, medium and large objects by COCO's limits."""
+        """Return the shares of small, medium and large objects by COCO's limits; {} if there are none."""
         if len(self.sizes) == 0:
             return {}
         small = float((self.sizes <= SIZES["small"]).mean())

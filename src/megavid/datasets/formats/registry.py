@@ -1,4 +1,4 @@
-"""The formats of annotations. A new format is a folder beside this file and an entry in `FORMATS`."""
+"""The formats of annotations. To add one, add a folder beside this file and an entry in `FORMATS`."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ class Format:
 
     Attributes:
         title: Name of the format, as used in sentences.
-        example: Description of a path in this format, for the message about an unrecognized path.
-        matches: Whether a path looks like this format, without reading all of it.
+        example: Description of a path in this format, for the message about a path in an unknown format.
+        matches: Returns whether a path looks like this format, without reading all of the annotations.
         read: Reads annotations. Its arguments are the path, `problems`, and those of `options` that the user
             gave.
         options: Names of the optional arguments of `read`: some of "subset", "classes" and "images".
-        subsets: Lists the parts of a data set that can be given as "subset".
+        subsets: Returns the names of the parts of a data set that can be given as "subset".
     """
 
     title: str

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 _FIRST_ASSIGNED = 1 << 32
-"""First id that is assigned to a text id. Integer ids below it are kept, so assigned ids never collide."""
+"""First integer that replaces an id. Only smaller integers are kept as ids, so that no two ids collide."""
 
 _DIGITS = 18
-"""Most digits of an id that is parsed as an integer."""
+"""Largest number of digits in an id that is parsed as an integer."""
 
 
 def track_id(text: str, others: dict[str, int]) -> int:
@@ -14,7 +14,7 @@ def track_id(text: str, others: dict[str, int]) -> int:
 
     Args:
         text: Id of the track in the file.
-        others: Ids assigned so far in the same video, to which a new one may be added.
+        others: Integers assigned so far to other ids in the same video; a new one may be added.
     """
     if text.isdecimal() and len(text) <= _DIGITS and int(text) < _FIRST_ASSIGNED:
         return int(text)

@@ -13,14 +13,17 @@ from scipy.ndimage import gaussian_filter
 from megavid.datasets.synthetic.patterns import stream
 from megavid.datasets.synthetic.scene import Scene, make_scene
 
-_DEFECTS, _NOISE = 4, 5  # random streams
+_DEFECTS, _NOISE = 4, 5  # numbers of the random streams
 _SHUTTER = 0.9  # exposure as a share of the time between frames
 _STEP = 1.5  # pixels that the fastest ball moves between two instants of an exposure
 _MOST_INSTANTS = 8
 
 _LEAST_SHOWN, _MOST_HIDDEN, _MOST_BLUR, _MOST_DEFOCUS = 0.3, 0.5, 0.45, 0.09
-"""Limits within which the class of a ball is visible in one frame: how far its emblem faces the camera, its
-hidden share, and motion blur and defocus relative to its radius."""
+"""Limits within which a ball's class is visible in a single frame.
+
+They are the least value of `Ball.shows`, the largest hidden share of the ball, and the largest motion blur
+and defocus, both relative to the ball's radius.
+"""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,8 @@ class SyntheticFrame:
         image: RGB uint8 (H, W, 3).
         boxes: float32 (N, 4), half-open x1 y1 x2 y2, clipped to the frame.
         labels: int64 (N,), indexes into `CLASSES`.
-        tracks: int64 (N,), ids that are the same in all frames.
-        occluded: bool (N,), whether other objects hide a large part.
+        tracks: int64 (N,), ids; an object has the same id in all frames.
+        occluded: bool (N,), whether other things hide a large part of the object.
         clear: bool (N,), whether the class is visible in this frame.
     """
 
@@ -46,7 +49,7 @@ class SyntheticFrame:
 
 @dataclass(frozen=True)
 class _Defect:
-    """A defect of the camera that comes and goes; `middle` and `half` of its duration are in frames."""
+    """A defect of the camera that comes and goes: its middle and half of its duration, both in frames."""
 
     middle: float
     half: float
@@ -59,7 +62,10 @@ class _Defect:
 
 
 def film(*, seed: int, video: int, frames: int, height: int, width: int) -> Iterator[SyntheticFrame]:
-    """Generate the frames of a video, which do not depend on their number. Sizes are in pixels."""
+    """Generate the frames of a video; `height` and `width` are in pixels.
+
+    A frame does not depend on how many frames the video has.
+    """
     scene = make_scene(seed=seed, video=video, height=height, width=width)
     for t in range(frames):
         defocus, dark = (_strength(seed, video, kind, t) for kind in (0, 1))
@@ -75,7 +81,10 @@ def film(*, seed: int, video: int, frames: int, height: int, width: int) -> Iter
 
 
 def _strength(seed: int, video: int, kind: int, t: int) -> float:
-    """Return the strength of a kind of defect at frame t; it occurs at most once per block of 24 frames."""
+    """Return the strength of a kind of defect at frame t.
+
+    In each block of 24 frames, at most one defect of the kind has its middle.
+    """
     strongest = 0.0
     for block in (t // 24 - 1, t // 24, t // 24 + 1):
         rng = stream(seed, video, _DEFECTS, kind, block + 1)
@@ -86,7 +95,7 @@ def _strength(seed: int, video: int, kind: int, t: int) -> float:
 
 
 def _expose(scene: Scene, t: int) -> NDArray[np.float32]:
-    """Average the instants while the shutter is open."""
+    """Average drawings of the scene at several instants while the shutter is open."""
     instants = 1 + min(math.ceil(max(_speeds(scene, t), default=0.0) * _SHUTTER / _STEP), _MOST_INSTANTS - 1)
     times = t + _SHUTTER * ((np.arange(instants) + 0.5) / instants - 0.5)
     canvas = np.asarray(scene.draw(max(float(times[0]), 0.0)), np.float32)

@@ -1,8 +1,8 @@
 """Scenes of balls that roll and spin over a moving background.
 
-The class of a ball is an emblem that is painted on one side of it, and cannot be seen while that side is
-turned away. Outline, colors and grain are independent of the class. Every part has a random stream of its
-own, and its position at any time t, in frames, is a closed formula.
+The class of a ball is an emblem that is painted on one side of the ball, and cannot be seen while that side
+is turned away. Outline, colors and grain are independent of the class. Each part of a scene has a separate
+random stream, and a closed formula gives its position at any time t, which is in frames.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from megavid.datasets.synthetic.patterns import Field, Floats, color, cross, dots, inside, stream
 from megavid.datasets.synthetic.scenery import Background, make_background
 
-_BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # random streams
+_BACKGROUND, _BALLS, _POSTS, _COUNTS = 0, 1, 2, 3  # numbers of the random streams
 
 _EMBLEMS: dict[str, Field] = {
     "stripes": lambda x, y: np.sin(9 * x) / 9,
@@ -27,16 +27,19 @@ _EMBLEMS: dict[str, Field] = {
     "spokes": lambda x, y: np.hypot(x, y) * np.sin(5 * np.arctan2(y, x)) / 5,
     "cross": lambda x, y: -cross(x, y),
 }
-"""Pattern of each class: approximate distance to the border between two colors in a disc of radius 1."""
+"""Pattern of each class: approximate signed distance to the border of two colors, in a disc of radius 1."""
 
 CLASSES: tuple[str, ...] = tuple(_EMBLEMS)
-"""Class names; a label is an index into them."""
+"""Class names; a label is an index into these."""
 
 _EMBLEM = 0.88
 """Radius of the emblem relative to that of the ball."""
 
 _PACES = ((0.0, 0.2), (0.35, 0.9), (1.8, 9.0))
-"""Speeds of slow, medium and fast balls in pixels per frame, for frames of 144 lines, log-uniform."""
+"""Ranges of the speeds of slow, medium and fast balls, which are log-uniform.
+
+Speeds are in pixels per frame if the shorter side of a frame has 144 pixels, and proportional to that side.
+"""
 
 _SWAYING = (0.8, 0.45, 0.1)
 """Shares of slow, medium and fast balls that sway with their emblem in view, instead of spinning."""
@@ -66,7 +69,7 @@ class _Path:
 
 @dataclass(frozen=True)
 class Ball:
-    """An object.
+    """A ball, which is an object to detect.
 
     Attributes:
         label: Index into `CLASSES`.
@@ -75,10 +78,11 @@ class Ball:
         y: Path of the center's y coordinate.
         tilt: Rotation of the emblem in its plane, in radians.
         turn: Rotation around the vertical axis at the start, in radians; the emblem faces the camera at 0.
-        spin: Speed of the rotation in radians per frame.
+            For a ball that sways, the phase of the swaying.
+        spin: Speed of the rotation, or of the phase of the swaying, in radians per frame.
         sway: Largest rotation to either side of a ball that sways, in radians; 0 for balls that spin.
         colors: Colors of the body, its grain and the emblem.
-        ripples: Frequencies and phases of the grain.
+        ripples: Three frequencies (across, down and in depth) and the phase of each wave of the grain.
     """
 
     label: int
@@ -93,11 +97,11 @@ class Ball:
     ripples: tuple[tuple[float, float, float, float], ...]
 
     def place(self, t: float) -> tuple[float, float]:
-        """Return x and y of the center at time t in pixels."""
+        """Return x and y of the center in pixels at time t."""
         return self.x.at(t), self.y.at(t)
 
     def turned(self, t: float) -> float:
-        """Return the rotation around the vertical axis in radians, due to rolling and spinning or swaying."""
+        """Return the rotation around the vertical axis in radians, by swaying or by rolling and spinning."""
         if self.sway:
             return self.sway * math.sin(self.turn + self.spin * t)
         return self.turn + self.spin * t + self.x.travelled(t) / self.radius
@@ -121,7 +125,7 @@ class Ball:
         patch += cover[..., None] * (self._paint(across, down, distance, t) - patch)
 
     def _paint(self, across: Floats, down: Floats, distance: Floats, t: float) -> Floats:
-        """Return the colors (h, w, 3) of the unit sphere at the points `across`, `down`."""
+        """Return the colors (h, w, 3) of the ball at points `across`, `down` from its center, in radii."""
         depth = np.sqrt(np.clip(1 - distance * distance, 0, None))
         cos, sin = math.cos(self.turned(t)), math.sin(self.turned(t))
         side, front = cos * across - sin * depth, sin * across + cos * depth  # coordinates on the ball
@@ -145,7 +149,7 @@ class Ball:
 
 @dataclass(frozen=True)
 class _Post:
-    """A vertical bar in the foreground that moves and hides other objects."""
+    """A vertical bar in the foreground that moves and hides balls."""
 
     x: _Path
     width: float
@@ -153,7 +157,7 @@ class _Post:
     ripple: float
 
     def span(self, t: float) -> tuple[float, float]:
-        """Return the left and right edge at time t in pixels."""
+        """Return x of the left and of the right edge in pixels at time t."""
         center = self.x.at(t)
         return center - self.width / 2, center + self.width / 2
 
@@ -173,7 +177,7 @@ class Scene:
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
         balls: The objects; later ones hide earlier ones.
-        posts: Bars that hide the balls.
+        posts: Bars in front of the balls.
         background: The background.
     """
 
@@ -193,14 +197,14 @@ class Scene:
         return canvas
 
     def box(self, ball: int, t: float) -> NDArray[np.float32]:
-        """Return the half-open box of a ball, clipped to the frame; empty if the ball is outside."""
+        """Return the half-open box of a ball, clipped to the frame; it is empty if the ball is outside."""
         x, y = self.balls[ball].place(t)
         r = self.balls[ball].radius
         corners = np.array([x - r, y - r, x + r, y + r], np.float32)
         return corners.clip(0, np.array([self.width, self.height] * 2, np.float32))
 
     def hidden(self, ball: int, t: float) -> float:
-        """Estimate which share of a ball's part in the frame is hidden, on a grid of points."""
+        """Estimate on a grid of points which share of a ball is hidden; only its part in the frame counts."""
         x1, y1, x2, y2 = self.box(ball, t)
         if x2 - x1 < 1 or y2 - y1 < 1:
             return 1.0

@@ -13,7 +13,7 @@ from megavid.datasets.synthetic.patterns import Floats, color
 
 @dataclass(frozen=True)
 class _Swing:
-    """A value that swings around `center` by `reach`; the speed is in radians per frame."""
+    """A value that swings around `center` by up to `reach`; `speed` is in radians per frame."""
 
     center: float
     reach: float
@@ -35,7 +35,7 @@ class Background:
     top: _Swing
 
     def view(self, t: float) -> Floats:
-        """Return the background at time t by linear interpolation, float32 (H, W, 3)."""
+        """Return the background at time t, float32 (H, W, 3), interpolated linearly between pixels."""
         left, top = self.left.at(t), self.top.at(t)
         column, row = int(left), int(top)
         part = self.picture[row : row + self.height + 1, column : column + self.width + 1]

@@ -26,7 +26,7 @@ from megavid.datasets.synthetic.scene import CLASSES
 _QUALITY = 90
 
 _LARGEST_NUMBER = 999_999
-"""Largest number of videos and of frames, since names have six digits."""
+"""Largest number of videos, and of frames in a video, since names have six digits."""
 
 _LARGEST_SIDE = 4096
 """Largest width and height in pixels, since drawing takes much memory."""
@@ -47,7 +47,7 @@ class SyntheticSet:
 
     Attributes:
         videos: Number of videos.
-        val_every: One of this many successive videos is for validation.
+        val_every: Of this many successive videos, the last one is for validation.
         frames: Number of frames of each video.
         height: Height of the frames in pixels.
         width: Width of the frames in pixels.
@@ -159,7 +159,7 @@ def _write_video(folder: Path, config: SyntheticSet, video: int) -> None:
 
 
 def _xml(frame: SyntheticFrame, folder: str, stem: str) -> bytes:
-    """Make an annotation file, with boxes rounded outward to integers and the last pixel at xmax, ymax."""
+    """Make an annotation file; boxes are rounded outward to integers, and xmax, ymax is the last pixel."""
     root = ElementTree.Element("annotation")
     for key, text in (("folder", folder), ("filename", stem)):
         ElementTree.SubElement(root, key).text = text

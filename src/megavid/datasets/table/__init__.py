@@ -1,1 +1,1 @@
-"""The table of annotated videos, its file, and the problems of a data set."""
+"""The table of annotated videos, the index file that stores it, and the problems of a data set."""

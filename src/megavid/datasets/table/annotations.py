@@ -37,24 +37,27 @@ class Annotations:
         video: int32 (F,), index of each frame's video, ascending.
         number: int64 (F,), number of each frame in its video, ascending; numbers may be missing and need not
             start from 0.
-        files: (F,), image files relative to `root`, null for frames of video files.
+        files: (F,), image files relative to `root`; null for frames without an image file, such as those of
+            video files.
         width: int32 (F,), pixels; 0 if unknown.
         height: int32 (F,), pixels; 0 if unknown.
         listed: bool (F,), whether the frame is on the list of frames to train on; True if there is no list.
-        image_ids: int64 (F,), ids of the frames in other formats.
-        offsets: int64 (F + 1,); the boxes of frame f are the rows from offsets[f] to offsets[f + 1].
+        image_ids: int64 (F,), ids of the frames in formats that have such ids, such as COCO.
+        offsets: int64 (F + 1,); the boxes of frame f are the rows offsets[f] : offsets[f + 1].
         boxes: float32 (M, 4), half-open x1 y1 x2 y2 in pixels, not clipped to the frame.
         labels: int32 (M,), indexes into `classes`.
-        tracks: int64 (M,), track ids within the video, `NO_TRACK` if unknown.
-        occluded: bool (M,), as annotated.
+        tracks: int64 (M,), ids of the tracks within a video; `NO_TRACK` if unknown.
+        occluded: bool (M,), whether the object is annotated as occluded.
         generated: bool (M,), whether a program made the box, for example by interpolation.
         difficult: bool (M,), whether the object is ignored in training and need not be detected.
-        crowds: bool (M,), whether the box is around several objects; these are difficult, too.
-        areas: float32 (M,), area of the object itself, such as its mask, in square pixels; NaN if unknown.
-        category_ids: (C,), ids of the classes in other formats.
+        crowds: bool (M,), whether the box is around several objects; such boxes are difficult, too.
+        areas: float32 (M,), area of the object itself, such as that of its mask, in square pixels; NaN if
+            unknown.
+        category_ids: (C,), ids of the classes in formats that have such ids, such as COCO.
 
     Raises:
-        InputError: Two videos or classes have the same name, or a box has a number that is not finite.
+        InputError: Two videos or two classes have the same name, two classes have the same id, or a box has a
+            number that is not finite.
     """
 
     classes: tuple[str, ...]
@@ -155,10 +158,10 @@ class AnnotationBuilder:
     Args:
         classes: (C,), class names.
         root: The folder that file names are relative to.
-        category_ids: (C,), ids of the classes in the format; 1 to C by default.
+        category_ids: (C,), ids of the classes in the format that is read; 1 to C by default.
 
     Raises:
-        InputError: The methods raise it if a number is too large, or a name cannot be encoded in UTF-8.
+        InputError: A method gets a number that is out of range, or a name that cannot be encoded in UTF-8.
 
     Examples:
         >>> builder = AnnotationBuilder(("cat",), root=folder)

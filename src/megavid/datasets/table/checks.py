@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def check_names(a: Annotations) -> None:
-    """Check that names of videos and classes are unique, since predictions refer to them by name.
+    """Check that videos and classes have unique names, by which predictions refer to them.
 
     Raises:
-        InputError: Two classes or videos have the same name, or two classes the same id.
+        InputError: Two classes or two videos have the same name, or two classes have the same id.
     """
     for what, values in (("name", a.classes), ("id", a.category_ids)):
         if len(set(values)) < len(values):

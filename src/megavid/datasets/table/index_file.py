@@ -25,19 +25,22 @@ from megavid.core.files.json_yaml import load_json
 from megavid.core.files.regular_files import GIB, check_regular_file
 
 INDEX_VERSION = 2
-"""Version of the file format. Version 1 had no areas and crowds, and frame numbers of 32 bits."""
+"""Version of the file format. Version 1 had neither areas nor crowds, and frame numbers had 32 bits."""
 
 LARGEST_NUMBER = (1 << 62) - 1
-"""Largest frame number, so that sums of two fit into 64 bits. Nanoseconds since 1970 are smaller."""
+"""Largest frame number; the sum of two fits into 64 bits. Timestamps in nanoseconds are smaller."""
 
 MOST_FRAMES, MOST_BOXES = 20_000_000, 200_000_000
-"""Most frames and boxes of an index. ImageNet VID has 1.1 and 1.7 million; each takes some 50 bytes."""
+"""Largest numbers of frames and of boxes in an index. Each frame and each box takes some 50 bytes.
+
+ImageNet VID has 1.1 million frames and 1.7 million boxes.
+"""
 
 _LARGEST_FILE = 16 * GIB
-"""Most bytes of an index without compression."""
+"""Largest size of an index before compression, in bytes."""
 
 _LARGEST_NAMES = GIB
-"""Most bytes of all file names together."""
+"""Largest size of all file names together, in bytes."""
 
 _KEY = b"megavid"
 _PER_FRAME = {
@@ -57,7 +60,7 @@ _PER_BOX = {
     "crowds": ("crowd", pa.bool_()),
     "areas": ("area", pa.float32()),
 }
-"""Name and type of the column for each array of the table."""
+"""Name and type of the column for each array of boxes; `_PER_FRAME` has those for arrays of frames."""
 
 _CORNERS = ("x1", "y1", "x2", "y2")
 _BOX = pa.struct([*((name, pa.float32()) for name in _CORNERS), *_PER_BOX.values()])
@@ -68,7 +71,7 @@ _Texts = Annotated[tuple[_Text, ...], Field(strict=False)]
 
 
 class _About(Config):
-    """The metadata of an index; other attributes are those of `Annotations`.
+    """The metadata of an index. Attributes that are not described here are those of `Annotations`.
 
     Attributes:
         annotations: Version of the file format.

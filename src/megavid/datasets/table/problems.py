@@ -1,4 +1,4 @@
-"""Problems of a data set, and whether to stop at the first one."""
+"""Collect the problems of a data set, or stop at the first one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from megavid.core.errors import LONGEST_MESSAGE, InputError
 from megavid.core.text import printable
 
 _ROOM_FOR_HINT = 100
-"""Characters of an error message that are reserved for `Problems.hint`."""
+"""Number of characters of an error message that are reserved for `Problems.hint`."""
 
 
 class Kind(StrEnum):
@@ -53,15 +53,15 @@ class Problem:
 
 @dataclass
 class Problems:
-    """Collects what is wrong with the data that readers read, or raises it as an error.
+    """Collects the problems of a data set, or raises the first one as an error, as `skip` says.
 
-    Readers call `add` and then leave out the row or frame. `skip` decides whether `add` returns or raises an
-    error.
+    The code that finds a problem, such as a reader of a format, calls `add`. If `add` returns, the code
+    leaves out the row or frame that has the problem.
 
     Attributes:
-        skip: Whether to collect problems; otherwise the first one is raised as an error.
-        hint: Advice to the user, appended to such an error.
-        found: The problems so far, in the order found.
+        skip: Whether to collect problems; otherwise, the first one is raised as an error.
+        hint: Advice to the user, which is appended to the error's message.
+        found: The problems collected so far.
         notes: Lines about decisions worth knowing, such as how a video's frames were found.
         warnings: Lines about what may be wrong, such as a video without images.
 
@@ -81,7 +81,7 @@ class Problems:
         """Collect a problem.
 
         Raises:
-            InputError: `skip` is not set; the message describes the problem.
+            InputError: `skip` is not set. The error's message describes the problem.
         """
         self.add_problem(Problem(kind, str(where), message))
 
@@ -89,18 +89,18 @@ class Problems:
         """Collect a problem.
 
         Raises:
-            InputError: `skip` is not set; the message describes the problem.
+            InputError: `skip` is not set. The error's message describes the problem.
         """
         if not self.skip:
             raise InputError(f"{problem}; {self.hint}" if self.hint else str(problem))
         self.found.append(problem)
 
     def note(self, where: object, text: str) -> None:
-        """Record a decision about a file or video, which `megavid data check` prints."""
+        """Record a decision about a file or video, for `megavid data check` to print."""
         self.notes.append(f"{where}: {text}")
 
     def warn(self, where: object, text: str) -> None:
-        """Record a warning, which every command prints."""
+        """Record a warning about a file or video; every command prints it."""
         self.warnings.append(f"{where}: {text}")
 
     def counts(self) -> dict[Kind, int]:

@@ -16,15 +16,15 @@ from megavid.datasets.table.problems import Kind, Problems
 
 
 class Row(NamedTuple):
-    """A box.
+    """The box of an object in one frame.
 
     Attributes:
         line: Line number in the file, from 1.
         frame: Frame number, from 1.
         track: Track id, or `NO_TRACK`.
-        box: Half-open x1 y1 x2 y2 in pixels. The first pixel is 0, unlike in the file, where it is 1.
+        box: Half-open x1 y1 x2 y2 in pixels, counted from 0; the file counts pixels from 1.
         considered: Whether the object counts in an evaluation.
-        label: Class number, from 1; 0 if the row has none or -1.
+        label: Class number, from 1; 0 if the row has no class or class -1.
         visible: Visible share of the object, from 0 to 1.
     """
 
@@ -44,10 +44,11 @@ class Rows:
     Attributes:
         path: The file.
         rows: The rows in the order of the file.
-        unclear: Whether the eighth column may be world coordinates, as in MOT15's files of ten columns, or
-            classes: it has only integers, some above 0, but not only the number 1, which is the same in both
-                cases.
-        counts_from_zero: Whether rows have class 0, and others have classes above it.
+        unclear: Whether it is unclear if the eighth of ten columns has world coordinates, as in MOT15, or
+            classes. This is so if the column has only integers, of which some are above 0. If all are 1, the
+            rows are read in the same way in both cases, so nothing is unclear.
+        counts_from_zero: Whether classes seem to be numbered from 0, since some rows have class 0 and others
+            have a class above 0.
     """
 
     path: Path
@@ -75,7 +76,7 @@ def read_rows(path: Path, problems: Problems) -> Rows:
     """
     rows: list[Row] = []
     seen: set[tuple[int, int]] = set()
-    eighth_of_ten: set[float] = set()  # MOT15's world coordinates, or classes
+    eighth_of_ten: set[float] = set()  # world coordinates, as in MOT15, or classes
     classes: set[float] = set()
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
@@ -110,7 +111,7 @@ _MOT15 = 10
 
 
 def _values(line: str) -> list[float] | None:
-    """Parse the numbers of a line; None if one is not a number, or if there are too few."""
+    """Parse the numbers of a line; return None if one is not a finite number or there are too few."""
     try:
         values = [float(value) for value in line.rstrip(", \t\r").split(",")]
     except ValueError:
@@ -119,7 +120,7 @@ def _values(line: str) -> list[float] | None:
 
 
 def _checked(line: int, values: Sequence[float], where: str, problems: Problems) -> Row | None:
-    """Make a row of the numbers of a line; if it is invalid, add a problem and return None."""
+    """Convert the numbers of a line to a row; if they are invalid, add a problem and return None."""
     frame, track, x, y, width, height = values[:6]
     label = values[7] if 7 < len(values) < _MOT15 else 0.0
     wrong = [

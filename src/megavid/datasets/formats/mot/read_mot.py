@@ -37,14 +37,14 @@ CLASSES = (
 """Classes of MOT16, which are numbered from 1."""
 
 _HALF = 0.5
-"""Visible share of an object below which it counts as occluded."""
+"""An object counts as occluded if its visible share is smaller than this."""
 
 _CHALLENGE = re.compile(r"MOT(16|17|20)\b")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Sequence:
-    """A sequence: its files, and the values in `seqinfo.ini`, 0 if missing."""
+    """A sequence: its files, and values from `seqinfo.ini`; numbers that are missing there are 0."""
 
     name: str
     folder: Path
@@ -58,7 +58,7 @@ class _Sequence:
 
 
 def is_mot(path: Path) -> bool:
-    """Return whether a path is a sequence with `gt/gt.txt`, a folder of sequences, or a gt.txt."""
+    """Return whether a path is a sequence with `gt/gt.txt`, a folder of sequences, or a file gt.txt."""
     return bool(_sequences(path))
 
 
@@ -69,15 +69,16 @@ def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Prob
     is 0 are difficult; objects that are less than half visible (ninth column) are occluded. Images are
     matched to frames by `megavid.datasets.match_frames`.
 
-    Class names come from `gt/labels.txt`, which label tools write, or else from `classes`, or else from MOT16
-    if the sequence belongs to MOT16, MOT17 or MOT20. In other sequences without classes or with class 1 only,
-    all objects are pedestrians. Files of ten columns are those of MOT15, which have world coordinates instead
-    of classes.
+    Class names come from `gt/labels.txt`, which label tools write. Without this file, they come from
+    `classes`, or else are those of MOT16 if the sequence belongs to MOT16, MOT17 or MOT20. In other sequences
+    without classes or with class 1 only, all objects are pedestrians. Files with ten columns are read as in
+    MOT15, which has world coordinates instead of classes.
 
     Args:
-        path: A sequence, a folder of sequences, or a gt.txt.
-        classes: Names of the classes from number 1 on; if `labels.txt` names the classes, the names to
-            select, in the order of their labels. Rows without a class have the first one.
+        path: A sequence, a folder of sequences, or a file gt.txt.
+        classes: Names of classes 1, 2 and so on in the file; rows without a class have the first one. If
+            `labels.txt` names the classes, these are instead the names to select from it, in the order of
+            their labels.
         problems: Collects invalid lines.
 
     Raises:
@@ -105,7 +106,7 @@ def read_mot(path: Path, *, classes: Sequence[str] | None = None, problems: Prob
 
 
 def _sequences(path: Path) -> list[tuple[str, Path, Path]]:
-    """Return the name, folder and gt.txt of each sequence."""
+    """Return the name, the folder and the file gt.txt of each sequence."""
     if path.is_file():
         return [(path.parent.absolute().name, path.parent, path)] if path.name == "gt.txt" else []
     if (path / "gt" / "gt.txt").is_file():
@@ -148,7 +149,7 @@ def _describe(name: str, folder: Path, truth: Path) -> _Sequence:
 
 
 def _class_names(sequence: _Sequence, rows: Rows, classes: Sequence[str] | None) -> tuple[str, ...]:
-    """Return the names of a sequence's classes from number 1 on; rows without a class have the first one."""
+    """Return the names of a sequence's classes 1, 2 and so on; rows without a class have the first one."""
     listing = sequence.truth.parent / "labels.txt"
     if listing.exists():
         return read_class_names(listing)
@@ -231,10 +232,11 @@ def _add_sequence(
 
 
 def _check_order(sequence: _Sequence, files: Mapping[int, str], frames: Sequence[int]) -> None:
-    """Check that frame numbers are not positions in the list of images.
+    """Check that frame numbers are the numbers in the names of images, not positions in the list of images.
 
-    Datumaro and CVAT write positions if file names contain more than a number. This is only certain if a
-    frame's number is larger than the number of images, or if no image has that number.
+    Datumaro and CVAT write positions if the names contain more than a number. If the numbers in the names
+    start above 1, the two can be told apart only if a frame number is larger than the number of images, or if
+    no image has that number.
     """
     first, file = next(iter(files.items()))
     counted = (sequence.truth.parent / "labels.txt").exists() and parse_name(file).clip
@@ -248,7 +250,7 @@ def _check_order(sequence: _Sequence, files: Mapping[int, str], frames: Sequence
 def _known_rows(
     rows: Rows, names: Sequence[str], labels: Sequence[int], last: int, problems: Problems
 ) -> Rows:
-    """Select rows whose class and frame exist. `labels` has -1 for names that are not selected as classes."""
+    """Select the rows whose class and frame exist; `labels` has -1 for each name that is not selected."""
     without = len(names) == 1 or not any(row.label for row in rows.rows)
     kept = []
     for row in rows.rows:

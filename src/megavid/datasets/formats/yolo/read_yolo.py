@@ -1,4 +1,4 @@
-"""Read YOLO's text files, which have the name of an image and a line for each object.
+"""Read YOLO's text files: one for each image, with the image's name and a line for each object.
 
 A line is `class cx cy width height`, in fractions of the image's size, and optionally a track id.
 """
@@ -45,17 +45,19 @@ def read_yolo(
 ) -> Annotations:
     """Read a folder with `images` and `labels`, or with images and text files side by side.
 
-    If data.yaml names images under `train`, `val` or `test`, only these are read. Each key names a folder, a
-    text file with an image path per line, or a list of these. Paths are relative to the key `path`, or else
-    to the folder of data.yaml.
+    If data.yaml names images under `train`, `val` or `test`, only these images are read. Each key names a
+    folder, a text file with an image path per line, or a list of folders and text files. Paths are relative
+    to the folder under the key `path`, or else to the folder of data.yaml.
 
-    A folder of images is a video. If the names of its images differ in more than their numbers
-    (`cat_001.jpg`, `dog_001.jpg`), each name is a video. Frames have the numbers in the names of their
-    images, or are counted from 0 if no name has a number. Images without a text file have no objects.
+    The images in a folder are a video. If their names differ in more than their numbers (`cat_001.jpg`,
+    `dog_001.jpg`), the images whose names differ only in their numbers are a video. Frames have the numbers
+    in the names of their images, or are counted from 0 if no name has a number. Images without a text file
+    have no objects.
 
     Args:
         path: The folder, or its data.yaml.
-        images: Folder of the images, if it is not `images`. Text files are in `labels` beside it, or in it.
+        images: Folder of the images if it is not called `images`. See `find_labels` for the places of text
+            files.
         subset: A key of data.yaml ("val"), or the name of a folder in `images`; None for all.
         classes: Class names in the order of their numbers; None for those in data.yaml, classes.txt (also in
             `labels`) or obj.names.
@@ -83,7 +85,7 @@ def yolo_subsets(path: Path) -> list[str]:
 
 
 def _find_images(places: Sequence[Path], base: Path, problems: Problems) -> dict[Path, list[Path]]:
-    """Return the images of each folder, and report lines of list files that name no existing image."""
+    """Return the images of each folder, and report lines in text files that name no existing image."""
     folders, missing = images_by_folder(places, base=base)
     for listing, lines in missing.items():
         if lines:
@@ -97,7 +99,7 @@ def _find_images(places: Sequence[Path], base: Path, problems: Problems) -> dict
 def _find_labels(
     folders: Mapping[Path, Sequence[Path]], place: Path, problems: Problems
 ) -> dict[Path, LabelFiles]:
-    """Return the text files of each folder of images, and report those that belong to no image."""
+    """Return the text files for each folder of images, and report text files that belong to no image."""
     labels = {folder: find_labels(folder) for folder in folders}
     for folder, found in labels.items():
         report_labels(found, folder, problems)
@@ -128,7 +130,7 @@ def _videos(
 
 
 def _folder_names(places: Sequence[Path], folders: Sequence[Path]) -> dict[Path, str]:
-    """Choose the name of each folder's video, without the part `images` if the names differ without it."""
+    """Choose the name of each folder's video; the part `images` is left out if names then stay unique."""
     if len(places) == 1 and places[0].is_dir():
         top = absolute(places[0])
         return {folder: "/".join(folder.relative_to(top).parts) for folder in folders}
@@ -140,7 +142,10 @@ def _folder_names(places: Sequence[Path], folders: Sequence[Path]) -> dict[Path,
 
 
 def _clips(files: Sequence[Path]) -> dict[str, Sequence[Path]]:
-    """Group the images of a folder by the clip in their names; the key is "" if the folder is one clip."""
+    """Group the images of a folder into videos by the clip in their names.
+
+    If they are one video, its key is "", or the name of the clip if Roboflow extracted its frames.
+    """
     clips: dict[str, list[Path]] = {}
     for file in files:
         clips.setdefault(parse_name(file).clip, []).append(file)

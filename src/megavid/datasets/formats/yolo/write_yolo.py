@@ -1,4 +1,4 @@
-"""Write a data set in YOLO's format: images, a text file of labels for each, and data.yaml."""
+"""Write a data set in YOLO's format: images, a text file of labels for each image, and data.yaml."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Written:
-    """What an export contains.
+    """The numbers of frames and boxes that were written or left out.
 
     Attributes:
         frames: Number of frames written.
         boxes: Number of boxes written.
-        difficult: Number of difficult boxes left out, crowds included.
+        difficult: Number of boxes left out because they are difficult, crowds included.
         outside: Number of boxes left out because they are outside their frames.
     """
 
@@ -59,15 +59,15 @@ def write_yolo(
 ) -> Written:
     """Write `images/VIDEO/NUMBER.*`, `labels/VIDEO/NUMBER.txt` and `data.yaml`.
 
-    Images become symbolic links to the originals, frames of video files become JPEG files of quality 95.
+    Images become symbolic links to the originals; frames of video files become JPEG files of quality 95.
     Boxes are clipped to their frame, since other programs refuse boxes that extend beyond it. Difficult
     objects and crowds are left out, since the format cannot mark them.
 
     Args:
         annotations: The data set.
         folder: The folder to create; it appears complete or not at all. An existing folder must be empty.
-        tracks: Write each object's track id as a sixth number, which some readers refuse.
-        problems: Collects frames that cannot be read or have another size than annotated.
+        tracks: Whether to write each object's track id as a sixth number, which some programs refuse.
+        problems: Collects frames that cannot be read, or whose size differs from the annotated size.
         progress: Called with the number of frames written so far and the total.
 
     Raises:
@@ -145,7 +145,7 @@ def _label_lines(a: Annotations, row: int, size: _Size, *, tracks: bool) -> tupl
     """Format the boxes of a frame that are not difficult.
 
     Returns:
-        A line for each box that is at least partly inside the frame, and the number of other boxes.
+        A line for each box that is at least partly inside the frame, and the number of boxes outside it.
     """
     span = slice(int(a.offsets[row]), int(a.offsets[row + 1]))
     scaled = (a.boxes[span].astype(np.float64) / (*size, *size)).clip(0, 1)

@@ -17,9 +17,9 @@ class LabelFiles:
     """The text files for a folder of images.
 
     Attributes:
-        files: Each text file by its name without suffix, which is that of the image.
-        orphans: Files in the folder `labels` that belong to no image.
-        only_orphans: Whether no file in the folder `labels` belongs to an image.
+        files: Each text file by its name without suffix, which equals that of its image.
+        orphans: Text files in the folder `labels` that belong to no image.
+        only_orphans: Whether none of the text files in the folder `labels` belongs to an image.
     """
 
     files: Mapping[str, Path]
@@ -49,7 +49,7 @@ def find_labels(folder: Path) -> LabelFiles:
 
 
 def report_labels(labels: LabelFiles, folder: Path, problems: Problems) -> None:
-    """Report text files that belong to no image: as a warning, or as a problem if all of them do."""
+    """Report text files that belong to no image: as a problem if no text file does, else as a warning."""
     if not labels.orphans:
         return
     count, first = len(labels.orphans), labels.orphans[0]
@@ -61,7 +61,7 @@ def report_labels(labels: LabelFiles, folder: Path, problems: Problems) -> None:
 
 
 _NOT_LABELS = ("classes", "labels", "notes")
-"""Names of other text files that label tools write."""
+"""Names, without suffix, of text files that label tools write but that have no labels."""
 
 
 def _label_folders(folder: Path) -> Iterator[Path]:

@@ -25,12 +25,12 @@ CLASS_FILES = ("classes.txt", "obj.names", "labels/classes.txt")
 """Files with one class name per line, as label tools write them."""
 
 _OTHER_NAMES = {"val": ("valid", "validation"), "valid": ("val",), "validation": ("val",)}
-"""Other names that tools give to the same subset."""
+"""Other names that some tools give to a subset."""
 
 
 @dataclass(frozen=True)
 class YoloLayout:
-    """A folder and its data.yaml.
+    """The folder of a YOLO data set, and its data.yaml.
 
     Attributes:
         folder: The data set's folder.
@@ -51,8 +51,8 @@ class YoloLayout:
     def base(self) -> Path:
         """The folder that paths in data.yaml are relative to.
 
-        It is the value of the key `path`, or that of data.yaml if there is no such folder, as in a data set
-        that was moved.
+        It is the folder under the key `path`. If there is no such folder, since the data set was moved, it is
+        the folder of data.yaml.
         """
         path = self.content.get("path")
         if path is not None and not isinstance(path, str):
@@ -93,7 +93,7 @@ class YoloLayout:
         )
 
     def subsets(self) -> list[str]:
-        """Return which of `SUBSETS` exist, without those that have the same images as an earlier one."""
+        """Return which of `SUBSETS` exist, without a subset that has the same images as an earlier one."""
         found: dict[str, list[Path]] = {}
         for name in SUBSETS:
             with suppress(InputError):
@@ -103,14 +103,14 @@ class YoloLayout:
         return list(found)
 
     def places(self, subset: str | None, *, images: Path | None = None) -> list[Path]:
-        """Return folders of images and text files that list images.
+        """Return the folders of a subset's images, and the text files that list its images.
 
-        Without `subset`, they are those that data.yaml names, or else the folder of all images.
+        Without `subset`, these are all that data.yaml names, or else the folder of all images.
 
         Args:
             subset: A key of data.yaml or the name of a folder; None for all images.
-            images: Folder in which the subset is a folder; by default, data.yaml and the usual folders are
-                searched.
+            images: Folder that contains the folder of the subset; by default, the subset is searched for in
+                data.yaml and in the usual folders.
 
         Raises:
             InputError: The subset does not exist.
@@ -137,7 +137,7 @@ class YoloLayout:
         return images if is_folder(images) else self.base
 
     def _key(self, subset: str) -> str | None:
-        """Return the key of data.yaml for a subset; None if there is none."""
+        """Return the key of data.yaml that names a subset; None if there is none."""
         keys = (subset, *_OTHER_NAMES.get(subset, ()))
         return next((key for key in keys if self.content.get(key) not in (None, "", [])), None)
 
@@ -162,7 +162,7 @@ class YoloLayout:
     def _entry(self, key: str, entry: object) -> Path:
         """Return the folder or text file that an entry of data.yaml names.
 
-        Roboflow writes `../train/images` for a folder that is beside data.yaml.
+        Roboflow writes `../train/images` for the folder `train/images` beside data.yaml.
         """
         if not isinstance(entry, str) or "\0" in entry:
             raise InputError(
@@ -203,7 +203,8 @@ def images_by_folder(
 
     Args:
         places: Folders, which are searched with their subfolders, and text files with an image path per line.
-        base: Folder that paths in text files are relative to, if not to that of the text file.
+        base: Folder that paths in a text file are relative to if they are not relative to the text file's
+            folder.
 
     Returns:
         The images of each folder in natural order, and the lines of each text file that name no image.

@@ -10,13 +10,13 @@ from megavid.core.errors import InputError
 from megavid.video.suffixes import is_image_name
 
 MOST_FOLDERS = 1_000_000
-"""Most folders in a data set's folder; a folder with more is probably a whole disk."""
+"""Largest number of folders in a data set's folder; a folder with more is probably a whole disk."""
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute and without `..`, but keep links, since labels are found by the image path."""
+    """Make a path absolute. Links are kept unless it has `..`, since labels are found by the image's path."""
     path = path.absolute()
-    return Path(os.path.realpath(path)) if ".." in path.parts else path  # accepts loops of links, too
+    return Path(os.path.realpath(path)) if ".." in path.parts else path  # realpath accepts loops of links
 
 
 def find_images(folder: Path) -> Iterator[Path]:
@@ -25,8 +25,8 @@ def find_images(folder: Path) -> Iterator[Path]:
     Links to folders are not followed.
 
     Raises:
-        InputError: A folder cannot be read, there are more than `MOST_FOLDERS`, or `folder` is the root of
-            the file system.
+        InputError: A folder cannot be read, there are more than `MOST_FOLDERS` folders, or `folder` is the
+            root of the file system.
     """
     if folder == Path(folder.anchor):
         raise InputError(f"{folder}: expected a data set, got the root of the file system")
