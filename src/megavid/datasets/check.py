@@ -61,7 +61,7 @@ def _check_frames(a: Annotations) -> Iterator[Problem]:
 
 
 def _usual_step(a: Annotations) -> NDArray[np.int64]:
-    """Return (V,), the smallest difference of successive frame numbers in each video.
+    """Return (V,), the smallest difference between successive frame numbers in each video.
 
     The difference is 5 if every fifth frame is annotated. It is taken to be 1 in videos with fewer than
     `_FEWEST_STEPS` steps.

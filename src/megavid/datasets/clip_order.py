@@ -42,7 +42,8 @@ class ClipOrder:
     """An endless, shuffled series of clips; in each epoch, every trainable frame is a key frame once.
 
     Clip n depends only on n and the seed, so that any process can read any part of the series. A frame is
-    trainable if it is `listed` and `has_objects`. The frames of all data sets are shuffled together.
+    trainable if it is `listed` and has an object to train on (see `has_objects`). The frames of all data sets
+    are shuffled together.
 
     Args:
         data: Data sets with the same classes.

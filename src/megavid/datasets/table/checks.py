@@ -1,4 +1,4 @@
-"""Checks that apply to annotations of every format."""
+"""Check the names and the box coordinates in a table of annotations."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ INDEX_VERSION = 2
 """Version of the file format. Version 1 had neither areas nor crowds, and frame numbers had 32 bits."""
 
 LARGEST_NUMBER = (1 << 62) - 1
-"""Largest frame number; the sum of two fits into 64 bits. Timestamps in nanoseconds are smaller."""
+"""Largest frame number; the sum of two fits into 64 bits. Nanoseconds since 1970 are a smaller number."""
 
 MOST_FRAMES, MOST_BOXES = 20_000_000, 200_000_000
 """Largest numbers of frames and of boxes in an index. Each frame and each box takes some 50 bytes.

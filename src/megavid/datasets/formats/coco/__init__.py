@@ -1,1 +1,1 @@
-"""COCO and CocoVID."""
+"""Read COCO and CocoVID annotations, and write CocoVID annotations."""

@@ -1,1 +1,1 @@
-"""CVAT for video 1.1."""
+"""Read annotations that CVAT exported as "CVAT for video 1.1"."""

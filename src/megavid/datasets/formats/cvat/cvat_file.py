@@ -258,7 +258,7 @@ class _Builder(ElementTree.TreeBuilder):
 
 
 class _TrackReader:
-    """Collects the shapes of a track. If they contradict each other in a frame, that frame's shape is bad."""
+    """Collects the shapes of a track. If two shapes in one frame differ, the shape of that frame is bad."""
 
     def __init__(self, where: str, about: Mapping[str, str], problems: Problems) -> None:
         self._where, self._about, self._problems = where, about, problems

@@ -1,1 +1,1 @@
-"""ImageNet VID and DET."""
+"""Read data sets in the layout of ImageNet VID and DET."""

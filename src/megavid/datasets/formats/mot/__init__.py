@@ -1,1 +1,1 @@
-"""MOTChallenge."""
+"""Read annotations in the format of MOTChallenge."""

@@ -49,7 +49,7 @@ def find_labels(folder: Path) -> LabelFiles:
 
 
 def report_labels(labels: LabelFiles, folder: Path, problems: Problems) -> None:
-    """Report text files that belong to no image: as a problem if no text file does, else as a warning."""
+    """Report text files that belong to no image: a problem if none belongs to an image, else a warning."""
     if not labels.orphans:
         return
     count, first = len(labels.orphans), labels.orphans[0]

@@ -14,7 +14,7 @@ MOST_FOLDERS = 1_000_000
 
 
 def absolute(path: Path) -> Path:
-    """Make a path absolute. Links are kept unless it has `..`, since labels are found by the image's path."""
+    """Make a path absolute; keep links unless it has `..`, since labels are found by the image's path."""
     path = path.absolute()
     return Path(os.path.realpath(path)) if ".." in path.parts else path  # realpath accepts loops of links
 
