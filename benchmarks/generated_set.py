@@ -3,7 +3,7 @@
     python -m benchmarks.generated_set runs --jobs 2
 
 For each seed, a single-frame detector is trained from scratch. Then a detector of each method, including
-`single_frame`, is trained with that detector's weights as a start. Each training run uses one thread. To
+`single_frame`, is trained, starting from the first detector's weights. Each training run uses one thread. To
 resume after an interruption, repeat the command. The table lists the mean and the spread of AP50 over the
 seeds, for all objects and by speed of motion.
 """

@@ -3,7 +3,7 @@
     python -m benchmarks.half_precision [--videos 8] [--seed 3]
 
 For each setting, prints AP50 and the share of float32 detections with a score above 0.3 that have a partner.
-A partner is a detection by that setting, of the same class in the same frame, whose box coordinates all
+A partner is a detection in that setting, of the same class in the same frame, whose box coordinates all
 differ by at most two pixels.
 """
 

@@ -110,7 +110,7 @@ def commit() -> str:
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
-    """Run `megavid benchmark`, and return its report and the current commit."""
+    """Run `megavid benchmark`, and return its report with the current commit added."""
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "report.json"
         command = [sys.executable, "-m", "megavid", "benchmark", *arguments, "-o", str(output)]

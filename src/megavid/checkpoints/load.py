@@ -141,7 +141,7 @@ def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> No
 
 
 def find_device(device: str | torch.device) -> torch.device:
-    """Return the device of a name; "auto" stands for the first available of cuda, mps and cpu.
+    """Return the device with a given name; "auto" selects the first available of cuda, mps and cpu.
 
     Raises:
         InputError: The device is not available.
@@ -211,7 +211,7 @@ def _config_data(
 
 
 def _check_match(config: DetectorConfig, weights: Weights, origin: str) -> None:
-    """Check that weights fit a configuration; the messages are clearer than `load_state`'s about tensors.
+    """Check that weights fit a configuration, with clearer messages than those of `load_state`.
 
     Raises:
         InputError: The weights and the configuration differ in method, depth or classes.

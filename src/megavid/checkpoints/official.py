@@ -159,7 +159,7 @@ def infer_settings(state: Mapping[str, Tensor]) -> dict[str, Any]:
 
 
 def infer_num_classes(state: Mapping[str, Tensor]) -> int:
-    """Infer the number of classes without background from a state dict that `strip_wrapper` returned."""
+    """Infer the number of classes, not counting background, from a state dict after `strip_wrapper`."""
     return len(_tensor(state, _SCORES, 2)) - 1
 
 

@@ -84,7 +84,7 @@ def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
 
 
 def load_from_detector(detector: VideoDetector, path: Path) -> Loaded:
-    """Load the weights that a detector shares, by name, with the detector in a file.
+    """Load weights from another detector's file, for all tensors that both detectors have.
 
     Class-specific weights are loaded for the classes that both detectors have.
 

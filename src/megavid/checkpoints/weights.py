@@ -93,7 +93,7 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
 
 
 def read_weights(path: Path) -> Weights | FlowNetWeights:
-    """Read megavid's `.safetensors`, or the original release's checkpoints and its separate FlowNet file.
+    """Read a megavid `.safetensors` file, or a checkpoint or the FlowNet file of the original release.
 
     The kind of the file is recognized from its content, not its name. Nothing in it is executed.
 
@@ -111,7 +111,7 @@ def read_weights(path: Path) -> Weights | FlowNetWeights:
 
 
 def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict")) -> dict[str, Tensor]:
-    """Read the tensors of a PyTorch checkpoint by name.
+    """Return the tensors of a PyTorch checkpoint, by name.
 
     Args:
         path: File to read.
@@ -119,7 +119,7 @@ def read_state_dict(path: Path, *, under: Sequence[str] = ("model", "state_dict"
             the file itself must be a dictionary of tensors.
 
     Raises:
-        InputError: The file is missing, broken or of another kind, or `check_tensors` refuses a tensor.
+        InputError: The file is missing, broken or of another kind, or `check_tensors` rejects a tensor.
     """
     data = load_torch_file(
         path, expected="a PyTorch checkpoint of tensors only", way_out=_TENSORS_ALONE.format(path.name)

@@ -82,7 +82,7 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, *, keep: int) -> Path:
             with aside.open("wb") as file:  # if given a path, torch.save would store the file's name in it
                 torch.save({f: getattr(checkpoint, f) for f in checkpoint.__dataclass_fields__}, file)
                 file.flush()
-                os.fsync(file.fileno())  # safe from a power cut before older ones go
+                os.fsync(file.fileno())  # safe from a power cut before older ones are removed
         except RuntimeError as error:  # PyTorch's error when the disk is full
             raise InputError(f"{path}: cannot be written: {str(error).splitlines()[0]}") from error
     # Checkpoints of later steps are broken ones, which the resumed run skipped, so they do not count.

@@ -12,7 +12,7 @@ from megavid.core.machine.cores import usable_cores
 
 @dataclass(frozen=True)
 class Hardware:
-    """A machine.
+    """A machine to train on.
 
     Attributes:
         device: "cuda", "mps" or "cpu".

@@ -130,7 +130,7 @@ class Training:
                 if due or stopped or self._save_due():
                     self._save()
                 if stopped:
-                    self._ranks.wait()  # if others ended now, they could end the first one before it saves
+                    self._ranks.wait()  # no process may end before the first one has saved
                     return False
                 if due and not self._evaluate(meter):
                     return False

@@ -14,7 +14,7 @@ from megavid.core.files.shipped import shipped_files
 from megavid.training.recipe import Recipe
 
 SECTIONS = ("data", "start", "optimizer", "run", "log")
-"""Sections of a recipe; dotted paths that begin otherwise belong to its model's configuration."""
+"""Sections of a recipe; other dotted paths belong to the configuration of the recipe's model."""
 
 
 def shipped_recipes() -> list[str]:

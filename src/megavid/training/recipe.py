@@ -61,9 +61,9 @@ class StartConfig(Config):
     Attributes:
         backbone: ImageNet weights of a ResNet, from torchvision (`.pth`) or from MSRA in Detectron's format
             (`.pkl`). For a timm backbone: a file of its weights, or "pretrained" to let timm download them.
-        detector: Weights of a detector: a `.safetensors` file or a checkpoint of the original release. Its
-            method must be the recipe's or share parts with it (RDN can start from RDN-base); its classes may
-            differ.
+        detector: A detector's weights: a `.safetensors` file or a checkpoint of the original release. That
+            detector may have another method that shares parts with this one (RDN can start from RDN-base),
+            and other classes.
         flow: Weights of FlowNet, for DFF and FGFA.
     """
 
@@ -105,7 +105,7 @@ class RunConfig(Config):
 
 
 class LogConfig(Config):
-    """How often to write log lines and checkpoints and to evaluate.
+    """Settings for the log, the checkpoints and the evaluations.
 
     Attributes:
         every: Steps from one line of the log to the next.
@@ -128,7 +128,8 @@ class Recipe(Config):
     Attributes:
         model: Name of a shipped configuration, or path of a YAML file.
         settings: Values to replace in the model's configuration, by dotted path.
-        settings_if_any: Further such values; each applies only if the model's configuration has its key.
+        settings_if_any: Further values to replace; each applies only if the model's configuration has its
+            key.
         data: Data sets.
         start: Weights to start from.
         optimizer: Optimizer, learning rate and averaging of weights.

@@ -27,11 +27,11 @@ _SLOW = 60.0
 def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
     """Measure how many seconds a training step of a recipe takes.
 
-    Two micro-batches of at most eight clips go through the network, forward and backward. Only the second one
-    is timed, since the first one also allocates memory; if the first one is very slow, its time is taken.
-    This time is then scaled to all clips of a step. Workers read clips while the network computes, so the
-    longer of reading and computing counts. The weights to start from are loaded, so files that do not fit are
-    found.
+    Two micro-batches of at most eight clips go through the network, forward and backward. Only the time of
+    the second one counts, since the first one also allocates memory. If the first one is very slow, its time
+    counts, and there is no second one. This time is then scaled to all clips of a step. Workers read clips
+    while the network computes, so the longer of reading and computing counts. The weights to start from are
+    loaded, so files that do not fit are found.
 
     Args:
         recipe: The recipe.

@@ -164,7 +164,7 @@ def _run(
 
 
 def _optimizer(network: NetworkProposal, steps: int, overrides: Mapping[str, Any]) -> Nested:
-    """Propose the section `optimizer`: for the user's choice, or else for what suits the network."""
+    """Propose the section `optimizer`, for the user's optimizer or else the one that suits the network."""
     fitted = network.fitted
     name = overrides.get("optimizer.name", fitted.optimizer)
     optimizer: Nested = {"name": name}

@@ -53,7 +53,7 @@ class TrainingLog:
         """Write a line, and redraw the curves unless they were drawn a moment ago.
 
         Args:
-            step: Steps done.
+            step: Number of steps done.
             values: Numbers by name; None for an unknown number. If "loss" is among the names, all names
                 except those in `curves.NO_LOSS_TERMS` are terms of the loss.
 

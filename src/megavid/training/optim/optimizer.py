@@ -16,7 +16,7 @@ _OWN_SETTINGS: dict[str, dict[str, Any]] = {
     "sgd": {"momentum": 0.9, "bias_factor": 2.0, "weight_decay": 1e-4},
     "adamw": {"betas": (0.9, 0.999), "weight_decay": 0.05},
 }
-"""Each optimizer's own settings, with defaults; settings listed only for the other one are refused."""
+"""Defaults of each optimizer's settings; settings that belong only to the other optimizer are refused."""
 
 Beta = Annotated[Number, Field(ge=0, lt=1)]
 
