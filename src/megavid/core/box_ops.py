@@ -1,9 +1,9 @@
 """Operations on half-open boxes: x1 y1 x2 y2, where x2 and y2 are one past the last pixel.
 
 The original release of MEGA uses inclusive boxes, whose x2 and y2 are the last pixel. The width x2 - x1 + 1
-of an inclusive box equals the width x2 - x1 of the same box in half-open coordinates, so IoU, NMS and box
-coder of the original become the usual formulas. Three operations need inclusive coordinates: RoIAlign,
-clipping to an image, and rescaling to another frame size.
+of an inclusive box equals the width x2 - x1 of the same box in half-open coordinates, so the IoU, NMS and box
+coder of the original release become the usual formulas. Three operations need inclusive coordinates:
+RoIAlign, clipping to an image, and rescaling to another frame size.
 """
 
 from __future__ import annotations

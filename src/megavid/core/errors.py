@@ -9,7 +9,7 @@ LONGEST_MESSAGE = 400
 screen."""
 
 _END = 100
-"""Number of characters that are kept at the end of a long message, which usually gives the reason."""
+"""Number of characters that are kept at the end of a long message, where the reason usually stands."""
 
 
 class InputError(ValueError):

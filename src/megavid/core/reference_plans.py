@@ -134,7 +134,7 @@ class Reservoir:
         self._rng = np.random.default_rng(seed)
 
     def push(self, index: int) -> None:
-        """Process the next frame of the stream, whose number is `index`; it may enter the sample."""
+        """Process the next frame, whose number is `index`; the frame may enter the sample."""
         if len(self.indexes) < self._size:
             self.indexes.append(index)
         elif (place := int(self._rng.integers(index + 1))) < self._size:

@@ -16,7 +16,7 @@ from megavid.video.decode import decode, open_file, packets_to_break, video_stre
 from megavid.video.frame_index import FrameIndex, Numbering
 
 NEAR = 16
-"""Distance in frames up to which decoding is faster than seeking."""
+"""Number of frames up to which decoding them is faster than seeking past them."""
 
 Numbered = tuple[int, VideoFrame]
 
@@ -24,13 +24,14 @@ Numbered = tuple[int, VideoFrame]
 class Cursor:
     """A decoder with a position in a file, which can be moved to any frame.
 
-    It keeps the current and the previous frame. A frame between these two is damaged.
+    The cursor keeps the current frame and the frame decoded before it. All frames between these two are
+    damaged.
 
     Args:
         path: The file.
         index: Index of the file's frames.
-        frame_threads: Whether to decode several frames at a time. FFmpeg's decoders then lose the last frames
-            of a file if one of them is damaged.
+        frame_threads: Whether to decode several frames at a time. If so, FFmpeg's decoders lose the last
+            frames of a file when one of these is damaged.
 
     Attributes:
         damaged: Whether a damaged packet was found.
@@ -56,7 +57,10 @@ class Cursor:
         return self._kept_frame(index)
 
     def nearest(self, index: int) -> Numbered:
-        """Return frame `index` and its number; if it is damaged, the nearest before it, else after it."""
+        """Return frame `index` with its number, or a neighbor with its number if frame `index` is damaged.
+
+        The neighbor is the nearest frame before it that can be decoded, or else the nearest after it.
+        """
         found = self.find(index)
         if found is not None:
             return index, found
@@ -65,7 +69,7 @@ class Cursor:
         return nearest
 
     def onwards(self, index: int) -> Iterator[Numbered]:
-        """Iterate over the frames from `index` on."""
+        """Iterate over the frames from `index` on, with their numbers and without damaged frames."""
         self._go_to(index)
         if self._before is not None and self._before[0] >= index:
             yield self._before
@@ -75,7 +79,7 @@ class Cursor:
             self._advance(self._now[0] + 1)
 
     def close(self) -> None:
-        """Close the file; it is opened again for the next frame."""
+        """Close the file; the next request for a frame opens it again."""
         self._frames = iter(())
         self._before = self._now = None
         if self._container is not None:
@@ -98,7 +102,7 @@ class Cursor:
         self._advance(index)
 
     def _within_reach(self, index: int, key: int) -> bool:
-        """Return whether decoding on reaches `index`, and sooner than starting from its key frame."""
+        """Return whether decoding further reaches frame `index` sooner than starting at frame `key` would."""
         if self._before is not None and self._before[0] <= index and self._now is None:
             return True  # all frames have been decoded
         if self._now is None:
@@ -112,10 +116,13 @@ class Cursor:
             self._before, self._now = self._now, next(self._frames, None)
 
     def _start(self, number: int) -> bool:
-        """Start to decode at key frame `number`, by seeking or, for the first one, by opening the file.
+        """Start to decode at key frame `number`, counted from 0 among the key frames of the index.
+
+        For key frame 0, the file is opened again; the other key frames are reached by seeking.
 
         Returns:
-            False if the frame is damaged, cannot be found by seeking, or turns out not to be a key frame.
+            False if the frame is damaged, cannot be reached by seeking, or turns out not to be a key frame;
+            always True for key frame 0.
         """
         reopen = number == 0 or self._container is None
         if reopen:
@@ -133,7 +140,8 @@ class Cursor:
             except av.FFmpegError:  # the file is not seekable
                 return False
             packets = _from_key(packets, pts)
-        # Frames that are shown before an open key frame refer to earlier frames, which were not decoded.
+        # Frames that are decoded after the key frame but shown before it may refer to earlier frames, which
+        # were not decoded.
         self._frames = (entry for entry in self._numbered(stream, packets) if entry[0] >= key_frame)
         self._before, self._now = None, next(self._frames, None)
         if number == 0:
@@ -155,7 +163,7 @@ class Cursor:
 
 
 def _from_key(packets: Iterator[Packet[VideoStream]], pts: int) -> Iterator[Packet[VideoStream]]:
-    """Yield the packets from the key frame with timestamp `pts`; none if they start after it."""
+    """Yield the packets from the key frame with timestamp `pts` on; none if that key frame is missing."""
     for packet in packets:
         if packet.is_keyframe and packet.pts is not None and packet.pts >= pts:
             if packet.pts == pts:

@@ -24,10 +24,10 @@ DEFAULT_RATE = Fraction(25)
 """Frames per second of videos without a frame rate, such as image folders and raw video."""
 
 MAX_PIXELS = 8192 * 4352
-"""Most pixels of a frame: the limit of the highest levels (6.x) of H.264, HEVC and AV1."""
+"""Maximum number of pixels in a frame: the limit of the highest levels (6.x) of H.264, HEVC and AV1."""
 
 _DECODER_MEMORY = 512 << 20
-"""Most bytes of the frames that the decoder's threads hold."""
+"""Maximum memory for the frames that a decoder's threads hold, in bytes."""
 
 
 def open_container(
@@ -48,7 +48,7 @@ def open_container(
         timeout: Seconds to wait for the input to open, and later for each packet.
 
     Raises:
-        InputError: FFmpeg cannot read the input; the message has its reason.
+        InputError: FFmpeg cannot read the input; the message gives FFmpeg's reason.
     """
     try:
         return av.open(
@@ -62,7 +62,7 @@ def open_file(path: Path) -> InputContainer:
     """Open a video file, but not a playlist or another file that refers to further files.
 
     Raises:
-        InputError: The path is not a regular file, refers to others, or FFmpeg cannot read it.
+        InputError: The file is not a regular file, refers to other files, or cannot be read by FFmpeg.
     """
     check_regular_file(path)
     options = {"protocol_whitelist": "file", "format_whitelist": _self_contained_formats()}
@@ -89,14 +89,14 @@ def _self_contained_formats() -> str:
 
 def _refers_to_others(name: str) -> bool:
     try:
-        # Formats without a file of their own are devices, network protocols and numbered series of images.
+        # Formats that are not read from one file are devices, network protocols and numbered image files.
         return name in _PLAYLISTS or ContainerFormat(name, "r").no_file
     except ValueError:  # FFmpeg only writes this format
         return False
 
 
 def reason(error: av.FFmpegError) -> str:
-    """Return the reason of an FFmpeg error, on one line."""
+    """Return the reason for an FFmpeg error, on one line."""
     # FFmpeg reports PyAV's timeout as an "exit".
     return "no answer in time" if isinstance(error, ExitError) else str(error.strerror)
 
@@ -118,7 +118,11 @@ def video_stream(container: InputContainer, *, name: str) -> VideoStream:
 
 
 def _limit(stream: VideoStream, *, name: str) -> None:
-    """Limit the memory of the decoder, which then treats larger frames as damaged."""
+    """Limit the memory of a stream's decoder, which then treats frames above `MAX_PIXELS` as damaged.
+
+    Raises:
+        InputError: The stream declares frames above `MAX_PIXELS`.
+    """
     pixels = stream.width * stream.height
     if pixels > MAX_PIXELS:
         raise InputError(
@@ -127,13 +131,13 @@ def _limit(stream: VideoStream, *, name: str) -> None:
         )
     context = stream.codec_context
     context.options = {**context.options, "max_pixels": str(MAX_PIXELS)}
-    threads = _DECODER_MEMORY // max(6 * pixels, 1)  # at most 6 bytes a pixel in common formats
+    threads = _DECODER_MEMORY // max(6 * pixels, 1)  # common formats take at most 6 bytes per pixel
     if threads <= (os.cpu_count() or 1):
         stream.thread_count = max(threads, 1)
 
 
 def frame_rate(stream: VideoStream) -> Fraction:
-    """Return the frames per second of a stream, on average if they vary."""
+    """Return the frame rate of a stream in frames per second; the average if the rate varies."""
     return stream.average_rate or stream.guessed_rate or DEFAULT_RATE
 
 
@@ -148,7 +152,7 @@ def read_packets(container: InputContainer, stream: VideoStream) -> Iterator[Pac
             # A decoder would take an empty packet for the end of the video.
             if packet.size and packet.stream_index == stream.index:
                 yield packet
-    except IndexError:  # PyAV raises it at the end of some files whose damage looks like another stream
+    except IndexError:  # raised at the end of some files whose damage looks like another stream
         return
 
 
@@ -167,7 +171,7 @@ def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Itera
         Frames, and None for each packet that is too damaged to be decoded.
 
     Raises:
-        av.FFmpegError: `packets` raised it; it is raised again after the last frame.
+        av.FFmpegError: Iterating over `packets` raised this error. It is raised again after the last frame.
     """
     broken: av.FFmpegError | None = None
     remaining = iter(packets)
@@ -184,7 +188,12 @@ def decode(stream: VideoStream, packets: Iterable[Packet[VideoStream]]) -> Itera
 
 
 def decode_packet(stream: VideoStream, packet: Packet[VideoStream] | None) -> Sequence[VideoFrame | None]:
-    """Return the frames that a packet completes, or [None] if it is damaged; None flushes the decoder."""
+    """Return the frames that a packet completes, or [None] if the packet is damaged.
+
+    Args:
+        stream: The stream of the packet.
+        packet: The packet, or None to get the frames that the decoder still holds.
+    """
     try:
         return stream.decode(packet)
     except av.FFmpegError:

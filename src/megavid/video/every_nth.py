@@ -15,19 +15,19 @@ class Skippable(Protocol):
     """A video that can skip frames."""
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over frames 0, n, 2n and so on, which keep their numbers."""
+        """Iterate over frames 0, n, 2n and so on, numbered as in the whole video."""
         ...
 
 
 def every_nth(video: Skippable, n: int) -> Iterator[Frame]:
-    """Iterate over frames 0, n, 2n and so on, numbered 0, 1, 2 and so on; they keep their times."""
+    """Iterate over frames 0, n, 2n and so on. They are renumbered 0, 1, 2 and so on, and keep their times."""
     return (replace(frame, index=frame.index // n) for frame in video.every(n))
 
 
 class EveryNth:
     """Random access to the frames that `every_nth` yields, by their new numbers.
 
-    A damaged frame is replaced by its nearest neighbor.
+    A damaged frame of a `VideoFile` is replaced by the neighbor that `VideoFile.nearest` returns.
 
     Args:
         video: A whole video.

@@ -1,4 +1,4 @@
-"""Index the frames of a video file by their packets."""
+"""Index the frames of a video file from its packets, without decoding all frames."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from megavid.video.decode import read_packets, reason
 logger = logging.getLogger(__name__)
 
 _MOST_REORDERED = 32
-"""Most places between decoding and presentation order. Codecs allow 16; more means broken timestamps."""
+"""Maximum difference between a frame's places in decoding order and in presentation order. Codecs allow 16;
+larger differences than 32 mean that the timestamps are broken."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +27,7 @@ class DecodedStart:
 
     Attributes:
         first: The first frame.
-        stamps: Timestamps of the first few frames.
+        stamps: Presentation timestamps of the first few frames.
         damaged: Whether packets between the first key frame and `first` are damaged.
     """
 
@@ -41,13 +42,13 @@ class FrameIndex:
 
     Attributes:
         length: Number of frames that are shown.
-        declared: Number of frames that the container's header declares, at least `length`.
-        places: Index of the frame with each presentation timestamp; empty if frames have to be counted
-            instead.
+        declared: Number of frames that the container's header declares, or `length` if that is larger.
+        places: Maps presentation timestamps to the indexes of their frames; empty if frames have to be
+            counted instead.
         times: Seconds from the first frame to each frame; empty if unknown.
         keys: Indexes of the key frames, ascending; the first is 0 even if frame 0 is not a key frame.
         key_stamps: For each of `keys`, its presentation timestamp and the timestamp to seek to.
-        headless: Number of packets before that of the first key frame.
+        headless: Number of packets before the packet of the first key frame.
     """
 
     length: int
@@ -63,15 +64,15 @@ class FrameIndex:
         return replace(self, keys=[0], key_stamps=[(0, 0)])
 
     def counted(self) -> FrameIndex:
-        """Return a copy without timestamps, so that frames are counted."""
+        """Return a copy without timestamps, so that frames are numbered by counting."""
         return replace(self.without_keys(), places={})
 
     def checked(self, start: DecodedStart) -> FrameIndex:
         """Return a copy that agrees with the first decoded frames.
 
         A file that was cut out of a longer video may start with frames that cannot be decoded, since they
-        refer to frames before the cut. They are removed from the index. If the decoder's timestamps do not
-        increase, or are not those of the packets, frames are counted.
+        refer to frames before the cut. Such frames are removed from the index. If the timestamps of the
+        decoded frames do not increase, or do not occur in the packets, frames are numbered by counting.
         """
         places = [self.places.get(pts, -1) for pts in start.stamps]
         trusted = places[0] >= 0 and all(a < b for a, b in pairwise(places))
@@ -105,7 +106,7 @@ class Numbering:
         index: Index of the file.
 
     Attributes:
-        last: Number of the last frame.
+        last: The last number that was returned or skipped; -1 at the start.
         damaged: Whether a frame after the first key frame was damaged, or could not be numbered.
     """
 
@@ -116,10 +117,10 @@ class Numbering:
         self.damaged = False
 
     def number(self, frame: VideoFrame | None) -> int | None:
-        """Return the number of a frame; None if it is damaged, out of order, or not a frame of the video.
+        """Return the number of a frame; None if the frame is damaged, out of order, or not in the index.
 
         Args:
-            frame: A frame, or None for a damaged one.
+            frame: A decoded frame, or None for a damaged frame.
         """
         places = self._index.places
         if frame is None:
@@ -138,7 +139,7 @@ class Numbering:
 
 @dataclass(frozen=True, order=True)
 class _Shown:
-    """A packet that is shown: its presentation and decoding timestamps, and whether it is a key frame."""
+    """A packet of a shown frame: presentation and decoding timestamps, and whether it is a key frame."""
 
     pts: int
     dts: int
@@ -180,17 +181,17 @@ def scan(container: InputContainer, stream: VideoStream, *, name: str) -> FrameI
 
 
 def _promised(container: InputContainer, stream: VideoStream) -> int:
-    """Return the number of packets that the header declares, without those that it declares as empty."""
+    """Return the number of packets that the header declares, without packets known to have no frame."""
     listed = len(stream.index_entries)
-    # The list of samples leaves out frames that an edit list removes (MP4 and related formats) and chunks
-    # without data (AVI, unless the list was cut off with the end of the file).
+    # FFmpeg's list of samples leaves out frames that an edit list removes (MP4 and related formats), and
+    # chunks without data (AVI, unless the list is missing because the end of the file was cut off).
     if "mp4" in container.format.name.split(",") or (container.format.name == "avi" and listed > 1):
         return min(stream.frames, listed)
     return stream.frames
 
 
 def _is_shown(packet: Packet[VideoStream], codec: str) -> bool:
-    """Return whether a packet has a frame that is shown, which VP8 and VP9 encode in its header."""
+    """Return whether a packet contains a frame that is shown. VP8 and VP9 encode this in the frame header."""
     if codec not in ("vp8", "vp9"):
         return True
     data = memoryview(packet)
@@ -216,8 +217,8 @@ def _with_stamps(
     order = sorted(stamped)
     places: dict[int | None, int] = {packet.pts: place for place, packet in enumerate(order)}
     index = replace(index, times=[float((packet.pts - order[0].pts) * base) for packet in order])
-    # AVI and raw streams have no presentation times. If such a video was copied to another container and its
-    # frames are reordered, the timestamps are decoding times, which belong to other frames.
+    # AVI and raw streams have no presentation timestamps. If such a video with reordered frames was copied to
+    # another container, its "presentation" timestamps are decoding timestamps, so they fit other frames.
     if order == stamped and stream.codec_context.reorder_depth > 0:
         return index
     shifts = (abs(place - decoded) for decoded, place in enumerate(places[packet.pts] for packet in stamped))

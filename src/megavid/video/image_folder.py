@@ -13,7 +13,7 @@ from megavid.video.images import image_size, read_image
 
 
 class ImageFolder:
-    """Images of one size that are the frames of a video.
+    """Image files of the same size that are the frames of a video.
 
     Args:
         paths: The image files, in order.

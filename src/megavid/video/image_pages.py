@@ -16,24 +16,24 @@ from megavid.video.images import decode_image, open_image, picture_numbers
 
 
 class ImagePages:
-    """The pictures of one file (TIFF, animated PNG, WebP or GIF), all of one size.
+    """The pictures of one file (TIFF, animated PNG, WebP or GIF), all of the same size.
 
     Args:
         path: The file.
-        rate: Frames per second if the file has no durations, as a TIFF.
+        rate: Frames per second, used if the file does not give durations; a TIFF never does.
 
     Attributes:
         path: The file.
         name: Name of the file without its folder.
-        rate: Frames per second; computed from the duration of the first picture if the file has durations.
+        rate: Frames per second; computed from the duration of the first picture if the file gives durations.
         width: Width of the pictures in pixels, as displayed.
         height: Height of the pictures in pixels, as displayed.
         pixel_aspect: Width of a pixel divided by its height, always 1.
-        is_timed: Whether the file has the durations of its pictures.
+        is_timed: Whether the file gives the durations of its pictures.
 
     Raises:
-        InputError: The file is not an image. Reading raises it, too, if a picture is damaged, differs in size
-            from the first one, or is of a kind that `read_image` refuses.
+        InputError: The file is not an image. Reading a picture also raises an `InputError` if the picture is
+            damaged, differs in size from the first one, or is of a kind that `read_image` refuses.
     """
 
     def __init__(self, path: Path, *, rate: Fraction = DEFAULT_RATE) -> None:
@@ -113,4 +113,4 @@ def _duration(image: ImageFile) -> Fraction | None:
 
 
 _LONGEST_DURATION = 1e6
-"""Longest duration of a picture, in milliseconds."""
+"""Durations from this value on, in milliseconds, are ignored."""

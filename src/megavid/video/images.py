@@ -18,7 +18,8 @@ from megavid.core.files.regular_files import check_regular_file
 from megavid.core.frames import Image
 
 FORMATS = ("JPEG", "PNG", "BMP", "DIB", "PPM", "TIFF", "WEBP", "GIF", "JPEG2000", "AVIF")
-"""Image formats that are read, whatever the file's suffix. Some readers of Pillow run programs (EPS)."""
+"""Image formats that are read, whatever the file's suffix. Pillow knows more, but some of its readers, such
+as the one for EPS, run other programs."""
 
 SIDEWAYS = (5, 6, 7, 8)
 """EXIF orientations that swap width and height."""
@@ -28,13 +29,14 @@ _DEEP = ("I", "I;16", "I;16B", "I;16L", "I;16N")
 
 
 def read_image(path: Path) -> Image:
-    """Read an image as RGB, the way it is displayed.
+    """Read an image as RGB, turned the way it is displayed.
 
-    Gray values are repeated, gray of 12 or 16 bits is scaled to 8, palettes are resolved, CMYK is converted,
-    and an alpha channel is dropped without blending. EXIF orientation is applied.
+    Gray values are copied to all three channels, gray of 12 or 16 bits is scaled to 8 bits, palettes are
+    resolved, CMYK is converted, and an alpha channel is dropped without blending. EXIF orientation is
+    applied.
 
     Args:
-        path: A file with one picture. Previews and depth maps in JPEG files do not count.
+        path: A file with one picture. Previews and depth maps in JPEG files do not count as pictures.
 
     Returns:
         RGB uint8 (H, W, 3).
@@ -59,7 +61,8 @@ def image_size(path: Path) -> tuple[int, int]:
         check_single(image, path)
         check_pixels(image, path)
         width, height = image.size
-        # Pillow reports the displayed size of TIFFs. PNG's own `getexif` would decode the whole image.
+        # For TIFFs, Pillow already reports the displayed size. For PNGs, `image.getexif()` would decode the
+        # whole image, so the base class's method is called.
         if image.format == "TIFF":
             return width, height
         try:
@@ -147,7 +150,7 @@ def decode_image(image: ImageFile, path: Path) -> Image:
         InputError: The picture is damaged, or `read_image` refuses its kind.
     """
     check_pixels(image, path)
-    if isinstance(image, TiffImageFile) and _data_is_missing(image):  # Pillow would leave them black
+    if isinstance(image, TiffImageFile) and _data_is_missing(image):  # Pillow would fill in black
         raise InputError(f"{path}: the image is damaged: it has less data than its size requires")
     try:
         return _to_rgb(ImageOps.exif_transpose(image), white=_white(image))
@@ -156,7 +159,7 @@ def decode_image(image: ImageFile, path: Path) -> Image:
 
 
 def check_pixels(image: ImageFile, path: Path) -> None:
-    """Check that the range of the pixel values is known.
+    """Check that the pixel values of a picture have a known range and can be converted to RGB.
 
     Raises:
         InputError: The pixels are floating-point numbers, signed or 32-bit integers, or in a color space that
@@ -197,7 +200,7 @@ def _white(image: ImageFile) -> tuple[int, int]:
 
 
 def _to_rgb(image: Pillow.Image, *, white: tuple[int, int]) -> Image:
-    if image.mode in _DEEP:  # Pillow's convert() would clip at 255
+    if image.mode in _DEEP:  # Pillow's convert() would clip values at 255
         black, top = white
         gray = np.clip(np.asarray(image).astype(np.int64), 0, max(black, top))
         if top < black:
@@ -214,6 +217,6 @@ def _not_an_image(path: Path, error: Exception) -> InputError:
 
 
 def _reason(error: Exception) -> str:
-    """Return the reason of an error on one line, without the path."""
+    """Return the reason for an error on one line, without the path."""
     words = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return " ".join(words.split()) or type(error).__name__

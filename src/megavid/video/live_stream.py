@@ -25,21 +25,21 @@ TIMEOUT = 10.0
 class LiveStream:
     """A camera or network stream, which has no length and can be read only once, in order.
 
-    Iteration ends when the stream ends or breaks off, which is logged as a warning.
+    Iteration ends when the stream ends or breaks off. If it breaks off, a warning is logged.
 
     Args:
         address: Number of a camera ("0") or an address that FFmpeg understands ("rtsp://...").
 
     Attributes:
         name: The address.
-        rate: Frames per second that the stream declares, or 25.
+        rate: Frames per second that the stream declares, or 25 if it declares none.
         width: Width of the frames in pixels, as displayed.
         height: Height of the frames in pixels, as displayed.
         pixel_aspect: Width of a pixel divided by its height, as displayed.
 
     Raises:
-        InputError: The stream cannot be opened, does not answer in time, or sends no video. Reading raises
-            it, too, if the size of the frames changes.
+        InputError: The stream cannot be opened, does not answer in time, or sends no video. Reading frames
+            also raises an `InputError` if the size of the frames changes.
     """
 
     def __init__(self, address: str) -> None:
@@ -112,7 +112,7 @@ class LiveStream:
 
 
 def _camera(number: int) -> tuple[str, str, dict[str, str]]:
-    """Return FFmpeg's input device on this system, the name of the camera, and the options that it needs."""
+    """Return FFmpeg's input device for cameras on this system, the camera's name there, and its options."""
     if sys.platform == "darwin":
         return "avfoundation", str(number), {"framerate": "30"}  # most cameras refuse the default of 29.97
     if sys.platform == "win32":

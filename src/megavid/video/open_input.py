@@ -23,7 +23,7 @@ Video = VideoFile | ImageFolder | ImagePages | LiveStream
 """An opened video of any kind."""
 
 _LEAST_RATE, _MOST_RATE = 1e-6, 1e6
-"""Allowed frames per second of images: from one in eleven days to one in a microsecond."""
+"""Allowed frames per second of images: from one frame in eleven days to one frame per microsecond."""
 
 
 def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Video:
@@ -33,14 +33,14 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
         spec: One of:
             - a video file that FFmpeg can read;
             - a folder of images, which are read in natural order; other files and subfolders are ignored;
-            - a pattern of image files such as "clip/*.png", in which "**" matches any folders;
+            - a pattern of image files such as "clip/*.png", in which "**" matches any number of folders;
             - an image file; if it has several pictures (TIFF, animated PNG or WebP), each is a frame;
-            - the number of a camera as a string, such as "0"; a folder of that name is "./0";
+            - the number of a camera as a string, such as "0"; write "./0" for a folder with the name "0";
             - the address of a stream, which contains "://".
-        fps: Frames per second of images, 25 by default; not for videos, which have their own frame rate.
+        fps: Frames per second of images, 25 by default; not allowed for inputs with their own frame rate.
 
     Raises:
-        InputError: `spec` does not exist or is none of these.
+        InputError: `spec` does not exist or is none of these, or `fps` is not allowed or out of range.
 
     Examples:
         >>> for frame in open_input("clip.mp4"):
@@ -68,7 +68,7 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
 
 
 def _describe_expected(folder: Path, accepted: str) -> str:
-    """Describe what to give instead of a folder without images."""
+    """Describe which input was expected in place of a folder without images."""
     videos = sorted(path.name for path in folder.iterdir() if is_video_name(path))
     if videos:
         return f"expected one of the videos in it: {listed(videos, most=5)}"
@@ -101,7 +101,7 @@ def _find_images(path: Path) -> list[Path] | None:
 def _image_rate(fps: float | None) -> Fraction:
     if fps is None:
         return DEFAULT_RATE
-    if not _LEAST_RATE <= fps <= _MOST_RATE:  # true for NaN, too
+    if not _LEAST_RATE <= fps <= _MOST_RATE:  # also true for NaN
         raise InputError(f"fps: expected {_LEAST_RATE:g} to {_MOST_RATE:g} frames per second, got {fps}")
     rate = Fraction(fps).limit_denominator(1001)  # 29.97002997 is 30000/1001
     return rate or Fraction(fps)

@@ -1,4 +1,4 @@
-"""Convert decoded frames to RGB, the way they are displayed."""
+"""Convert decoded frames to RGB, turned the way they are displayed."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from megavid.core.frames import Image
 class RgbConverter:
     """Converts the frames of one video, one at a time.
 
-    PyAV's `to_ndarray(format=...)` would make a converter for every frame, each with a thread per core, which
-    all live until they are garbage-collected.
+    PyAV's `to_ndarray(format=...)` would make a converter for every frame. Each converter would start a
+    thread per core, and these threads would live until the converter is garbage-collected.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class RgbConverter:
 
 
 def displayed_size(frame: VideoFrame) -> tuple[int, int]:
-    """Return the width and height of a frame in pixels, the way it is displayed."""
+    """Return the width and height of a frame in pixels, as displayed."""
     return (frame.height, frame.width) if _lies_sideways(frame) else (frame.width, frame.height)
 
 
@@ -47,7 +47,7 @@ def displayed_aspect(frame: VideoFrame, pixel_aspect: Fraction | None) -> Fracti
 
 
 def _lies_sideways(frame: VideoFrame) -> bool:
-    """Return whether width and height are swapped to display the frame."""
+    """Return whether a player swaps width and height to display the frame."""
     matrix = _display_matrix(frame)
     return matrix is not None and abs(matrix[1]) > abs(matrix[0])
 
@@ -69,7 +69,7 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, int, int, int] | None:
 def _turn(image: Image, a: int, b: int, c: int, d: int) -> Image:
     """Move each pixel (x, y), y pointing down, to x' = ax + cy, y' = bx + dy.
 
-    Cameras only write quarter turns and mirrorings; other angles are rounded to these.
+    Cameras only write quarter turns and mirrorings. Other angles are rounded to the nearest quarter turn.
     """
     if abs(b) > abs(a):  # x' depends on y
         image = image.transpose(1, 0, 2)

@@ -13,14 +13,14 @@ from megavid.video.pixels import displayed_size
 
 @dataclass(frozen=True, kw_only=True)
 class VideoInfo:
-    """Properties that a video file declares.
+    """Properties of a video file that its header and its first frame tell.
 
     Attributes:
         width: Width of the first frame in pixels, as displayed.
         height: Height of the first frame in pixels, as displayed.
         frames: Number of frames that the container declares; None if it declares none. The number of frames
             that can be decoded, `len(VideoFile(path))`, may differ.
-        rate: Frames per second, on average if they vary.
+        rate: Frames per second; the average if the rate varies.
     """
 
     width: int

@@ -31,9 +31,9 @@ class Mark:
 def draw_detections(image: Image, detections: Detections) -> Image:
     """Draw every box and its label, such as "dog 0.87", with the highest scores on top.
 
-    Each class has its own color. Boxes of tracks have the track's color and id ("#3 dog 0.87"). Line widths
-    and text sizes are proportional to the frame. A box is drawn up to its last pixel, x2 - 1, and is clipped
-    to the frame.
+    Each class has its own color. If a box has a track, the track determines the color, and the label starts
+    with the track's id ("#3 dog 0.87"). Line widths and text sizes are proportional to the shorter side of
+    the frame. A box is drawn up to its last pixel, x2 - 1, and is clipped to the frame.
 
     Args:
         image: RGB uint8 (H, W, 3), which is not changed.
@@ -55,11 +55,11 @@ def draw_detections(image: Image, detections: Detections) -> Image:
 
 
 def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
-    """Draw boxes, and then their texts; later ones are on top of earlier ones.
+    """Draw all boxes, and then all texts; later marks cover earlier ones.
 
     Args:
         image: RGB uint8 (H, W, 3), which is not changed.
-        marks: The boxes and texts.
+        marks: The boxes with their texts and colors.
 
     Returns:
         A copy of the image with the drawing, RGB uint8 (H, W, 3).
@@ -79,15 +79,19 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
 
 
 def label_color(label: int) -> Color:
-    """Choose an RGB color for a label, so that colors of successive labels differ clearly."""
+    """Choose an RGB color for a label, so that the colors of successive labels differ clearly."""
     hue = label * 0.61803398875 % 1  # steps of the golden angle stay far apart on the color circle
-    # The circle is full after a dozen steps, so the brightness varies, too.
+    # After a dozen steps the hues come close to earlier ones, so the brightness varies, too.
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.85, (1.0, 0.7, 0.85, 0.55)[label % 4])
     return round(red * 255), round(green * 255), round(blue * 255)
 
 
 def _pixels(box: list[float], frame: tuple[int, int]) -> Span | None:
-    """Round a box to at least one pixel and clip it to the frame; None if it is outside."""
+    """Round a box to whole pixels, at least one in each direction, and clip it to the frame.
+
+    Returns:
+        The pixels of the box; None if the box is outside of the frame or not finite.
+    """
     width, height = frame
     if not all(math.isfinite(value) for value in box):
         return None

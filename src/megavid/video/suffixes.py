@@ -15,11 +15,12 @@ VIDEO_SUFFIXES = (
     *(".dv", ".y4m", ".nut", ".rm", ".rmvb", ".h264", ".264", ".h265", ".265", ".hevc", ".mjpeg", ".mjpg"),
     *(".gif", ".ivf", ".obu"),
 )
-"""Suffixes of video files, in lower case, for searching folders. Opening a file ignores its suffix."""
+"""Suffixes of video files, in lower case, for finding the videos in a folder. A video that is opened by its
+name may have another suffix."""
 
 
 def image_files(paths: Iterable[Path]) -> list[Path]:
-    """Keep the image files among paths and sort them in natural order: 2.png before 10.png.
+    """Select the image files among paths and sort them in natural order: 2.png before 10.png.
 
     Hidden files are left out.
     """

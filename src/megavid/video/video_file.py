@@ -27,20 +27,21 @@ from megavid.video.frame_index import DecodedStart, FrameIndex, Numbering, scan
 from megavid.video.pixels import RgbConverter, displayed_aspect, displayed_size
 
 _CHECKED_FRAMES = 12
-"""Number of frames that are decoded to check that timestamps increase, if the codec reorders frames."""
+"""If the codec reorders frames, this many frames are decoded to check that their timestamps increase."""
 
 
 class VideoFile:
     """A video that FFmpeg can read.
 
-    Opening the file lists its packets once. The index of a frame is its place in that list in presentation
-    order, both for iteration and for indexing. Iteration skips damaged frames, and indexing raises an error
-    for them. Packets that are not shown do not count as frames: hidden reference frames of VP8, empty chunks
-    of AVI, and undecodable frames at the start of a file that was cut out of another one.
+    Opening the file lists its packets once. The index of a frame is its place in this list, sorted in
+    presentation order, both for iteration and for indexing. Iteration skips damaged frames, and indexing
+    raises an error for them. Packets that are not shown do not count as frames: hidden reference frames of
+    VP8 and VP9, empty chunks of AVI, and undecodable frames at the start of a file that was cut out of
+    another one.
 
     Some files have no usable presentation timestamps: AVI and raw streams with reordered frames, even when
-    copied to another container, and clips that were joined byte by byte. Their frames are counted
-    while decoding, and reading an earlier frame decodes the file from its start.
+    copied to another container, and clips that were joined byte by byte. The frames of such files are counted
+    while decoding, and reading a frame before the current one decodes the file from its start.
 
     Args:
         path: A file that contains the whole video, not a playlist.
@@ -48,17 +49,17 @@ class VideoFile:
     Attributes:
         path: The file.
         name: Name of the file without its folder.
-        rate: Frames per second, on average if they vary.
+        rate: Frames per second; the average if the rate varies.
         width: Width of the frames in pixels, as displayed.
         height: Height of the frames in pixels, as displayed.
         pixel_aspect: Width of a pixel divided by its height, as displayed.
-        lost: Number of frames that the file declares or contains, but that could not be decoded; set at the
-            end of each iteration, 0 before.
+        lost: Number of frames that the file declares or contains, but that could not be decoded. The number
+            is set at the end of each iteration, and is 0 before.
 
     Raises:
         InputError: The file cannot be read, has no video, no frame of it can be decoded, or its frames have
-            more than 35,651,584 pixels (8192x4352). Reading raises it, too, if the size of the frames
-            changes.
+            more than 35,651,584 pixels (8192x4352). Reading frames also raises an `InputError` if the size of
+            the frames changes.
 
     Examples:
         >>> with VideoFile(Path("clip.mp4")) as video:
@@ -100,7 +101,7 @@ class VideoFile:
                     yield self._frame(number, frame, convert)
                     delivered += 1
         damaged = numbering.damaged or self._index.declared > len(self)
-        if numbering.last + 1 < len(self):  # frame threads lose the last frames if one is damaged
+        if numbering.last + 1 < len(self):  # decoding with frame threads lost the last frames
             cursor = Cursor(self.path, self._index, frame_threads=False)
             try:
                 for number, frame in cursor.onwards(numbering.last + 1):
@@ -109,11 +110,11 @@ class VideoFile:
             finally:
                 cursor.close()
             damaged = damaged or cursor.damaged
-        # In a file without damage, missing frames were not meant to be shown.
+        # In a file without damage, frames that the decoder did not return were not meant to be shown.
         self.lost = self._index.declared - delivered if damaged else 0
 
     def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over frames 0, n, 2n and so on; the others are not converted, nor decoded if possible.
+        """Iterate over frames 0, n, 2n and so on; the others are not converted and, if possible, not decoded.
 
         Args:
             n: Step between frames, 1 for all frames.
@@ -149,13 +150,13 @@ class VideoFile:
             return self._image(index, frame, self._converter.convert)
 
     def nearest(self, index: int) -> Image:
-        """Return frame `index` as RGB uint8 (H, W, 3); a neighbor if it is damaged.
+        """Return frame `index` as RGB uint8 (H, W, 3), or a neighbor if frame `index` is damaged.
 
-        The neighbor is the nearest frame before it that can be decoded, or else after it.
+        The neighbor is the nearest frame before it that can be decoded, or else the nearest after it.
 
         Raises:
             IndexError: `index` is out of range.
-            InputError: The frame differs in size from the first one.
+            InputError: The returned frame would differ in size from the first one.
         """
         with self._lock:
             found, frame = self._cursor_for(index).nearest(index)
@@ -182,7 +183,8 @@ class VideoFile:
 
         Args:
             count: Maximum number of frames.
-            headless: Number of packets before that of the first key frame, which may be undecodable.
+            headless: Number of packets before the packet of the first key frame. These packets may be
+                undecodable, which does not count as damage.
         """
         first: VideoFrame | None = None
         stamps: list[int | None] = []

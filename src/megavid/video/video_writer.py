@@ -21,7 +21,7 @@ from megavid.core.frames import Image, check_image
 from megavid.video.decode import reason
 
 MIN_TICKS = 90_000
-"""Smallest number of clock ticks per second, that of MPEG."""
+"""Lower limit for the clock ticks per second of a written file: the clock rate of MPEG."""
 
 MAX_TICKS = 2**31 - 1
 """Largest number of clock ticks per second that an MP4 file can express."""
@@ -36,18 +36,19 @@ _MAX_ASPECT = 65_535
 class VideoWriter:
     """Writes H.264 in MP4 that every player can read: yuv420p, BT.709, index at the start of the file.
 
-    Frames keep their times, so that a variable frame rate is preserved. 4:2:0 has one color sample for two
-    pixels, so an odd width or height is made even by repeating the last column or row.
+    Frames keep their times, so that a variable frame rate is preserved. In yuv420p, two columns and two rows
+    share their color samples, so an odd width or height is made even by repeating the last column or row.
 
     Args:
         path: The file to write. It is not written atomically; see `megavid.core.files.atomic.atomic_path`.
-        rate: Frames per second, on average if they vary; multiples of 1 / rate are stored exactly.
+        rate: Frames per second; the average if the rate varies. Times that are multiples of 1 / rate are
+            stored exactly.
         width: Width of the frames in pixels.
         height: Height of the frames in pixels.
-        pixel_aspect: Width of a pixel divided by its height, for players.
+        pixel_aspect: Width of a pixel divided by its height, which tells players how to stretch the frames.
 
     Raises:
-        InputError: The file cannot be written, or H.264 does not support the size. Writing raises it, too.
+        InputError: The file cannot be written, or H.264 does not support the size.
 
     Examples:
         >>> with VideoWriter(Path("out.mp4"), rate=Fraction(25), width=640, height=480) as writer:
@@ -88,8 +89,9 @@ class VideoWriter:
 
         Args:
             image: RGB uint8 (H, W, 3) of the writer's size.
-            time: Seconds at which the frame is shown. If it is not after the previous time, as when a stream
-                starts over, this and all later times are shifted to continue after one frame period.
+            time: Time in seconds at which the frame is shown. If this time is not later than that of the
+                previous frame, as when a stream starts over, the frame is shown one frame period after the
+                previous one, and the times of all later frames are shifted by the same amount.
 
         Raises:
             InputError: The image has another size, or the disk is full.
@@ -162,11 +164,11 @@ class VideoWriter:
 
     def _mux(self, packets: Sequence[Packet[VideoStream]]) -> None:
         for packet in packets:
-            packet.duration = self._period  # players use it for the last frame only
+            packet.duration = self._period  # players use the duration of the last frame only
             self._container.mux(packet)
 
     def _failed(self, error: av.FFmpegError | OSError, what: str = "") -> InputError:
-        """Stop writing, and return the error to raise."""
+        """Mark the writer as closed, and return the error to raise."""
         self._open = False
         words = reason(error) if isinstance(error, av.FFmpegError) else error.strerror
         return InputError(f"{self.path}: cannot be written{what and f' ({what})'}: {words}")

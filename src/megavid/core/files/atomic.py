@@ -19,7 +19,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.ownership import written_by_megavid
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-"""Numbers of the errors that a full or read-only file system or a too large file causes."""
+"""Error numbers of a file system that is full or read-only, and of a file that is too large."""
 
 _LONGEST_NAME = 255
 """Longest file name that nearly all file systems accept, in bytes."""
@@ -39,8 +39,8 @@ def atomic_path(path: Path, *, ours: Ours = written_by_megavid) -> Iterator[Path
 
     The temporary file is hidden and has the same folder and suffix as `path`. If the block raises an error,
     the temporary file is removed and `path` is left unchanged. A `path` that is a link is refused. An
-    existing file is replaced only if megavid wrote it. If its content does not tell, it is replaced only if
-    the new file has the same bytes.
+    existing file is replaced only if megavid wrote it. If the existing file does not tell who wrote it, it is
+    replaced only if the new file has the same bytes.
 
     Args:
         path: The file to write.
@@ -189,7 +189,7 @@ def remove_leftovers(folder: Path, *, held: bool = False) -> None:
     """Remove temporary files and folders that killed processes left in a folder.
 
     Args:
-        folder: The folder. Other files, whose names do not come from `atomic_path` or `make_aside`, are kept.
+        folder: The folder. Only files and folders that `atomic_path` or `make_aside` named are removed.
         held: Whether no other run may write to the folder, so that every temporary file in it is a leftover.
             If False, only temporary files whose process ran on this host and has ended are removed.
     """

@@ -39,7 +39,7 @@ def load_json(content: str | bytes, *, origin: object) -> Any:
         # A lone surrogate comes from an escape in the text, or from a command line that is not UTF-8.
         if "\\ud" in text or "\\uD" in text or isinstance(content, str):
             _check_unicode(value)
-    except ValueError as error:  # includes errors of decoding
+    except ValueError as error:  # UnicodeDecodeError is a ValueError
         raise InputError(f"{origin}: expected JSON: {error}") from error
     except RecursionError as error:
         raise InputError(f"{origin}: expected JSON, got lists or objects nested too deep to read") from error

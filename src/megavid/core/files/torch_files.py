@@ -257,7 +257,7 @@ class _Reader:
     def _take(self, size: int, *, limit: int) -> None:
         """Count `size` bytes of requested memory.
 
-        A single request may not exceed `limit`, and all of them together not the size of the file.
+        A single request may not exceed `limit`, and all requests together may not exceed the file's size.
         """
         self._left -= size
         if size > limit or self._left < 0:

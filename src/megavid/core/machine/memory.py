@@ -25,6 +25,6 @@ def _limits(root: Path) -> Iterator[int]:
     own = resource.getrlimit(resource.RLIMIT_AS)[0]
     yield from () if own == resource.RLIM_INFINITY else (own,)
     for folder in control_groups(root, "memory"):
-        for name in ("memory.max", "memory.limit_in_bytes"):  # of versions 2 and 1
+        for name in ("memory.max", "memory.limit_in_bytes"):  # control groups 2 and 1
             with suppress(OSError, ValueError):  # "max" means no limit
                 yield int((folder / name).read_text())
