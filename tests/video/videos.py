@@ -86,9 +86,8 @@ def check_consistent(video: VideoFile, count: int) -> None:
     assert [frame.index for frame in frames] == list(range(count))
     assert len(video) == count
     assert video.lost == 0
-    order = [*range(count), *range(count), *reversed(range(count))]
-    random.Random(0).shuffle(order[:count])
-    for i in order:
+    shuffled = random.Random(0).sample(range(count), count)
+    for i in (*shuffled, *range(count), *reversed(range(count))):
         np.testing.assert_array_equal(video[i], frames[i].image)
 
 
