@@ -51,7 +51,7 @@ class Resamples:
 
     Attributes:
         frame_video: int (F,), video of each frame, from 0 to V - 1.
-        counts: uint8 (R, V), how often each video is drawn.
+        counts: uint8 (R, V), how often each video is drawn in each resample.
     """
 
     frame_video: NDArray[np.int64]
@@ -73,7 +73,7 @@ class ResampledAP:
 
     Attributes:
         by_class: (R, C), NaN if no drawn video has objects of the class.
-        has_objects: bool (C, V), whether a video has objects of a class.
+        has_objects: bool (C, V), whether a video has objects of the class.
     """
 
     by_class: NDArray[np.float64]
@@ -158,7 +158,7 @@ def resample_ap(outcomes: Outcomes, resamples: Resamples) -> NDArray[np.float64]
 def mean_over_classes(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """Return the mean (R,) of samples (R, C) over the classes with objects in each resample."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)  # a resample without objects
+        warnings.simplefilter("ignore", RuntimeWarning)  # NaN for a resample without objects
         mean: NDArray[np.float64] = np.nanmean(samples, axis=1) if samples.shape[1] else samples.sum(axis=1)
     return mean
 

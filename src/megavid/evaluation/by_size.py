@@ -16,7 +16,7 @@ SIZES: Mapping[str, tuple[float, float]] = {
     "medium": (32.0**2, 96.0**2),
     "large": (96.0**2, np.inf),
 }
-"""COCO's ranges of areas in square pixels: above the first limit and up to the second."""
+"""COCO's ranges of areas in square pixels: an area is larger than the first limit, and at most the second."""
 
 
 def average_precision_by_size(
@@ -45,7 +45,7 @@ def average_precision_by_size(
         AP50 of each size, keyed by the names in `SIZES`.
 
     Raises:
-        InputError: Shapes, frames or labels do not fit.
+        InputError: Shapes do not match, or a frame or label is out of range.
     """
     sides = (found.xyxy[:, 2:] - found.xyxy[:, :2]).astype(np.float64)
     found_areas = sides.prod(axis=1)

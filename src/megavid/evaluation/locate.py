@@ -43,8 +43,8 @@ def locate(predictions: PredictionTable, annotations: Annotations, *, problems: 
     """Find the frame and the class of each predicted box.
 
     Videos and classes are matched by name, frames by number. A video whose name the data set lacks is matched
-    by its basename, with or without suffix, if exactly one video has that: "clip.mp4" is matched to
-    "val/clip".
+    by its basename, with or without suffix, if exactly one video of the data set has the same basename:
+    "clip.mp4" is matched to "val/clip".
 
     Args:
         predictions: Predictions of any videos.
@@ -72,7 +72,7 @@ def locate(predictions: PredictionTable, annotations: Annotations, *, problems: 
 
 
 def _match_videos(predictions: PredictionTable, annotations: Annotations) -> dict[str, int]:
-    """Return the data set's number for each name of a video in the predictions or the data set."""
+    """Return the number of each video in the data set, by its names there and in the predictions."""
     numbers = {name: i for i, name in enumerate(annotations.videos)}
     names = predictions.lengths or predictions.videos
     by_basename, by_stem = defaultdict(set), defaultdict(set)
@@ -111,7 +111,7 @@ def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np
     """Return the data set's row for each frame, -1 for none."""
     if len(annotations) == 0:
         return np.full(len(video), -1)
-    # A key joins the video with the rank of the frame's number; the number itself may take 64 bits.
+    # A key combines a video with the rank of a frame's number, since the number itself may take 64 bits.
     numbers, ranks = np.unique(annotations.number, return_inverse=True)
     keys = annotations.video * np.int64(len(numbers)) + ranks
     order = np.argsort(keys, kind="stable")
@@ -125,7 +125,7 @@ def _rows(annotations: Annotations, video: NDArray[np.int64], number: NDArray[np
 def _report_unknown(
     predictions: PredictionTable, rows: NDArray[np.int64], names: Sequence[str], problems: Problems
 ) -> None:
-    """Add a problem for each predicted video of which the data set lacks frames."""
+    """Add a problem for each predicted video that has frames that the data set lacks."""
     videos, first, counts = np.unique(predictions.video[rows], return_index=True, return_counts=True)
     for video, row, count in zip(videos.tolist(), rows[first].tolist(), counts.tolist(), strict=True):
         name, frame = predictions.videos[video], predictions.frame[row]

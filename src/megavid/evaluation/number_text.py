@@ -17,7 +17,7 @@ def percent(value: float, sign: str = "") -> str:
 
     Args:
         value: The share.
-        sign: "+" to format positive numbers with their sign.
+        sign: "+" to put a plus sign before positive numbers.
     """
     return "-" if math.isnan(value) else f"{100 * value:{sign}.2f}"
 

@@ -42,7 +42,7 @@ class Selection:
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """The detections of a class by falling score, and the objects that count.
+    """The detections of a class, sorted by falling score, and the objects that count.
 
     Attributes:
         frame: int (n,), frame of each detection.
@@ -77,13 +77,13 @@ def outcomes_by_class(
         selections: Choices of what counts; outcomes are computed for each choice.
         reduce: Called with the outcomes of a class, one for each selection; returns what to keep of them.
         num_frames: Number of frames in the data set.
-        num_classes: C.
+        num_classes: Number of classes, C.
 
     Returns:
         (C,), the results of `reduce`.
 
     Raises:
-        InputError: Shapes, frames or labels do not fit.
+        InputError: Shapes do not match, or a frame or label is out of range.
     """
     if (score := found.score) is None:
         raise InputError("found: expected boxes with scores")
@@ -96,7 +96,7 @@ def outcomes_by_class(
         overlaps = find_overlaps(found.take(found_rows), truth.take(truth_rows), num_frames=num_frames)
         return reduce([_outcomes(overlaps, found_rows, truth_rows, s) for s in selections])
 
-    # NumPy releases the interpreter's lock for most of the time.
+    # NumPy releases the interpreter's lock most of the time, so the threads run in parallel.
     rows = _rows_by_class(found, num_classes), _rows_by_class(truth, num_classes)
     with ThreadPoolExecutor(min(usable_cores(), 8)) as pool:
         return list(pool.map(outcomes_of_class, *rows))

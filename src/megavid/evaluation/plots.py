@@ -29,7 +29,7 @@ _RECALLS = np.linspace(0, 1, 101)
 
 
 def plot_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[str], path: Path) -> None:
-    """Write `draw_pr_curves` as a PNG.
+    """Write the plot of `draw_pr_curves` as a PNG file.
 
     Raises:
         InputError: The file cannot be written.
@@ -39,7 +39,7 @@ def plot_pr_curves(results: Mapping[str, AveragePrecision], classes: Sequence[st
 
 
 def plot_confusion(confusion: Confusion, path: Path) -> None:
-    """Write `draw_confusion` as a PNG.
+    """Write the plot of `draw_confusion` as a PNG file.
 
     Raises:
         InputError: The file cannot be written.
@@ -157,7 +157,7 @@ def as_svg(figure: Figure) -> bytes:
 
 
 def envelope_at(curve: Curve, recalls: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the highest precision at or above each recall; 0 if the curve does not reach that recall."""
+    """Return, for each recall, the highest precision at that or any higher recall; 0 if none is reached."""
     places = np.searchsorted(curve.recall, recalls)
     return np.append(curve.envelope, 0.0)[places]
 

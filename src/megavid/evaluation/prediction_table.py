@@ -114,7 +114,7 @@ def _is_inverted(p: PredictionTable) -> NDArray[np.bool_]:
 
 
 def _repeats_earlier_row(p: PredictionTable) -> NDArray[np.bool_]:
-    """Find rows that repeat an earlier one: candidates by a hash of the row, then by exact comparison."""
+    """Find rows that repeat an earlier one: find candidates by a hash, then compare them exactly."""
     columns = [np.ascontiguousarray(p.scores).view(np.int32), *np.ascontiguousarray(p.boxes).view(np.int32).T]
     columns += [p.video, *np.ascontiguousarray(p.frame, np.int64).view(np.int32).reshape(-1, 2).T, p.labels]
     key = np.zeros(len(p), np.uint64)

@@ -30,11 +30,11 @@ MOTION_RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, eq=False)
 class Curve:
-    """Precision and recall of a class at its K hits, by falling score.
+    """Precision and recall of a class at its K hits, sorted by falling score.
 
     Attributes:
-        recall: float64 (K,).
-        precision: float64 (K,).
+        recall: float64 (K,), recall of the detections down to each hit.
+        precision: float64 (K,), precision of the detections down to each hit.
         score: float64 (K,), score of each hit.
         objects: Number of objects that count.
         found: Number of detections.
@@ -62,7 +62,7 @@ class Curve:
 
     @property
     def envelope(self) -> NDArray[np.float64]:
-        """(K,), highest precision at or above each recall."""
+        """(K,), for each recall, the highest precision at that or any higher recall."""
         return np.maximum.accumulate(self.precision[::-1])[::-1]
 
     @property
@@ -118,7 +118,7 @@ def average_precision(
         found: N detections. Those with equal scores are ordered by frame, then by row.
         truth: M objects.
         num_frames: Number of frames in the data set, with or without boxes.
-        num_classes: C.
+        num_classes: Number of classes, C.
         motion_iou: (M,), IoU of each object's box with its boxes in neighboring frames. NaN means unknown
             motion, which is outside every range. If None, all objects count.
         motion_range: Range of the motion IoU of the objects that count, both ends included.
@@ -126,7 +126,7 @@ def average_precision(
             when the share of objects in the range is computed, as in ImageNet VID's official evaluation.
 
     Raises:
-        InputError: Shapes, frames or labels do not fit.
+        InputError: Shapes do not match, or a frame or label is out of range.
 
     Examples:
         >>> result = average_precision(found, truth, num_frames=100, num_classes=30)
@@ -154,14 +154,14 @@ def average_precision_by_motion(
         found: N detections; see `average_precision` for all arguments.
         truth: M objects.
         num_frames: Number of frames in the data set.
-        num_classes: C.
+        num_classes: Number of classes, C.
         motion_iou: (M,), or None to compute only "all".
 
     Returns:
         AP50 keyed by the names in `MOTION_RANGES`; "all" includes objects of unknown motion.
 
     Raises:
-        InputError: Shapes, frames or labels do not fit.
+        InputError: Shapes do not match, or a frame or label is out of range.
     """
     selections = select_by_motion(truth, num_frames=num_frames, motion_iou=motion_iou)
     results = average_precisions(
@@ -225,7 +225,7 @@ def _select(
     num_frames: int | None,
     ignored: NDArray[np.bool_] | None = None,
 ) -> Selection:
-    """Select the objects in a range of motion; given `num_frames`, frames without objects count, too."""
+    """Select the objects in a range of motion; with `num_frames`, count frames without objects, too."""
     low, high = motion_range
     candidates = np.ones(len(truth), np.bool_) if ignored is None else ~ignored
     if motion is None:

@@ -165,13 +165,13 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
             numbered = replace(result, index=int(annotations.number[row]))
             writer.write(name, numbered, file=annotations.files[row].as_py())
             tick()
-        for row in left & set(opened.rows):  # damaged frames of a video file
+        for row in left & set(opened.rows):  # damaged frames of a video file, which yield no result
             problems.add(Kind.BAD_IMAGE, annotations.describe(row), "cannot be decoded")
         writer.close(left_out=len(left))
 
 
 def _results(job: _Job, video: AnnotatedVideo) -> Iterator[tuple[FrameResult, int]]:
-    """Detect in a video; iterate over the results of its annotated frames and their rows in the data set."""
+    """Detect in a video; yield the result of each annotated frame, and the frame's row in the data set."""
     frames, options = video.frames, job.options
     if frames is None:
         return

@@ -222,7 +222,7 @@ class DetectionOutputs:
         try:
             yield
         except InputError as error:
-            if name != FRAMES:  # The frames written so far are whole files.
+            if name != FRAMES:  # Each frame is a file of its own, and those written are whole.
                 self._broken.add(name)
             message = str(error).replace(str(self._aside), str(self._folder))
             raise InputError(message) from error

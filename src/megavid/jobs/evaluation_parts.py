@@ -55,7 +55,7 @@ def prepare_parts(folder: Path, run: Mapping[str, Any], *, threads: int | None) 
 
 
 def threads_before(folder: Path, ranks: Ranks) -> int | None:
-    """Return the number of threads of the run whose parts a folder holds; None if none was recorded.
+    """Return the number of threads that the run in a folder was begun with; None if it is not recorded.
 
     Raises:
         InputError: The record of the run cannot be read.
@@ -93,7 +93,7 @@ def merge_parts(folder: Path, annotations: Annotations, run: Mapping[str, Any]) 
         if {name: n for name, n in about["videos"].items() if n} != {k: n for k, n in expected.items() if n}:
             raise InputError(f"{path}: expected the frames {expected}, got {about['videos']}; remove it")
     metadata = {**run, "root": str(annotations.root)}
-    for name in SCORE_FILES:  # scores of earlier predictions
+    for name in SCORE_FILES:  # They belong to earlier predictions.
         check_target(folder / name)
         (folder / name).unlink(missing_ok=True)
     merge_predictions(list(paths.values()), folder / PREDICTIONS, metadata=metadata)

@@ -116,7 +116,7 @@ def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkRe
     batch = [images[i % _FILMED] for i in range(options.batch_size)]
     push = partial(session.push_batch, batch)
     push()
-    peak = _peak_megabytes(detector.device)  # before measuring takes memory itself
+    peak = _peak_megabytes(detector.device)  # read before the measurement takes memory itself
     metered.encoded = 0
     frame, unit, steps = _time_steps(detector, push, one, options)
     encoded = metered.encoded

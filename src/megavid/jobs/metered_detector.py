@@ -1,4 +1,4 @@
-"""A wrapper of a detector that counts the frames that it encodes."""
+"""A wrapper around a detector that counts how many frames the detector encodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _REPLAYED = 4
 
 
 class MeteredDetector(VideoDetector):
-    """Wraps a detector; counts the frames that it encodes, and can replay their features.
+    """Wraps a detector to count the frames that it encodes, and can replay their features.
 
     Args:
         inner: The detector to wrap.
@@ -47,7 +47,7 @@ class MeteredDetector(VideoDetector):
     def encode(self, images: Tensor) -> list[Any]:
         """Encode images with the inner detector and count them, or return copies of earlier features."""
         if self.replays and len(self._known) >= _REPLAYED:
-            # Copies, since detectors recognize the same object at two places of a window.
+            # Copies, since a detector can tell if two places of a window hold the same Python object.
             return [replace(self._known[i % _REPLAYED]) for i in range(len(images))]
         self.encoded += len(images)
         features = self.inner.encode(images)

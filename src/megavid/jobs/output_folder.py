@@ -19,7 +19,7 @@ SCORE_FILES = ("scores.json", "pr_curves.png", "confusion.png", "report.html")
 
 
 def make_output_folder(folder: Path) -> None:
-    """Make the folder if it is missing, and check that files can be written to it.
+    """Make the folder if it is missing, and check that files can be written to the folder.
 
     Raises:
         InputError: Files cannot be written to the folder, or its path is or looks like that of a file.
@@ -61,5 +61,5 @@ def check_input_is_kept(video: Video, folder: Path, *, save_frames: bool) -> Non
 
 
 def partial_name(name: str) -> str:
-    """Return the name of an output of a run that did not process the video to its end."""
+    """Return the name that an output gets if the video was not processed to its end."""
     return f"{Path(name).stem}.partial{Path(name).suffix}"

@@ -44,7 +44,7 @@ def postprocess_with_seq_nms(source: Path, target: Path, *, rescoring: Rescoring
                 f"{path}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA "
                 "--save-as FILE.parquet converts other formats"
             )
-    with suppress(OSError):  # one of the files does not exist
+    with suppress(OSError):  # raised if one of the files does not exist
         if target.samefile(source):
             raise InputError(f"{target}: is the input; choose another name for the output")
     predictions = read_parquet(source, problems=Problems())

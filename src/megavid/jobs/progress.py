@@ -1,4 +1,4 @@
-"""Show the progress of long work: a bar on a terminal, elsewhere a line now and then."""
+"""Show the progress of long work: as a bar on a terminal, or else as a line now and then."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TextColumn
 from megavid.core.text import printable
 
 _FIRST, _EVERY = 5.0, 30.0
-"""Seconds until the first line, and from one line to the next."""
+"""Seconds until the first line, and seconds between later lines."""
 
 _WINDOW = 120.0
 """Seconds over which the speed is averaged."""

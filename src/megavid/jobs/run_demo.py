@@ -61,7 +61,7 @@ def run_demo(folder: Path, *, seed: int, videos: int, device: str) -> DemoResult
         folder: Output folder; must be empty or missing.
         seed: Seed of the videos.
         videos: Number of videos.
-        device: See `load_detector`.
+        device: Device to detect on; see `load_detector`.
 
     Returns:
         The result, or None if the user asked to stop.

@@ -40,7 +40,7 @@ def score_predictions(
     Args:
         predictions: Predictions of the data set's videos.
         annotations: The data set, M objects.
-        motion: (M,), motion IoU of each object from `find_motion`; None skips the scores by motion.
+        motion: (M,), motion IoU of each object from `find_motion`; if None, there are no scores by motion.
         coco: Whether to compute COCO's metrics, too.
         problems: Collects videos, frames and classes that only the predictions or only the data set has.
 

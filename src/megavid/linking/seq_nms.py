@@ -24,10 +24,10 @@ Rescoring = Literal["average", "max"]
 """Common score of the boxes of a sequence: the mean or the maximum of their scores."""
 
 LINK_IOU = 0.5
-"""Boxes of neighboring frames with a higher IoU are linked (section 3.2.1)."""
+"""Boxes of neighboring frames are linked if their IoU is higher than this (section 3.2.1)."""
 
 SUPPRESSION_IOU = 0.3
-"""Boxes with a higher IoU with a box of a selected sequence in the same frame are suppressed."""
+"""A box is suppressed if its IoU with a box of a selected sequence in its frame is higher than this."""
 
 
 def seq_nms(
@@ -110,7 +110,7 @@ class _BestSums:
         """
         while self._heap:
             negative, end = self._heap[0]
-            if not self._free[end] or -negative != self._sums[end]:  # an outdated entry
+            if not self._free[end] or -negative != self._sums[end]:  # The entry is outdated.
                 heapq.heappop(self._heap)
                 continue
             rows, row = [], cast("int | None", end)

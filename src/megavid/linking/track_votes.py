@@ -106,7 +106,7 @@ class TrackTable:
         return {number: track.label for number, track in self._tracks.items()}
 
     def save(self, path: Path, *, metadata: Mapping[str, Any]) -> None:
-        """Write the table as a Parquet file, in the order of ids.
+        """Write the table as a Parquet file, sorted by the ids of the tracks.
 
         Args:
             path: The file to write; it appears whole or not at all.

@@ -21,7 +21,7 @@ _WIDTH, _HEIGHT = 1280, 960
 """Largest size of a picture, pixels."""
 
 _LARGEST_SCALE = 4.0
-"""Small frames are enlarged, up to this factor, so that the labels on them can be read."""
+"""Small frames are enlarged by up to this factor, so that the labels on them can be read."""
 
 _GREEN, _RED, _YELLOW = (40, 170, 70), (220, 50, 40), (240, 190, 0)
 

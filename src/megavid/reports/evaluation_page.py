@@ -75,7 +75,7 @@ def _render(scores: Scores, about: Mapping[str, str], pictures: list[ErrorPictur
 
 
 def _rows(scores: Scores) -> Iterator[dict[str, Any]]:
-    """Iterate over the rows of the table: one for each class and one for their mean."""
+    """Iterate over the rows of the table: one for each class, and one for the mean over classes."""
     for label, name in [*enumerate(scores.classes), (None, "mean")]:
         curves = [curve for i, curve in enumerate(scores.results["all"].curves) if label in {i, None}]
         yield {

@@ -41,7 +41,8 @@ class GlobalImages:
             step: Number of key frames that have been processed.
             pushed: Number of frames that have been pushed to the session.
             image_bytes: Memory of an image, bytes.
-            is_known: Returns whether the frame of a number need not be read, since its features are stored.
+            is_known: Called with a frame number; returns whether the features of that frame are stored, so
+                that its image need not be read.
         """
         if index not in self._images:
             room = max(min(READ_AHEAD, BUDGET // image_bytes) - len(self._images), 1)

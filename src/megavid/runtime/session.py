@@ -32,8 +32,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
 
     The session owns the state and the detector has none, so several sessions of one detector run side by
     side. The result of a frame may depend on later frames, so it is returned `look_ahead` frames later. Every
-    frame is encoded once, unless the store of encoded frames had to drop it, which never happens in the
-    default order of global frames.
+    frame is encoded once, unless the store of encoded frames had to drop it. With the default order of global
+    frames, that never happens.
 
     Global frames, for methods that use them, come from the frames pushed so far (a seeded uniform
     sample), or with `source` from the whole video, in a seeded random order
@@ -103,8 +103,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         self._frame_size: tuple[int, int] | None = None
         self._last_index = -1  # number of the newest pushed frame
         self._waiting: deque[tuple[int, float]] = deque()  # numbers and times of key frames to come
-        self._local: dict[int, FeaturesT] = {}  # frames of the window, by position in the video
-        self._global: dict[int, FeaturesT] = {}  # the global frames
+        self._local: dict[int, FeaturesT] = {}  # features of the window's frames, by position in the video
+        self._global: dict[int, FeaturesT] = {}  # features of the global frames
         self._pushed = 0
         self._steps = 0
         self._finished = False

@@ -142,7 +142,8 @@ def _check_sizes(annotations: Annotations) -> None:
 
 def _columns(path: Path, frames: Sequence[BoxList], annotations: Annotations) -> tuple[NDArray[Any], ...]:
     """Return the number of boxes of each frame, (F,), and the joined columns of `_values`."""
-    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]  # if there are no frames
+    # An empty first part, since `torch.cat` needs one even if there are no frames.
+    parts = [(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int32))]
     # Limits the number of boxes: each takes more than a byte of the file, unless frames share boxes.
     left = path.stat().st_size
     for number, size in enumerate(zip(annotations.height.tolist(), annotations.width.tolist(), strict=True)):

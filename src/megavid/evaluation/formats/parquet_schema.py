@@ -5,8 +5,8 @@
 | `video` | name of the video |
 | `frame` | number of the frame in its video, from 0 |
 | `file` | name of the frame's image; null in a video file |
-| `time` | seconds |
-| `label`, `class_name`, `score` | the class, its name, and the score in [0, 1] |
+| `time` | time of the frame in its video, seconds |
+| `label`, `class_name`, `score` | number of the class, name of the class, and score in [0, 1] |
 | `x1`, `y1`, `x2`, `y2` | the box, half-open, in pixels of the original frame |
 | `track` | id of the track, -1 for none; null if the boxes were not tracked |
 

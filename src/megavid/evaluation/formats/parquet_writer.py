@@ -129,7 +129,7 @@ class RowWriter:
 
 
 def _as_text(name: str) -> str:
-    """Replace the characters of a file name that cannot be encoded as UTF-8."""
+    """Replace those characters of a file name that cannot be encoded as UTF-8."""
     return name.encode(errors="replace").decode()
 
 

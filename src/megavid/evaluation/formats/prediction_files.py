@@ -1,4 +1,4 @@
-"""Read and write predictions in any format, chosen by the suffix of the file.
+"""Read and write predictions in any format; the suffix of the file determines the format.
 
 | suffix | format |
 |---|---|

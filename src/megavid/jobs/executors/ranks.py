@@ -43,10 +43,10 @@ class Ranks:
         return self.rank == 0
 
     def device(self, name: str) -> str:
-        """Return the device of this process: the processes on a machine take its GPUs in turn.
+        """Return the device of this process: each process on a machine with GPUs is given one of them.
 
         Args:
-            name: The device that the user chose; "auto" and "cuda" leave the number of the GPU open.
+            name: The device that the user chose; with "auto" and "cuda", the GPU is chosen by `local_rank`.
         """
         if name in {"auto", "cuda"} and self.world_size > 1 and torch.cuda.is_available():
             return f"cuda:{self.local_rank % torch.cuda.device_count()}"

@@ -22,7 +22,7 @@ _PATIENCE = timedelta(days=30)
 """How long to wait for another process, which may have hours of work left."""
 
 _POLL = 0.05
-"""Seconds between two looks at the store."""
+"""Seconds between two checks of the store."""
 
 
 def launch_id() -> str | None:

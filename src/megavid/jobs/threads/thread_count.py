@@ -29,11 +29,11 @@ def choose_threads(
 ) -> str:
     """Set the number of threads that PyTorch computes on in this process.
 
-    The user's choice, or that of `OMP_NUM_THREADS`, comes first. Without one, a run that is continued on a
-    CPU computes on as many threads as before, so that its results stay the same to the last bit. A new run
-    starts from PyTorch's default, which is all cores, but at most `usable_cores`. On a CPU the number is then
-    halved as long as half as many threads are clearly faster in a short measurement, which they are if other
-    programs use the same cores.
+    The user's choice comes first, whether passed as `wanted` or set by an environment variable such as
+    `OMP_NUM_THREADS`. Without one, a run that is continued on a CPU computes on as many threads as before, so
+    that its results stay the same to the last bit. A new run starts from PyTorch's default, which is all
+    cores, but at most `usable_cores`. On a CPU the number is then halved as long as half as many threads are
+    clearly faster in a short measurement, which they are if other programs use the same cores.
 
     Args:
         wanted: The user's choice, at least 1; None without one.
