@@ -155,7 +155,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Stats:
-    """Count a data set's classes, box sizes, video lengths and motion."""
+    """Summarize a data set: its classes, box sizes and video lengths, and how fast its objects move."""
 
     path: SourcePath
     """Annotations, in any format that `megavid data index` reads."""

@@ -1,7 +1,8 @@
 """The table of detectors, which maps a configuration to a network.
 
-To add a method on Faster R-CNN: its file in `methods`, a line in `METHODS`, and two YAML files in `configs`,
-for ResNet-50 and ResNet-101. Methods outside the package are added by `models.outside_methods.add_methods`.
+To add a method based on Faster R-CNN, add its file to `methods`, a line to `METHODS`, and two YAML files to
+`configs`, for ResNet-50 and ResNet-101. `models.outside_methods.add_methods` adds methods from outside the
+package.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ METHODS: dict[str, type[VideoDetector]] = {
 
 
 def config_type(data: Mapping[str, Any], *, origin: str) -> type[DetectorConfig]:
-    """Return the type of configuration that nested values are for, which their method decides.
+    """Return the type of configuration that nested values are for, which depends on their method.
 
     Args:
         data: Nested values, as a YAML file has them.
@@ -60,16 +61,17 @@ def detector_config(data: Mapping[str, Any], *, origin: str) -> DetectorConfig:
         origin: Source of the values, for messages.
 
     Raises:
-        InputError: A method or key is unknown, or a value has the wrong type or range; named by its path.
+        InputError: A method or key is unknown, or a value has the wrong type or range. The message has the
+            path of the key or value.
     """
     return validate(config_type(data, origin=origin), data, origin=origin)
 
 
 def rename_config_keys(data: Mapping[str, Any], *, origin: str) -> dict[str, Any]:
-    """Return nested values that this or an earlier version saved, with the keys' present names.
+    """Return nested values with their keys renamed as this version of megavid names them.
 
     Args:
-        data: Nested values of a detector's configuration.
+        data: Nested values of a detector's configuration, saved by this or an earlier version.
         origin: Source of the values, for messages.
 
     Raises:

@@ -21,17 +21,17 @@ _LARGEST_MODULE = 16 << 20
 
 
 def add_methods(module: str) -> list[str]:
-    """Add the detectors that a module defines to `METHODS`, each by the name in its `config_type`.
+    """Add the detectors that a module defines to `METHODS`, each under the name in its `config_type`.
 
     Args:
-        module: Dotted name of the module, which may also be in the working directory. Importing it runs it.
+        module: Dotted name of the module, which may also be in the working directory. Its code is run.
 
     Returns:
-        The names.
+        Names of the added methods.
 
     Raises:
-        InputError: There is no such module, it cannot be imported or defines no detector, a detector's
-            settings have no name, or the name is another's.
+        InputError: There is no such module, the module cannot be imported or defines no detector, the
+            settings of a detector have no name, or another method has the same name.
     """
     found: dict[str, type[VideoDetector]] = {}
     for detector in _detectors(_imported(module)):
@@ -64,7 +64,7 @@ def _imported(module: str) -> ModuleType:
 
 
 def _check_file(module: str) -> None:
-    """Check a module's source before Python reads all of it."""
+    """Check that a module's source is a regular file of limited size before Python reads it."""
     spec = importlib.util.find_spec(module)
     if spec is not None and spec.has_location and spec.origin is not None:
         read_bytes(Path(spec.origin), limit=_LARGEST_MODULE)

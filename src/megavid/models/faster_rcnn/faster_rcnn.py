@@ -285,5 +285,5 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         return {"pooled proposals of a frame": pooled, "first map of a frame": first}
 
     def unit_pass(self) -> nn.Module:
-        """Return a plain trunk in float32, conv1 to conv4."""
+        """Return a new trunk (conv1 to conv4) in float32, without any speed-up."""
         return Backbone(self.config.backbone).trunk.to(self.device).eval()

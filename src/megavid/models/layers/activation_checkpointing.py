@@ -1,4 +1,4 @@
-"""Activation checkpointing: less memory for more time in training."""
+"""Activation checkpointing, which saves memory in training at the cost of time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 
 
 def run(module: nn.Module, x: Tensor, *, checkpointing: bool) -> Tensor:
-    """Apply a module to x; with `checkpointing`, compute its activations again for the gradient."""
+    """Apply a module to x; with `checkpointing`, recompute its activations in the backward pass."""
     if checkpointing and torch.is_grad_enabled():
         return cast(Tensor, checkpoint(module, x, use_reentrant=False))
     return cast(Tensor, module(x))

@@ -1,4 +1,4 @@
-"""FlowNet-S (Dosovitskiy et al., ICCV 2015) as DFF and FGFA use it, with flow for each cell.
+"""FlowNet-S (Dosovitskiy et al., ICCV 2015) as DFF and FGFA use it: one flow vector per cell of a map.
 
 Shapes: B pairs of frames; network input of H x W pixels; trunk map of h x w = ceil(H / 16) x ceil(W / 16)
 cells; C channels of the first layer.
@@ -14,7 +14,7 @@ _FLOW_SCALE = 2.5
 """Cells of the trunk's map per unit of the network's output."""
 
 MOST_FLOW_CHANNELS = 1024
-"""Upper limit of channels of the first layer; the last layers have sixteen times as many."""
+"""Upper limit on the channels of the first layer; the deepest layers have sixteen times as many."""
 
 
 def flow_input(images: Tensor) -> Tensor:
@@ -23,7 +23,7 @@ def flow_input(images: Tensor) -> Tensor:
 
 
 class FlowNet(nn.Module):
-    """Optical flow from one frame to another: nine convolutions down, four steps of refinement up.
+    """Network for optical flow from one frame to another: ten convolutions, then four refinements.
 
     Args:
         width: C; 64 as published.
@@ -56,11 +56,13 @@ class FlowNet(nn.Module):
         """Predict where each cell of the current frame lies in the reference frame.
 
         Args:
-            current: (B, 3, ceil(H / 2), ceil(W / 2)), result of `flow_input`; or (1, ...) for all pairs.
-            reference: (B, 3, ceil(H / 2), ceil(W / 2)), the same of the reference frames.
+            current: (B, 3, ceil(H / 2), ceil(W / 2)), result of `flow_input` for the current frames; or
+                (1, ...) for one current frame that all pairs share.
+            reference: (B, 3, ceil(H / 2), ceil(W / 2)), result of `flow_input` for the reference frames.
 
-        Returns: Displacements in x and y, (B, 2, h, w), in cells of the trunk's map; and the features that
-            they are predicted from, (B, `out_channels`, h, w).
+        Returns:
+            Displacements in x and y, (B, 2, h, w), in cells of the trunk's map; and the features that the
+            displacements are predicted from, (B, `out_channels`, h, w).
         """
         x1 = _leaky(self._conv1(current, reference))
         x2 = _leaky(self.conv2(x1))
@@ -75,13 +77,13 @@ class FlowNet(nn.Module):
         return _FLOW_SCALE * self.predict(features).float(), features
 
     def _conv1(self, current: Tensor, reference: Tensor) -> Tensor:
-        """Convolve the stacked frames as a sum over both, so that one current frame serves all pairs."""
+        """Convolve the frames of a pair one by one and add, so that one current frame can serve all pairs."""
         of_current, of_reference = self.conv1.weight.split(3, dim=1)
         x = F.conv2d(current, of_current, self.conv1.bias, self.conv1.stride, self.conv1.padding)
         return x + F.conv2d(reference, of_reference, None, self.conv1.stride, self.conv1.padding)
 
     def _conv6_1(self, x: Tensor) -> Tensor:
-        """Pad a map of one row or column, for which oneDNN's gradients would vary from run to run."""
+        """Apply conv6_1; pad maps of one row or column, whose gradients by oneDNN would vary between runs."""
         height, width = x.shape[2:]
         wide = F.pad(x, (0, max(2 - width, 0), 0, max(2 - height, 0)))
         y: Tensor = self.conv6_1(wide)
@@ -89,11 +91,11 @@ class FlowNet(nn.Module):
 
 
 class Refinement(nn.Module):
-    """Double the resolution: join skipped features, upsampled deeper features and upsampled flow.
+    """Double the resolution: join features of a skip connection with upsampled deeper features and flow.
 
     Args:
-        in_channels: Channels of the deeper features.
-        out_channels: Channels of the upsampled features.
+        in_channels: Number of channels of the deeper features.
+        out_channels: Number of channels of the upsampled features.
     """
 
     def __init__(self, *, in_channels: int, out_channels: int) -> None:
@@ -103,7 +105,7 @@ class Refinement(nn.Module):
         self.deconv = nn.ConvTranspose2d(in_channels, out_channels, 4, 2)
 
     def forward(self, deeper: Tensor, skip: Tensor) -> Tensor:
-        """Join (B, in_channels, h, w) and (B, S, H, W) to (B, S + out_channels + 2, H, W)."""
+        """Join `deeper` (B, in_channels, h, w) and `skip` (B, S, H, W) to (B, S + out_channels + 2, H, W)."""
         height, width = skip.shape[2:]
         flow = self.upsample_flow(self.predict(deeper))
         up = _leaky(self.deconv(deeper))

@@ -17,9 +17,9 @@ _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 def initialize(model: nn.Module) -> None:
     """Give the layers of a model new random weights, in place.
 
-    Convolutions get He's normal initialization (He et al., ICCV 2015), fully connected layers He's uniform
-    one. Relation modules and flow predictions start near zero. Biases are zero. Parts of timm models are
-    initialized by timm.
+    Convolutions get He's normal initialization (He et al., ICCV 2015); fully connected layers get He's
+    uniform initialization. Relation modules and the layers that predict flow start near zero. Biases are
+    zero. Parts of timm models are initialized by timm.
     """
     timm_parts = [module for module in model.modules() if isinstance(module, TimmPart)]
     inside_timm = {module for part in timm_parts for module in part.modules()}
@@ -44,7 +44,7 @@ def initialize(model: nn.Module) -> None:
 
 
 def near_zero(layers: Iterable[nn.Module], *, std: float = 0.01) -> None:
-    """Give layers normal weights of small standard deviation, and biases of zero."""
+    """Give layers normally distributed weights with a small standard deviation, and biases of zero."""
     for layer in layers:
         assert isinstance(layer, _LAYERS)
         init.normal_(layer.weight, std=std)

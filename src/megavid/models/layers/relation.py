@@ -3,8 +3,8 @@
 A relation module is multi-head attention from query RoIs to reference RoIs, with a geometry term in its
 logits. Shapes: N queries, M references, D features, H heads of d = D / H features.
 
-The papers project the attended references per head by a grouped 1x1 convolution; since attention weights
-sum to one, projecting the references first gives the same result, which is what `value` does.
+The papers first attend and then project the result of each head, by a grouped 1x1 convolution. Here, `value`
+projects the references before attention. The result is the same, since attention weights sum to one.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.nn import functional as F
 GEOMETRY_FEATURES = 64
 _WAVELENGTHS = 8
 _CHUNK_PAIRS = {"cpu": 1 << 15}
-"""Pairs of RoIs embedded at a time, 32 float32 numbers each: 4 MiB, which the caches of a CPU hold."""
+"""Pairs of RoIs embedded at a time on a CPU, 32 float32 numbers each: 4 MiB, which fits into its caches."""
 _OTHER_CHUNK_PAIRS = 1 << 20
 
 
@@ -46,7 +46,7 @@ class KeysValues:
 
 
 Attention = Callable[[Tensor, KeysValues, Tensor | None], Tensor]
-"""Attention of queries (N, H, d) to one or more references, with a bias (H, N, M) or none: (N, D)."""
+"""Function for the attention (N, D) of queries (N, H, d) to references, with a bias (H, N, M) or None."""
 
 
 class Relation(nn.Module):
@@ -56,7 +56,7 @@ class Relation(nn.Module):
         features: D, a multiple of `heads`.
         heads: H.
         geometry: Whether logits carry the log-geometry term (MEGA's global attention has none).
-        query_bias: Whether each head has a learned bias on its queries, the u of MEGA.
+        query_bias: Whether each head adds a learned bias to its queries, called u in MEGA's paper.
 
     Attributes:
         attention: Function that computes the attention; faster ones may take the place of
@@ -80,8 +80,8 @@ class Relation(nn.Module):
 
         Args:
             query_ND: Features of the query RoIs.
-            reference_MD: Features of the reference RoIs. With no references the result is zero.
-            bias_HNM: Result of `geometry_bias`, for a module with geometry.
+            reference_MD: Features of the reference RoIs. If there are none (M = 0), the result is zero.
+            bias_HNM: Result of `geometry_bias`, for a module with geometry; otherwise None.
 
         Returns:
             (N, D).
@@ -99,7 +99,7 @@ class Relation(nn.Module):
         return KeysValues(key.unflatten(1, (self.heads, -1)), value.unflatten(1, (self.heads, -1)))
 
     def attend(self, query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor | None = None) -> Tensor:
-        """Attend to projected references, (N, D)."""
+        """Compute the attention (N, D) of projected queries to projected references."""
         if len(references) == 0:
             return torch.zeros_like(query_NHd).flatten(1)
         return self.attention(query_NHd, references, bias_HNM)
@@ -124,18 +124,19 @@ def geometry_biases(
     """Compute the log-geometry terms (H, N, M) of several modules for the same pairs of half-open boxes.
 
     A module's term is log(relu(W e + b) + 1e-6). The embedding e holds the sines and cosines, at eight
-    wavelengths 1000^(k/8), of 100 times each of four numbers: the log distances in x and y over the query's
-    size, and the log ratios of widths and heights (Hu et al. 2018, section 3.1).
+    wavelengths 1000^(k/8), of 100 times each of four numbers: the logarithms of the distances in x and y
+    relative to the query's size, and of the ratios of widths and of heights (Hu et al. 2018, section 3.1).
 
     Terms are computed in float32 and returned in the dtype of the modules' weights.
 
-    The logarithm of a ratio is a difference of logarithms, so by the addition theorems the sines and cosines
-    of ratios are products of those of single boxes: a matrix product instead of a sine for every pair.
+    The logarithm of a ratio is a difference of logarithms. So, by the addition theorems, the sines and
+    cosines for ratios are sums of products of sines and cosines for single boxes, and a matrix product
+    computes them without a sine for every pair.
     """
     layers = [relation.geometry for relation in relations if relation.geometry is not None]
     assert len(layers) == len(relations)
     N, M = len(query_boxes_N4), len(reference_boxes_M4)
-    # Half precision cannot represent the sines of numbers in the hundreds.
+    # Half precision is too coarse for the sines of numbers in the hundreds.
     with torch.autocast(query_boxes_N4.device.type, enabled=False):
         weight = torch.cat([layer.weight for layer in layers]).float().unflatten(1, (4, 2, _WAVELENGTHS))
         offset = torch.cat([layer.bias for layer in layers]).float()
@@ -178,8 +179,8 @@ def _distance_waves(center_2N: Tensor, size_2N: Tensor, center_2M: Tensor, frequ
 def _ratio_factors(weight: Tensor, offset: Tensor, size_N2: Tensor, size_M2: Tensor) -> tuple[Tensor, Tensor]:
     """Compute factors (H, N, f) and (f, M) whose product is the offset plus the contribution of the ratios.
 
-    For a frequency, with u of the query and v of the reference, a sin(u - v) + b cos(u - v) is
-    (a sin u + b cos u) cos v + (b sin u - a cos u) sin v.
+    At each frequency, let u be the angle of the query and v that of the reference. Then
+    a sin(u - v) + b cos(u - v) = (a sin u + b cos u) cos v + (b sin u - a cos u) sin v.
 
     Args:
         weight: (H, 2, 2, wavelengths), weights of the layer for width and height, sine and cosine.

@@ -17,12 +17,12 @@ _FRACTION_BITS = 22
 
 
 def resize_bilinear(frames: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize frames.
+    """Resize frames as Pillow does.
 
     Args:
         frames: (B, H, W, C) uint8.
-        size: (height, width), of about the same aspect ratio; for others, Pillow may run the passes in
-            the other order.
+        size: (height, width), with about the aspect ratio of the frames; for other ratios, Pillow may run the
+            vertical pass first.
 
     Returns:
         (B, height, width, C) uint8.
@@ -46,7 +46,7 @@ def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
 
 @lru_cache(maxsize=64)
 def _taps(length: int, new_length: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """Compute which pixels contribute to each new pixel: indexes and weights, both (taps, new_length)."""
+    """Compute indexes and weights of the pixels that make up each new pixel, both (taps, new_length)."""
     scale = length / new_length
     support = max(scale, 1.0)
     center = (np.arange(new_length) + 0.5) * scale

@@ -1,7 +1,7 @@
 """Residual networks (He et al., CVPR 2016) in two parts: a trunk of stride 16 and a dilated fifth stage.
 
-As in Detectron, the first 1x1 convolution of a bottleneck stage has the stride, and batch norm is frozen and
-has no epsilon.
+As in Detectron, the stride of a bottleneck stage is that of its first 1x1 convolution, and batch norm is
+frozen and has no epsilon.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -37,7 +37,7 @@ def frozen_batch_norm(channels: int) -> nn.Module:
 
 
 def group_norm(channels: int) -> nn.Module:
-    """Make a group norm (Wu and He, ECCV 2018) of 32 groups, or fewer with at least 4 channels each."""
+    """Make a group norm (Wu and He, ECCV 2018) of up to 32 groups with at least 4 channels each."""
     most = max(min(32, channels // 4), 1)
     return nn.GroupNorm(next(n for n in range(most, 0, -1) if channels % n == 0), channels)
 
@@ -68,7 +68,7 @@ class BasicBlock(nn.Module):
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 and 1x1 convolutions and a shortcut (ResNet-50 and -101); the first one has the stride."""
+    """1x1, 3x3 and 1x1 convolutions, the first of which has the stride, and a shortcut (ResNet-50, -101)."""
 
     expansion = 4
 
@@ -140,12 +140,13 @@ class ResNetTrunk(nn.Module):
 
     Args:
         depth: 18, 34, 50 or 101.
-        width: Channels of conv1 and of the first stage's 3x3 convolutions; 64 as published.
+        width: Number of channels of conv1 and of conv2's 3x3 convolutions; 64 as published.
         norm: Normalization layer; `frozen_batch_norm` as published.
 
     Attributes:
         activation_checkpointing: Whether a training step keeps only the maps between stages and computes the
-            activations inside them again in the backward pass: less memory for a third more time.
+            activations inside them again in the backward pass, which saves memory but takes a third more
+            time.
     """
 
     def __init__(self, *, depth: int, width: int, norm: Norm = frozen_batch_norm) -> None:

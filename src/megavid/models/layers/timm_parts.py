@@ -19,7 +19,7 @@ from megavid.models.layers.activation_checkpointing import run
 STRIDE, DEEP_STRIDE = 16, 32
 
 PRETRAINED = Path("pretrained")
-"""Placeholder for the weights that timm downloads."""
+"""Stands for the weights that timm downloads, where a file of weights is expected."""
 
 
 class TimmPart(nn.Module):
@@ -48,7 +48,7 @@ class TimmPart(nn.Module):
         self.take(create(self._name))
 
     def take(self, model: Any) -> None:
-        """Copy the weights of the same model."""
+        """Copy the weights of another instance of the same timm model."""
         for stage, layer in self.layers.items():
             layer.load_state_dict(model[stage].state_dict())
 
@@ -62,7 +62,8 @@ class TimmPart(nn.Module):
 class TimmTrunk(TimmPart):
     """The stages from images to a map of stride 16.
 
-    Network inputs are BGR in 0 .. 255 minus a mean; timm models expect RGB divided by a standard deviation.
+    The input is BGR in 0 .. 255 minus a mean. It is converted to what timm models expect: RGB in 0 .. 1 minus
+    a mean, divided by a standard deviation.
     """
 
     scale: Tensor
@@ -81,7 +82,7 @@ class TimmTrunk(TimmPart):
         return self._run(padded)[:, :, : -(-height // STRIDE), : -(-width // STRIDE)].contiguous()
 
     def first_stages(self, count: int) -> list[nn.Module]:
-        """Return the layers up to stride 2 (`count` 1), 4 (2), 8 (3) or 16 (4), like conv1 to conv4."""
+        """Return the layers up to stride 2 ** `count`; strides 2, 4, 8 and 16 match conv1 to conv4."""
         layers = zip(self.layers.values(), self._strides, strict=True)
         return [layer for layer, stride in layers if stride <= 2**count]
 
@@ -180,12 +181,12 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
 
 
 def _features(model: Any) -> dict[str, dict[str, Any]]:
-    """Return timm's information on the stages whose maps it returns, by name, in order."""
+    """Return timm's information about the stages whose maps it returns, by the stage's name, in order."""
     return {info["module"].replace(".", "_"): info for info in model.feature_info}
 
 
 def _strides(model: Any, stages: Sequence[str]) -> list[int]:
-    """Return, for each stage, the stride of the next map that timm returns."""
+    """Return, for each stage, the stride of the first map that timm returns from it or a later stage."""
     features, strides, following = _features(model), [], STRIDE
     for stage in reversed(stages):
         following = int(features[stage]["reduction"]) if stage in features else following

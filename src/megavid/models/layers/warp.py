@@ -32,6 +32,6 @@ def sampling_grid(flow: Tensor) -> Tensor:
     y, x = torch.meshgrid(
         torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
     )
-    position = torch.stack((x, y)) + flow.float()  # coordinates need float32 whatever the features are in
+    position = torch.stack((x, y)) + flow.float()  # coordinates need float32, whatever the features have
     half = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device) / 2
     return position.permute(0, 2, 3, 1) / half - 1

@@ -1,1 +1,1 @@
-"""The methods on Faster R-CNN, a file each; another architecture is a folder beside `faster_rcnn`."""
+"""The methods based on Faster R-CNN, one file each; other architectures have folders beside `faster_rcnn`."""

@@ -1,7 +1,8 @@
 """DFF: deep feature flow (Zhu et al., CVPR 2017).
 
-The trunk runs on every n-th frame only; its map is warped along optical flow to the frames after it. In this
-file "key frame" means such a frame, as in the paper; the frame to detect is called the current frame.
+The trunk runs on every n-th frame only, and its map is warped along optical flow to the following frames. In
+this file, as in the paper, a "key frame" is a frame that the trunk runs on. The frame whose objects are
+detected, which the other files call the key frame, is called the current frame here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class DffConfig(RoIMethodConfig):
 
     Attributes:
         key_interval: Number of frames from one key frame to the next; 10 as published.
-        flow_width: Channels of FlowNet's first layer; 64 as published.
+        flow_width: Number of channels of FlowNet's first layer; 64 as published.
         align_corners: Sampling convention (`layers.warp.warp`); False for the published weights.
     """
 
@@ -39,7 +40,7 @@ class DffConfig(RoIMethodConfig):
 
 @dataclass(frozen=True, eq=False)
 class DffFeatures(FrameFeatures):
-    """The network input of a frame; only on key frames does it go through the trunk.
+    """The network input of a frame, which goes through the trunk only if the frame is a key frame.
 
     Attributes:
         image: (3, H, W).
@@ -89,7 +90,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
         return ReferencePlan()
 
     def encode(self, images: Tensor) -> list[DffFeatures]:
-        """Keep each image of (B, 3, H, W)."""
+        """Return a copy of each image of (B, 3, H, W) as its features."""
         image_size = (images.shape[2], images.shape[3])
         return [DffFeatures(image_size, image.clone()) for image in images]
 
@@ -103,7 +104,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
         if memory is None or window.step % self.method.key_interval == 0:
             c4 = self.backbone.c4(image)
             memory = DffMemory(current, c4.contiguous(memory_format=self.kernels.memory_format))
-        # Like the original, this warps a key frame, too, along the flow to itself.
+        # As in the original, even the map of a key frame is warped, along the flow from this frame to itself.
         c4 = self._propagate(memory, current)
         [found] = self.roi_features(c4, window.key.image_size, self.fcs)
         return self.predictor(found.features, found.proposals, found.image_size), memory
@@ -119,12 +120,12 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """One reference frame, from those that can be the last key frame."""
+        """One reference frame, drawn from the frames that could be the last key frame."""
         group = ReferenceGroup(name="key", count=1, low=1 - self.method.key_interval, high=0)
         return TrainingPlan((group,))
 
     def trunk_rows(self, clip: Clip) -> list[int]:
-        """Return the row of the key frame of the video."""
+        """Return the row of the reference frame, which is the key frame in the sense of this file."""
         return list(clip.references["key"])
 
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:

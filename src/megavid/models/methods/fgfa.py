@@ -30,9 +30,8 @@ class FgfaConfig(RoIMethodConfig):
     """Settings of `Fgfa`.
 
     Attributes:
-        window: Number of frames before, and of frames after, the key frame that are aggregated; 9 as
-            published.
-        flow_width: Channels of FlowNet's first layer; 64 as published.
+        window: Number of frames on each side of the key frame that are aggregated; 9 as published.
+        flow_width: Number of channels of FlowNet's first layer; 64 as published.
         align_corners: Sampling convention (`layers.warp.warp`); False for the published weights.
     """
 
@@ -49,7 +48,7 @@ class FgfaFeatures(FrameFeatures):
     Attributes:
         flow_input: (3, ceil(H / 2), ceil(W / 2)).
         c4: (C4, h, w), the trunk's map.
-        embedding: (E, h, w), vectors whose cosine measures the similarity of two frames in a cell.
+        embedding: (E, h, w), a vector per cell; the cosine of two frames' vectors measures their similarity.
     """
 
     flow_input: Tensor
@@ -90,7 +89,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         self.embedding = EmbeddingNet(channels=self.backbone.c4_channels)
 
     def insensitive(self) -> list[nn.Module]:
-        """Return conv5, flow and embedding networks, whose rounding averages out over 19 frames."""
+        """Return conv5, flow and embedding networks, whose rounding averages out over the window."""
         return [*super().insensitive(), self.flow, self.embedding]
 
     @property
@@ -108,7 +107,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         ]
 
     def _copy(self, x: Tensor) -> Tensor:
-        """Copy a map (C, h, w), in the layout of the kernels: a slice would keep its whole batch."""
+        """Copy a map (C, h, w) in the kernels' layout, since a slice would keep its whole batch in memory."""
         if not self.kernels.channels_last:
             return x.clone()
         return x.permute(1, 2, 0).clone(memory_format=torch.contiguous_format).permute(2, 0, 1)
@@ -125,10 +124,11 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
     def _aggregate(self, key: FgfaFeatures, local: Sequence[FgfaFeatures]) -> Tensor:
         """Average the maps of the window, warped to the key frame, (C4, h, w).
 
-        A frame that fills several places of the window is warped once and weighted by their number.
+        A frame that fills several places of the window is warped once and weighted by the number of places.
         """
         frames = list(dict.fromkeys([key, *local]))
-        # A compiled network takes a fixed number of pairs; near the ends of a video, some are dropped.
+        # A compiled network takes a fixed number of pairs. Near the ends of a video, copies of the key frame
+        # fill up this number; their flow is dropped.
         filled = [key] * (len(local) - len(frames)) if self.inference.compile else []
         references = torch.stack([f.flow_input for f in (*frames, *filled)])
         with profile_range("flow"):
@@ -137,7 +137,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
             (self._warp(frame.c4[None], moves)[0], self._warp(frame.embedding[None], moves)[0])
             for frame, moves in zip(frames, flow.split(1), strict=True)
         )
-        # Like the original, this warps the key frame, which comes first, along the flow to itself.
+        # As in the original, even the key frame, which comes first, is warped, along the flow to itself.
         first = next(warped)
         return _average_by_likeness(chain([first], warped), [local.count(f) for f in frames], first[1])
 
@@ -154,8 +154,8 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
         """Compute the losses of Faster R-CNN on the aggregated map.
 
-        As in the original, training averages only the reference frames and embeds their warped maps, whereas
-        `predict` averages over the key frame, too, and warps embeddings.
+        As in the original, training averages the reference frames only, and embeds their warped maps. In
+        contrast, `predict` also includes the key frame in the average, and warps embeddings.
         """
         rows = list(clip.references["local"])
         inputs = flow_input(clip.images)
@@ -172,7 +172,8 @@ def _average_by_likeness(
 ) -> Tensor:
     """Average maps that are warped to the key frame, (C4, h, w).
 
-    In each cell the weights are a softmax over frames of the cosine between embeddings (equations 2 and 3).
+    In each cell, the weights of the frames are the softmax of the cosines between their embeddings and that
+    of the key frame (equations 2 and 3).
 
     Args:
         maps: Warped map (C4, h, w) and warped embedding (E, h, w) of each frame.
@@ -181,7 +182,7 @@ def _average_by_likeness(
     """
     total, weights = target.new_zeros((), dtype=torch.float32), target.new_zeros((), dtype=torch.float32)
     for (c4, embedding), count in zip(maps, counts, strict=True):
-        # Cosines are 1 at most, so their exponentials need no shift.
+        # Cosines are 1 at most, so their exponentials cannot overflow.
         weight = count * _cosine(embedding.float(), target.float()).exp()
         total = torch.addcmul(total, weight, c4.float())
         weights = weights + weight
@@ -190,7 +191,7 @@ def _average_by_likeness(
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     """Compute the cosine between the vectors of two maps in each cell: float32 (E, h, w) -> (h, w)."""
-    with torch.autocast(a.device.type, enabled=False):  # lengths of vectors overflow float16
+    with torch.autocast(a.device.type, enabled=False):  # lengths of vectors would overflow float16
         norms = [torch.linalg.vector_norm(x, dim=0).clamp(min=1e-8) for x in (a, b)]
         cosine: Tensor = torch.linalg.vecdot(a, b, dim=0) / (norms[0] * norms[1])
     return cosine

@@ -40,8 +40,8 @@ class MegaConfig(DistillationConfig):
     Attributes:
         memory: Number of frames remembered after they left the window (section 3.3); 0 for none.
         global_frames: Number of frames from anywhere in the video (section 3.2); 0 for none.
-        global_stages: Number of global relation modules: the first one enhances all RoIs, further ones the
-            key frame's at the end (none in the original's R-50 model, one in R-101).
+        global_stages: Number of global relation modules. The first one enhances all RoIs; the others (none in
+            the original's R-50 model, one in its R-101 model) enhance the key frame's RoIs at the end.
     """
 
     name: Literal["mega"]
@@ -106,7 +106,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         self.fcs = self.fully_connected(method.stages)
         self.local_relations = method.relations(method.stages, geometry=True, query_bias=True)
         self.global_relations = method.relations(method.global_stages, geometry=False, query_bias=True)
-        # Without global frames their relations get no gradient.
+        # Without global frames, the global relations get no gradient, so they are frozen.
         self.global_relations.requires_grad_(method.global_frames > 0)
 
     @property
@@ -160,7 +160,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
     def _local(self, rois: RoIs) -> LocalFrame:
         """Make a frame of the local window from its reference proposals."""
         first = self.global_relations[0]
-        # Copies: a slice that is remembered would keep all proposals of its frame.
+        # Boxes are copied, since a slice that is remembered would keep all boxes of its frame in memory.
         boxes, distilled = rois.boxes.clone(), rois.boxes[: self.method.distilled_proposals].clone()
         return LocalFrame(RoIs(rois.features, boxes), first.queries(rois.features), distilled)
 
@@ -180,14 +180,14 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         memory: Sequence[Sequence[RememberedFrame]],
         biases: Sequence[PairBias],
     ) -> tuple[Tensor, list[list[RoIs]], tuple[PairBias, ...]]:
-        """Aggregate global, then local, then again global frames (sections 3.2 and 3.3).
+        """Relate RoIs to global frames, then to window and memory, then to global frames (sections 3.2, 3.3).
 
         Args:
             key: RoIs of the key frame.
             local: Frames of the local window, oldest first.
             global_references: Keys and values of each global frame, for each global relation module.
             memory: Frames that left the window, for each stage.
-            biases: Geometry terms of the key frame before, for each stage but the last.
+            biases: Geometry terms from the previous key frame, for each stage but the last.
 
         Returns:
             The key frame's features (P, D); the RoIs of the window's frames that each stage attends to; and
@@ -207,7 +207,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
             x = F.relu(self.fcs[stage + 1](cat([key, *distilled]).features))
             key, *distilled = split(x, [key, *distilled])
             seen.append(distilled)
-        # No stage after the last one attends to distilled RoIs.
+        # The last stage leaves out the distilled RoIs, since no later stage attends to them.
         key, _, _ = self._stage(len(biases), key, [], window=seen[-1], memory=memory[-1], bias=PairBias())
         return self._enhance_again(key.features, global_references), seen, tuple(advanced)
 
@@ -225,7 +225,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         return split(features, joined)
 
     def _enhance_again(self, x_PD: Tensor, global_references: Sequence[tuple[KeysValues, ...]]) -> Tensor:
-        """Relate the key frame's features (P, D) to the global frames by the further global relations."""
+        """Relate the key frame's features (P, D) to global frames by all global relations but the first."""
         if global_references:
             for number, relation in enumerate(self.global_relations[1:], 1):
                 references = KeysValues.cat(projected[number] for projected in global_references)
@@ -261,7 +261,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
 
     @property
     def training_plan(self) -> TrainingPlan:
-        """Two frames from the local window, three from a window in the memory, and two global ones."""
+        """Two frames from the local window, three from the window `memory` frames before, and two global."""
         window, memory = self.method.window, self.method.memory
         groups = [ReferenceGroup(name="local", count=2, low=-window, high=window)]
         if memory:

@@ -1,4 +1,4 @@
-"""RDN: relation distillation networks (Deng et al., ICCV 2019), and RDN-base: their basic stage alone.
+"""RDN: relation distillation networks (Deng et al., ICCV 2019), and RDN-base, the basic stage of RDN alone.
 
 Shapes: P proposals of the key frame; R reference and A distilled proposals of each of L frames of the
 local window; D features; H heads.
@@ -124,7 +124,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         return RdnFrame(references, rois.boxes, rois.first(0), rois.features[:0])
 
     def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
-        """Relate the key frame's RoIs to the reference proposals, which stay as they were encoded."""
+        """Relate the key frame's RoIs to the reference proposals, whose features stay the same."""
         biases = geometry_biases(list(self.relations), key.boxes, torch.cat([f.boxes for f in frames]))
         for stage, relation in enumerate(self.relations):
             if stage > 0:

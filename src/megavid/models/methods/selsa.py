@@ -40,10 +40,10 @@ SelsaMemory = Mapping[RoIFeatures, tuple[KeysValues, ...]]
 
 
 class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
-    """Attention by appearance only from the key frame's RoIs to RoIs of the whole video.
+    """Attention, by appearance alone, from the key frame's RoIs to RoIs of frames from the whole video.
 
-    After each fully connected layer a RoI of the key frame attends to the RoIs of the key frame and of the
-    global frames (section 3), which keep their own features.
+    After each fully connected layer, the key frame's RoIs attend to the reference proposals of the key frame
+    and of the global frames (section 3). Attention does not change the features of reference proposals.
     """
 
     config_type = FasterRCNNConfig[SelsaConfig]
@@ -88,7 +88,7 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         return tuple(projected)
 
     def _aggregate(self, x_PD: Tensor, frames: Sequence[tuple[KeysValues, ...]]) -> Tensor:
-        """Aggregate the key frame's features (P, D) over the RoIs of all frames, stage by stage."""
+        """Let the key frame's features (P, D) attend to the RoIs of all frames, stage by stage."""
         for stage, relation in enumerate(self.relations):
             if stage > 0:
                 x_PD = F.relu(self.fcs[stage](x_PD))
@@ -102,7 +102,7 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         return TrainingPlan((ReferenceGroup(name="global", count=2, anywhere=True),))
 
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
-        """Compute the losses on the key frame's RoIs, aggregated over itself and the reference frames."""
+        """Compute the losses on the key frame's RoIs after they attend to the key and reference frames."""
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         rows = (0, *clip.references["global"])
         x_PD = self._aggregate(
