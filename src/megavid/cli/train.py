@@ -33,8 +33,8 @@ class Train:
     """Train a detector from a recipe.
 
     Writes model.safetensors, best.safetensors, log.jsonl, curves.png, checkpoints and evaluations to the
-    output folder. Ctrl-C and SIGTERM save a checkpoint before they stop the run; --resume continues it as if
-    it had not been stopped. On several GPUs: torchrun --nproc-per-node 4 --no-python megavid train ...
+    output folder. Ctrl-C and SIGTERM save a checkpoint and stop the run; --resume then continues the run as
+    if nothing had stopped it. On several GPUs: torchrun --nproc-per-node 4 --no-python megavid train ...
     Any value of the recipe can be set by its path (--run.steps 1000), and so can any value of the model's
     configuration (--method.window 6).
     """

@@ -18,7 +18,7 @@ class Clip:
             frame once.
         references: For each group of the training plan, indexes into `images`; an index may repeat. In the
             clip of a still image, every index is 0.
-        boxes: (M, 4) objects of the key frame, half-open, input pixels.
+        boxes: (M, 4), boxes of the key frame's objects, half-open, input pixels.
         labels: (M,) int64, indexes into the class names.
         generator: CPU generator for the sampling of anchors and RoIs; None to take the first candidates.
     """

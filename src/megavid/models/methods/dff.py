@@ -95,7 +95,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
         return [DffFeatures(image_size, image.clone()) for image in images]
 
     def initial_memory(self) -> None:
-        """Return a memory without a key frame."""
+        """Return None: before the first frame there is no key frame."""
 
     def predict(self, window: Window[DffFeatures], memory: DffMemory | None) -> tuple[HeadOutput, DffMemory]:
         """Predict on the map that is warped from the last key frame."""

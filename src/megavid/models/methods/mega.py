@@ -84,7 +84,7 @@ class MegaMemory:
 
     Attributes:
         stages: RoIs of frames that left the window, oldest first, for each stage (section 3.3).
-        local: Frames of the window.
+        local: Values of each frame of the window, by its features.
         global_references: Keys and values of global frames, for each global relation module.
         biases: Geometry terms of pairs of frames, for each stage but the last.
     """

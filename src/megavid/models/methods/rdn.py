@@ -61,7 +61,7 @@ class RdnMemory:
     """Values that the next key frame would otherwise compute again.
 
     Attributes:
-        frames: Frames of the window.
+        frames: Values of each frame of the window, by its features.
         bias: Geometry terms between distilled and reference proposals.
     """
 
@@ -91,7 +91,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> RdnMemory:
-        """Return an empty memory; the memory only saves time."""
+        """Return an empty memory; memory saves time but does not change what is detected."""
         return RdnMemory({}, PairBias())
 
     def predict(self, window: Window[RoIFeatures], memory: RdnMemory) -> tuple[HeadOutput, RdnMemory]:

@@ -65,7 +65,7 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         return self.roi_features(self.backbone.c4(images), image_size, self.fcs[:1])
 
     def initial_memory(self) -> SelsaMemory:
-        """Return an empty memory; the memory only saves time."""
+        """Return an empty memory; memory saves time but does not change what is detected."""
         return {}
 
     def predict(self, window: Window[RoIFeatures], memory: SelsaMemory) -> tuple[HeadOutput, SelsaMemory]:
