@@ -67,7 +67,8 @@ def coco_metrics(
         return dict.fromkeys(NAMES, np.nan if len(truth) == 0 else 0.0)
     crowds = np.zeros(len(truth), np.bool_) if crowds is None else crowds
     areas = _xywh(truth.xyxy)[:, 2:].prod(axis=1) if areas is None else areas
-    if ignored is not None:  # The library ignores crowds and objects of other sizes, but no other objects.
+    if ignored is not None:
+        # The library ignores only crowds and objects outside a metric's range of sizes.
         areas = np.where(ignored & ~crowds, _AREA_BEYOND_ALL_SIZES, areas)
     objects = COCO(_as_coco(truth, num_frames, num_classes, crowds=crowds, areas=areas))
     evaluation = COCOeval_faster(objects, iouType="bbox", extra_calc=False)

@@ -116,7 +116,10 @@ BROKEN = {
     "shorter than it says": (zipped(tensor(count=4), data__0=TWO), "missing or of another length"),
     "numbers that are missing": (zipped(tensor()), "missing or of another length"),
     "compressed": (zipped(tensor(), data__0=TWO, compression=zipfile.ZIP_DEFLATED), "is compressed"),
-    "that unpacks to much": (zipped(bytes(1 << 25), compression=zipfile.ZIP_DEFLATED), "more memory than"),
+    "that unpacks to too much": (
+        zipped(bytes(1 << 25), compression=zipfile.ZIP_DEFLATED),
+        "more memory than",
+    ),
     "of another byte order": (zipped(tensor(), data__0=TWO, byteorder=b"big"), "another order of bytes"),
     "a program": (zipped(tensor(), data__0=TWO, code__a=b""), "a TorchScript program"),
     "something else": (zipped(b"").replace(b"data.pkl", b"data.txt"), "zip archive of something else"),

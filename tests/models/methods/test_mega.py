@@ -150,7 +150,7 @@ def test_quirk_replaces_the_first_frame_with_a_global_frame(detector: Mega, make
     frames = make_frames(12)
     order = [5, 2, 9, 1, 3, 4, 6, 0, 7, 8, 10, 11]
     quirky = list(detect_video(detector, frames, global_order=order, official_quirks=True))
-    # Results equal those of a video that begins with frame 5, until frame 0 becomes a global frame.
+    # Results equal those of the video with frame 5 in place of frame 0, until frame 0 becomes a global frame.
     stand_in = [frames[5], *frames[1:]]
     session = VideoSession(detector, source=frames, global_order=order)
     expected = [r for frame in stand_in for r in session.push(frame)] + session.flush()

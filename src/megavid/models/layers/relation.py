@@ -123,9 +123,9 @@ def geometry_biases(
 ) -> tuple[Tensor, ...]:
     """Compute the log-geometry terms (H, N, M) of several modules for the same pairs of half-open boxes.
 
-    A module's term is log(relu(W e + b) + 1e-6). The embedding e holds the sines and cosines, at eight
-    wavelengths 1000^(k/8), of 100 times each of four numbers: the logarithms of the distances in x and y
-    relative to the query's size, and of the ratios of widths and of heights (Hu et al. 2018, section 3.1).
+    A module's term is log(relu(W e + b) + 1e-6). For each of four numbers z, the embedding e holds the sine
+    and cosine of 100 z / 1000^(k/8), k = 0 ... 7. Each z is the logarithm of the distance in x or y relative
+    to the query's size, or of the ratio of widths or heights (Hu et al. 2018, section 3.1).
 
     Terms are computed in float32 and returned in the dtype of the modules' weights.
 

@@ -93,7 +93,8 @@ def _cells(low: Tensor, high: Tensor, *, bins: int, size: int) -> tuple[Tensor, 
     part = (position - cell).where(counts, position.new_zeros(()))
     rest = counts.float() - part
     first = start.clamp(0, size - 1).floor()
-    # Samples of a bin are at most one cell apart, so the cells around them are among `most` + 2 cells.
+    # A bin has up to `most` samples, at most one cell apart, so the cells beside them are among the
+    # `most` + 2 cells from `first` on.
     weight = position.new_zeros(*start.shape, most + 2)
     offset = (cell - first[:, :, None]).long()
     weight.scatter_add_(2, offset, rest).scatter_add_(2, offset + 1, part)
