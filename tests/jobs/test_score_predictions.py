@@ -136,7 +136,7 @@ def test_a_difference_uses_the_same_resamples_for_both_runs() -> None:
         (0.004, Interval(-0.01, 0.02), 7, "With fewer than 10 videos, the interval is rough"),
         (0.03, Interval(0.01, 0.05), 70, "B is better"),
         (-0.03, Interval(-0.05, -0.01), 70, "A is better"),
-        (0.03, None, 1, "there is no interval"),
+        (0.03, None, 1, "no interval can be computed"),
         (np.nan, None, 5, "nothing to compare"),
     ],
 )

@@ -99,7 +99,7 @@ def test_every_mode_becomes_rgb(tmp_path: Path) -> None:
 def test_messages_name_wrong_images(tmp_path: Path) -> None:
     save(tmp_path / "a1.png", picture(0))
     save(tmp_path / "a2.png", picture(0, 32, 16))
-    with pytest.raises(InputError, match=r"a2\.png.*32x16, a1\.png is 64x48"):
+    with pytest.raises(InputError, match=r"a2\.png.*32x16 and a1\.png is 64x48"):
         open_input(tmp_path)
     (tmp_path / "a2.png").write_text("no image")
     with pytest.raises(InputError, match=r"a2\.png: expected an image"):
