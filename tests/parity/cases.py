@@ -27,8 +27,11 @@ METHOD_NAMES = {"base": "single_frame"}
 MATCHED = 0.99
 """Least share of a frame's found or recorded detections, whichever are more, that must be in pairs."""
 
-WIDEST_PAIR = (1.0, 0.1)
-"""Largest allowed differences within a pair: of coordinates, in network-input pixels, and of scores."""
+WIDEST_PAIR = (0.5, 0.1)
+"""Largest allowed differences within a pair: of coordinates, in network-input pixels, and of scores.
+
+Rounding decides which of two neighboring boxes with nearly equal scores is suppressed: they are no pair.
+"""
 
 
 def reference_folder() -> Path:
