@@ -14,11 +14,13 @@ from pydantic import Field
 from megavid.checkpoints.load import read_config, shipped_configs
 from megavid.core.config import (
     Config,
+    has_path,
     parse_overrides,
     read_mapping,
     rename_keys,
     rename_path,
     validate,
+    value_at,
     with_overrides,
 )
 from megavid.core.errors import LONGEST_MESSAGE, InputError
@@ -209,3 +211,11 @@ def test_json_on_a_command_line_keeps_its_types(value: Any) -> None:
 )
 def test_any_configuration_value_is_accepted_or_refused(path: str, value: Any) -> None:
     ends_well(lambda: mega(**{path: value}))
+
+
+def test_a_path_with_the_value_none_exists() -> None:
+    data = {"section": {"key": None}}
+    assert has_path(data, "section.key")
+    assert not has_path(data, "section.other")
+    assert not has_path(data, "section.key.inner")
+    assert value_at(data, "section.other", default=3) == 3

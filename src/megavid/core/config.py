@@ -79,24 +79,20 @@ def with_overrides(data: Mapping[str, Any], overrides: Mapping[str, Any]) -> dic
     return result
 
 
-def value_at(data: Mapping[str, Any], path: str) -> Any:
-    """Return the value of nested `data` at a dotted path; None if there is no value at this path."""
+def value_at(data: Mapping[str, Any], path: str, *, default: object = None) -> Any:
+    """Return the value of nested `data` at a dotted path; `default` if there is no value at this path."""
     place: Any = data
     for key in path.split("."):
         if not isinstance(place, Mapping) or key not in place:
-            return None
+            return default
         place = place[key]
     return place
 
 
 def has_path(data: Mapping[str, Any], path: str) -> bool:
-    """Return whether nested `data` has a value at a dotted path."""
-    place: Any = data
-    for key in path.split("."):
-        if not isinstance(place, Mapping) or key not in place:
-            return False
-        place = place[key]
-    return True
+    """Return whether nested `data` has a value, even None, at a dotted path."""
+    missing = object()
+    return value_at(data, path, default=missing) is not missing
 
 
 def parse_overrides(overrides: Mapping[str, str]) -> dict[str, Any]:

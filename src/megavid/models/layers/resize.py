@@ -34,13 +34,14 @@ def resize_bilinear(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
-    indexes, weights = _taps(frames.shape[axis], length)
+    indexes, weights = (
+        torch.from_numpy(taps).to(frames.device) for taps in _taps(frames.shape[axis], length)
+    )
     shape = [1, 1, 1, 1]
     shape[axis] = length
     total = torch.full((1,), 1 << (_FRACTION_BITS - 1), dtype=torch.int32, device=frames.device)
     for index, weight in zip(indexes, weights, strict=True):
-        tap = frames.index_select(axis, torch.from_numpy(index).to(frames.device)).int()
-        total = total + tap * torch.from_numpy(weight).to(frames.device).view(shape)
+        total = total + frames.index_select(axis, index).int() * weight.view(shape)
     return (total >> _FRACTION_BITS).clamp(0, 255).to(torch.uint8)
 
 
