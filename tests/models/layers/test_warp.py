@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from megavid.models.acceleration.cpu.cells import warp_cells
-from megavid.models.layers.warp import warp
+from megavid.models.layers.warp import _sample, sampling_grid, warp
 from tests.agreement import assert_close
 
 BOTH = pytest.mark.parametrize("move", [warp, warp_cells])
@@ -86,3 +86,12 @@ def test_warp_and_warp_cells_agree_on_any_flow(align_corners: bool, device: torc
     features, flow = torch.randn(2, 5, 6, 9).to(device), 8 * torch.randn(2, 2, 6, 9).to(device)
     ways = [move(features, flow, align_corners=align_corners) for move in (warp, warp_cells)]
     assert_close(ways[0], ways[1], atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("align_corners", [True, False])
+def test_groups_of_channels_are_sampled_like_the_whole_map(align_corners: bool, device: torch.device) -> None:
+    torch.manual_seed(0)
+    features, flow = torch.randn(3, 8, 6, 9).to(device), 4 * torch.randn(3, 2, 6, 9).to(device)
+    grid = sampling_grid(flow)
+    whole, in_groups = (_sample(features, grid, groups=n, align_corners=align_corners) for n in (1, 4))
+    assert torch.equal(in_groups, whole)

@@ -80,6 +80,28 @@ def test_average_is_weighted_by_similarity_of_embeddings(
     assert_close(aggregated(detector, key, local), expected)
 
 
+@torch.inference_mode()
+@pytest.mark.parametrize("align_corners", [True, False])
+@pytest.mark.parametrize("places", [[0, 0, 0, 0, 1, 2, 3], [0, 1, 2, 3, 4, 5, 6], [5, 6, 6, 6, 6, 6, 6]])
+def test_all_places_at_once_have_the_average_of_one_frame_at_a_time(
+    make_frames: MakeFrames,
+    device: torch.device,
+    monkeypatch: pytest.MonkeyPatch,
+    places: list[int],
+    align_corners: bool,
+) -> None:
+    detector = build_tiny("fgfa", device, **{"method.align_corners": align_corners})
+    assert isinstance(detector, Fgfa)
+    frames = features_of(detector, make_frames(7))
+    key, local = frames[places[3]], [frames[i] for i in places]
+    expected = aggregated(detector, key, local)
+    warped = calls(detector.flow)
+    monkeypatch.setattr(detector, "fixed_shapes", True, raising=False)
+    at_once = aggregated(detector, key, local)
+    assert_close(at_once, expected)
+    assert warped == [len(places)]
+
+
 def without_motion(device: torch.device) -> Fgfa:
     """Return a detector whose flow is zero, so that warping changes nothing."""
     detector = build_tiny("fgfa", device, **{"method.align_corners": True})

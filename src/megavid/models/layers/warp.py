@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+_CHANNEL_GROUPS = 16
+"""Number of groups that channels are sampled in on a GPU, where one thread samples all channels of a group in
+a cell, so that a map without groups would leave most of the GPU idle."""
 
 
 def warp(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
@@ -19,19 +25,28 @@ def warp(features: Tensor, flow: Tensor, *, align_corners: bool) -> Tensor:
     Returns:
         (B, C, h, w). Positions beyond the border take the value of the border.
     """
-    grid = sampling_grid(flow)
-    sampled = F.grid_sample(
-        features.float(), grid, mode="bilinear", padding_mode="border", align_corners=align_corners
-    )
-    return sampled.to(features.dtype)
+    groups = 1 if features.device.type == "cpu" else math.gcd(features.shape[1], _CHANNEL_GROUPS)
+    return _sample(features, sampling_grid(flow), groups=groups, align_corners=align_corners)
 
 
 def sampling_grid(flow: Tensor) -> Tensor:
     """Convert flow (B, 2, h, w) to the positions it leads to, (B, h, w, 2), with corner cells at -1 and 1."""
     height, width = flow.shape[2:]
-    y, x = torch.meshgrid(
-        torch.arange(height, device=flow.device), torch.arange(width, device=flow.device), indexing="ij"
+    move_x, move_y = flow.float().unbind(1)  # coordinates need float32, whatever the features have
+    x = torch.arange(width, device=flow.device) + move_x
+    y = torch.arange(height, device=flow.device)[:, None] + move_y
+    # Plain numbers, since a tensor of them would be copied from the host, which a CUDA graph cannot hold.
+    position = torch.stack((x / (max(width - 1, 1) / 2), y / (max(height - 1, 1) / 2)), dim=1)
+    return position.permute(0, 2, 3, 1) - 1
+
+
+def _sample(features: Tensor, grid: Tensor, *, groups: int, align_corners: bool) -> Tensor:
+    """Sample maps (B, C, h, w) at positions (B, h, w, 2), each group of channels as a map of its own."""
+    sampled = F.grid_sample(
+        features.float().unflatten(1, (groups, -1)).flatten(0, 1),
+        grid[:, None].expand(-1, groups, -1, -1, -1).flatten(0, 1),
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=align_corners,
     )
-    position = torch.stack((x, y)) + flow.float()  # coordinates need float32, whatever the features have
-    half = torch.tensor([max(width - 1, 1), max(height - 1, 1)], device=flow.device) / 2
-    return position.permute(0, 2, 3, 1) / half - 1
+    return sampled.to(features.dtype).reshape(features.shape)

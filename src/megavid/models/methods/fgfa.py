@@ -117,7 +117,10 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
 
     def predict(self, window: Window[FgfaFeatures], memory: None) -> tuple[HeadOutput, None]:
         """Predict on the key frame's aggregated map."""
-        c4 = self._aggregate(window.key, window.local)
+        if getattr(self, "fixed_shapes", False):
+            c4 = self._aggregate_places(window.local)
+        else:
+            c4 = self._aggregate(window.key, window.local)
         [found] = self.roi_features(c4[None], window.key.image_size, self.fcs)
         return self.predictor(found.features, found.proposals, found.image_size), None
 
@@ -140,6 +143,19 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         # As in the original, even the key frame, which comes first, is warped, along the flow to itself.
         first = next(warped)
         return _average_by_likeness(chain([first], warped), [local.count(f) for f in frames], first[1])
+
+    def _aggregate_places(self, local: Sequence[FgfaFeatures]) -> Tensor:
+        """Average like `_aggregate`, with all places of the window at once, even if they hold the same frame.
+
+        The work and its shapes are the same for every window. This takes more memory than `_aggregate`.
+        """
+        key = self.method.window  # place of the key frame, whether or not there is look-ahead
+        with profile_range("flow"):
+            flow, _ = self.flow(local[key].flow_input[None], torch.stack([f.flow_input for f in local]))
+        c4 = self._warp(torch.stack([f.c4 for f in local]), flow)
+        embedding = self._warp(torch.stack([f.embedding for f in local]), flow).float()
+        weights = _cosine(embedding, embedding[key]).softmax(dim=0)
+        return (weights[:, None] * c4.float()).sum(0).to(c4.dtype)
 
     def _warp(self, maps: Tensor, flow: Tensor) -> Tensor:
         with profile_range("warping"):
@@ -190,8 +206,8 @@ def _average_by_likeness(
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Compute the cosine between the vectors of two maps in each cell: float32 (E, h, w) -> (h, w)."""
+    """Compute the cosine between the vectors of two maps in each cell: float32 (..., E, h, w) -> (..., h, w)."""
     with torch.autocast(a.device.type, enabled=False):  # lengths of vectors would overflow float16
-        norms = [torch.linalg.vector_norm(x, dim=0).clamp(min=1e-8) for x in (a, b)]
-        cosine: Tensor = torch.linalg.vecdot(a, b, dim=0) / (norms[0] * norms[1])
+        norms = [torch.linalg.vector_norm(x, dim=-3).clamp(min=1e-8) for x in (a, b)]
+        cosine: Tensor = torch.linalg.vecdot(a, b, dim=-3) / (norms[0] * norms[1])
     return cosine
