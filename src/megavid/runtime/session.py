@@ -18,7 +18,8 @@ from megavid.core.profiling import profile_range
 from megavid.core.ranges import MOST_SEED, check_range
 from megavid.core.reference_plans import Reservoir, global_indexes, global_order, window_indexes
 from megavid.models.base.features import FeaturesT, Window
-from megavid.models.base.video_detector import MemoryT, VideoDetector
+from megavid.models.base.requests import MemoryT
+from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.global_images import GlobalImages
 from megavid.runtime.store import FrameStore
 from megavid.video.decode import DEFAULT_RATE

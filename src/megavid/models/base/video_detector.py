@@ -8,10 +8,10 @@ from typing import Any, ClassVar, Generic
 
 import torch
 from torch import Tensor, nn
-from typing_extensions import TypeVar
 
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
+from megavid.core.profiling import profile_range
 from megavid.core.reference_plans import ReferencePlan, TrainingPlan
 from megavid.models.acceleration.accelerate import AccelerationPlan, accelerate
 from megavid.models.acceleration.inference import Inference
@@ -20,9 +20,8 @@ from megavid.models.base.detector_config import DetectorConfig
 from megavid.models.base.features import FeaturesT, Window
 from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
 from megavid.models.base.preparable import Preparable
+from megavid.models.base.requests import KeyFrames, MemoryT, PendingDetections, ReadyDetections
 from megavid.models.layers.initialize import initialize
-
-MemoryT = TypeVar("MemoryT", default=Any)
 
 
 class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
@@ -37,6 +36,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
 
     Attributes:
         inference: Inference settings in use, which `prepare` sets.
+        fixed_shapes: Whether the network is fastest if every batch that it encodes has the same size.
     """
 
     config_type: ClassVar[type[DetectorConfig]]
@@ -49,6 +49,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         super().__init__()
         self.config = config
         self.inference = Inference.plain()
+        self.fixed_shapes = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -104,6 +105,38 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
             Detections in pixels of the original frame, highest score first, on the device of the weights; and
             the memory for the next key frame.
         """
+
+    def encode_frames(self, frames: Tensor) -> list[FeaturesT]:
+        """Preprocess and encode frames (B, H, W, 3), uint8 RGB, which are on the device of the weights."""
+        with profile_range("input"):
+            images = self.preprocess(frames)
+        with self.autocast():
+            return self.encode(images)
+
+    def detect_videos(
+        self, requests: Sequence[KeyFrames[FeaturesT, MemoryT]]
+    ) -> tuple[PendingDetections, list[MemoryT]]:
+        """Detect the objects in the next key frames of several videos.
+
+        Args:
+            requests: Consecutive key frames of each video.
+
+        Returns:
+            The detections, for which an architecture need not wait; and for each request, the memory for the
+            video's next key frame.
+        """
+        detections: list[list[Detections]] = []
+        memories: list[MemoryT] = []
+        with self.autocast(), profile_range("aggregation"):
+            for request in requests:
+                memory, threshold = request.memory, request.score_threshold
+                found: list[Detections] = []
+                for window in request.windows:
+                    result, memory = self.detect(window, memory, score_threshold=threshold)
+                    found.append(result)
+                detections.append(found)
+                memories.append(memory)
+        return ReadyDetections(detections), memories
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -193,7 +226,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         self.inference = accelerate(self, self.acceleration_plan(), inference, device=self.device)
 
     def autocast(self) -> torch.autocast:
-        """Return the context in which `encode` and `detect` have to be called."""
+        """Return the context in which `encode` and `detect` have to be called directly."""
         dtype = getattr(torch, self.inference.dtype)
         return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
 

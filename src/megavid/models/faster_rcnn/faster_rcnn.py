@@ -20,7 +20,8 @@ from megavid.models.acceleration.kernels import SAMPLING, MapKernels
 from megavid.models.base.clip import Clip
 from megavid.models.base.features import FeaturesT, FrameFeatures, Window
 from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
-from megavid.models.base.video_detector import MemoryT, VideoDetector
+from megavid.models.base.requests import MemoryT
+from megavid.models.base.video_detector import VideoDetector
 from megavid.models.faster_rcnn.backbone import Backbone
 from megavid.models.faster_rcnn.box_head import BoxHead, HeadOutput, postprocess
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
