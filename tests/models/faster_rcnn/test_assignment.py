@@ -62,35 +62,80 @@ def test_a_box_is_matched_to_the_object_with_the_largest_iou(device: torch.devic
 MATCHED = torch.tensor([NEGATIVE, 3, IGNORED, NEGATIVE, 0, 1, NEGATIVE, NEGATIVE, 2])
 
 
+def draw(matched: Tensor, *, count: int, seed: int | None) -> list[int]:
+    """Sample half of each kind, check the form of the sample, and return its rows without padding."""
+    generator = None if seed is None else torch.Generator().manual_seed(seed)
+    chosen = sample(matched, count=count, positive_share=0.5, generator=generator)
+    rows, valid = chosen.rows.tolist(), chosen.valid.tolist()
+    assert len(rows) == min(count, len(matched))
+    assert valid == sorted(valid, reverse=True)  # padding comes last
+    kept: list[int] = rows[: sum(valid)]
+    assert kept == sorted(set(kept))
+    assert all(0 <= row < len(matched) for row in rows)
+    return kept
+
+
 @pytest.mark.parametrize(
-    ("count", "positive", "negative"),
+    ("count", "rows"),
     [
-        (8, [1, 4, 5, 8], [0, 3, 6, 7]),
-        (4, [1, 4], [0, 3]),
-        (16, [1, 4, 5, 8], [0, 3, 6, 7]),
-        (2, [1], [0]),
+        (8, [0, 1, 3, 4, 5, 6, 7, 8]),
+        (4, [0, 1, 3, 4]),
+        (16, [0, 1, 3, 4, 5, 6, 7, 8]),  # nine boxes in all, one of them ignored
+        (2, [0, 1]),
     ],
 )
 def test_sampling_without_a_generator_takes_the_first_candidates(
-    count: int, positive: list[int], negative: list[int], device: torch.device
+    count: int, rows: list[int], device: torch.device
 ) -> None:
-    chosen = sample(MATCHED.to(device), count=count, positive_share=0.5, generator=None)
-    assert (chosen.positive.tolist(), chosen.negative.tolist()) == (positive, negative)
-    assert len(chosen) == len(positive) + len(negative)
+    assert draw(MATCHED.to(device), count=count, seed=None) == rows
 
 
-def test_negatives_fill_the_sample_if_positives_are_few(device: torch.device) -> None:
-    matched = torch.tensor([0, *[NEGATIVE] * 9], device=device)
-    assert len(sample(matched, count=8, positive_share=0.5, generator=None).negative) == 7
+@pytest.mark.parametrize("seed", [None, 3])
+def test_negatives_fill_the_sample_if_positives_are_few(seed: int | None, device: torch.device) -> None:
+    matched = torch.tensor([*[NEGATIVE] * 5, 0, *[NEGATIVE] * 4], device=device)
+    rows = draw(matched, count=8, seed=seed)
+    assert len(rows) == 8
+    assert 5 in rows
 
 
-def test_random_sampling_reaches_all_candidates(device: torch.device) -> None:
-    def draw(seed: int) -> tuple[Tensor, Tensor]:
-        generator = torch.Generator().manual_seed(seed)
-        chosen = sample(MATCHED.to(device), count=4, positive_share=0.5, generator=generator)
-        return chosen.positive, chosen.negative
+@pytest.mark.parametrize("seed", [None, 3])
+def test_positives_do_not_fill_the_sample_if_negatives_are_few(
+    seed: int | None, device: torch.device
+) -> None:
+    matched = torch.tensor([0, 0, 0, 0, IGNORED, NEGATIVE, 0], device=device)
+    rows = draw(matched, count=6, seed=seed)
+    assert len(rows) == 4
+    assert 4 not in rows
+    assert 5 in rows
 
-    seen = torch.cat([torch.cat(draw(seed)) for seed in range(40)])
-    assert seen.unique().tolist() == [0, 1, 3, 4, 5, 6, 7, 8]
-    assert all(len(positive) == len(negative) == 2 for positive, negative in map(draw, range(5)))
-    assert draw(3)[0].tolist() == draw(3)[0].tolist() == sorted(draw(3)[0].tolist())
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_a_sample_of_no_boxes_is_empty(seed: int | None, device: torch.device) -> None:
+    assert draw(MATCHED[:0].to(device), count=4, seed=seed) == []
+    assert draw(MATCHED[2:3].to(device), count=4, seed=seed) == []  # the only box is ignored
+
+
+def test_random_samples_are_uniform(device: torch.device) -> None:
+    """Draw two of four positive and two of four negative boxes: each box is in half of the samples."""
+    draws = 2000
+    counts = torch.zeros(len(MATCHED))
+    pairs = torch.zeros(len(MATCHED), len(MATCHED))
+    for seed in range(draws):
+        rows = draw(MATCHED.to(device), count=4, seed=seed)
+        assert len(rows) == 4
+        assert sum(int(MATCHED[row] >= 0) for row in rows) == 2
+        counts[rows] += 1
+        for row in rows:
+            pairs[row, rows] += 1
+    sampled = MATCHED != IGNORED
+    # Five standard deviations of a binomial distribution.
+    assert ((counts[sampled] - draws / 2).abs() < 5 * (draws / 4) ** 0.5).all()
+    assert counts[~sampled].tolist() == [0]
+    one_kind = [pairs[a, b] for a in (1, 4, 5, 8) for b in (1, 4, 5, 8) if a < b]
+    assert ((torch.stack(one_kind) - draws / 6).abs() < 5 * (draws * 5 / 36) ** 0.5).all()
+
+
+def test_a_seed_determines_the_sample(device: torch.device) -> None:
+    draws = [draw(MATCHED.to(device), count=4, seed=seed) for seed in (3, 3, 4, 5)]
+    assert draws[0] == draws[1]
+    assert not draws[1] == draws[2] == draws[3]

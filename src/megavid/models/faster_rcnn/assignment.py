@@ -37,20 +37,17 @@ def match(boxes: Tensor, objects: Tensor, *, low: float, high: float, keep_best:
     return matched
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sampled:
-    """Boxes sampled for training.
+    """Boxes sampled for training, always as many, so that no shape depends on data.
 
     Attributes:
-        positive: (P,) indexes of boxes with an object, ascending.
-        negative: (Q,) indexes of boxes without an object, ascending.
+        rows: (C,) int64, indexes of the boxes, ascending; padding comes last.
+        valid: (C,) bool, False for padding.
     """
 
-    positive: Tensor
-    negative: Tensor
-
-    def __len__(self) -> int:
-        return len(self.positive) + len(self.negative)
+    rows: Tensor
+    valid: Tensor
 
 
 def sample(
@@ -58,22 +55,33 @@ def sample(
 ) -> Sampled:
     """Sample positive and negative boxes.
 
+    The boxes are put in random order, and the first ones of each kind are taken. The order does not depend on
+    the boxes, so drawing it does not wait for the device.
+
     Args:
         matched: (N,), result of `match`.
-        count: Largest number of boxes to sample.
+        count: Largest number of boxes to sample; C is `count`, or N if that is lower.
         positive_share: Largest share of `count` that positive boxes take; negative boxes fill the rest.
         generator: CPU generator for a random sample; None to take the first candidates.
     """
-    positive = torch.where(matched >= 0)[0]
-    positive = _choose(positive, int(count * positive_share), generator)
-    negative = torch.where(matched == NEGATIVE)[0]
-    return Sampled(positive, _choose(negative, count - len(positive), generator))
+    device = matched.device
+    order = None if generator is None else _random_order(len(matched), generator, device)
+    shuffled = matched if order is None else matched[order]
+    positive = _first(shuffled >= 0, int(count * positive_share))
+    chosen = positive | _first(shuffled == NEGATIVE, count - positive.sum())
+    if order is not None:
+        chosen = torch.empty_like(chosen).scatter_(0, order, chosen)
+    numbers = torch.arange(1, min(count, len(matched)) + 1, device=device)
+    rows = torch.searchsorted(chosen.cumsum(0), numbers)  # the place where the n-th chosen box is counted
+    valid = rows < len(matched)
+    return Sampled(rows.where(valid, 0), valid)
 
 
-def _choose(indexes: Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    if len(indexes) <= count:
-        return indexes
-    if generator is None:
-        return indexes[:count]
-    chosen = torch.randperm(len(indexes), generator=generator)[:count].sort().values
-    return indexes[chosen.to(indexes.device)]
+def _random_order(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
+    order = torch.randperm(count, generator=generator, pin_memory=device.type == "cuda")
+    return order.to(device, non_blocking=True)
+
+
+def _first(candidates: Tensor, limit: int | Tensor) -> Tensor:
+    """Return a mask (N,) of the first candidates among (N,) boxes, at most `limit`."""
+    return candidates & (candidates.cumsum(0) <= limit)

@@ -18,6 +18,9 @@ _ANCHOR_LOW, _ANCHOR_HIGH, _ANCHOR_POSITIVE, _ANCHOR_BETA = 0.3, 0.7, 0.5, 1 / 9
 _ROI_IOU, _ROI_POSITIVE, _ROI_BETA = 0.5, 0.25, 1.0
 
 
+PADDING = -100
+"""Label of RoIs that are sampled only to have a fixed number of them."""
+
 RPNLosses = tuple[Tensor, Tensor]
 """Losses of objectness and of boxes."""
 
@@ -37,14 +40,15 @@ def rpn_losses(output: RPNOutput, clip: Clip, config: RPNConfig) -> RPNLosses:
     chosen = sample(
         matched, count=config.batch_size_per_image, positive_share=_ANCHOR_POSITIVE, generator=clip.generator
     )
-    rows = torch.cat((chosen.positive, chosen.negative))
-    target = (matched[rows] >= 0).float()
-    count = max(len(rows), 1)
-    objectness = F.binary_cross_entropy_with_logits(output.logits[0, rows], target, reduction="sum")
-    wanted = box_ops.encode(clip.boxes[matched[chosen.positive]], anchors[chosen.positive], ANCHOR_WEIGHTS)
-    deltas = output.deltas[0, chosen.positive]
-    boxes = F.smooth_l1_loss(deltas, wanted, beta=_ANCHOR_BETA, reduction="sum")
-    return objectness / count, boxes / count
+    rows, valid = chosen.rows, chosen.valid
+    boxes, matched = anchors[rows], matched[rows]
+    positive = valid & (matched >= 0)
+    count = valid.sum().clamp(min=1)
+    entropies = F.binary_cross_entropy_with_logits(output.logits[0, rows], positive.float(), reduction="none")
+    objectness = entropies.where(valid, 0).sum()
+    wanted = box_ops.encode(_matched_objects(clip, matched, boxes), boxes, ANCHOR_WEIGHTS)
+    proposals = _box_loss(output.deltas[0, rows], wanted, positive, beta=_ANCHOR_BETA)
+    return objectness / count, proposals / count
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,8 +57,8 @@ class SampledRoIs:
 
     Attributes:
         boxes: (N, 4), half-open, input pixels.
-        labels: (N,) int64, background 0, classes from 1.
-        objects: (N, 4), box of the object that a RoI is matched to; for background, the box of the RoI.
+        labels: (N,) int64, background 0, classes from 1, and `PADDING`.
+        objects: (N, 4), box of the object that a RoI is matched to; the box of the RoI if it has none.
     """
 
     boxes: Tensor
@@ -62,28 +66,50 @@ class SampledRoIs:
     objects: Tensor
 
 
-def sample_rois(proposals: Tensor, clip: Clip, config: HeadConfig) -> SampledRoIs:
-    """Sample RoIs from the key frame's proposals (P, 4) and the boxes of its objects."""
+def sample_rois(
+    proposals: Tensor, clip: Clip, config: HeadConfig, *, valid: Tensor | None = None
+) -> SampledRoIs:
+    """Sample RoIs from the key frame's proposals and the boxes of its objects.
+
+    Args:
+        proposals: (P, 4), half-open, input pixels.
+        clip: Training clip.
+        config: Settings of the head, which include the number of RoIs to sample.
+        valid: (P,) bool, False for proposals that are padding; None if there is no padding.
+    """
     boxes = torch.cat((proposals, clip.boxes))
     matched = match(boxes, clip.boxes, low=_ROI_IOU, high=_ROI_IOU)
+    if valid is not None:
+        matched = matched.where(F.pad(valid, (0, len(clip.boxes)), value=True), IGNORED)
     chosen = sample(
         matched, count=config.batch_size_per_image, positive_share=_ROI_POSITIVE, generator=clip.generator
     )
-    rows = torch.cat((chosen.positive, chosen.negative)).sort().values
-    boxes, matched = boxes[rows], matched[rows]
-    if len(clip.boxes) == 0:
-        return SampledRoIs(boxes, torch.zeros_like(matched), boxes)
-    positive, objects = matched >= 0, matched.clamp(min=0)
-    labels = torch.where(positive, clip.labels[objects] + 1, 0)
-    return SampledRoIs(boxes, labels, clip.boxes[objects].where(positive[:, None], boxes))
+    boxes, matched = boxes[chosen.rows], matched[chosen.rows]
+    labels = torch.zeros_like(matched)
+    if len(clip.boxes):
+        labels = (clip.labels[matched.clamp(min=0)] + 1).where(matched >= 0, 0)
+    return SampledRoIs(boxes, labels.where(chosen.valid, PADDING), _matched_objects(clip, matched, boxes))
 
 
 def head_losses(output: HeadOutput, rois: SampledRoIs) -> tuple[Tensor, Tensor]:
     """Compute the losses of classes and boxes on the sampled RoIs."""
-    classes = F.cross_entropy(output.logits, rois.labels)
-    positive = torch.where(rois.labels > 0)[0]
-    deltas_PK4 = output.deltas[positive].unflatten(1, (-1, 4))
-    deltas = deltas_PK4[torch.arange(len(positive), device=positive.device), rois.labels[positive]]
-    wanted = box_ops.encode(rois.objects[positive], rois.boxes[positive], BOX_WEIGHTS)
-    boxes = F.smooth_l1_loss(deltas, wanted, beta=_ROI_BETA, reduction="sum")
-    return classes, boxes / len(rois.labels)
+    classes = F.cross_entropy(output.logits, rois.labels, ignore_index=PADDING)
+    labels_N14 = rois.labels.clamp(min=0)[:, None, None].expand(-1, 1, 4)
+    deltas_N4 = output.deltas.unflatten(1, (-1, 4)).gather(1, labels_N14)[:, 0]
+    wanted_N4 = box_ops.encode(rois.objects, rois.boxes, BOX_WEIGHTS)
+    boxes = _box_loss(deltas_N4, wanted_N4, rois.labels > 0, beta=_ROI_BETA)
+    return classes, boxes / (rois.labels != PADDING).sum()
+
+
+def _matched_objects(clip: Clip, matched: Tensor, boxes: Tensor) -> Tensor:
+    """Return the object of each box (N, 4), as `match` found them (N,); for a box without, the box itself."""
+    if len(clip.boxes) == 0:
+        return boxes
+    return clip.boxes[matched.clamp(min=0)].where((matched >= 0)[:, None], boxes)
+
+
+def _box_loss(deltas: Tensor, wanted: Tensor, positive: Tensor, *, beta: float) -> Tensor:
+    """Sum the smooth L1 losses of the positive ones (N,) among box deltas (N, 4)."""
+    wanted = wanted.where(positive[:, None], 0)  # that of another box may not be finite, nor is its gradient
+    losses = F.smooth_l1_loss(deltas, wanted, beta=beta, reduction="none")
+    return losses.where(positive[:, None], 0).sum()
