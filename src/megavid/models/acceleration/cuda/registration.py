@@ -1,0 +1,29 @@
+"""Registers the kernels of this package as the CUDA implementations of their operators."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from megavid.models.layers.suppression import suppress
+
+
+@cache
+def has_triton() -> bool:
+    """Return whether Triton is installed, so that operators on a GPU can be captured in a CUDA graph."""
+    return find_spec("triton") is not None
+
+
+def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float, limit: int) -> Tensor:
+    module = import_module("megavid.models.acceleration.cuda.bitmask_suppression")
+    with torch.cuda.device_of(boxes):  # Triton launches on the current device
+        keep: Tensor = module.suppress_by_bitmask(boxes, scores, groups, threshold, limit)
+    return keep
+
+
+if has_triton():
+    suppress.register_kernel("cuda")(_suppress)

@@ -1,0 +1,56 @@
+"""Kernels in Triton compile for a GPU; this needs no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("triton")
+
+import triton
+from triton.backends.compiler import GPUTarget
+
+from megavid.models.acceleration.cuda.bitmask_suppression import keep_best, mark_overlaps
+
+HOPPER = GPUTarget("cuda", 90, 32)
+
+SUPPRESSION = {
+    "boxes": "*fp32",
+    "scores": "*fp32",
+    "groups": "*i64",
+    "overlaps": "*i64",
+    "keep": "*i8",
+    "count": "i32",
+    "words": "i32",
+    "limit": "i32",
+    "threshold": "fp32",
+}
+
+
+def compiled(kernel: Any, types: dict[str, str], constants: dict[str, Any], **options: Any) -> str:
+    """Compile a kernel for a Hopper GPU with the toolchain that Triton contains, and return its PTX."""
+    signature = {name: "constexpr" if name in constants else types[name] for name in kernel.arg_names}
+    source = triton.compiler.ASTSource(fn=kernel, signature=signature, constexprs=constants)
+    assembly = triton.compile(source, target=HOPPER, options=options).asm
+    assert assembly["cubin"]
+    return str(assembly["ptx"])
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_overlaps_are_computed_without_fused_operations(grouped: bool) -> None:
+    constants = {"GROUPED": grouped, "BITS": 64, "COLUMN_WORDS": 8}
+    ptx = compiled(mark_overlaps, SUPPRESSION, constants, num_warps=4, enable_fp_fusion=False)
+    assert "div.rn.f32" in ptx
+    assert "fma" not in ptx
+
+
+@pytest.mark.parametrize(("width", "rows"), [(128, 64), (256, 32)])
+def test_suppression_compiles(width: int, rows: int) -> None:
+    compiled(keep_best, SUPPRESSION, {"WIDTH": width, "ROWS": rows, "BITS": 64}, num_warps=8)
