@@ -25,7 +25,7 @@ class InferenceOptions:
     loose: bool = False
     """Allow speed-ups that change the rounding of the whole network, as another kind of processor would. This
     moves the boxes of RDN and MEGA by some tenths of a pixel. In half precision, compute only boxes and
-    scores in float32."""
+    scores in float32. On NVIDIA GPUs, use TF32 wherever float32 is used."""
     plain: bool = False
     """Turn all speed-ups off, for comparison."""
 

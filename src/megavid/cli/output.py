@@ -66,6 +66,8 @@ def prepare_output() -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     # Pillow warns about large images and odd metadata, but reads such images all the same.
     warnings.filterwarnings("ignore", module=r"PIL\.")
+    # Some versions of PyTorch warn about flags that `acceleration.precision` has to set.
+    warnings.filterwarnings("ignore", message="Please use the new API settings to control TF32")
     # Matplotlib warns about each character that its font lacks, for example in class names.
     warnings.filterwarnings("ignore", message=r"Glyph \d+")
 

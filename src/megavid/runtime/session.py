@@ -203,7 +203,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
                 if self._detector.device.type == "cuda":
                     frames = frames.pin_memory()
                 inputs = self._detector.preprocess(frames.to(self._detector.device, non_blocking=True))
-            with self._detector.autocast():
+            with self._detector.precision():
                 encoded = self._detector.encode(inputs)
             for index, features in zip(missing, encoded, strict=True):
                 found[index] = features
@@ -260,7 +260,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             global_frames=self._global_frames(),
             frame_size=self._frame_size,
         )
-        with self._detector.autocast(), profile_range("aggregation"):
+        with self._detector.precision(), profile_range("aggregation"):
             found, self._memory = self._detector.detect(
                 window, self._memory, score_threshold=self._score_threshold
             )

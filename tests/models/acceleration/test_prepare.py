@@ -29,7 +29,7 @@ def test_methods_that_relate_proposals_compute_them_in_float32(device: torch.dev
     for method, dtype in (("mega", torch.float32), ("single_frame", torch.bfloat16)):
         detector = build_tiny(method, device)
         detector.prepare(Inference(dtype="bfloat16", winograd=False))
-        with detector.autocast():
+        with detector.precision():
             c4 = detector.backbone.c4(images)
             assert (c4.dtype, detector.backbone.stage5(c4).dtype) == (dtype, torch.bfloat16)
             assert detector.rpn.conv(c4).dtype == dtype
@@ -46,7 +46,7 @@ def test_proposals_in_half_precision_are_closer_to_float32_unless_loose(device: 
     }.items():
         detector = build_tiny("mega", device)
         detector.prepare(inference)
-        with torch.no_grad(), detector.autocast():
+        with torch.no_grad(), detector.precision():
             logits[name] = detector.rpn(detector.backbone.c4(images)).logits
     error = {name: float((values - logits["exact"]).norm()) for name, values in logits.items()}
     assert 0 < error["default"] < 0.6 * error["loose"]

@@ -86,7 +86,6 @@ def test_average_is_weighted_by_similarity_of_embeddings(
 def test_all_places_at_once_have_the_average_of_one_frame_at_a_time(
     make_frames: MakeFrames,
     device: torch.device,
-    monkeypatch: pytest.MonkeyPatch,
     places: list[int],
     align_corners: bool,
 ) -> None:
@@ -96,7 +95,7 @@ def test_all_places_at_once_have_the_average_of_one_frame_at_a_time(
     key, local = frames[places[3]], [frames[i] for i in places]
     expected = aggregated(detector, key, local)
     warped = calls(detector.flow)
-    monkeypatch.setattr(detector, "fixed_shapes", True, raising=False)
+    detector.fixed_shapes = True
     at_once = aggregated(detector, key, local)
     assert_close(at_once, expected)
     assert warped == [len(places)]

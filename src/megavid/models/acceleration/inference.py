@@ -21,14 +21,16 @@ class Inference(Config):
     The relation modules of RDN and MEGA are so sensitive to the positions of proposals that a difference in
     the last bit of the trunk or the RPN moves boxes by some tenths of a pixel and scores by some thousandths.
     Therefore, in float32, the trunk, the RPN and the flow network round exactly as in training, unless
-    `loose` is set.
+    `loose` is set. For the same reason, TF32 is off on NVIDIA GPUs, whatever PyTorch's flags say, unless
+    `loose` is set (`acceleration.precision`). Training computes as PyTorch's flags say.
 
     Attributes:
         dtype: Compute dtype of the network. Boxes and scores are always computed in float32. For methods that
             relate the positions of proposals, float32 is also used, unless `loose` is set, for the RPN, the
             leading layers of the trunk (`Backbone.leading_layers`) and the residual sums of the other blocks.
         loose: Allow the trunk, the RPN and the flow network to round differently than in training. With a
-            half-precision dtype, everything except boxes and scores is then computed in that dtype.
+            half-precision dtype, everything except boxes and scores is then computed in that dtype. What is
+            computed in float32 may use TF32 on NVIDIA GPUs.
         fold_norms: Fold batch norms into the convolutions before them, or compute them in place if
             rounding must not change.
         channels_last: Use the channels-last memory format, if rounding may change.

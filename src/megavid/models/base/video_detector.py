@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, ClassVar, Generic
 
 import torch
@@ -15,6 +16,7 @@ from megavid.core.profiling import profile_range
 from megavid.core.reference_plans import ReferencePlan, TrainingPlan
 from megavid.models.acceleration.accelerate import AccelerationPlan, accelerate
 from megavid.models.acceleration.inference import Inference
+from megavid.models.acceleration.precision import compute_precision
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import DetectorConfig
 from megavid.models.base.features import FeaturesT, Window
@@ -110,7 +112,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         """Preprocess and encode frames (B, H, W, 3), uint8 RGB, which are on the device of the weights."""
         with profile_range("input"):
             images = self.preprocess(frames)
-        with self.autocast():
+        with self.precision():
             return self.encode(images)
 
     def detect_videos(
@@ -127,7 +129,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         """
         detections: list[list[Detections]] = []
         memories: list[MemoryT] = []
-        with self.autocast(), profile_range("aggregation"):
+        with self.precision(), profile_range("aggregation"):
             for request in requests:
                 memory, threshold = request.memory, request.score_threshold
                 found: list[Detections] = []
@@ -225,10 +227,9 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         self.requires_grad_(False)
         self.inference = accelerate(self, self.acceleration_plan(), inference, device=self.device)
 
-    def autocast(self) -> torch.autocast:
+    def precision(self) -> AbstractContextManager[object]:
         """Return the context in which `encode` and `detect` have to be called directly."""
-        dtype = getattr(torch, self.inference.dtype)
-        return torch.autocast(self.device.type, dtype=dtype, enabled=dtype != torch.float32)
+        return compute_precision(self.inference, self.device)
 
     def description(self) -> dict[str, Any]:
         """Return the architecture, the configuration and the inference settings, as JSON values."""

@@ -117,7 +117,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
 
     def predict(self, window: Window[FgfaFeatures], memory: None) -> tuple[HeadOutput, None]:
         """Predict on the key frame's aggregated map."""
-        if getattr(self, "fixed_shapes", False):
+        if self.fixed_shapes:
             c4 = self._aggregate_places(window.local)
         else:
             c4 = self._aggregate(window.key, window.local)
@@ -206,7 +206,7 @@ def _average_by_likeness(
 
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
-    """Compute the cosine between the vectors of two maps in each cell: float32 (..., E, h, w) -> (..., h, w)."""
+    """Compute the cosine between vectors in each cell of maps: float32 (..., E, h, w) -> (..., h, w)."""
     with torch.autocast(a.device.type, enabled=False):  # lengths of vectors would overflow float16
         norms = [torch.linalg.vector_norm(x, dim=-3).clamp(min=1e-8) for x in (a, b)]
         cosine: Tensor = torch.linalg.vecdot(a, b, dim=-3) / (norms[0] * norms[1])
