@@ -13,6 +13,7 @@ import triton
 from triton.backends.compiler import GPUTarget
 
 from megavid.models.acceleration.cuda.bitmask_suppression import keep_best, mark_overlaps
+from megavid.models.acceleration.cuda.geometry import write_log_geometry
 
 HOPPER = GPUTarget("cuda", 90, 32)
 
@@ -26,6 +27,18 @@ SUPPRESSION = {
     "words": "i32",
     "limit": "i32",
     "threshold": "fp32",
+}
+
+GEOMETRY = {
+    "query": "*fp32",
+    "reference": "*fp32",
+    "weight": "*fp32",
+    "offset": "*fp32",
+    "valid": "*i1",
+    "queries": "i32",
+    "references": "i32",
+    "heads": "i32",
+    "row_length": "i32",
 }
 
 
@@ -54,3 +67,12 @@ def test_overlaps_are_computed_without_fused_operations(grouped: bool) -> None:
 @pytest.mark.parametrize(("width", "rows"), [(128, 64), (256, 32)])
 def test_suppression_compiles(width: int, rows: int) -> None:
     compiled(keep_best, SUPPRESSION, {"WIDTH": width, "ROWS": rows, "BITS": 64}, num_warps=8)
+
+
+@pytest.mark.parametrize("dtype", ["fp32", "fp16", "bf16"])
+def test_geometry_compiles_without_approximate_functions(dtype: str) -> None:
+    constants = {"MASKED": True, "QUERIES": 8, "REFERENCES": 64, "HEADS": 16}
+    types = GEOMETRY | {"terms": f"*{dtype}"}
+    ptx = compiled(write_log_geometry, types, constants, num_warps=4, num_stages=1)
+    assert "lg2.approx" not in ptx
+    assert "mma.sync" in ptx
