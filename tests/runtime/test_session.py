@@ -210,9 +210,9 @@ def test_session_releases_frames_that_left_the_window(make_frames: MakeFrames, d
     images = make_frames(40)
     for frame in images:
         session.push(frame)
-        assert len(session._local) <= 7
-        assert len(session._global) <= 3
-        assert len(session._waiting) <= 4
+        assert len(session.state._local) <= 7
+        assert len(session.state._global) <= 3
+        assert len(session.state._waiting) <= 4
 
 
 def test_a_list_of_frame_objects_is_a_whole_video(make_frames: MakeFrames, device: torch.device) -> None:

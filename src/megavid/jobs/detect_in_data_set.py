@@ -26,10 +26,10 @@ from megavid.jobs.executors.torchrun import launch_id
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.progress import progress
 from megavid.jobs.stop_requests import StoppedError, stop_request
-from megavid.jobs.threads.background import prefetch, queue_length
 from megavid.jobs.threads.thread_count import recorded_threads
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
+from megavid.runtime.prefetch import prefetch, queue_length
 from megavid.runtime.session import VideoSession
 from megavid.video.every_nth import EveryNth
 

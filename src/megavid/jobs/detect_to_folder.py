@@ -25,10 +25,11 @@ from megavid.jobs.image_names import image_files, image_stems
 from megavid.jobs.output_folder import check_input_is_kept, make_output_folder
 from megavid.jobs.progress import progress
 from megavid.jobs.stop_requests import StoppedError, stop_request, uninterrupted
-from megavid.jobs.threads.background import InBackground, prefetch, queue_length
+from megavid.jobs.threads.background import InBackground
 from megavid.linking.tracking import Tracker
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
+from megavid.runtime.prefetch import prefetch, queue_length
 from megavid.runtime.session import VideoSession
 from megavid.video.every_nth import EveryNth, every_nth
 from megavid.video.open_input import LiveStream, Video, VideoFile

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import replace
+from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -15,7 +17,8 @@ from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.models.base.video_detector import VideoDetector
-from megavid.runtime.session import VideoSession
+from megavid.runtime.prefetch import prefetch, queue_length
+from megavid.runtime.session import PendingResults, VideoSession
 from megavid.video.every_nth import EveryNth
 from megavid.video.open_input import Video, VideoFile, open_input
 
@@ -82,10 +85,14 @@ def _results(
     *,
     batch_size: int,
 ) -> Iterator[FrameResult]:
-    with opened or nullcontext():
+    with ExitStack() as stack:
         # `Iterable` excludes sources that have only `__getitem__` and `__len__`.
         in_order = frames if isinstance(frames, Iterable) else (frames[i] for i in range(len(frames)))
-        if opened is None and batch_size > 1:
+        if opened is not None:
+            stack.enter_context(opened)
+            length = queue_length(opened.width, opened.height)
+            in_order = stack.enter_context(closing(prefetch(in_order, ahead=length)))
+        elif batch_size > 1:
             in_order = map(_copy, in_order)
         yield from run_session(session, in_order, batch_size=batch_size)
 
@@ -93,15 +100,31 @@ def _results(
 def run_session(
     session: VideoSession, frames: Iterable[Image | Frame], *, batch_size: int
 ) -> Iterator[FrameResult]:
-    """Push frames to a new session, `batch_size` at a time, and yield all results."""
-    batch: list[Image | Frame] = []
-    for frame in frames:
-        batch.append(frame)
-        if len(batch) == batch_size:
-            yield from session.push_batch(batch)
-            batch = []
-    yield from session.push_batch(batch)
-    yield from session.flush()
+    """Push frames to a new session, `batch_size` at a time, and yield all results.
+
+    If the whole video is available, the results of a batch are yielded when the next batch has been pushed,
+    so that a GPU always has work. The results of a stream are yielded as early as possible.
+    """
+    waiting: deque[PendingResults] = deque()
+    ahead = 1 if session.state.has_source else 0
+    try:
+        for batch in _batches(frames, batch_size):
+            waiting.append(session.submit(batch))
+            if len(waiting) > ahead:
+                yield from waiting.popleft().wait()
+        waiting.append(session.submit_end())
+    except Exception:  # An error comes after the results of the frames before it.
+        for pending in waiting:
+            yield from pending.wait()
+        raise
+    for pending in waiting:
+        yield from pending.wait()
+
+
+def _batches(frames: Iterable[Image | Frame], batch_size: int) -> Iterator[list[Image | Frame]]:
+    iterator = iter(frames)
+    while batch := list(islice(iterator, batch_size)):
+        yield batch
 
 
 def _tolerant(source: FrameSource) -> FrameSource:

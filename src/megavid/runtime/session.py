@@ -3,29 +3,41 @@
 from __future__ import annotations
 
 import math
-import operator
-from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Generic
 
-import numpy as np
 import torch
 
 from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
-from megavid.core.frames import Frame, FrameSource, Image, check_image
-from megavid.core.profiling import profile_range
+from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_SEED, check_range
-from megavid.core.reference_plans import Reservoir, global_indexes, global_order, window_indexes
-from megavid.models.base.features import FeaturesT, Window
+from megavid.models.base.features import FeaturesT
 from megavid.models.base.requests import MemoryT
 from megavid.models.base.video_detector import VideoDetector
-from megavid.runtime.global_images import GlobalImages
-from megavid.runtime.store import FrameStore
+from megavid.runtime.batch_runner import BatchRunner, PendingBatch
+from megavid.runtime.video_state import StateOptions, Step, VideoState
 from megavid.video.decode import DEFAULT_RATE
 
 _LARGEST_STORE = 1 << 60
 """Upper limit of `store_bytes`, which is more memory than any machine has."""
+
+
+@dataclass(frozen=True, eq=False)
+class PendingResults:
+    """Results of a session that a GPU may still be computing.
+
+    Attributes:
+        batch: The results of a batch with this session only.
+    """
+
+    batch: PendingBatch
+
+    def wait(self) -> list[FrameResult]:
+        """Wait until the results are computed, and return them."""
+        [results] = self.batch.wait()
+        return results
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
@@ -56,7 +68,9 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         store_bytes: Memory for encoded frames that may be needed again as global frames.
 
     Attributes:
+        detector: The detector.
         look_ahead: Number of frames by which a result comes later than its frame.
+        state: State of the video, which a `SessionGroup` uses.
 
     Examples:
         >>> session = VideoSession(detector)
@@ -83,32 +97,24 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         check_range("store_bytes", store_bytes, least=0, most=_LARGEST_STORE)
         if fps is not None and not 0 < fps < math.inf:
             raise InputError(f"fps: expected a positive number, got {fps}")
+        if global_order is not None and source is None:
+            raise InputError("global_order: needs source, the whole video, for random access")
         _check_weights(detector)
-        self._detector = detector
-        self._score_threshold = _check_threshold(score_threshold)
-        self._plan = detector.plan.causal() if causal else detector.plan
-        self.look_ahead = self._plan.future
-        self._source = source
-        self._order = self._global_order(global_order, seed)
-        self._turns = frozenset(self._order or ())  # frames that become global frames
-        self._images: GlobalImages | None = None
-        if self._order is not None and source is not None:
-            self._images = GlobalImages(source, self._order, size=self._plan.global_frames)
-        self._quirks = official_quirks and self._plan.global_frames > 0
-        if self._quirks and self._order is None:
-            raise InputError("official_quirks: needs source, the whole video, for random access")
-        self._reservoir = Reservoir(size=self._plan.global_frames, seed=seed)
-        self._fps = fps or float(DEFAULT_RATE)
-        self._memory = detector.initial_memory()
-        self._store: FrameStore[FeaturesT] = FrameStore(budget=store_bytes if self._order else 0)
-        self._frame_size: tuple[int, int] | None = None
-        self._last_index = -1  # number of the newest pushed frame
-        self._waiting: deque[tuple[int, float]] = deque()  # numbers and times of key frames to come
-        self._local: dict[int, FeaturesT] = {}  # features of the window's frames, by position in the video
-        self._global: dict[int, FeaturesT] = {}  # features of the global frames
-        self._pushed = 0
-        self._steps = 0
-        self._finished = False
+        plan = detector.plan.causal() if causal else detector.plan
+        options = StateOptions(
+            source=source,
+            global_order=global_order,
+            seed=seed,
+            score_threshold=_check_threshold(score_threshold),
+            official_quirks=official_quirks,
+            fps=fps or float(DEFAULT_RATE),
+            store_bytes=store_bytes,
+        )
+        self.detector = detector
+        self.look_ahead = plan.future
+        self.state: VideoState[FeaturesT, MemoryT] = VideoState(plan, detector.initial_memory(), options)
+        self._runner = BatchRunner(detector)
+        self._batch_size = 1
 
     def push(self, frame: Image | Frame) -> list[FrameResult]:
         """Push the next frame of the video.
@@ -125,159 +131,36 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         """
         return self.push_batch([frame])
 
-    @torch.no_grad()
     def push_batch(self, frames: Sequence[Image | Frame]) -> list[FrameResult]:
         """Push several frames, which go through the network together; the results are those of `push`.
 
         Raises:
             InputError: As in `push`; in that case, none of the frames was pushed.
         """
-        if self._finished:
-            raise ValueError("the session was flushed; a new video needs a new VideoSession")
-        batch = self._checked(frames)
-        if batch:
-            self._last_index = batch[-1].index
-            self._frame_size = batch[0].image.shape[:2]
-        encoded = self._encode_missing({frame.index: frame.image for frame in batch})
-        results = []
-        for frame in batch:
-            place = self._pushed
-            self._pushed += 1
-            self._local[place] = self._stand_in() if self._quirks and place == 0 else encoded[frame.index]
-            self._waiting.append((frame.index, frame.time))
-            self._sample_global(place)
-            if self._pushed > self._steps + self._plan.future:
-                results.append(self._detect())
-        return results
+        return self.submit(frames).wait()
 
-    @torch.no_grad()
+    def submit(self, frames: Sequence[Image | Frame]) -> PendingResults:
+        """Push several frames like `push_batch`, but do not wait for a GPU to compute the results.
+
+        The next frames can be pushed before the results are waited for. The frames' arrays may be reused as
+        soon as this returns.
+
+        Raises:
+            InputError: As in `push_batch`.
+        """
+        return self._submit(self.state.plan(frames, ended=False))
+
     def flush(self) -> list[FrameResult]:
         """End the video and return the remaining results. No frame can be pushed afterwards."""
-        self._finished = True
-        return [self._detect() for _ in range(len(self._waiting))]
+        return self.submit_end().wait()
 
-    def _global_order(self, given: Sequence[int] | None, seed: int) -> list[int] | None:
-        """Return the order of global frames; None if they are sampled from pushed frames, or not used."""
-        if given is not None and self._source is None:
-            raise InputError("global_order: needs source, the whole video, for random access")
-        if self._source is None or self._plan.global_frames == 0:
-            return None
-        length = len(self._source)
-        if given is None:
-            return global_order(length, seed) or None
-        try:
-            order = [operator.index(index) for index in given]
-        except TypeError as error:
-            raise InputError(f"global_order: expected frame numbers: {error}") from error
-        if not order:
-            raise InputError("global_order: expected at least one frame number, got none")
-        if wrong := [i for i in order if not 0 <= i < length]:
-            raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {wrong[0]}")
-        return order
+    def submit_end(self) -> PendingResults:
+        """End the video like `flush`, but do not wait for a GPU to compute the results."""
+        return self._submit(self.state.plan([], ended=True))
 
-    def _checked(self, frames: Sequence[Image | Frame]) -> list[Frame]:
-        """Check all frames before any is pushed, and number those that are plain arrays."""
-        batch: list[Frame] = []
-        last, size = self._last_index, self._frame_size
-        for place, item in enumerate(frames, self._pushed):
-            frame = item
-            if not isinstance(frame, Frame):
-                frame = Frame(index=place, time=place / self._fps, image=frame)
-            name = f"frame {frame.index}"
-            size = _check_size(frame.image, size, name=name)
-            if frame.index <= last:
-                raise InputError(f"{name}: expected a number above {last}, that of the frame before it")
-            if self._source is not None and frame.index >= len(self._source):
-                raise InputError(f"{name}: the source has only {len(self._source)} frames")
-            last = frame.index
-            batch.append(frame)
-        return batch
-
-    def _encode_missing(self, images: dict[int, Image]) -> dict[int, FeaturesT]:
-        """Return features by frame number, encoding the frames that are not in the store as one batch."""
-        found = {index: self._store.get(index) for index in images}
-        missing = [index for index, features in found.items() if features is None]
-        if missing:
-            with profile_range("input"):
-                frames = torch.from_numpy(np.stack([images[index] for index in missing]))
-                if self._detector.device.type == "cuda":
-                    frames = frames.pin_memory()
-                inputs = self._detector.preprocess(frames.to(self._detector.device, non_blocking=True))
-            with self._detector.precision():
-                encoded = self._detector.encode(inputs)
-            for index, features in zip(missing, encoded, strict=True):
-                found[index] = features
-                if index in self._turns:
-                    self._store.put(index, features)
-        return {index: features for index, features in found.items() if features is not None}
-
-    def _encode_from_source(self, index: int) -> FeaturesT:
-        """Return the features of any frame of the whole video."""
-        stored = self._store.get(index)
-        if stored is not None:
-            return stored
-        assert self._images is not None
-        assert self._frame_size is not None
-        image = self._images.read(
-            index,
-            step=self._steps,
-            pushed=self._pushed,
-            image_bytes=3 * self._frame_size[0] * self._frame_size[1],
-            is_known=self._store.__contains__,
-        )
-        _check_size(image, self._frame_size, name=f"source[{index}]")
-        return self._encode_missing({index: image})[index]
-
-    def _stand_in(self) -> FeaturesT:
-        """Return the features that the original release mistakes for those of frame 0 (`official_quirks`)."""
-        assert self._order is not None
-        return self._encode_from_source(self._order[0])
-
-    def _sample_global(self, place: int) -> None:
-        """Offer a pushed frame to the sample of global frames, if there is no whole video to choose from."""
-        if self._order is None and self._plan.global_frames > 0:
-            self._reservoir.push(place)
-            known = self._global | {place: self._local[place]}
-            self._global = {i: known[i] for i in self._reservoir.indexes}
-
-    def _global_frames(self) -> list[FeaturesT]:
-        """Return the global frames of the next key frame."""
-        if self._order is None:
-            return list(self._global.values())
-        indexes = global_indexes(self._order, self._steps, self._plan.global_frames)
-        known = self._global
-        self._global = {i: known[i] if i in known else self._encode_from_source(i) for i in indexes}
-        return [self._global[i] for i in indexes]
-
-    def _detect(self) -> FrameResult:
-        """Detect in the next key frame."""
-        assert self._frame_size is not None
-        key = self._steps
-        window = Window(
-            step=key,
-            key=self._local[key],
-            local=[self._local[i] for i in window_indexes(self._plan, key, self._pushed)],
-            global_frames=self._global_frames(),
-            frame_size=self._frame_size,
-        )
-        with self._detector.precision(), profile_range("aggregation"):
-            found, self._memory = self._detector.detect(
-                window, self._memory, score_threshold=self._score_threshold
-            )
-        self._steps += 1
-        self._local = {i: f for i, f in self._local.items() if i >= self._steps - self._plan.past}
-        index, time = self._waiting.popleft()
-        return FrameResult(index, time, found.cpu())
-
-
-def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tuple[int, int]:
-    """Return (height, width) of an image, which has to equal the size of the frames before it."""
-    height, width = check_image(image, name=name).shape[:2]
-    if size is not None and (height, width) != size:
-        raise InputError(
-            f"{name}: expected the size of the frames before it, {size[1]}x{size[0]}, got {width}x{height}"
-        )
-    return height, width
+    def _submit(self, step: Step[FeaturesT]) -> PendingResults:
+        self._batch_size = max(self._batch_size, len(step.frames))
+        return PendingResults(self._runner.submit([(self.state, step)], batch_size=self._batch_size))
 
 
 def _check_weights(detector: VideoDetector) -> None:

@@ -1,46 +1,14 @@
-"""Do the input and output of a loop on other threads: read ahead, and write behind."""
+"""Make the output of a loop on another thread."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from megavid.jobs.stop_requests import uninterrupted
-
-T = TypeVar("T")
-
-_MOST_FRAMES = 8
-_QUEUE_BYTES = 256 << 20
-
-
-def queue_length(width: int, height: int) -> int:
-    """Return how many frames may wait in a queue: 8, or fewer if they would take more than 256 MiB.
-
-    Args:
-        width: Width of the RGB frames, pixels.
-        height: Height of the RGB frames, pixels.
-    """
-    return max(1, min(_MOST_FRAMES, _QUEUE_BYTES // (3 * width * height)))
-
-
-def prefetch(items: Iterable[T], *, ahead: int) -> Generator[T, None, None]:
-    """Iterate over items that another thread takes from their iterator, up to `ahead` items early.
-
-    If the iterator raises an exception, it is raised again here, after the items before it.
-    """
-    iterator = iter(items)
-    end: Any = object()
-    pool = ThreadPoolExecutor(1, "prefetch")
-    try:
-        waiting = deque(pool.submit(next, iterator, end) for _ in range(ahead))
-        while (item := waiting.popleft().result()) is not end:
-            waiting.append(pool.submit(next, iterator, end))
-            yield item
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 class InBackground:

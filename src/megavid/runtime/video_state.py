@@ -1,0 +1,281 @@
+"""The state of a video that a detector processes: which features it needs, and which it has."""
+
+from __future__ import annotations
+
+import operator
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Generic
+
+from megavid.core.errors import InputError
+from megavid.core.frames import Frame, FrameSource, Image, check_image
+from megavid.core.reference_plans import (
+    ReferencePlan,
+    Reservoir,
+    global_indexes,
+    global_order,
+    window_indexes,
+)
+from megavid.models.base.features import FeaturesT, Window
+from megavid.models.base.requests import KeyFrames, MemoryT
+from megavid.runtime.global_images import GlobalImages
+from megavid.runtime.store import FrameStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateOptions:
+    """Options of a video's state; see `VideoSession`."""
+
+    source: FrameSource | None
+    global_order: Sequence[int] | None
+    seed: int
+    score_threshold: float | None
+    official_quirks: bool
+    fps: float
+    store_bytes: int
+
+
+@dataclass(frozen=True, eq=False)
+class Step(Generic[FeaturesT]):
+    """Pushed frames, and what the key frames need that they complete.
+
+    Attributes:
+        frames: The pushed frames.
+        ended: Whether the video ends after them, which completes all remaining key frames.
+        frame_size: (height, width) of the video's frames, pixels; None if there are no frames yet.
+        known: Features from the store, by frame number.
+        pushed: Images of pushed frames to encode, by frame number.
+        others: Images of global frames to encode, by frame number.
+    """
+
+    frames: Sequence[Frame]
+    ended: bool
+    frame_size: tuple[int, int] | None
+    known: Mapping[int, FeaturesT]
+    pushed: Mapping[int, Image]
+    others: Mapping[int, Image]
+
+
+@dataclass(frozen=True, eq=False)
+class Request(Generic[FeaturesT, MemoryT]):
+    """Key frames that a detector can process, with their numbers and times.
+
+    Attributes:
+        key_frames: The detector's part of the request.
+        frames: Number and time in seconds of each key frame.
+    """
+
+    key_frames: KeyFrames[FeaturesT, MemoryT]
+    frames: Sequence[tuple[int, float]]
+
+
+class VideoState(Generic[FeaturesT, MemoryT]):
+    """Features of a video's frames, the frames that wait for a result, and the detector's memory.
+
+    Pushing frames takes three calls: `plan` says what must be encoded, `feed` takes the features and returns
+    the key frames to detect in, and `memory` is set to what the detector returns. An error in `plan` leaves
+    the state unchanged.
+
+    Args:
+        plan: Frames that the detector needs.
+        memory: The detector's initial memory.
+        options: Options of the session.
+
+    Attributes:
+        memory: Memory for the next key frame.
+        ended: Whether the video has ended.
+        has_source: Whether the whole video is available.
+    """
+
+    def __init__(self, plan: ReferencePlan, memory: MemoryT, options: StateOptions) -> None:
+        self.memory = memory
+        self.ended = False
+        self.has_source = options.source is not None
+        self._plan = plan
+        self._fps = options.fps
+        self._score_threshold = options.score_threshold
+        self._length = None if options.source is None else len(options.source)
+        self._order = _checked_order(options, self._length) if plan.global_frames > 0 else None
+        self._turns = frozenset(self._order or ())  # frames that become global frames
+        self._images: GlobalImages | None = None
+        if self._order is not None and options.source is not None:
+            self._images = GlobalImages(options.source, self._order, size=plan.global_frames)
+        self._quirks = options.official_quirks and plan.global_frames > 0
+        if self._quirks and self._order is None:
+            raise InputError("official_quirks: needs source, the whole video, for random access")
+        self._reservoir = Reservoir(size=plan.global_frames, seed=options.seed)
+        self._store: FrameStore[FeaturesT] = FrameStore(budget=options.store_bytes if self._order else 0)
+        self._frame_size: tuple[int, int] | None = None
+        self._last_index = -1  # number of the newest pushed frame
+        self._waiting: deque[tuple[int, float]] = deque()  # numbers and times of key frames to come
+        self._local: dict[int, FeaturesT] = {}  # features of the window's frames, by position in the video
+        self._global: dict[int, FeaturesT] = {}  # features of the global frames
+        self._pushed = 0
+        self._steps = 0
+
+    def plan(self, frames: Sequence[Image | Frame], *, ended: bool) -> Step[FeaturesT]:
+        """Check the next frames, and find out what must be encoded for the key frames that they complete.
+
+        Raises:
+            InputError: A frame is not an RGB image or differs in size from those before it, or its number is
+                not higher than theirs; or a global frame cannot be read.
+        """
+        if self.ended and not ended:
+            raise ValueError("the session was flushed; a new video needs a new VideoSession")
+        batch = self._checked(frames)
+        size = (batch[0].image.shape[0], batch[0].image.shape[1]) if batch else self._frame_size
+        stored = {frame.index: self._store.get(frame.index) for frame in batch}
+        known = {index: features for index, features in stored.items() if features is not None}
+        missing = {frame.index: frame.image for frame in batch if stored[frame.index] is None}
+        others: dict[int, Image] = {}
+        pushed = self._pushed + len(batch)
+        last = pushed if ended else max(pushed - self._plan.future, self._steps)
+        for index, step in self._wanted(range(self._steps, last), at_start=bool(batch)):
+            if index in known or index in missing or index in others or index in self._global:
+                continue
+            if (features := self._store.get(index)) is not None:
+                known[index] = features
+            else:
+                assert size is not None
+                newest = min(step + self._plan.future + 1, pushed)
+                has = known.keys() | missing.keys() | others.keys()
+                others[index] = self._read(index, step=step, pushed=newest, size=size, known=has)
+        return Step(batch, ended, size, known, missing, others)
+
+    def feed(self, step: Step[FeaturesT], encoded: Mapping[int, FeaturesT]) -> Request[FeaturesT, MemoryT]:
+        """Push the frames of a step, and return the key frames that they complete.
+
+        Args:
+            step: Result of `plan`.
+            encoded: Features of the images that the step asked for, by frame number.
+        """
+        self.ended = step.ended
+        self._frame_size = step.frame_size
+        for index, features in encoded.items():
+            if index in self._turns:
+                self._store.put(index, features)
+        available = {**self._global, **step.known, **encoded}
+        windows = []
+        for frame in step.frames:
+            place = self._pushed
+            self._pushed += 1
+            self._last_index = frame.index
+            self._local[place] = available[self._origin(place, frame.index)]
+            self._waiting.append((frame.index, frame.time))
+            self._sample_global(place)
+            if self._pushed > self._steps + self._plan.future:
+                windows.append(self._window(available))
+        while step.ended and self._steps < self._pushed:
+            windows.append(self._window(available))
+        done = [self._waiting.popleft() for _ in windows]
+        return Request(KeyFrames(windows, self.memory, self._score_threshold), done)
+
+    def _checked(self, frames: Sequence[Image | Frame]) -> list[Frame]:
+        """Check all frames before any is pushed, and number those that are plain arrays."""
+        batch: list[Frame] = []
+        last, size = self._last_index, self._frame_size
+        for place, item in enumerate(frames, self._pushed):
+            frame = item
+            if not isinstance(frame, Frame):
+                frame = Frame(index=place, time=place / self._fps, image=frame)
+            name = f"frame {frame.index}"
+            size = _check_size(frame.image, size, name=name)
+            if frame.index <= last:
+                raise InputError(f"{name}: expected a number above {last}, that of the frame before it")
+            if self._length is not None and frame.index >= self._length:
+                raise InputError(f"{name}: the source has only {self._length} frames")
+            last = frame.index
+            batch.append(frame)
+        return batch
+
+    def _wanted(self, steps: Iterable[int], *, at_start: bool) -> Iterable[tuple[int, int]]:
+        """Yield the frames that the key frames `steps` need from a whole video, each with its key frame."""
+        if self._order is None:
+            return
+        if self._quirks and self._pushed == 0 and at_start:
+            yield self._order[0], 0
+        for step in steps:
+            for index in global_indexes(self._order, step, self._plan.global_frames):
+                yield index, step
+
+    def _read(
+        self, index: int, *, step: int, pushed: int, size: tuple[int, int], known: frozenset[int] | set[int]
+    ) -> Image:
+        assert self._images is not None
+        image = self._images.read(
+            index,
+            step=step,
+            pushed=pushed,
+            image_bytes=3 * size[0] * size[1],
+            is_known=lambda number: number in self._store or number in known,
+        )
+        _check_size(image, size, name=f"source[{index}]")
+        return image
+
+    def _origin(self, place: int, index: int) -> int:
+        """Return the number of the frame whose features the frame at `place` has.
+
+        That is its own, unless the original release mistakes another frame for the first (`official_quirks`).
+        """
+        if self._quirks and place == 0:
+            assert self._order is not None
+            return self._order[0]
+        return index
+
+    def _sample_global(self, place: int) -> None:
+        """Offer a pushed frame to the sample of global frames, if there is no whole video to choose from."""
+        if self._order is None and self._plan.global_frames > 0:
+            self._reservoir.push(place)
+            known = self._global | {place: self._local[place]}
+            self._global = {i: known[i] for i in self._reservoir.indexes}
+
+    def _global_frames(self, available: Mapping[int, FeaturesT]) -> list[FeaturesT]:
+        """Return the global frames of the next key frame."""
+        if self._order is None:
+            return list(self._global.values())
+        indexes = global_indexes(self._order, self._steps, self._plan.global_frames)
+        self._global = {i: self._global.get(i, available[i]) for i in indexes}
+        return [self._global[i] for i in indexes]
+
+    def _window(self, available: Mapping[int, FeaturesT]) -> Window[FeaturesT]:
+        """Return the window of the next key frame."""
+        assert self._frame_size is not None
+        key = self._steps
+        window = Window(
+            step=key,
+            key=self._local[key],
+            local=[self._local[i] for i in window_indexes(self._plan, key, self._pushed)],
+            global_frames=self._global_frames(available),
+            frame_size=self._frame_size,
+        )
+        self._steps += 1
+        self._local = {i: f for i, f in self._local.items() if i >= self._steps - self._plan.past}
+        return window
+
+
+def _checked_order(options: StateOptions, length: int | None) -> list[int] | None:
+    """Return the order of global frames; None if they are sampled from pushed frames."""
+    if length is None:
+        return None
+    if options.global_order is None:
+        return global_order(length, options.seed) or None
+    try:
+        order = [operator.index(index) for index in options.global_order]
+    except TypeError as error:
+        raise InputError(f"global_order: expected frame numbers: {error}") from error
+    if not order:
+        raise InputError("global_order: expected at least one frame number, got none")
+    if wrong := [i for i in order if not 0 <= i < length]:
+        raise InputError(f"global_order: expected frame numbers from 0 to {length - 1}, got {wrong[0]}")
+    return order
+
+
+def _check_size(image: Image, size: tuple[int, int] | None, *, name: str) -> tuple[int, int]:
+    """Return (height, width) of an image, which has to equal the size of the frames before it."""
+    height, width = check_image(image, name=name).shape[:2]
+    if size is not None and (height, width) != size:
+        raise InputError(
+            f"{name}: expected the size of the frames before it, {size[1]}x{size[0]}, got {width}x{height}"
+        )
+    return height, width
