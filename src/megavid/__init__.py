@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from megavid.models.acceleration.inference import Inference
     from megavid.runtime.detect_video import detect_video
     from megavid.runtime.session import VideoSession
+    from megavid.runtime.session_group import SessionGroup
     from megavid.video.open_input import open_input
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "FrameResult",
     "Inference",
     "InputError",
+    "SessionGroup",
     "VideoSession",
     "detect_video",
     "load_detector",
@@ -41,6 +43,7 @@ _HOMES = {
     "FrameResult": "core.detections",
     "Inference": "models.acceleration.inference",
     "InputError": "core.errors",
+    "SessionGroup": "runtime.session_group",
     "VideoSession": "runtime.session",
     "detect_video": "runtime.detect_video",
     "load_detector": "checkpoints.load",
