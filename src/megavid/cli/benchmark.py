@@ -61,7 +61,6 @@ class Benchmark:
         from megavid.core.files.atomic import atomic_path, check_target
         from megavid.core.files.ownership import MADE_BY, json_by_megavid
         from megavid.jobs.measure_speed import BenchmarkOptions, as_json, benchmark
-        from megavid.models.acceleration.compiling import translate_compiler_errors
 
         if self.output is not None:
             check_target(self.output, ours=json_by_megavid)  # fail now, not after minutes of work
@@ -71,14 +70,14 @@ class Benchmark:
         )
         inference = self.inference.settings().model_copy(update=dict.fromkeys(self.without, False))
         self.threads.choose(self.device)
-        detector = load_detector(
-            self.model,
-            weights=self.weights,
-            device=self.device,
-            overrides=parse_overrides(overrides),
-            inference=inference,
-        )
-        with translate_compiler_errors("--compile"):
+        with self.inference.translate_errors(batch_size=self.batch_size):
+            detector = load_detector(
+                self.model,
+                weights=self.weights,
+                device=self.device,
+                overrides=parse_overrides(overrides),
+                inference=inference,
+            )
             result = benchmark(detector, options)
         report = as_json(detector, options, result)
         _print_report(report, result)

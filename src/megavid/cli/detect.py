@@ -56,7 +56,6 @@ class Detect:
         """Run the command and return its exit code."""
         from megavid.checkpoints.weights import describe_weights
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
-        from megavid.models.acceleration.compiling import translate_compiler_errors
         from megavid.video.open_input import open_input
 
         options = DetectOptions(
@@ -69,12 +68,11 @@ class Detect:
             track=self.track,
             batch_size=self.detector.batch_size,
         )
-        with open_input(self.input, fps=self.fps) as video:
+        with open_input(self.input, fps=self.fps) as video, self.detector.translate_errors():
             detector = self.detector.load(overrides)
-            with translate_compiler_errors("--compile"):
-                summary = detect_to_folder(
-                    detector, video, self.output, options, metadata=describe_weights(self.detector.weights)
-                )
+            summary = detect_to_folder(
+                detector, video, self.output, options, metadata=describe_weights(self.detector.weights)
+            )
         _print_summary(summary, self.score_threshold)
         return 0 if summary.complete else 130
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -62,3 +63,7 @@ class DetectorOptions:
             overrides=parse_overrides(overrides),
             inference=self.inference.settings(),
         )
+
+    def translate_errors(self) -> AbstractContextManager[None]:
+        """Return a context that turns errors of the device into one-line errors that name these options."""
+        return self.inference.translate_errors(batch_size=self.batch_size)

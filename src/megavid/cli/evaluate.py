@@ -56,7 +56,7 @@ class Evaluate:
 
         if self.scoring.coco:
             require_library()
-        with joined_ranks() as ranks:
+        with joined_ranks() as ranks, self.detector.translate_errors():
             annotations, problems = self.source.open()
             annotations = check_sizes(annotations, problems=problems)
             # The motion is found before detection, to report mistakes early.
@@ -83,7 +83,6 @@ class Evaluate:
         """Write the predictions of all videos; return whether the run is complete."""
         from megavid.checkpoints.weights import describe_weights
         from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
-        from megavid.models.acceleration.compiling import translate_compiler_errors
 
         options = EvaluateOptions(
             batch_size=self.detector.batch_size,
@@ -91,13 +90,12 @@ class Evaluate:
             seed=self.seed,
             official_quirks=self.official_quirks,
         )
-        with translate_compiler_errors("--compile"):
-            return detect_in_data_set(
-                detector,
-                annotations,
-                self.output,
-                options,
-                ranks=ranks,
-                metadata=describe_weights(self.detector.weights),
-                problems=problems,
-            )
+        return detect_in_data_set(
+            detector,
+            annotations,
+            self.output,
+            options,
+            ranks=ranks,
+            metadata=describe_weights(self.detector.weights),
+            problems=problems,
+        )

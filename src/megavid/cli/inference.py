@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -45,3 +47,24 @@ class InferenceOptions:
         if not self.plain:
             return Inference(dtype=self.dtype, loose=self.loose, compile=self.compile)
         return Inference.plain(dtype=self.dtype)
+
+    @contextmanager
+    def translate_errors(self, *, batch_size: int) -> Iterator[None]:
+        """Turn errors of compilation and about full memory into one-line errors that name options.
+
+        Args:
+            batch_size: Number of frames that go through the network together.
+
+        Raises:
+            InputError: The network cannot be compiled, or the device's memory is full.
+        """
+        from megavid.models.acceleration.compiling import translate_compiler_errors
+        from megavid.models.acceleration.device_memory import translate_memory_errors
+
+        advice = ["a smaller --batch-size"] if batch_size > 1 else []
+        if self.dtype == "float32":
+            advice.append("--dtype bfloat16")
+        advice.append("a smaller network input (--input.max-size)")
+        message = f"the device's memory is full with --batch-size {batch_size}; try {' or '.join(advice)}"
+        with translate_compiler_errors("--compile"), translate_memory_errors(message):
+            yield

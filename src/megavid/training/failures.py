@@ -6,33 +6,33 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-import torch
 from torch import Tensor
 
 from megavid.core.errors import InputError
 from megavid.models.acceleration.compiling import translate_compiler_errors
+from megavid.models.acceleration.device_memory import translate_memory_errors
 from megavid.training.clips.clip_reader import TrainingClip
 
 
 @contextmanager
-def translate_device_errors(step: int) -> Iterator[None]:
+def translate_device_errors(step: int, *, micro_batch: int) -> Iterator[None]:
     """Turn PyTorch's errors about full device memory or a missing compiler into errors for the user.
 
     Args:
         step: Number of the step, for messages.
+        micro_batch: Number of clips that go through the network together, for messages.
 
     Raises:
         InputError: The device's memory is full, or the network cannot be compiled.
     """
-    try:
-        with translate_compiler_errors("run.compile"):
-            yield
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            f"step {step}: the device's memory is full; checkpoints up to there are kept. Continue "
-            "with --resume and run.micro_batch 1, run.activation_checkpointing true or run.dtype bfloat16, "
-            "or begin again with a smaller input.min_size"
-        ) from error
+    smaller = "run.micro_batch 1, " if micro_batch > 1 else ""
+    full = (
+        f"step {step}: the device's memory is full with run.micro_batch {micro_batch}; checkpoints up to "
+        f"there are kept. Continue with --resume and {smaller}run.activation_checkpointing true or run.dtype "
+        "bfloat16, or begin again with a smaller input.min_size"
+    )
+    with translate_compiler_errors("run.compile"), translate_memory_errors(full):
+        yield
 
 
 def check_finite(losses: Mapping[str, Tensor], clips: Sequence[TrainingClip], *, step: int) -> None:

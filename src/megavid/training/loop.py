@@ -123,7 +123,8 @@ class Training:
                 batch = list(islice(clips, groups))
                 waited = time.perf_counter() - began
                 doing = f"step {self.step}: --resume continues from the last checkpoint; "
-                with translate_peer_errors(self._ranks, doing), translate_device_errors(self.step):
+                translated = translate_device_errors(self.step, micro_batch=run.micro_batch)
+                with translate_peer_errors(self._ranks, doing), translated:
                     stopped = self._train_step(batch, stop)
                 self._record(began, waited, meter)
                 due = self._evaluation_due()

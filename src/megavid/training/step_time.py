@@ -8,9 +8,9 @@ from collections.abc import Sequence
 
 import torch
 
-from megavid.core.errors import InputError
 from megavid.datasets.clip_order import ClipOrder
 from megavid.datasets.table.annotations import Annotations
+from megavid.models.acceleration.device_memory import translate_memory_errors
 from megavid.models.base.clip import Clip
 from megavid.training.clips.clip_losses import MeanLosses
 from megavid.training.clips.clip_reader import ClipReader
@@ -66,17 +66,17 @@ def time_step(recipe: Recipe, train: Annotations, hardware: Hardware) -> float:
 
 def _compute(losses: MeanLosses, clips: Sequence[Clip], dtype: str, device: torch.device) -> float:
     """Return how many seconds a forward and a backward pass of some clips take."""
+    full = (
+        f"the device's memory is too small for this recipe, with run.micro_batch {len(clips)}: try "
+        "--run.activation_checkpointing true, --run.dtype bfloat16, or a smaller --input.min_size and "
+        "--input.max_size"
+    )
     began = time.perf_counter()
-    try:
+    with translate_memory_errors(full):
         with torch.autocast(device.type, dtype=getattr(torch, dtype), enabled=dtype != "float32"):
             total = torch.stack(tuple(losses(clips).values())).sum()
         total.backward()
         if device.type == "cuda":
             torch.cuda.synchronize()
-    except torch.OutOfMemoryError as error:
-        raise InputError(
-            "the device's memory is too small for this recipe: try --run.activation_checkpointing true, "
-            "--run.dtype bfloat16, or a smaller --input.min_size and --input.max_size"
-        ) from error
     losses.zero_grad(set_to_none=True)
     return time.perf_counter() - began

@@ -22,6 +22,7 @@ from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_scores
+from megavid.models.acceleration.device_memory import translate_memory_errors
 from megavid.models.base.video_detector import VideoDetector
 from megavid.training.clips.training_data import TrainingData
 from megavid.video.render import draw_detections
@@ -72,15 +73,21 @@ def evaluate_while_training(
         make_output_folder(folder / EVALUATIONS)
         shutil.rmtree(place, ignore_errors=True)  # a killed run may have left part of an evaluation
     ranks.wait()
-    complete = detect_in_data_set(
-        detector,
-        data.val,
-        place,
-        EvaluateOptions(),
-        ranks=ranks,
-        metadata={"step": step},
-        problems=data.problems,
+    full = (
+        f"the device's memory is full in the evaluation after step {step}, with one frame at a time; "
+        "checkpoints are kept. Continue with --resume where more memory is free, or begin again with a "
+        "smaller input.max_size"
     )
+    with translate_memory_errors(full):
+        complete = detect_in_data_set(
+            detector,
+            data.val,
+            place,
+            EvaluateOptions(),
+            ranks=ranks,
+            metadata={"step": step},
+            problems=data.problems,
+        )
     if not complete:
         return None
     return _score(data.val, data, place, step=step) if ranks.first else TrainingScores({}, {})
