@@ -61,9 +61,9 @@ def main() -> None:
             print(f"{name}, {setting}: {share}; AP50 {100 * result.mean:.1f}", flush=True)
 
 
-def count_partners(expected: Detections, found: Detections) -> tuple[int, int]:
+def count_partners(expected: Detections, found: Detections, *, pixels: float = PIXELS) -> tuple[int, int]:
     """Return how many of the expected detections have a partner in `found`, and how many are expected."""
-    near = (expected.boxes[:, None] - found.boxes[None]).abs().amax(2) <= PIXELS
+    near = (expected.boxes[:, None] - found.boxes[None]).abs().amax(2) <= pixels
     near &= expected.labels[:, None] == found.labels[None]
     return int(near.any(1).sum()), len(expected)
 

@@ -24,6 +24,7 @@ import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from benchmarks.commit import commit
 from megavid.core.profiling import PROFILE_RANGES
 from megavid.jobs.measure_speed import describe_machine
 from megavid.models.acceleration.inference import KeepsRounding, MayRound
@@ -100,13 +101,6 @@ def earlier_rows(device: torch.device) -> dict[str, Any]:
     rows: dict[str, Any] = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     here = (commit(), describe_machine(device))
     return {name: row for name, row in rows.items() if (row["commit"], row["machine"]) == here}
-
-
-def commit() -> str:
-    """Return the hash of the current commit."""
-    return subprocess.run(
-        ["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=False
-    ).stdout.strip()
 
 
 def measure(arguments: list[str]) -> dict[str, Any]:
