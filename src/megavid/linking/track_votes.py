@@ -87,7 +87,7 @@ class TrackTable:
         if found.tracks is None or len(found) == 0:
             return found
         labels = found.labels.clone()
-        boxes = found.boxes.double().cpu().numpy()
+        boxes = found.boxes.cpu().double().numpy()
         rows = zip(found.tracks.tolist(), found.labels.tolist(), found.scores.tolist(), boxes, strict=True)
         place = (result.index, result.time)
         for row, (number, label, score, box) in enumerate(rows):
