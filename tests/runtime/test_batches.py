@@ -90,8 +90,9 @@ class Lazy:
         return self.frames[index % len(self.frames)]
 
     def __iter__(self) -> Iterator[Image]:
-        for self.newest in range(self.length):
-            yield self[self.newest]
+        for index in range(self.length):
+            self.newest = index
+            yield self[index]
 
 
 @pytest.mark.parametrize(("whole", "ahead"), [(True, 3), (False, 0)])
