@@ -37,6 +37,9 @@ def detect_video(
 ) -> Iterator[FrameResult]:
     """Detect in every frame of a video; yield results in frame order, as they become ready.
 
+    The frames of a file or folder are read ahead on another thread. The results of a whole video come one
+    batch late, so that a GPU can compute the next batch while the caller uses them.
+
     Args:
         detector: Detector, as `load_detector` returns it.
         video: A video file, image folder, glob pattern, camera index or stream address; or RGB uint8 (H, W,
