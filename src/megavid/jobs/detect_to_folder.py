@@ -6,9 +6,10 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -132,7 +133,7 @@ def detect_to_folder(
         sink = _Sink(outputs, image_files(video), labels, tracker, every=options.every)
         job = _Job(session, video, options, total=None if whole is None else len(whole))
         try:
-            complete = job.run(sink.write, stop)
+            complete = job.run(sink, stop)
         except BaseException:
             _keep_partial(outputs)
             raise
@@ -159,8 +160,8 @@ class _Job:
     options: DetectOptions
     total: int | None
 
-    def run(self, write: Callable[[Frame, FrameResult], None], stop: threading.Event) -> bool:
-        """Pass each frame and its result to `write` on another thread; return False if stopped early."""
+    def run(self, sink: _Sink, stop: threading.Event) -> bool:
+        """Pass each frame and its result to a sink on other threads; return False if stopped early."""
         frames = _until(stop, every_nth(self.video, self.options.every))
         waiting: deque[Frame] = deque()
         queue = queue_length(self.video.width, self.video.height)
@@ -173,10 +174,14 @@ class _Job:
             if stop.is_set() and self.total is not None:
                 raise StoppedError
 
-        with InBackground(behind=queue) as background, progress(self.video.name, total=self.total) as meter:
+        with (
+            InBackground(behind=queue) as writing,
+            InBackground(behind=queue) as drawing,
+            progress(self.video.name, total=self.total) as meter,
+        ):
             try:
                 for result in run_session(self.session, read(), batch_size=self.options.batch_size):
-                    background.submit(write, waiting.popleft(), result)
+                    drawing.submit(sink.draw, waiting.popleft(), result, writing)
                     meter.advance()
             except StoppedError:
                 return False
@@ -184,7 +189,7 @@ class _Job:
 
 
 class _Sink:
-    """Selects a frame's detections of the chosen classes, tracks them and writes them to the outputs."""
+    """Selects a frame's detections of the chosen classes, tracks them, draws them and writes the outputs."""
 
     def __init__(
         self,
@@ -198,7 +203,8 @@ class _Sink:
         self._outputs, self._labels, self._tracker, self._every = outputs, labels, tracker, every
         self._files, self._stems = files, image_stems(files)
 
-    def write(self, frame: Frame, result: FrameResult) -> None:
+    def draw(self, frame: Frame, result: FrameResult, writing: InBackground) -> None:
+        """Select, track and draw; have the picture and the detections written by `writing`."""
         index = result.index * self._every
         found = result.detections
         if self._labels is not None:
@@ -207,7 +213,8 @@ class _Sink:
             found = self._tracker.update(found.cpu())
         stem, file = (self._stems[index], self._files[index]) if self._files else (f"{index:06d}", None)
         numbered = replace(result, index=index, detections=found)
-        self._outputs.write(frame.image, numbered, name=stem, file=file)
+        picture = self._outputs.draw(frame.image, numbered)
+        writing.submit(partial(self._outputs.write, picture, numbered, name=stem, file=file))
 
 
 def _open_outputs(

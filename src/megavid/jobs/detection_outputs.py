@@ -94,8 +94,8 @@ class DetectionOutputs:
         """Number of tracks written; None if objects are not tracked."""
         return None if self._tracks is None else len(self._tracks)
 
-    def write(self, image: Image, result: FrameResult, *, name: str, file: str | None) -> None:
-        """Draw the detections of a frame and append them to all outputs.
+    def draw(self, image: Image, result: FrameResult) -> Image:
+        """Draw the detections of the next frame, and return the picture for `write`.
 
         A track is drawn with the class that has the most votes so far; the files get the class that has the
         most votes in the end.
@@ -103,12 +103,19 @@ class DetectionOutputs:
         Args:
             image: RGB uint8 (H, W, 3).
             result: Detections of the frame.
+        """
+        return draw_detections(image, result.detections if self._tracks is None else self._tracks.add(result))
+
+    def write(self, picture: Image, result: FrameResult, *, name: str, file: str | None) -> None:
+        """Append a frame to all outputs; this may run on another thread than `draw`.
+
+        Args:
+            picture: Result of `draw`.
+            result: Detections of the frame.
             name: Name of the frame's annotated image, without a suffix.
             file: Name of the image file that the frame was read from; None if the video is not an image
                 folder.
         """
-        shown = result.detections if self._tracks is None else self._tracks.add(result)
-        picture = draw_detections(image, shown)
         with self._making(self._pictures):
             if self._writer is not None:
                 self._writer.write(picture, result.time)

@@ -101,9 +101,10 @@ class VideoWriter:
             (height, width), (h, w) = self._size, image.shape[:2]
             raise InputError(f"{self.path}: expected frames of {width}x{height} pixels, got {w}x{h}")
         height, width = self._size
-        even = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+        if height % 2 or width % 2:
+            image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._reformatter.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24"),
+            VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
