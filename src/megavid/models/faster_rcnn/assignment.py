@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torchvision.ops import box_iou
 
+from megavid.models.layers.host_values import upload
+
 NEGATIVE, IGNORED = -1, -2
 """Results of `match` for boxes of the background, and for boxes that training leaves out."""
 
@@ -65,7 +67,9 @@ def sample(
         generator: CPU generator for a random sample; None to take the first candidates.
     """
     device = matched.device
-    order = None if generator is None else _random_order(len(matched), generator, device)
+    order = None
+    if generator is not None:
+        order = upload(torch.randperm(len(matched), generator=generator), device)
     shuffled = matched if order is None else matched[order]
     positive = _first(shuffled >= 0, int(count * positive_share))
     chosen = positive | _first(shuffled == NEGATIVE, count - positive.sum())
@@ -75,11 +79,6 @@ def sample(
     rows = torch.searchsorted(chosen.cumsum(0), numbers)  # the place where the n-th chosen box is counted
     valid = rows < len(matched)
     return Sampled(rows.where(valid, 0), valid)
-
-
-def _random_order(count: int, generator: torch.Generator, device: torch.device) -> Tensor:
-    order = torch.randperm(count, generator=generator, pin_memory=device.type == "cuda")
-    return order.to(device, non_blocking=True)
 
 
 def _first(candidates: Tensor, limit: int | Tensor) -> Tensor:

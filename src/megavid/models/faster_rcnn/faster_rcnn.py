@@ -29,6 +29,7 @@ from megavid.models.faster_rcnn.fit_settings import fit_settings
 from megavid.models.faster_rcnn.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
 from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.models.faster_rcnn.rpn import RPN
+from megavid.models.layers.host_values import take_rows
 from megavid.models.layers.initialize import near_zero
 from megavid.models.layers.relation import Relation
 from megavid.models.layers.typed_list import TypedModuleList
@@ -175,13 +176,13 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
 
     def losses(self, clip: Clip) -> dict[str, Tensor]:
         """Compute the losses of RPN and head: "objectness", "proposals", "classes" and "boxes"."""
-        return self.losses_from_maps(clip, self.backbone.c4(clip.images[self.trunk_rows(clip)]))
+        return self.losses_from_maps(clip, self.backbone.c4(take_rows(clip.images, self.trunk_rows(clip))))
 
     def batch_losses(self, clips: Sequence[Clip]) -> list[dict[str, Tensor]]:
         """Compute the losses of several clips; images of one size go through the trunk as one batch."""
         if len(clips) == 1:
             return [self.losses(clips[0])]
-        images = [clip.images[self.trunk_rows(clip)] for clip in clips]
+        images = [take_rows(clip.images, self.trunk_rows(clip)) for clip in clips]
         maps: dict[int, Tensor] = {}
         for size in dict.fromkeys(clip.image_size for clip in clips):
             same = [i for i, clip in enumerate(clips) if clip.image_size == size]
@@ -219,8 +220,9 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         self.backbone.use_activation_checkpointing(enabled=enabled)
 
     def compile_for_training(self) -> None:
-        """Compile the trunk."""
+        """Compile the trunk and conv5."""
         self.backbone.trunk.compile()
+        self.backbone.stage5.compile()
 
     def adapt_classes(self, state: Mapping[str, Tensor], names: Sequence[str]) -> dict[str, Tensor]:
         """Take the rows of background and of shared classes from another detector's box head."""

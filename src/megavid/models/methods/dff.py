@@ -21,6 +21,7 @@ from megavid.models.faster_rcnn.box_head import HeadOutput
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig, RoIMethodConfig
 from megavid.models.layers.flownet import MOST_FLOW_CHANNELS, FlowNet, flow_input
+from megavid.models.layers.host_values import take_rows
 
 
 class DffConfig(RoIMethodConfig):
@@ -131,7 +132,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
         """Compute the losses of Faster R-CNN on the map that is warped from the key frame."""
         current = flow_input(clip.images[:1])
-        image = clip.images[self.trunk_rows(clip)]
+        image = take_rows(clip.images, self.trunk_rows(clip))
         c4 = self._propagate(DffMemory(flow_input(image), c4), current)
         rpn, rois = self.sampled_rois(c4, clip)
         return self.all_losses(rpn, rois, self.pooled(c4, [rois.boxes], self.fcs), clip)

@@ -24,6 +24,7 @@ from megavid.models.faster_rcnn.box_head import HeadOutput
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig, RoIMethodConfig
 from megavid.models.layers.flownet import MOST_FLOW_CHANNELS, FlowNet, flow_input
+from megavid.models.layers.host_values import take_rows
 
 
 class FgfaConfig(RoIMethodConfig):
@@ -173,10 +174,10 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         As in the original, training averages the reference frames only, and embeds their warped maps. In
         contrast, `predict` also includes the key frame in the average, and warps embeddings.
         """
-        rows = list(clip.references["local"])
+        rows = clip.references["local"]
         inputs = flow_input(clip.images)
-        flow, _ = self.flow(inputs[:1], inputs[rows])
-        warped = self._warp(c4[rows], flow)
+        flow, _ = self.flow(inputs[:1], take_rows(inputs, rows))
+        warped = self._warp(take_rows(c4, rows), flow)
         key, *embeddings = self.embedding(torch.cat((c4[:1], warped)))
         c4 = _average_by_likeness(zip(warped, embeddings, strict=True), [1] * len(rows), key)[None]
         rpn, rois = self.sampled_rois(c4, clip)

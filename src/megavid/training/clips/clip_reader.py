@@ -21,6 +21,7 @@ from megavid.datasets.frame_reader import FrameReader
 from megavid.jobs.stop_requests import ignore_stop_requests
 from megavid.models.base.clip import Clip
 from megavid.models.base.video_detector import VideoDetector
+from megavid.models.layers.host_values import upload
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,19 +47,17 @@ class TrainingClip:
     name: str
 
     def ready(self, detector: VideoDetector) -> Clip:
-        """Preprocess the clip for a detector, on the detector's device."""
-        frames, boxes, labels = (
-            tensor.to(detector.device, non_blocking=True) for tensor in (self.frames, self.boxes, self.labels)
-        )
-        images = detector.preprocess(frames)
+        """Preprocess the clip for a detector, on the detector's device, without waiting for a GPU."""
+        images = detector.preprocess(self.frames.to(detector.device, non_blocking=True))
         height, width = images.shape[2:]
-        size = (frames.shape[1], frames.shape[2])
-        boxes = box_ops.rescale(boxes, from_size=size, to_size=(height, width))
+        size = (self.frames.shape[1], self.frames.shape[2])
+        boxes = box_ops.rescale(self.boxes, from_size=size, to_size=(height, width))
         if self.flip:
             images = images.flip(3)
             left, top, right, bottom = boxes.unbind(1)
             boxes = torch.stack((width - right, top, width - left, bottom), dim=1)
         generator = torch.Generator().manual_seed(self.seed)
+        boxes, labels = (upload(tensor, detector.device) for tensor in (boxes, self.labels))
         return Clip(images, self.references, boxes, labels, generator)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -67,12 +66,9 @@ class TrainingClip:
         return _from_arrays, (self.frames, self.boxes.numpy(), self.labels.numpy(), self._facts())
 
     def pin_memory(self) -> TrainingClip:
-        """Return a copy of the clip in pinned memory."""
+        """Return a copy of the clip with its frames in pinned memory."""
         return TrainingClip(
-            frames=self.frames.pin_memory(),
-            boxes=self.boxes.pin_memory(),
-            labels=self.labels.pin_memory(),
-            **self._facts(),
+            frames=self.frames.pin_memory(), boxes=self.boxes, labels=self.labels, **self._facts()
         )
 
     def _facts(self) -> dict[str, Any]:
