@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="time each network for one second, not three")
     parser.add_argument("--limit", type=float, default=290, help="seconds after which the run ends")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--commit", default=commit(), help="commit to record where there is no repository")
+    parser.add_argument("--commit", help="commit to record where there is no repository")
     parser.add_argument("--tiny", action="store_true", help="try the benchmark with tiny networks")
     options = parser.parse_args(arguments)
     if options.rows:
@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.error(f"--only: expected some of {', '.join(ROWS)}, got {unknown[0]!r}")
     options.json.parent.mkdir(parents=True, exist_ok=True)
     report: dict[str, Any] = {
-        "commit": options.commit,
+        "commit": options.commit or commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "tiny": options.tiny,
         "rows": {},
