@@ -52,6 +52,7 @@ ROWS: dict[str, float] = {
     "contract_tests": 75,
     "parity": 90,
     "memory": 60,
+    "training_compiled": 120,
 }
 """Time limit of each row in seconds, most important rows first."""
 

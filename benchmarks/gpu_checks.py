@@ -14,10 +14,11 @@ from typing import Any
 from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu_networks import Bench
-from benchmarks.gpu_rows import BATCH
+from benchmarks.gpu_rows import BATCH, Video
 from benchmarks.half_precision import FRAMES, HEIGHT, SCORE, WIDTH, concatenate, count_partners, true_objects
 from megavid import Detections, detect_video, load_detector
 from megavid.core.profiling import range_of
+from megavid.core.reference_plans import GLOBAL_POOL
 from megavid.datasets.synthetic.camera import film
 from megavid.evaluation import average_precision
 from megavid.models.acceleration.inference import Inference
@@ -52,9 +53,9 @@ SETTINGS = {
 def profile_batches(bench: Bench, method: str, inference: Inference) -> dict[str, Any]:
     """Count launches, copies, waits and dispatched operations per frame, and list the slowest kernels."""
     detector = bench.network(method, inference)
-    results = run_session(VideoSession(detector), bench.video(), batch_size=BATCH)
-    plan = detector.plan
-    for _ in islice(results, plan.past + 1 + plan.memory + 2 * BATCH):
+    video, plan = Video(bench.images), detector.plan
+    results = run_session(VideoSession(detector, source=video), video, batch_size=BATCH)
+    for _ in islice(results, plan.past + plan.memory + 2 * BATCH + GLOBAL_POOL):
         pass
     bench.synchronize()
     activities = [ProfilerActivity.CPU]

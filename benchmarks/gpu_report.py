@@ -23,6 +23,7 @@ GOALS = {
 
 COLUMNS = {
     "frames_per_second": ("frames/s", ".1f"),
+    "pushed": ("frames/s, pushed", ".1f"),
     "clips_per_second": ("clips/s", ".1f"),
     "frame_ms": ("ms a frame", ".2f"),
     "first_seconds": ("first result, s", ".1f"),
@@ -32,7 +33,7 @@ COLUMNS = {
 
 NOTES = (
     *("launches", "waits", "copies", "operations", "kernel_ms"),
-    *("worst_latency_ms", "growth_bytes", "data_wait", "summary", "error"),
+    *("latency_ms", "worst_latency_ms", "in_order", "growth_bytes", "data_wait", "summary", "error"),
 )
 """Values that the last column shows."""
 

@@ -5,20 +5,22 @@ from __future__ import annotations
 import shutil
 import statistics
 import time
+from collections.abc import Sequence
 from fractions import Fraction
 from itertools import islice, pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import torch
 
 from benchmarks.gpu import DATA
 from benchmarks.gpu_networks import Bench
+from megavid.core.frames import Image
+from megavid.core.reference_plans import GLOBAL_POOL
 from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
 from megavid.jobs.executors.ranks import Ranks
 from megavid.jobs.measure_speed import BenchmarkOptions, benchmark
 from megavid.models.acceleration.inference import Inference
-from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
 from megavid.training.clips.training_data import open_training_data
@@ -36,38 +38,62 @@ BATCH = 8
 HALF = Inference(dtype="float16")
 
 
+class Video(Sequence[Image]):
+    """A long video in the host's memory, which repeats a few images."""
+
+    def __init__(self, images: Sequence[Image]) -> None:
+        self._images = images
+
+    def __len__(self) -> int:
+        return 100_000
+
+    @overload
+    def __getitem__(self, index: int) -> Image: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Image]: ...
+    def __getitem__(self, index: int | slice) -> Image | list[Image]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        return self._images[range(len(self))[index] % len(self._images)]
+
+
 def frames_per_second(bench: Bench, method: str, inference: Inference) -> dict[str, Any]:
-    """Measure a detector on frames in the host's memory, in batches of `BATCH`."""
+    """Measure a detector on frames in the host's memory, in batches of `BATCH`.
+
+    Returns:
+        The numbers of `steady_speed` for a whole video, whose batches overlap, and as `pushed` the frames per
+        second of a stream whose batches are pushed one after the other.
+    """
     detector = bench.network(method, inference)
     bench.free()
-    return steady_speed(bench, detector, batch=BATCH) | {"peak_megabytes": bench.peak_megabytes()}
+    video = Video(bench.images)
+    whole = steady_speed(bench, VideoSession(detector, source=video), video)
+    peak = {"peak_megabytes": bench.peak_megabytes()}
+    stream = steady_speed(bench, VideoSession(detector), video)
+    return whole | peak | {"pushed": stream["frames_per_second"]}
 
 
-def steady_speed(bench: Bench, detector: VideoDetector, *, batch: int) -> dict[str, Any]:
-    """Measure the steady state of one session, when window and memory are full and two batches more are done.
+def steady_speed(bench: Bench, session: VideoSession, video: Video) -> dict[str, Any]:
+    """Measure the steady state of a session, when window and memory are full and no new global frames come.
 
     Returns:
         Frames per second; the median time of a batch, in milliseconds per frame; seconds from the first frame
         to the first result; and the mean number of detections per frame.
     """
-    plan = detector.plan
+    plan = session.detector.plan
     began = time.perf_counter()
-    results = run_session(VideoSession(detector), bench.video(), batch_size=batch)
+    results = run_session(session, video, batch_size=BATCH)
     next(results)
     first = time.perf_counter() - began
-    for _ in islice(results, plan.past + plan.memory + 2 * batch):
+    for _ in islice(results, plan.past + plan.memory + 2 * BATCH + GLOBAL_POOL * (plan.global_frames > 0)):
         pass
-    bench.synchronize()
     times, counts = [time.perf_counter()], []
     while times[-1] - times[0] < bench.seconds or len(times) < 4:
-        counts += [len(result.detections) for result in islice(results, batch)]
+        counts += [len(result.detections) for result in islice(results, BATCH)]
         times.append(time.perf_counter())
-    bench.synchronize()
-    seconds = time.perf_counter() - times[0]
-    between = [after - before for before, after in pairwise(times)]
     return {
-        "frames_per_second": len(counts) / seconds,
-        "frame_ms": 1000 * statistics.median(between) / batch,
+        "frames_per_second": len(counts) / (times[-1] - times[0]),
+        "frame_ms": 1000 * statistics.median(after - before for before, after in pairwise(times)) / BATCH,
         "first_seconds": first,
         "detections": statistics.mean(counts),
         "frames": len(counts),
@@ -125,12 +151,7 @@ def write_clip(bench: Bench, name: str, frames: int) -> Path:
     return path
 
 
-def streams(bench: Bench) -> dict[str, Any]:
-    """Measure eight live streams of MEGA side by side on one detector."""
-    raise NotImplementedError("sessions cannot share a detector's batches yet")
-
-
-def train(bench: Bench, *, micro_batch: int) -> dict[str, Any]:
+def train(bench: Bench, *, micro_batch: int, compiled: bool = False) -> dict[str, Any]:
     """Measure the training of MEGA in bfloat16 with four clips per step, which 8 processes read from JPEG."""
     steps = 2 if bench.tiny else 12
     model, settings = bench.configuration("mega")
@@ -145,6 +166,7 @@ def train(bench: Bench, *, micro_batch: int) -> dict[str, Any]:
                 "batch": 4,
                 "micro_batch": micro_batch,
                 "dtype": "bfloat16",
+                "compile": compiled,
                 "workers": 0 if bench.tiny else 8,
             },
             "log": {"every": steps // 2},
@@ -153,7 +175,7 @@ def train(bench: Bench, *, micro_batch: int) -> dict[str, Any]:
     read = open_training_data(recipe)
     detector, _ = make_detector(recipe, read.train[0].classes, begins=True)
     bench.free()
-    folder = bench.folder / f"run_{micro_batch}"
+    folder = bench.folder / f"run_{micro_batch}_{compiled}"
     shutil.rmtree(folder, ignore_errors=True)
     prepare_run_folder(folder, Ranks(), resume=False)
     detector = detector.to(bench.device).train()

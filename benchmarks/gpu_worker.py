@@ -23,6 +23,7 @@ from benchmarks import gpu_checks, gpu_rows
 from benchmarks.gpu import DEVICE_FAILED
 from benchmarks.gpu_networks import Bench
 from benchmarks.gpu_rows import HALF, frames_per_second
+from benchmarks.gpu_streams import streams
 from megavid.checkpoints.load import find_device
 from megavid.jobs.measure_speed import describe_machine
 from megavid.models.acceleration.inference import Inference
@@ -45,7 +46,7 @@ ROWS: dict[str, Row] = {
     "mega_float16_loose": speed("mega", LOOSE),
     "profile_mega": partial(gpu_checks.profile_batches, method="mega", inference=HALF),
     "video_mega_float16": gpu_rows.detect_video_file,
-    "streams_mega_float16": gpu_rows.streams,
+    "streams_mega_float16": streams,
     "single_frame_float16": speed("single_frame", HALF),
     "agreement": gpu_checks.agreement,
     "mega_float32": speed("mega", Inference()),
@@ -59,6 +60,7 @@ ROWS: dict[str, Row] = {
     ),
     "parity": partial(gpu_checks.run_tests, paths=["tests/parity"], limit=85),
     "memory": gpu_rows.device_memory,
+    "training_compiled": partial(gpu_rows.train, micro_batch=4, compiled=True),
 }
 
 
