@@ -54,6 +54,36 @@ def test_is_exact_up_to_the_limit_and_its_ties_and_then_stops() -> None:
     assert not kept[192:].any()
 
 
+@pytest.mark.parametrize("grouped", [False, True])
+@pytest.mark.parametrize("count", [127, 128, 129, 255, 256, 257, 420])
+def test_images_are_done_after_different_runs(count: int, grouped: bool) -> None:
+    # For 20 boxes, the kernels run for the first 128 boxes, for those up to 256, and for all.
+    boxes, scores = clusters(3, count, places=60)
+    for image, crowd in enumerate((0, 120, 250)):
+        boxes[image, :crowd] = boxes[image, crowd::7] = boxes[image, 0].clone()
+    groups = torch.arange(count).div(20).remainder(2).long().expand(3, count) if grouped else None
+    expected = suppress(boxes, scores, groups, 0.5, 20)
+    kept = suppress_by_bitmask(boxes, scores, groups, 0.5, 20)
+    ends = []
+    for image in range(3):
+        enough = (expected[image].cumsum(0) == 20).nonzero().flatten().tolist()
+        ends.append(min(enough[0] // 64 * 64 + 64, count) if enough else count)
+        assert torch.equal(kept[image, : ends[-1]], expected[image, : ends[-1]])
+        assert not kept[image, ends[-1] :].any()
+    assert ends == [64, min(count, 192), min(count, 320)]
+
+
+@pytest.mark.parametrize("tied", [127, 128, 129])
+def test_a_tie_at_the_end_of_a_run_is_decided_by_the_next(tied: int) -> None:
+    boxes, scores = clusters(1, 300, places=300)
+    boxes[0, :108] = boxes[0, 0].clone()
+    boxes[0, 108:] += torch.arange(192)[:, None] * 1000
+    scores[0, 120:tied] = scores[0, 120]
+    kept = suppress_by_bitmask(boxes, scores, None, 0.5, 20)[0]
+    # The first box and those from the 109th on are kept, the 20th of them is the 127th box.
+    assert kept.nonzero().flatten().tolist() == [0, *range(108, 128 if tied < 129 else 192)]
+
+
 def test_empty_and_degenerate_boxes() -> None:
     boxes = torch.tensor([[5.0, 5, 5, 5], [5, 5, 5, 5], [9, 9, 2, 2], [0, 0, 10, 10], [0, 0, 10, 10]])[None]
     scores = torch.tensor([[0.9, 0.8, 0.7, 0.6, 0.5]])
