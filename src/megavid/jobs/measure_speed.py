@@ -7,7 +7,8 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -24,7 +25,7 @@ from megavid.core.ranges import MOST_BATCH, check_range
 from megavid.datasets.synthetic.camera import film
 from megavid.jobs.metered_detector import MeteredDetector
 from megavid.models.base.video_detector import VideoDetector
-from megavid.runtime.session import VideoSession
+from megavid.runtime.session import PendingResults, VideoSession
 
 _PROFILED = 3
 """Number of steps to profile. They are not timed, since profiling itself takes time."""
@@ -95,7 +96,8 @@ class BenchmarkResult:
 def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkResult:
     """Measure a detector on a generated video, pushed frame by frame or batch by batch as from a camera.
 
-    To save time before the measurement, window and memory are filled with copies of a few frames' features.
+    As in `detect_video`, the results of a step are read after the next step has been pushed. To save time
+    before the measurement, window and memory are filled with copies of a few frames' features.
 
     Args:
         detector: Detector, as `load_detector` returns it.
@@ -109,12 +111,12 @@ def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkRe
     first_seconds = _first_result(detector, images)
     metered = MeteredDetector(detector)
     session = VideoSession(metered)
-    metered.replays = True
-    for step in range(_steps_to_fill(detector)):
-        session.push(images[step % _FILMED])
-    metered.replays = False
     batch = [images[i % _FILMED] for i in range(options.batch_size)]
-    push = partial(session.push_batch, batch)
+    push = _pipelined(session, batch)
+    metered.replays = True
+    for _ in range(0, _frames_to_fill(detector), len(batch)):
+        push()
+    metered.replays = False
     push()
     peak = _peak_megabytes(detector.device)  # read before the measurement takes memory itself
     metered.encoded = 0
@@ -134,7 +136,19 @@ def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkRe
     )
 
 
-def _steps_to_fill(detector: VideoDetector) -> int:
+def _pipelined(session: VideoSession, batch: Sequence[Image]) -> Callable[[], None]:
+    """Return a function that pushes a batch and then waits for the results of the batch before it."""
+    waiting: deque[PendingResults] = deque()
+
+    def push() -> None:
+        waiting.append(session.submit(batch))
+        if len(waiting) > 1:
+            waiting.popleft().wait()
+
+    return push
+
+
+def _frames_to_fill(detector: VideoDetector) -> int:
     """Return the number of frames that fill window and memory."""
     plan = detector.plan
     return plan.past + 1 + plan.future + plan.memory
@@ -143,19 +157,25 @@ def _steps_to_fill(detector: VideoDetector) -> int:
 def _time_steps(
     detector: VideoDetector, push: Callable[[], Any], image: Tensor, options: BenchmarkOptions
 ) -> tuple[float, float | None, int]:
-    """Time steps and unit passes in turn; return seconds per frame, seconds per pass, number of steps."""
+    """Time steps and unit passes; return seconds per frame, seconds per pass, number of steps.
+
+    They run in turn on a CPU, so that other programs slow down both. On a GPU all steps run before it is
+    waited for, since waiting would make it idle.
+    """
     unit: nn.Module | None = detector.unit_pass()
+    count = max(-(-options.frames // options.batch_size), 3)
+    at_once = 1 if detector.device.type == "cpu" else count
     steps, units = [], []
     with torch.no_grad():
         if unit is not None:
             unit(image)
-        for _ in range(max(-(-options.frames // options.batch_size), 3)):
+        for _ in range(0, count, at_once):
             if unit is not None:
-                units.append(_timed(detector.device, partial(unit, image)))
-            steps.append(_timed(detector.device, push))
+                units.append(_timed(detector.device, partial(unit, image), times=at_once))
+            steps.append(_timed(detector.device, push, times=at_once))
     # Means, not medians: one in ten of DFF's frames takes longer than the others, and has to count.
     frame = statistics.mean(steps) / options.batch_size
-    return frame, statistics.mean(units) if units else None, len(steps)
+    return frame, statistics.mean(units) if units else None, count
 
 
 def describe_machine(device: torch.device) -> dict[str, Any]:
@@ -196,12 +216,14 @@ def _first_result(detector: VideoDetector, images: list[Image]) -> float:
     return _timed(detector.device, until_result)
 
 
-def _timed(device: torch.device, call: Callable[[], Any]) -> float:
+def _timed(device: torch.device, call: Callable[[], Any], *, times: int = 1) -> float:
+    """Return the mean seconds of a call."""
     _synchronize(device)
     start = time.perf_counter()
-    call()
+    for _ in range(times):
+        call()
     _synchronize(device)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / times
 
 
 def _synchronize(device: torch.device) -> None:
