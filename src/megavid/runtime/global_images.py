@@ -1,16 +1,16 @@
-"""Read the images of global frames, which may be anywhere in a video, in few passes over its file."""
+"""Read the images of global frames, which may be anywhere in a video, in one pass over its file or few."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
 from megavid.core.frames import Frame, FrameSource, Image
-from megavid.core.reference_plans import global_indexes
+from megavid.core.reference_plans import GLOBAL_POOL, global_indexes
 
-READ_AHEAD = 16
-"""Largest number of images that are read before they are needed."""
+READ_AHEAD = GLOBAL_POOL
+"""Largest number of images that are read before they are needed: one pass, if they fit into `BUDGET`."""
 
-BUDGET = 64 << 20
+BUDGET = 192 << 20
 """Limit of the memory of images that are read before they are needed, bytes."""
 
 
