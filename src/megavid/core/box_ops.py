@@ -18,17 +18,15 @@ MAX_LOG_SCALE = math.log(1000.0 / 16.0)
 """Upper limit of the deltas dw and dh, as in Faster R-CNN: the logarithm of the largest factor by which a
 side may grow."""
 
-_LAST_PIXEL = (0.0, 0.0, 1.0, 1.0)
-
 
 def to_inclusive(boxes: Tensor) -> Tensor:
     """Convert half-open boxes (..., 4) to boxes whose x2 and y2 are the last pixel."""
-    return boxes - boxes.new_tensor(_LAST_PIXEL)
+    return torch.cat((boxes[..., :2], boxes[..., 2:] - 1), dim=-1)
 
 
 def to_half_open(boxes: Tensor) -> Tensor:
     """Convert boxes (..., 4) whose x2 and y2 are the last pixel to half-open boxes."""
-    return boxes + boxes.new_tensor(_LAST_PIXEL)
+    return torch.cat((boxes[..., :2], boxes[..., 2:] + 1), dim=-1)
 
 
 def clip(boxes: Tensor, height: int, width: int) -> Tensor:
@@ -36,9 +34,9 @@ def clip(boxes: Tensor, height: int, width: int) -> Tensor:
 
     As in the original release, inclusive coordinates are clamped to [0, width - 1] x [0, height - 1].
     """
-    low = boxes.new_tensor((0.0, 0.0, 1.0, 1.0))
-    high = boxes.new_tensor((width - 1.0, height - 1.0, float(width), float(height)))
-    return boxes.clamp(min=low, max=high)
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    clipped = (x1.clamp(0, width - 1), y1.clamp(0, height - 1), x2.clamp(1, width), y2.clamp(1, height))
+    return torch.stack(clipped, dim=-1)
 
 
 def rescale(boxes: Tensor, *, from_size: tuple[int, int], to_size: tuple[int, int]) -> Tensor:
@@ -55,21 +53,22 @@ def decode(deltas: Tensor, boxes: Tensor, weights: tuple[float, float, float, fl
     """Apply regression deltas to boxes (Fast R-CNN, Girshick 2015, section 2.3).
 
     Args:
-        deltas: (N, 4 * K), dx dy dw dh of K boxes per row.
-        boxes: (N, 4), the boxes that the deltas are relative to.
+        deltas: (..., N, 4 * K), dx dy dw dh of K boxes per row.
+        boxes: (..., N, 4), the boxes that the deltas are relative to.
         weights: Factors by which dx, dy, dw and dh were multiplied in training. The deltas are divided by
             these factors first.
 
     Returns:
-        (N, K, 4) boxes in float32, not clipped.
+        (..., N, K, 4) boxes in float32, not clipped.
     """
-    deltas = deltas.float().unflatten(1, (-1, 4)) / deltas.new_tensor(weights, dtype=torch.float32)
-    boxes = boxes.float()[:, None]
+    by_kind = deltas.float().unflatten(-1, (-1, 4)).unbind(-1)
+    deltas = torch.stack([delta / weight for delta, weight in zip(by_kind, weights, strict=True)], dim=-1)
+    boxes = boxes.float()[..., None, :]
     size = boxes[..., 2:] - boxes[..., :2]
     center = boxes[..., :2] + 0.5 * size
     new_center = deltas[..., :2] * size + center
     new_size = deltas[..., 2:].clamp(max=MAX_LOG_SCALE).exp() * size
-    return torch.cat((new_center - 0.5 * new_size, new_center + 0.5 * new_size), dim=2)
+    return torch.cat((new_center - 0.5 * new_size, new_center + 0.5 * new_size), dim=-1)
 
 
 def encode(objects: Tensor, boxes: Tensor, weights: tuple[float, float, float, float]) -> Tensor:
@@ -77,7 +76,9 @@ def encode(objects: Tensor, boxes: Tensor, weights: tuple[float, float, float, f
     size, new_size = (b[:, 2:] - b[:, :2] for b in (boxes, objects))
     center, new_center = (0.5 * (b[:, :2] + b[:, 2:]) for b in (boxes, objects))
     deltas = torch.cat(((new_center - center) / size, (new_size / size).log()), dim=1)
-    return deltas * deltas.new_tensor(weights)
+    return torch.stack(
+        [delta * weight for delta, weight in zip(deltas.unbind(1), weights, strict=True)], dim=1
+    )
 
 
 def nms_best(boxes: Tensor, scores: Tensor, threshold: float, *, limit: int) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput, postprocess
+from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput
+from megavid.models.faster_rcnn.postprocess import postprocess
 from tests.agreement import assert_close
 
 CONFIG = HeadConfig(pool_size=7, score_threshold=0.1, nms_threshold=0.5, max_detections=3)

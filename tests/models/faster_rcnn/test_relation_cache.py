@@ -78,9 +78,9 @@ def test_sessions_compute_fewer_pairs(
 def test_frames_are_computed_once_while_in_use() -> None:
     computed: list[str] = []
 
-    def compute(name: str) -> str:
-        computed.append(name)
-        return name.upper()
+    def compute(names: list[str]) -> list[str]:
+        computed.extend(names)
+        return [name.upper() for name in names]
 
     known: dict[str, str] = {}
     windows = ["aab", "abc", "bcd", "cda"]

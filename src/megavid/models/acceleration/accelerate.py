@@ -13,6 +13,9 @@ from megavid.models.acceleration.cpu.attention import attend_by_head
 from megavid.models.acceleration.cpu.cells import CELL_SUMS
 from megavid.models.acceleration.cpu.packed import has_packing, pack_linears
 from megavid.models.acceleration.cpu.winograd import WinogradConv2d
+from megavid.models.acceleration.cuda.convolutions import fuse_blocks
+from megavid.models.acceleration.cuda.dense_pooling import DENSE_PRODUCTS
+from megavid.models.acceleration.cuda.registration import has_triton, triton_geometry_biases
 from megavid.models.acceleration.fold import fold_norms, norms_in_place
 from megavid.models.acceleration.inference import Inference
 from megavid.models.acceleration.kernels import MapKernels
@@ -35,6 +38,8 @@ class AccelerationPlan:
         precise: Modules that stay in float32 if the dtype is half precision, unless `Inference.loose`.
         use_kernels: Function that makes the network sample maps with the kernels that it is given, for
             `Inference.sum_cells`; None if the network cannot use others.
+        use_fixed_shapes: Function that makes the network keep shapes fixed and run as captured functions, for
+            `Inference.cuda_graphs`; None if the network cannot.
     """
 
     insensitive: list[nn.Module] = field(default_factory=list)
@@ -45,6 +50,7 @@ class AccelerationPlan:
     float32: list[nn.Module] = field(default_factory=list)
     precise: list[nn.Module] = field(default_factory=list)
     use_kernels: Callable[[MapKernels], None] | None = None
+    use_fixed_shapes: Callable[[], None] | None = None
 
 
 def accelerate(
@@ -61,7 +67,7 @@ def accelerate(
     Returns:
         The settings, with those turned off that the device does not support.
     """
-    inference = _supported(inference, device)
+    inference = _supported(inference, plan, device)
     may_round = dict.fromkeys(plan.insensitive, True)
     may_round |= dict.fromkeys(plan.sensitive, inference.rounds_freely)
     if inference.fold_norms:
@@ -73,14 +79,23 @@ def accelerate(
     _cast(network, plan, inference)
     for module, rounds_freely in may_round.items():
         _use_faster_convolutions(module, inference, may_round=rounds_freely, device=device)
+    if inference.fused:
+        _fuse(network, plan, inference)
+    if inference.cuda_graphs and plan.use_fixed_shapes is not None:
+        plan.use_fixed_shapes()
     return inference
 
 
-def _supported(inference: Inference, device: torch.device) -> Inference:
-    """Return the settings, with those turned off that a device does not support."""
+def _supported(inference: Inference, plan: AccelerationPlan, device: torch.device) -> Inference:
+    """Return the settings, with those turned off that the network or its device does not support."""
     on_cpu = device.type == "cpu"
+    can_capture = device.type == "cuda" and has_triton() and plan.use_fixed_shapes is not None
+    cuda_graphs = inference.cuda_graphs and can_capture
     return inference.model_copy(
         update={
+            "cuda_graphs": cuda_graphs,
+            "fused": inference.fused and cuda_graphs,
+            "reuse": inference.reuse and not cuda_graphs,
             "channels_last": inference.channels_last and device.type != "mps",
             "sum_cells": inference.sum_cells and on_cpu,
             "winograd": inference.winograd and on_cpu and inference.rounds_freely,
@@ -106,6 +121,20 @@ def _use_faster_products(network: nn.Module, plan: AccelerationPlan, inference: 
             pack_linears(module, rows=plan.packed_rows)
         for relation in relations:
             pack_linears(relation, rows=plan.packed_rows, leave=relation.geometry)
+
+
+def _fuse(network: nn.Module, plan: AccelerationPlan, inference: Inference) -> None:
+    """Replace sequences of kernels with single kernels for GPUs."""
+    for relation in network.modules():
+        if isinstance(relation, Relation):
+            relation.biases = triton_geometry_biases()
+    if inference.dtype == "float32":
+        return
+    if plan.use_kernels is not None:
+        plan.use_kernels(DENSE_PRODUCTS)
+    # Within a fused block, the residual sum is rounded to half precision.
+    for module in (*plan.insensitive, *(plan.sensitive if inference.loose else [])):
+        fuse_blocks(module)
 
 
 def _use_faster_convolutions(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from megavid.core.config import Config
 
-KeepsRounding = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse"]
+KeepsRounding = Literal["fold_norms", "channels_last", "sum_cells", "pack", "reuse", "cuda_graphs", "fused"]
 """Speed-ups that work in float32 and do not change how the trunk, the RPN and the flow network round."""
 
 MayRound = Literal["winograd", "split_heads"]
@@ -41,7 +41,14 @@ class Inference(Config):
             (`acceleration.cpu.packed`). CPU only, in float32.
         split_heads: Compute the attention of relation modules one head at a time
             (`acceleration.cpu.attention`). CPU only, in bfloat16.
-        reuse: Cache the results of relation modules for frames and pairs of frames that are still in use.
+        reuse: Cache the results of relation modules for frames and pairs of frames that are still in use. Not
+            together with `cuda_graphs`.
+        cuda_graphs: Keep shapes fixed, by padding and masks, and run encoding, prediction and post-processing
+            as CUDA graphs. This delays the first frame of every new size. CUDA only, with Triton.
+        fused: Compute geometry terms by one kernel (`acceleration.cuda.geometry`) and, if rounding may change
+            and in half precision, convolutions together with the sum and ReLU that follow
+            (`acceleration.cuda.convolutions`), and pooled RoIs by one product (`acceleration.cuda.pooling`).
+            Only together with `cuda_graphs`.
         compile: Compile convolutions with torch.compile. This delays the first frame, and the first frame of
             every new size.
     """
@@ -55,6 +62,8 @@ class Inference(Config):
     pack: bool = True
     split_heads: bool = True
     reuse: bool = True
+    cuda_graphs: bool = True
+    fused: bool = True
     compile: bool = False
 
     @property
@@ -74,6 +83,8 @@ class Inference(Config):
             pack=False,
             split_heads=False,
             reuse=False,
+            cuda_graphs=False,
+            fused=False,
         )
 
 

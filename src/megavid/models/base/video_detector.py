@@ -38,7 +38,8 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
 
     Attributes:
         inference: Inference settings in use, which `prepare` sets.
-        fixed_shapes: Whether the network is fastest if every batch that it encodes has the same size.
+        fixed_shapes: Whether the shapes of features, memories and outputs depend on nothing but the
+            configuration and the size of the input, so that a CUDA graph can hold `encode` and `detect`.
     """
 
     config_type: ClassVar[type[DetectorConfig]]

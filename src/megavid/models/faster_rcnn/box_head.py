@@ -1,8 +1,8 @@
-"""The second stage of a detector: classes and boxes of RoIs, and their post-processing to detections."""
+"""The second stage of a detector: classes and boxes of RoIs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -10,9 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from megavid.core import box_ops
 from megavid.core.config import Config
-from megavid.core.detections import Detections
 from megavid.models.faster_rcnn.rpn import MOST_BOXES
 
 BOX_WEIGHTS = (10.0, 10.0, 5.0, 5.0)
@@ -48,16 +46,19 @@ class HeadOutput:
         deltas: (P, 4 * (K + 1)) box deltas in float32, four for each class.
         proposals: (P, 4) boxes that the deltas are relative to; half-open, input pixels.
         image_size: (height, width) of the network's input.
+        valid: (P,) bool, False for padding; None if there is no padding.
     """
 
     logits: Tensor
     deltas: Tensor
     proposals: Tensor
     image_size: tuple[int, int]
+    valid: Tensor | None = None
 
     def cpu(self) -> HeadOutput:
         """Return the output with its tensors on the CPU."""
-        return HeadOutput(self.logits.cpu(), self.deltas.cpu(), self.proposals.cpu(), self.image_size)
+        valid = None if self.valid is None else self.valid.cpu()
+        return HeadOutput(self.logits.cpu(), self.deltas.cpu(), self.proposals.cpu(), self.image_size, valid)
 
 
 class BoxHead(nn.Module):
@@ -73,14 +74,20 @@ class BoxHead(nn.Module):
         self.scores = nn.Linear(features, classes + 1)
         self.deltas = nn.Linear(features, 4 * (classes + 1))
 
-    def forward(self, features: Tensor, proposals: Tensor, image_size: tuple[int, int]) -> HeadOutput:
+    def forward(
+        self,
+        features: Tensor,
+        proposals: Tensor,
+        image_size: tuple[int, int],
+        valid: Tensor | None = None,
+    ) -> HeadOutput:
         """Predict classes and boxes from RoI features (P, D) of `proposals` (P, 4)."""
         with torch.autocast(
             features.device.type, enabled=False
         ):  # in half precision, boxes would be some pixels off
             features = features.float()
             logits, deltas = self.scores(features), self.deltas(features)
-        return HeadOutput(logits, deltas, proposals, image_size)
+        return HeadOutput(logits, deltas, proposals, image_size, valid)
 
     def adapt(self, state: Mapping[str, Tensor], classes: Mapping[int, int]) -> dict[str, Tensor]:
         """Return this head's state dict, with the rows of some classes taken from another head.
@@ -99,34 +106,3 @@ class BoxHead(nn.Module):
                         rows * theirs : rows * (theirs + 1)
                     ]
         return adapted
-
-
-def postprocess(
-    output: HeadOutput,
-    config: HeadConfig,
-    class_names: Sequence[str],
-    *,
-    score_threshold: float | None = None,
-) -> Detections:
-    """Turn the output of the box head into detections, highest score first, half-open, in input pixels.
-
-    This applies softmax, drops boxes that do not exceed the score threshold, suppresses overlapping boxes of
-    each class, and keeps the best `max_detections` of all classes. As in the original, all boxes that tie for
-    the last place are kept.
-
-    Args:
-        output: Output of the head for a frame.
-        config: Thresholds and limits.
-        class_names: Names of the classes, background excluded.
-        score_threshold: Score that detections exceed; None for the configured threshold.
-    """
-    threshold = config.score_threshold if score_threshold is None else score_threshold
-    scores_PK = output.logits.softmax(dim=1)[:, 1:]
-    boxes_PK4 = box_ops.decode(output.deltas, output.proposals, BOX_WEIGHTS)[:, 1:]
-    boxes_PK4 = box_ops.clip(boxes_PK4, *output.image_size)
-    rows, labels = torch.where(scores_PK > threshold)
-    candidates, scores = boxes_PK4[rows, labels], scores_PK[rows, labels]
-    kept = box_ops.nms_per_class(candidates, scores, labels, config.nms_threshold)
-    if len(kept) > config.max_detections:
-        kept = kept[scores[kept] >= scores[kept[config.max_detections - 1]]]
-    return Detections(candidates[kept], scores[kept], labels[kept], tuple(class_names))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import pairwise, repeat
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
@@ -20,13 +20,15 @@ from megavid.models.acceleration.kernels import SAMPLING, MapKernels
 from megavid.models.base.clip import Clip
 from megavid.models.base.features import FeaturesT, FrameFeatures, Window
 from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
-from megavid.models.base.requests import MemoryT
+from megavid.models.base.requests import KeyFrames, MemoryT, PendingDetections
 from megavid.models.base.video_detector import VideoDetector
 from megavid.models.faster_rcnn.backbone import Backbone
-from megavid.models.faster_rcnn.box_head import BoxHead, HeadOutput, postprocess
+from megavid.models.faster_rcnn.box_head import BoxHead, HeadOutput
+from megavid.models.faster_rcnn.captured_steps import CapturedSteps
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
 from megavid.models.faster_rcnn.fit_settings import fit_settings
 from megavid.models.faster_rcnn.losses import RPNLosses, SampledRoIs, head_losses, rpn_losses, sample_rois
+from megavid.models.faster_rcnn.postprocess import postprocess
 from megavid.models.faster_rcnn.preprocess import network_input
 from megavid.models.faster_rcnn.rpn import RPN
 from megavid.models.layers.host_values import take_rows
@@ -44,10 +46,17 @@ class RoIFeatures(FrameFeatures):
     Attributes:
         proposals: (P, 4), half-open, input pixels.
         features: (P, D).
+        valid: (P,) bool, False for padding, which comes last; None if there is no padding.
     """
 
     proposals: Tensor
     features: Tensor
+    valid: Tensor | None = None
+
+    def as_padding(self) -> Self:
+        """Return features of which all proposals are padding."""
+        assert self.valid is not None
+        return replace(self, valid=torch.zeros_like(self.valid))
 
 
 class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
@@ -78,6 +87,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         self.rpn = RPN(config.rpn, channels=self.backbone.c4_channels, stride=self.backbone.stride)
         self.predictor = BoxHead(features=config.method.hidden, classes=len(config.classes))
         self.kernels: MapKernels = SAMPLING
+        self._steps: CapturedSteps[FeaturesT, MemoryT] | None = None
 
     @property
     def architecture(self) -> str:
@@ -106,6 +116,10 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         self, window: Window[FeaturesT], memory: MemoryT, *, score_threshold: float | None = None
     ) -> tuple[Detections, MemoryT]:
         """Predict and post-process; see `VideoDetector.detect`."""
+        if self._steps is not None:
+            pending, [memory] = self._steps.detect_videos([KeyFrames([window], memory, score_threshold)])
+            [[found]] = pending.wait()
+            return found.to(self.device), memory
         output, memory = self.predict(window, memory)
         with profile_range("post-processing"):
             # This runs on the CPU, since NMS class by class would synchronize with a GPU many times.
@@ -115,6 +129,40 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             boxes = box_ops.rescale(found.boxes, from_size=output.image_size, to_size=window.frame_size)
             found = Detections(boxes, found.scores, found.labels, found.class_names)
         return found.to(self.device), memory
+
+    def encode_frames(self, frames: Tensor) -> list[FeaturesT]:
+        """Preprocess and encode frames; see `VideoDetector.encode_frames`."""
+        if self._steps is None:
+            return super().encode_frames(frames)
+        with self.precision():
+            return self._steps.encode(frames)
+
+    def detect_videos(
+        self, requests: Sequence[KeyFrames[FeaturesT, MemoryT]]
+    ) -> tuple[PendingDetections, list[MemoryT]]:
+        """Detect in several videos; see `VideoDetector.detect_videos`."""
+        if self._steps is None:
+            return super().detect_videos(requests)
+        with self.precision():
+            return self._steps.detect_videos(requests)
+
+    def use_fixed_shapes(self) -> None:
+        """Keep shapes fixed, and run the detector as captured functions, once it is prepared."""
+        self.fixed_shapes = True
+        self._steps = CapturedSteps(self)
+
+    def fixed_inputs(self, window: Window[FeaturesT], memory: MemoryT) -> tuple[Window[FeaturesT], MemoryT]:
+        """Return equivalent inputs of `predict` that differ in nothing but the values of tensors.
+
+        By default, missing global frames are filled up with padding.
+        """
+        frames = list(window.global_frames)
+        for _ in range(self.plan.global_frames - len(frames)):
+            assert isinstance(frames[-1], RoIFeatures)
+            frames.append(frames[-1].as_padding())
+        size = window.key.image_size
+        local = list(window.local)
+        return replace(window, step=0, local=local, global_frames=frames, frame_size=size), memory
 
     def pooled(self, c4: Tensor, boxes: list[Tensor], layers: Iterable[nn.Module]) -> Tensor:
         """Compute features of RoIs: pool them from conv5, then apply layers with a ReLU after each.
@@ -151,11 +199,19 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             Proposals of each image with their features.
         """
         with profile_range("RPN"):
-            proposals = self.rpn.propose(self.rpn(c4), image_size)
+            output = self.rpn(c4)
+            masks: Iterable[Tensor | None]
+            if self.fixed_shapes:
+                padded = self.rpn.propose_padded(output, image_size)
+                proposals, masks = list(padded.boxes.unbind()), padded.valid.unbind()
+            else:
+                proposals = self.rpn.propose(output, image_size)
+                masks = repeat(None, len(proposals))
         features = self.pooled(c4, proposals, layers).split([len(boxes) for boxes in proposals])
         # Copy each slice, since a stored view would keep the tensors of the whole batch alive.
         return [
-            RoIFeatures(image_size, boxes, f.clone()) for boxes, f in zip(proposals, features, strict=True)
+            RoIFeatures(image_size, boxes, f.clone(), valid)
+            for boxes, f, valid in zip(proposals, features, masks, strict=True)
         ]
 
     def trunk_rows(self, clip: Clip) -> list[int]:
@@ -256,6 +312,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             float32=[self.rpn.objectness, self.rpn.deltas, self.predictor],
             precise=[*self.backbone.leading_layers(), self.rpn.conv] if relates_positions else [],
             use_kernels=self._use_kernels,
+            use_fixed_shapes=self.use_fixed_shapes,
         )
 
     def _use_kernels(self, kernels: MapKernels) -> None:

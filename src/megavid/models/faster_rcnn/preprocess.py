@@ -64,8 +64,8 @@ def network_input(frames: Tensor, config: InputConfig) -> Tensor:
     size = input_size(height, width, min_size=config.min_size, max_size=config.max_size)
     if size != (height, width):
         frames = _resize(frames, size)
-    bgr = frames.flip(3).permute(0, 3, 1, 2).contiguous().float()
-    return bgr - torch.tensor(config.mean, device=bgr.device)[:, None, None]
+    channels = frames.unbind(3)[::-1]
+    return torch.stack([c.float() - mean for c, mean in zip(channels, config.mean, strict=True)], dim=1)
 
 
 def _resize(frames: Tensor, size: tuple[int, int]) -> Tensor:

@@ -19,10 +19,20 @@ T = TypeVar("T")
 
 
 def compute_once(
-    frames: Iterable[FrameT], compute: Callable[[FrameT], T], *, known: Mapping[FrameT, T]
+    frames: Iterable[FrameT], compute: Callable[[list[FrameT]], Sequence[T]], *, known: Mapping[FrameT, T]
 ) -> dict[FrameT, T]:
-    """Map each frame to the result of `compute`; results in `known` are not computed again."""
-    return {f: known[f] if f in known else compute(f) for f in dict.fromkeys(frames)}
+    """Map each frame to its result.
+
+    Args:
+        frames: Frames; one may occur several times.
+        compute: Function that takes a list of different frames and returns their results, in order. It is
+            called once, with the frames that are not in `known`.
+        known: Earlier results.
+    """
+    each = list(dict.fromkeys(frames))
+    missing = [frame for frame in each if frame not in known]
+    new = dict(zip(missing, compute(missing), strict=True)) if missing else {}
+    return {frame: known[frame] if frame in known else new[frame] for frame in each}
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,17 +53,29 @@ class PairBias:
     bias: Tensor | None = None
 
     def advance(
-        self, relation: Relation, queries: Sequence[Tensor], references: Sequence[Tensor]
+        self,
+        relation: Relation,
+        queries: Sequence[Tensor],
+        references: Sequence[Tensor],
+        valid: Tensor | None = None,
     ) -> PairBias:
         """Return the terms for the frames of the next key frame.
 
         Terms are copied where the last frames of `self` are the first ones of the arguments.
+
+        Args:
+            relation: Relation module.
+            queries: Boxes of each query frame.
+            references: Boxes of each reference frame.
+            valid: (M,) bool, False for reference boxes that are padding; None if there is no padding.
         """
         boxes_N4, boxes_M4 = torch.cat(list(queries)), torch.cat(list(references))
         gone_n, stay_n = _shift(self.queries, queries)
         gone_m, stay_m = _shift(self.references, references)
         if self.bias is None or stay_n == 0 or stay_m == 0:
-            return PairBias(tuple(queries), tuple(references), relation.geometry_bias(boxes_N4, boxes_M4))
+            terms = relation.geometry_bias(boxes_N4, boxes_M4, valid)
+            return PairBias(tuple(queries), tuple(references), terms)
+        assert valid is None, "padded references are not cached"
         bias_HNM = self.bias.new_empty(relation.heads, len(boxes_N4), len(boxes_M4))
         kept = self.bias[:, gone_n : gone_n + stay_n, gone_m : gone_m + stay_m]
         bias_HNM[:, :stay_n, :stay_m] = kept

@@ -16,7 +16,7 @@ from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import RoIMethodConfig
 from megavid.models.faster_rcnn.losses import RPNLosses, SampledRoIs
 from megavid.models.faster_rcnn.rpn import MOST_BOXES
-from megavid.models.layers.relation import Relation
+from megavid.models.layers.relation import Relation, cat_masks
 from megavid.models.layers.typed_list import TypedModuleList
 
 MOST_STAGES = 32
@@ -87,23 +87,33 @@ class RoIs:
     Attributes:
         features: (N, D).
         boxes: (N, 4), half-open, input pixels.
+        valid: (N,) bool, False for padding; None if there is no padding.
     """
 
     features: Tensor
     boxes: Tensor
+    valid: Tensor | None = None
 
     @classmethod
     def from_frame(cls, frame: RoIFeatures) -> Self:
         """Make RoIs from the proposals of a frame."""
-        return cls(frame.features, frame.proposals)
+        return cls(frame.features, frame.proposals, frame.valid)
 
     def first(self, n: int) -> RoIs:
         """Return the first n RoIs, or all if there are fewer."""
-        return RoIs(self.features[:n], self.boxes[:n])
+        return RoIs(self.features[:n], self.boxes[:n], None if self.valid is None else self.valid[:n])
 
     def plus(self, features: Tensor) -> RoIs:
         """Return the RoIs with `features` (N, D) added to their own."""
-        return RoIs(self.features + features, self.boxes)
+        return self.with_features(self.features + features)
+
+    def copy_boxes(self) -> RoIs:
+        """Return the same RoIs with copied boxes, which do not keep those of other RoIs in memory."""
+        return RoIs(self.features, self.boxes.clone(), self.valid)
+
+    def with_features(self, features: Tensor) -> RoIs:
+        """Return the same RoIs with other features (N, D)."""
+        return RoIs(features, self.boxes, self.valid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,10 +158,14 @@ def encode_clip(
 
 def cat(parts: Sequence[RoIs]) -> RoIs:
     """Join several sets of RoIs."""
-    return RoIs(torch.cat([p.features for p in parts]), torch.cat([p.boxes for p in parts]))
+    return RoIs(
+        torch.cat([p.features for p in parts]),
+        torch.cat([p.boxes for p in parts]),
+        cat_masks([p.valid for p in parts]),
+    )
 
 
 def split(features: Tensor, parts: Sequence[RoIs]) -> list[RoIs]:
     """Split new features (sum of N, D) of joined RoIs into the sets that `cat` joined."""
     chunks = features.split([len(p.boxes) for p in parts])
-    return [RoIs(chunk, part.boxes) for chunk, part in zip(chunks, parts, strict=True)]
+    return [part.with_features(chunk) for chunk, part in zip(chunks, parts, strict=True)]

@@ -15,6 +15,7 @@ from megavid.core import box_ops
 from megavid.core.config import Config
 from megavid.models.faster_rcnn.anchors import cell_anchors, grid_anchors
 from megavid.models.faster_rcnn.preprocess import LARGEST_SIDE
+from megavid.models.layers.suppression import suppress
 
 ANCHOR_WEIGHTS = (1.0, 1.0, 1.0, 1.0)
 """Weights by which the RPN's box deltas dx, dy, dw and dh are scaled."""
@@ -53,6 +54,19 @@ class RPNConfig(Config):
     post_nms_top_n: int = Field(ge=1, le=MOST_BOXES)
     nms_threshold: float = Field(gt=0, le=1)
     batch_size_per_image: int = Field(default=256, ge=1, le=MOST_BOXES)
+
+
+@dataclass(frozen=True, eq=False)
+class PaddedProposals:
+    """Proposals of B images, as many for each one.
+
+    Attributes:
+        boxes: (B, P, 4) float32, best first, half-open, input pixels.
+        valid: (B, P) bool, False for padding, which comes last.
+    """
+
+    boxes: Tensor
+    valid: Tensor
 
 
 @dataclass(frozen=True)
@@ -116,14 +130,33 @@ class RPN(nn.Module):
             (P, 4) boxes of each image, best first, float32, half-open, input pixels.
         """
         return [
-            self._select(logits, deltas, output.anchors, image_size)
+            self._select(*self._best(logits, deltas, output.anchors, image_size))
             for logits, deltas in zip(output.logits, output.deltas, strict=True)
         ]
 
-    def _select(self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]) -> Tensor:
+    @torch.no_grad()
+    def propose_padded(self, output: RPNOutput, image_size: tuple[int, int]) -> PaddedProposals:
+        """Select the proposals of all images like `propose`, with shapes that depend only on the image size.
+
+        P is `post_nms_top_n`, or the number of anchors that enter suppression if that is lower.
+        """
+        boxes, scores = self._best(output.logits, output.deltas, output.anchors, image_size)
+        N, limit = boxes.shape[1], self.config.post_nms_top_n
+        keep = suppress(boxes, scores, None, self.config.nms_threshold, limit)
+        # Boxes that are kept come first, in their order; padding is filled with others.
+        rank = torch.arange(N, 0, -1, device=keep.device).expand(keep.shape).masked_fill(~keep, 0)
+        rank, kept = rank.topk(min(limit, N))
+        return PaddedProposals(boxes.gather(1, kept[..., None].expand(-1, -1, 4)), rank > 0)
+
+    def _best(
+        self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the boxes (..., N, 4) and scores (..., N) that enter suppression, best first."""
+        scores, best = logits.sigmoid().topk(min(self.config.pre_nms_top_n, logits.shape[-1]))
+        chosen = deltas.gather(-2, best[..., None].expand(*best.shape, 4))
+        boxes = box_ops.decode(chosen, anchors[best], ANCHOR_WEIGHTS)[..., 0, :]
+        return box_ops.clip(boxes, *size), scores
+
+    def _select(self, boxes: Tensor, scores: Tensor) -> Tensor:
         config = self.config
-        scores, best = logits.sigmoid().topk(min(config.pre_nms_top_n, len(logits)))
-        boxes = box_ops.decode(deltas[best], anchors[best], ANCHOR_WEIGHTS)[:, 0]
-        boxes = box_ops.clip(boxes, *size)
-        kept = box_ops.nms_best(boxes, scores, config.nms_threshold, limit=config.post_nms_top_n)
-        return boxes[kept]
+        return boxes[box_ops.nms_best(boxes, scores, config.nms_threshold, limit=config.post_nms_top_n)]

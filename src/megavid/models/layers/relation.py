@@ -9,6 +9,7 @@ projects the references before attention. The result is the same, since attentio
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -30,23 +31,48 @@ class KeysValues:
     Attributes:
         keys: (M, H, d).
         values: (M, H, d).
+        valid: (M,) bool, False for padding, which no query attends to; None if there is no padding.
     """
 
     keys: Tensor
     values: Tensor
+    valid: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
 
     @classmethod
     def cat(cls, parts: Iterable[KeysValues]) -> KeysValues:
-        """Join one or more sets of references."""
+        """Join one or more sets of references, either all with padding or all without."""
         parts = list(parts)
-        return cls(torch.cat([p.keys for p in parts]), torch.cat([p.values for p in parts]))
+        return cls(
+            torch.cat([p.keys for p in parts]),
+            torch.cat([p.values for p in parts]),
+            cat_masks([p.valid for p in parts]),
+        )
+
+    def split(self, counts: Sequence[int]) -> list[KeysValues]:
+        """Split into sets of `counts` references."""
+        masks = [None] * len(counts) if self.valid is None else self.valid.split(list(counts))
+        parts = zip(self.keys.split(list(counts)), self.values.split(list(counts)), masks, strict=True)
+        return [KeysValues(keys, values, valid) for keys, values, valid in parts]
+
+
+def cat_masks(masks: Sequence[Tensor | None]) -> Tensor | None:
+    """Join the masks of several sets of RoIs; None if the sets have no padding, and so no masks."""
+    given = [mask for mask in masks if mask is not None]
+    assert len(given) in (0, len(masks))
+    return torch.cat(given) if given else None
 
 
 Attention = Callable[[Tensor, KeysValues, Tensor | None], Tensor]
-"""Function for the attention (N, D) of queries (N, H, d) to references, with a bias (H, N, M) or None."""
+"""Function for the attention (N, D) of queries (N, H, d) to references, with a bias (H, N, M) or None.
+
+A bias is -inf for references that are padding.
+"""
+
+GeometryBiases = Callable[[Sequence["Relation"], Tensor, Tensor, Tensor | None], tuple[Tensor, ...]]
+"""Function that computes what `geometry_biases` does, from the same arguments."""
 
 
 class Relation(nn.Module):
@@ -61,14 +87,18 @@ class Relation(nn.Module):
     Attributes:
         attention: Function that computes the attention; faster ones may take the place of
             `attend_all_heads` at inference.
+        biases: Function that computes the geometry terms; faster ones may take the place of
+            `geometry_biases` at inference.
     """
 
     attention: Attention
+    biases: GeometryBiases
 
     def __init__(self, *, features: int, heads: int, geometry: bool, query_bias: bool) -> None:
         super().__init__()
         self.heads = heads
         self.attention = attend_all_heads
+        self.biases = geometry_biases
         self.query = nn.Linear(features, features)
         self.key = nn.Linear(features, features)
         self.value = nn.Linear(features, features)
@@ -93,10 +123,10 @@ class Relation(nn.Module):
         q_NHd: Tensor = self.query(query_ND).unflatten(1, (self.heads, -1))
         return q_NHd if self.query_bias is None else q_NHd + self.query_bias.to(q_NHd.dtype)
 
-    def references(self, reference_MD: Tensor) -> KeysValues:
-        """Project reference RoIs to keys and values."""
+    def references(self, reference_MD: Tensor, valid_M: Tensor | None = None) -> KeysValues:
+        """Project reference RoIs to keys and values; `valid_M` tells RoIs from padding (`KeysValues`)."""
         key, value = self.key(reference_MD), self.value(reference_MD)
-        return KeysValues(key.unflatten(1, (self.heads, -1)), value.unflatten(1, (self.heads, -1)))
+        return KeysValues(key.unflatten(1, (self.heads, -1)), value.unflatten(1, (self.heads, -1)), valid_M)
 
     def attend(self, query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor | None = None) -> Tensor:
         """Compute the attention (N, D) of projected queries to projected references."""
@@ -104,9 +134,11 @@ class Relation(nn.Module):
             return torch.zeros_like(query_NHd).flatten(1)
         return self.attention(query_NHd, references, bias_HNM)
 
-    def geometry_bias(self, query_boxes_N4: Tensor, reference_boxes_M4: Tensor) -> Tensor:
+    def geometry_bias(
+        self, query_boxes_N4: Tensor, reference_boxes_M4: Tensor, valid_M: Tensor | None = None
+    ) -> Tensor:
         """Compute the log-geometry term of every pair, (H, N, M) (Hu et al. 2018, equation 5)."""
-        [bias_HNM] = geometry_biases([self], query_boxes_N4, reference_boxes_M4)
+        [bias_HNM] = self.biases([self], query_boxes_N4, reference_boxes_M4, valid_M)
         return bias_HNM
 
 
@@ -115,13 +147,20 @@ def attend_all_heads(query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor
     # (1, H, N or M, d)
     q, k, v = (x.transpose(0, 1)[None] for x in (query_NHd, references.keys, references.values))
     mask = None if bias_HNM is None else bias_HNM[None].to(q.dtype)
+    if mask is None and references.valid is not None:
+        mask = references.valid.expand(1, 1, len(query_NHd), -1)
     return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)[0].transpose(0, 1).flatten(1)
 
 
 def geometry_biases(
-    relations: Sequence[Relation], query_boxes_N4: Tensor, reference_boxes_M4: Tensor
+    relations: Sequence[Relation],
+    query_boxes_N4: Tensor,
+    reference_boxes_M4: Tensor,
+    valid_M: Tensor | None = None,
 ) -> tuple[Tensor, ...]:
     """Compute the log-geometry terms (H, N, M) of several modules for the same pairs of half-open boxes.
+
+    Terms of references that are padding (`KeysValues.valid`) are -inf.
 
     A module's term is log(relu(W e + b) + 1e-6). For each of four numbers z, the embedding e holds the sine
     and cosine of 100 z / 1000^(k/8), k = 0 ... 7. Each z is the logarithm of the distance in x or y relative
@@ -153,6 +192,8 @@ def geometry_biases(
             waves = _distance_waves(center_2N[:, chunk], size_2N[:, chunk], center_2M, frequency)
             ratios = (by_query_HNf[:, chunk].flatten(0, 1) @ by_reference_fM).view(len(weight), -1)
             _write_log_gate(ratios.addmm_(distance_weight, waves).unflatten(1, (-1, M)), bias_HNM[:, chunk])
+    if valid_M is not None:
+        bias_HNM = bias_HNM.masked_fill(~valid_M, -math.inf)
     biases: tuple[Tensor, ...] = bias_HNM.split([relation.heads for relation in relations])
     return biases
 

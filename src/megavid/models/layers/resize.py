@@ -34,9 +34,7 @@ def resize_bilinear(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
-    indexes, weights = (
-        torch.from_numpy(taps).to(frames.device) for taps in _taps(frames.shape[axis], length)
-    )
+    indexes, weights = _taps_on(frames.device, frames.shape[axis], length)
     shape = [1, 1, 1, 1]
     shape[axis] = length
     total = torch.full((1,), 1 << (_FRACTION_BITS - 1), dtype=torch.int32, device=frames.device)
@@ -46,6 +44,12 @@ def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+def _taps_on(device: torch.device, length: int, new_length: int) -> tuple[Tensor, Tensor]:
+    """Return `_taps` as tensors on a device, which are kept: a CUDA graph copies nothing from the host."""
+    indexes, weights = _taps(length, new_length)
+    return torch.from_numpy(indexes).to(device), torch.from_numpy(weights).to(device)
+
+
 def _taps(length: int, new_length: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """Compute indexes and weights of the pixels that make up each new pixel, both (taps, new_length)."""
     scale = length / new_length

@@ -7,7 +7,7 @@ detected, which the other files call the key frame, is called the current frame 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pydantic import Field
@@ -98,6 +98,15 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
     def initial_memory(self) -> None:
         """Return None: before the first frame there is no key frame."""
 
+    def fixed_inputs(
+        self, window: Window[DffFeatures], memory: DffMemory | None
+    ) -> tuple[Window[DffFeatures], DffMemory | None]:
+        """Return inputs of `predict` that differ only by whether the frame is a key frame."""
+        is_key = memory is None or window.step % self.method.key_interval == 0
+        step = 0 if is_key else 1  # only a multiple of the interval means a key frame
+        window, memory = super().fixed_inputs(window, None if is_key else memory)
+        return replace(window, step=step), memory
+
     def predict(self, window: Window[DffFeatures], memory: DffMemory | None) -> tuple[HeadOutput, DffMemory]:
         """Predict on the map that is warped from the last key frame."""
         image = window.key.image[None]
@@ -108,7 +117,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
         # As in the original, even the map of a key frame is warped, along the flow from this frame to itself.
         c4 = self._propagate(memory, current)
         [found] = self.roi_features(c4, window.key.image_size, self.fcs)
-        return self.predictor(found.features, found.proposals, found.image_size), memory
+        return self.predictor(found.features, found.proposals, found.image_size, found.valid), memory
 
     def _propagate(self, key: DffMemory, current: Tensor) -> Tensor:
         """Warp the key frame's map to the current frame, (1, C4, h, w) (section 3, equation 1)."""

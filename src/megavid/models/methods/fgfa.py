@@ -123,7 +123,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
         else:
             c4 = self._aggregate(window.key, window.local)
         [found] = self.roi_features(c4[None], window.key.image_size, self.fcs)
-        return self.predictor(found.features, found.proposals, found.image_size), None
+        return self.predictor(found.features, found.proposals, found.image_size, found.valid), None
 
     def _aggregate(self, key: FgfaFeatures, local: Sequence[FgfaFeatures]) -> Tensor:
         """Average the maps of the window, warped to the key frame, (C4, h, w).

@@ -7,7 +7,7 @@ local window; D features; H heads of d features.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -57,17 +57,17 @@ class LocalFrame:
     Attributes:
         rois: The R reference proposals.
         queries: (R, H, d), reference proposals as projected by the first global relation module.
-        distilled_boxes: (A, 4), boxes of the distilled proposals.
+        distilled: The A distilled proposals, as they are in `rois`.
     """
 
     rois: RoIs
     queries: Tensor
-    distilled_boxes: Tensor
+    distilled: RoIs
 
 
 @dataclass(frozen=True, eq=False)
-class RememberedFrame:
-    """RoIs of a frame that left the window, for one stage.
+class RememberedRoIs:
+    """RoIs of one or more frames that left the window, oldest first, for one stage.
 
     Attributes:
         references: Keys and values of N RoIs.
@@ -77,19 +77,29 @@ class RememberedFrame:
     references: KeysValues
     boxes: Tensor
 
+    def shifted(self, newest: RememberedRoIs) -> RememberedRoIs:
+        """Return as many RoIs, of which `newest` have taken the place of the oldest ones."""
+        n = len(newest.boxes)
+        _, rest = self.references.split([n, len(self.boxes) - n])
+        return RememberedRoIs(
+            KeysValues.cat([rest, newest.references]), torch.cat([self.boxes[n:], newest.boxes])
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class MegaMemory:
     """The long-range memory of a video, and values that the next key frame would otherwise compute again.
 
     Attributes:
-        stages: RoIs of frames that left the window, oldest first, for each stage (section 3.3).
+        stages: RoIs of frames that left the window, oldest first, for each stage (section 3.3): an item for
+            each frame, or, with fixed shapes, a single item for as many frames as are remembered, at first
+            padding.
         local: Values of each frame of the window, by its features.
         global_references: Keys and values of global frames, for each global relation module.
         biases: Geometry terms of pairs of frames, for each stage but the last.
     """
 
-    stages: tuple[tuple[RememberedFrame, ...], ...]
+    stages: tuple[tuple[RememberedRoIs, ...], ...]
     local: Mapping[RoIFeatures, LocalFrame]
     global_references: Mapping[RoIFeatures, tuple[KeysValues, ...]]
     biases: tuple[PairBias, ...]
@@ -127,18 +137,36 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
 
     def initial_memory(self) -> MegaMemory:
         """Return a memory without frames."""
-        stages = self.method.stages
-        return MegaMemory(((),) * stages, {}, {}, (PairBias(),) * (stages - 1))
+        method = self.method
+        if not self.fixed_shapes or method.memory == 0:
+            return self._without_caches(((),) * method.stages)
+        counts = [method.reference_proposals] + [method.distilled_proposals] * (method.stages - 1)
+        return self._without_caches(tuple((self._padding(method.memory * count),) for count in counts))
+
+    def _without_caches(self, stages: tuple[tuple[RememberedRoIs, ...], ...]) -> MegaMemory:
+        return MegaMemory(stages, {}, {}, (PairBias(),) * (self.method.stages - 1))
+
+    def _padding(self, count: int) -> RememberedRoIs:
+        """Return as many remembered RoIs, all of them padding."""
+        weight = self.local_relations[0].key.weight
+        nothing = weight.new_zeros(count, self.method.heads, len(weight) // self.method.heads)
+        boxes = weight.new_ones(count, 4, dtype=torch.float32)
+        return RememberedRoIs(
+            KeysValues(nothing, nothing, nothing.new_zeros(count, dtype=torch.bool)),
+            torch.cat((boxes[:, :2] - 1, boxes[:, 2:]), dim=1),
+        )
 
     def predict(self, window: Window[RoIFeatures], memory: MegaMemory) -> tuple[HeadOutput, MegaMemory]:
         """Predict from the key frame's aggregated RoIs, and remember the window's oldest frame."""
         key, count = window.key, self.method.reference_proposals
         local = compute_once(
-            window.local, lambda f: self._local(RoIs.from_frame(f).first(count)), known=memory.local
+            window.local,
+            lambda frames: self._local([RoIs.from_frame(f).first(count) for f in frames]),
+            known=memory.local,
         )
         projected = compute_once(
             window.global_frames,
-            lambda f: self._project(f.features[:count]),
+            lambda frames: self._project([RoIs.from_frame(f).first(count) for f in frames]),
             known=memory.global_references,
         )
         x_PD, seen, biases = self._aggregate(
@@ -149,35 +177,51 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
             memory.biases,
         )
         stages = tuple(
-            (*frames, self._remember(stage, oldest))[-self.method.memory :] if self.method.memory else ()
+            self._remember(frames, stage, oldest)
             for stage, (frames, (oldest, *_)) in enumerate(zip(memory.stages, seen, strict=True))
         )
-        output = self.predictor(x_PD, key.proposals, key.image_size)
+        output = self.predictor(x_PD, key.proposals, key.image_size, key.valid)
         if not self.inference.reuse:
-            return output, replace(self.initial_memory(), stages=stages)
+            return output, self._without_caches(stages)
         return output, MegaMemory(stages, local, projected, biases)
 
-    def _local(self, rois: RoIs) -> LocalFrame:
-        """Make a frame of the local window from its reference proposals."""
-        first = self.global_relations[0]
-        # Boxes are copied, since a slice that is remembered would keep all boxes of its frame in memory.
-        boxes, distilled = rois.boxes.clone(), rois.boxes[: self.method.distilled_proposals].clone()
-        return LocalFrame(RoIs(rois.features, boxes), first.queries(rois.features), distilled)
+    def _local(self, frames: Sequence[RoIs]) -> list[LocalFrame]:
+        """Make frames of the local window from their reference proposals."""
+        queries = self.global_relations[0].queries(cat(frames).features)
+        return [
+            # Boxes are copied, since a slice that is remembered would keep all boxes of its frame in memory.
+            LocalFrame(rois.copy_boxes(), q, rois.first(self.method.distilled_proposals).copy_boxes())
+            for rois, q in zip(frames, queries.split([len(rois.boxes) for rois in frames]), strict=True)
+        ]
 
-    def _project(self, features: Tensor) -> tuple[KeysValues, ...]:
-        """Compute keys and values of a global frame's reference proposals (R, D) for each global relation."""
-        return tuple(relation.references(features) for relation in self.global_relations)
+    def _project(self, frames: Sequence[RoIs]) -> list[tuple[KeysValues, ...]]:
+        """Compute keys and values of global frames' reference proposals for each global relation module."""
+        joined, counts = cat(frames), [len(rois.boxes) for rois in frames]
+        projected = [r.references(joined.features, joined.valid).split(counts) for r in self.global_relations]
+        return list(zip(*projected, strict=True))
 
-    def _remember(self, stage: int, rois: RoIs) -> RememberedFrame:
-        """Make a remembered frame from its RoIs in a stage."""
-        return RememberedFrame(self.local_relations[stage].references(rois.features), rois.boxes)
+    def _remember(
+        self, frames: tuple[RememberedRoIs, ...], stage: int, oldest: RoIs
+    ) -> tuple[RememberedRoIs, ...]:
+        """Add the window's oldest frame, with its RoIs in a stage, to the frames that the stage remembers."""
+        if self.method.memory == 0:
+            return ()
+        newest = self._remembered(stage, oldest)
+        if self.fixed_shapes:
+            [before] = frames
+            return (before.shifted(newest),)
+        return (*frames, newest)[-self.method.memory :]
+
+    def _remembered(self, stage: int, rois: RoIs) -> RememberedRoIs:
+        references = self.local_relations[stage].references(rois.features, rois.valid)
+        return RememberedRoIs(references, rois.boxes)
 
     def _aggregate(
         self,
         key: RoIs,
         local: Sequence[LocalFrame],
         global_references: Sequence[tuple[KeysValues, ...]],
-        memory: Sequence[Sequence[RememberedFrame]],
+        memory: Sequence[Sequence[RememberedRoIs]],
         biases: Sequence[PairBias],
     ) -> tuple[Tensor, list[list[RoIs]], tuple[PairBias, ...]]:
         """Relate RoIs to global frames, then to window and memory, then to global frames (sections 3.2, 3.3).
@@ -195,7 +239,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         """
         key, *references = self._enhance(key, local, global_references)
         distilled = [
-            RoIs(rois.features[: len(frame.distilled_boxes)], frame.distilled_boxes)
+            frame.distilled.with_features(rois.features[: len(frame.distilled.boxes)])
             for rois, frame in zip(references, local, strict=True)
         ]
         seen, advanced = [references], []
@@ -239,7 +283,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         distilled: Sequence[RoIs],
         *,
         window: Sequence[RoIs],
-        memory: Sequence[RememberedFrame],
+        memory: Sequence[RememberedRoIs],
         bias: PairBias,
     ) -> tuple[RoIs, list[RoIs], PairBias]:
         """Relate the RoIs of the key frame and the distilled RoIs to those of the window and the memory."""
@@ -249,13 +293,15 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
             [len(key.boxes), len(joined.boxes) - len(key.boxes)]
         )
         boxes = [*(frame.boxes for frame in memory), *(rois.boxes for rois in window)]
-        window_references = relation.references(cat(window).features)
-        references = KeysValues.cat([*(frame.references for frame in memory), window_references])
-        geometry = relation.geometry_bias(key.boxes, torch.cat(boxes))
+        seen = cat(window)
+        references = KeysValues.cat(
+            [*(frame.references for frame in memory), relation.references(seen.features, seen.valid)]
+        )
+        geometry = relation.geometry_bias(key.boxes, torch.cat(boxes), references.valid)
         key = key.plus(relation.attend(key_queries, references, geometry))
         if not distilled:
             return key, [], bias
-        bias = bias.advance(relation, [rois.boxes for rois in distilled], boxes)
+        bias = bias.advance(relation, [rois.boxes for rois in distilled], boxes, references.valid)
         related = cat(distilled).plus(relation.attend(distilled_queries, references, bias.bias))
         return key, split(related.features, distilled), bias
 
@@ -281,14 +327,14 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
             group.name: [rois.references[row] for row in clip.references[group.name]]
             for group in self.training_plan.groups
         }
-        local = [self._local(rois.references[0]), *(self._local(frame) for frame in frames["local"])]
-        projected = [self._project(frame.features) for frame in frames.get("global", [])]
-        initial = self.initial_memory()
-        memory: Sequence[Sequence[RememberedFrame]] = initial.stages
+        local = self._local([rois.references[0], *frames["local"]])
+        projected = self._project(frames["global"]) if "global" in frames else []
+        biases = (PairBias(),) * (self.method.stages - 1)
+        memory: Sequence[Sequence[RememberedRoIs]] = ((),) * self.method.stages
         if self.method.memory:
             with torch.no_grad():
-                before = [self._local(frame) for frame in frames["memory"]]
-                _, seen, _ = self._aggregate(rois.key.first(0), before, projected, memory, initial.biases)
-            memory = [[self._remember(stage, r) for r in kept] for stage, kept in enumerate(seen)]
-        x_PD, _, _ = self._aggregate(rois.key, local, projected, memory, initial.biases)
+                before = self._local(frames["memory"])
+                _, seen, _ = self._aggregate(rois.key.first(0), before, projected, memory, biases)
+            memory = [[self._remembered(stage, r) for r in kept] for stage, kept in enumerate(seen)]
+        x_PD, _, _ = self._aggregate(rois.key, local, projected, memory, biases)
         return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)

@@ -6,7 +6,7 @@ local window; D features; H heads.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -23,7 +23,7 @@ from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
 from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
 from megavid.models.faster_rcnn.roi_relations import DistillationConfig, RoIs, WindowConfig, cat, encode_clip
-from megavid.models.layers.relation import KeysValues, geometry_biases
+from megavid.models.layers.relation import KeysValues, Relation
 
 
 class RdnBaseConfig(WindowConfig):
@@ -98,11 +98,13 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         """Predict from the key frame's aggregated RoIs."""
         count = self.method.reference_proposals
         frames = compute_once(
-            window.local, lambda f: self._reference(RoIs.from_frame(f).first(count)), known=memory.frames
+            window.local,
+            lambda some: self._references([RoIs.from_frame(f).first(count) for f in some]),
+            known=memory.frames,
         )
         key = RoIs.from_frame(window.key)
         key, bias = self._aggregate(key, [frames[f] for f in window.local], memory.bias)
-        output = self.predictor(key.features, key.boxes, window.key.image_size)
+        output = self.predictor(key.features, key.boxes, window.key.image_size, key.valid)
         return output, RdnMemory(frames, bias) if self.inference.reuse else self.initial_memory()
 
     @property
@@ -114,23 +116,38 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
     def losses_from_maps(self, clip: Clip, c4: Tensor) -> dict[str, Tensor]:
         """Compute the losses on the key frame's RoIs after they attend to the key and reference frames."""
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
-        frames = [self._reference(rois.references[row]) for row in (0, *clip.references["local"])]
+        frames = self._references([rois.references[row] for row in (0, *clip.references["local"])])
         key, _ = self._aggregate(rois.key, frames, PairBias())
         return self.all_losses(rois.rpn, rois.sampled, key.features, clip)
 
-    def _reference(self, rois: RoIs) -> RdnFrame:
-        """Compute the values of one frame of the window from its reference proposals."""
-        references = tuple(relation.references(rois.features) for relation in self.relations)
-        return RdnFrame(references, rois.boxes, rois.first(0), rois.features[:0])
+    def _references(self, frames: Sequence[RoIs]) -> list[RdnFrame]:
+        """Compute the values of frames of the window from their reference proposals."""
+        references = self._keys_and_values(self.relations, frames)
+        return [
+            RdnFrame(r, rois.boxes, rois.first(0), rois.features[:0])
+            for r, rois in zip(references, frames, strict=True)
+        ]
+
+    def _keys_and_values(
+        self, relations: Iterable[Relation], frames: Sequence[RoIs]
+    ) -> list[tuple[KeysValues, ...]]:
+        """Compute keys and values of each frame's RoIs for each of some relation modules."""
+        joined, counts = cat(frames), [len(rois.boxes) for rois in frames]
+        projected = [r.references(joined.features, joined.valid).split(counts) for r in relations]
+        return list(zip(*projected, strict=True))
 
     def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
         """Relate the key frame's RoIs to the reference proposals, whose features stay the same."""
-        biases = geometry_biases(list(self.relations), key.boxes, torch.cat([f.boxes for f in frames]))
+        references = [
+            KeysValues.cat(f.references[stage] for f in frames) for stage in range(len(self.relations))
+        ]
+        boxes = torch.cat([f.boxes for f in frames])
+        biases = self.relations[0].biases(list(self.relations), key.boxes, boxes, references[0].valid)
         for stage, relation in enumerate(self.relations):
             if stage > 0:
-                key = RoIs(F.relu(self.fcs[stage](key.features)), key.boxes)
-            references = KeysValues.cat(f.references[stage] for f in frames)
-            key = key.plus(relation.attend(relation.queries(key.features), references, biases[stage]))
+                key = key.with_features(F.relu(self.fcs[stage](key.features)))
+            attended = relation.attend(relation.queries(key.features), references[stage], biases[stage])
+            key = key.plus(attended)
         return key, bias
 
 
@@ -145,20 +162,26 @@ class Rdn(RdnBase):
         self.advanced_fc = nn.Linear(config.method.hidden, config.method.hidden)
         self.advanced_relations = config.method.relations(2, geometry=True, query_bias=False)
 
-    def _reference(self, rois: RoIs) -> RdnFrame:
-        frame, distilled = super()._reference(rois), rois.first(self.distilled_proposals)
+    def _references(self, frames: Sequence[RoIs]) -> list[RdnFrame]:
         refine = self.advanced_relations[0]
-        references = (*frame.references, refine.references(rois.features))
-        return RdnFrame(references, rois.boxes, distilled, refine.queries(distilled.features))
+        references = self._keys_and_values((*self.relations, refine), frames)
+        distilled = [rois.first(self.distilled_proposals) for rois in frames]
+        queries = refine.queries(cat(distilled).features).split([len(rois.boxes) for rois in distilled])
+        return [
+            RdnFrame(r, rois.boxes, best, q)
+            for r, rois, best, q in zip(references, frames, distilled, queries, strict=True)
+        ]
 
     def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
         """Apply both stages to the key frame's RoIs."""
         refine, advanced = self.advanced_relations
-        bias = bias.advance(refine, [f.distilled.boxes for f in frames], [f.boxes for f in frames])
         queries = torch.cat([f.queries for f in frames])
         references = KeysValues.cat(f.references[-1] for f in frames)
+        boxes = [f.boxes for f in frames]
+        bias = bias.advance(refine, [f.distilled.boxes for f in frames], boxes, references.valid)
         refined = cat([f.distilled for f in frames]).plus(refine.attend(queries, references, bias.bias))
-        refined = RoIs(F.relu(self.advanced_fc(refined.features)), refined.boxes)
+        refined = refined.with_features(F.relu(self.advanced_fc(refined.features)))
         key, bias = super()._aggregate(key, frames, bias)
-        geometry = advanced.geometry_bias(key.boxes, refined.boxes)
-        return key.plus(advanced(key.features, refined.features, geometry)), bias
+        geometry = advanced.geometry_bias(key.boxes, refined.boxes, refined.valid)
+        references = advanced.references(refined.features, refined.valid)
+        return key.plus(advanced.attend(advanced.queries(key.features), references, geometry)), bias

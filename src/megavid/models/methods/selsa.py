@@ -20,7 +20,7 @@ from megavid.models.faster_rcnn.box_head import HeadOutput
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
 from megavid.models.faster_rcnn.relation_cache import compute_once
-from megavid.models.faster_rcnn.roi_relations import RelationConfig, encode_clip
+from megavid.models.faster_rcnn.roi_relations import RelationConfig, RoIs, cat, encode_clip
 from megavid.models.layers.relation import KeysValues
 
 
@@ -72,20 +72,23 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         """Predict from the key frame's aggregated features."""
         key, count = window.key, self.method.reference_proposals
         frames = [key, *window.global_frames]
-        projected = compute_once(frames, lambda f: self._project(f.features[:count]), known=memory)
+        projected = compute_once(
+            frames, lambda some: self._project([RoIs.from_frame(f).first(count) for f in some]), known=memory
+        )
         x_PD = self._aggregate(key.features, [projected[frame] for frame in frames])
-        output = self.predictor(x_PD, key.proposals, key.image_size)
+        output = self.predictor(x_PD, key.proposals, key.image_size, key.valid)
         kept = {frame: projected[frame] for frame in window.global_frames}
         return output, kept if self.inference.reuse else self.initial_memory()
 
-    def _project(self, features: Tensor) -> tuple[KeysValues, ...]:
-        """Compute keys and values of a frame's reference proposals (R, D) for each stage."""
-        projected = []
+    def _project(self, frames: Sequence[RoIs]) -> list[tuple[KeysValues, ...]]:
+        """Compute keys and values of frames' reference proposals for each stage."""
+        joined, counts = cat(frames), [len(rois.boxes) for rois in frames]
+        features, projected = joined.features, []
         for stage, relation in enumerate(self.relations):
             if stage > 0:
                 features = F.relu(self.fcs[stage](features))
-            projected.append(relation.references(features))
-        return tuple(projected)
+            projected.append(relation.references(features, joined.valid).split(counts))
+        return list(zip(*projected, strict=True))
 
     def _aggregate(self, x_PD: Tensor, frames: Sequence[tuple[KeysValues, ...]]) -> Tensor:
         """Let the key frame's features (P, D) attend to the RoIs of all frames, stage by stage."""
@@ -105,7 +108,5 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         """Compute the losses on the key frame's RoIs after they attend to the key and reference frames."""
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         rows = (0, *clip.references["global"])
-        x_PD = self._aggregate(
-            rois.key.features, [self._project(rois.references[row].features) for row in rows]
-        )
+        x_PD = self._aggregate(rois.key.features, self._project([rois.references[row] for row in rows]))
         return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)

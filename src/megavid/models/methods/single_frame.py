@@ -45,7 +45,7 @@ class SingleFrame(FasterRCNN[RoIFeatures, None]):
     def predict(self, window: Window[RoIFeatures], memory: None) -> tuple[HeadOutput, None]:
         """Predict from the key frame's RoI features."""
         key = window.key
-        return self.predictor(key.features, key.proposals, key.image_size), None
+        return self.predictor(key.features, key.proposals, key.image_size, key.valid), None
 
     def trunk_rows(self, clip: Clip) -> list[int]:
         """Return the row of the key frame."""

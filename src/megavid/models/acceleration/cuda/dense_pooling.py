@@ -15,6 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from megavid.core import box_ops
+from megavid.models.acceleration.kernels import MapKernels
+from megavid.models.layers.warp import warp
 
 _WEIGHT_BYTES = 512 << 20
 """Largest size of a matrix of weights."""
@@ -88,3 +90,11 @@ def _weights(low: Tensor, high: Tensor, *, bins: int, size: int, padding: int) -
     counts = (sample < samples) & (position >= -1) & (position <= size)
     part = (1 - (position.clamp(0, size - 1) - cell).abs()).clamp(min=0)
     return (part * counts).sum(-1) / samples[..., 0]
+
+
+def _pool_alike(maps: Tensor, boxes: list[Tensor], *, pool_size: int, stride: int) -> Tensor:
+    return pool_dense(maps, torch.stack(boxes), pool_size=pool_size, stride=stride)
+
+
+DENSE_PRODUCTS = MapKernels(pool=_pool_alike, warp=warp, bins_first=True, channels_last=False)
+"""Kernels for GPUs in half precision, for images that have equally many RoIs."""

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
+from megavid.models.layers.relation import GeometryBiases
 from megavid.models.layers.suppression import suppress
 
 
@@ -27,3 +28,10 @@ def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: f
 
 if has_triton():
     suppress.register_kernel("cuda")(_suppress)
+
+
+def triton_geometry_biases() -> GeometryBiases:
+    """Return `fused_geometry_biases`, which needs Triton."""
+    module = import_module("megavid.models.acceleration.cuda.geometry")
+    biases: GeometryBiases = module.fused_geometry_biases
+    return biases

@@ -1,0 +1,170 @@
+"""Run a function of tensors as a CUDA graph."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import torch
+from torch import Tensor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_MOST_REGIONS = 8
+"""Number of kinds of input for which a function's graph is kept; each one holds memory on the device."""
+
+_WARM_UPS = 2
+"""Number of calls before a graph is captured, in which libraries choose and initialize their kernels."""
+
+
+@dataclass(frozen=True)
+class _Node:
+    """A dataclass, tuple or list; its parts are nodes, `_TENSOR` or values of other types."""
+
+    kind: type
+    parts: tuple[Any, ...]
+
+
+@dataclass(frozen=True)
+class _Leaf:
+    """A place where a tensor belongs."""
+
+
+_TENSOR = _Leaf()
+
+
+@dataclass(frozen=True, eq=False)
+class _Region:
+    """A function with fixed places for the tensors that go in and come out.
+
+    Attributes:
+        inputs: Tensors that the region reads.
+        outputs: Tensors that the region writes.
+        structure: Structure of the result.
+        replay: Function that computes the outputs from the inputs.
+    """
+
+    inputs: list[Tensor]
+    outputs: list[Tensor]
+    structure: Any
+    replay: Callable[[], None]
+
+
+class CapturedFunction(Generic[P, T]):
+    """A function of tensors, captured as a CUDA graph for each kind of input.
+
+    A graph launches all kernels of the function at once. The arguments are copied to the graph's own tensors
+    and the results are copied from them, so that results stay as they are when the function is called again,
+    by whichever thread. On other devices than CUDA, the function runs as it is, on the same copies.
+
+    Args:
+        function: Function without side effects, whose arguments and result consist of tensors and other
+            values in dataclasses, tuples and lists. What it does must depend on nothing but the shapes of the
+            tensors and the other values; for each new combination of these, a graph is captured.
+    """
+
+    def __init__(self, function: Callable[P, T]) -> None:
+        self.function = function
+        self._regions: OrderedDict[Any, _Region] = OrderedDict()
+        self._lock = threading.Lock()
+        self._done: torch.cuda.Event | None = None
+
+    @torch.no_grad()
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Compute the function, without gradient."""
+        assert not kwargs
+        tensors: list[Tensor] = []
+        structure = _flatten(args, tensors)
+        key = (structure, tuple((x.shape, x.dtype) for x in tensors))
+        with self._lock:
+            on_cuda = bool(tensors) and tensors[0].is_cuda
+            if on_cuda and self._done is not None:
+                self._done.wait()  # another thread may have called the function on another stream
+            region = self._regions.get(key)
+            if region is None:
+                region = self._record(structure, tensors, on_cuda=on_cuda)
+                self._regions[key] = region
+                if len(self._regions) > _MOST_REGIONS:
+                    self._regions.popitem(last=False)
+            else:
+                self._regions.move_to_end(key)
+                _copy(region.inputs, tensors)
+            region.replay()
+            outputs = [torch.empty_like(x) for x in region.outputs]
+            _copy(outputs, region.outputs)
+            if on_cuda:
+                self._done = torch.cuda.Event()
+                self._done.record()
+        result: T = _unflatten(region.structure, iter(outputs))
+        return result
+
+    def _record(self, structure: Any, tensors: Sequence[Tensor], *, on_cuda: bool) -> _Region:
+        inputs = [x.clone() for x in tensors]
+        args = _unflatten(structure, iter(inputs))
+        return _capture(self.function, args, inputs) if on_cuda else _repeat(self.function, args, inputs)
+
+
+def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor]) -> _Region:
+    """Capture a CUDA graph."""
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        for _ in range(_WARM_UPS):
+            function(*args)
+    torch.cuda.current_stream().wait_stream(stream)
+    graph, outputs = torch.cuda.CUDAGraph(), list[Tensor]()
+    # Other threads may allocate memory meanwhile, such as the one that decodes frames.
+    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        structure = _flatten(function(*args), outputs)
+    return _Region(inputs, outputs, structure, graph.replay)
+
+
+def _repeat(function: Callable[..., Any], args: Any, inputs: list[Tensor]) -> _Region:
+    """Make a region that calls the function each time."""
+    outputs: list[Tensor] = []
+    structure = _flatten(function(*args), outputs)
+    outputs = [x.clone() for x in outputs]
+
+    def replay() -> None:
+        new: list[Tensor] = []
+        _flatten(function(*args), new)
+        _copy(outputs, new)
+
+    return _Region(inputs, outputs, structure, replay)
+
+
+def _copy(targets: Sequence[Tensor], sources: Sequence[Tensor]) -> None:
+    """Copy tensors, all those of a dtype by one kernel."""
+    for dtype in {x.dtype for x in sources}:
+        same = [(a, b) for a, b in zip(targets, sources, strict=True) if b.dtype == dtype]
+        torch._foreach_copy_([a for a, _ in same], [b for _, b in same])
+
+
+def _flatten(value: Any, tensors: list[Tensor]) -> Any:
+    """Append the tensors in a value to a list, and return the value's structure, which is hashable."""
+    if isinstance(value, Tensor):
+        tensors.append(value)
+        return _TENSOR
+    if is_dataclass(value):
+        parts = [getattr(value, field.name) for field in fields(value)]
+        return _Node(type(value), tuple(_flatten(part, tensors) for part in parts))
+    if isinstance(value, list | tuple):
+        return _Node(type(value), tuple(_flatten(part, tensors) for part in value))
+    if isinstance(value, Mapping):
+        assert not value, "a captured function takes and returns no mappings that have items"
+        return _Node(dict, ())
+    return value
+
+
+def _unflatten(structure: Any, tensors: Any) -> Any:
+    """Make a value of a structure that holds the tensors of an iterator."""
+    if structure is _TENSOR:
+        return next(tensors)
+    if not isinstance(structure, _Node):
+        return structure
+    parts = [_unflatten(part, tensors) for part in structure.parts]
+    return structure.kind(*parts) if is_dataclass(structure.kind) else structure.kind(parts)

@@ -1,0 +1,161 @@
+"""Run a detector of the Faster R-CNN family as three captured functions, without waiting for the device."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic
+
+import torch
+from torch import Tensor
+
+from megavid.core import box_ops
+from megavid.core.detections import Detections
+from megavid.core.profiling import profile_range
+from megavid.models.acceleration.captured import CapturedFunction
+from megavid.models.base.features import FeaturesT, Window
+from megavid.models.base.requests import KeyFrames, MemoryT, PendingDetections
+from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput
+from megavid.models.faster_rcnn.postprocess import rank_detections, select_detections
+
+if TYPE_CHECKING:
+    from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+
+_RANKED_TOGETHER = 8
+"""Number of frames whose detections are ranked together; fewer are filled up, so that shapes do not vary."""
+
+
+@dataclass(frozen=True, eq=False)
+class _RankedBlock:
+    """Ranked boxes of some frames, on their way to the CPU.
+
+    Attributes:
+        boxes: Result of `rank_detections` on the CPU, once the copy is done.
+        copied: Event of the copy; None if there was nothing to copy.
+    """
+
+    boxes: Tensor
+    copied: torch.cuda.Event | None
+
+    @classmethod
+    def copy(cls, ranked: Tensor) -> _RankedBlock:
+        """Begin to copy ranked boxes to the CPU."""
+        if not ranked.is_cuda:
+            return cls(ranked, None)
+        boxes = torch.empty(ranked.shape, dtype=ranked.dtype, pin_memory=True)
+        boxes.copy_(ranked, non_blocking=True)
+        copied = torch.cuda.Event()
+        copied.record()
+        return cls(boxes, copied)
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Place of a frame's ranked boxes, and what is needed to select its detections.
+
+    Attributes:
+        block: Block of ranked boxes.
+        row: Row of the block.
+        image_size: (height, width) of the network's input.
+        frame_size: (height, width) of the video's frames.
+        score_threshold: Score that detections exceed.
+    """
+
+    block: _RankedBlock
+    row: int
+    image_size: tuple[int, int]
+    frame_size: tuple[int, int]
+    score_threshold: float
+
+
+@dataclass(frozen=True, eq=False)
+class CopiedDetections(PendingDetections):
+    """Detections that are copied to the CPU as ranked boxes.
+
+    Attributes:
+        places: Places of the key frames of each request.
+        config: Thresholds and limits.
+        class_names: Names of the classes.
+    """
+
+    places: Sequence[Sequence[_Place]]
+    config: HeadConfig
+    class_names: tuple[str, ...]
+
+    def wait(self) -> list[list[Detections]]:
+        """Wait for the copies, and select the detections."""
+        return [[self._select(place) for place in places] for places in self.places]
+
+    def _select(self, place: _Place) -> Detections:
+        if place.block.copied is not None:
+            place.block.copied.synchronize()
+        found = select_detections(
+            place.block.boxes[place.row],
+            self.config,
+            self.class_names,
+            score_threshold=place.score_threshold,
+        )
+        boxes = box_ops.rescale(found.boxes, from_size=place.image_size, to_size=place.frame_size)
+        return Detections(boxes, found.scores, found.labels, found.class_names)
+
+
+class CapturedSteps(Generic[FeaturesT, MemoryT]):
+    """Encoding, prediction and ranking of a detector whose shapes are fixed, each a captured function.
+
+    Args:
+        detector: Detector that is prepared for inference.
+    """
+
+    def __init__(self, detector: FasterRCNN[FeaturesT, MemoryT]) -> None:
+        self._detector = detector
+        self.encode = CapturedFunction(self._encode)
+        self.predict = CapturedFunction(detector.predict)
+        self.rank = CapturedFunction(self._rank)
+
+    def _encode(self, frames: Tensor) -> list[FeaturesT]:
+        with profile_range("input"):
+            images = self._detector.preprocess(frames)
+        return self._detector.encode(images)
+
+    def _rank(self, outputs: list[HeadOutput], score_threshold: float) -> Tensor:
+        return rank_detections(outputs, self._detector.config.head, score_threshold=score_threshold)
+
+    def detect_videos(
+        self, requests: Sequence[KeyFrames[FeaturesT, MemoryT]]
+    ) -> tuple[PendingDetections, list[MemoryT]]:
+        """Predict and rank; see `VideoDetector.detect_videos`."""
+        outputs: list[HeadOutput] = []
+        memories: list[MemoryT] = []
+        with profile_range("aggregation"):
+            for request in requests:
+                memory = request.memory
+                for window in request.windows:
+                    output, memory = self.predict(*self._detector.fixed_inputs(window, memory))
+                    outputs.append(output)
+                memories.append(memory)
+        with profile_range("post-processing"):
+            ranked = iter(self._ranked(outputs, min(map(self._threshold, requests), default=0.0)))
+        places = [
+            [self._place(*next(ranked), window, self._threshold(request)) for window in request.windows]
+            for request in requests
+        ]
+        return CopiedDetections(places, self._detector.config.head, self._detector.class_names), memories
+
+    def _threshold(self, request: KeyFrames[Any, Any]) -> float:
+        configured = self._detector.config.head.score_threshold
+        return configured if request.score_threshold is None else request.score_threshold
+
+    def _ranked(self, outputs: list[HeadOutput], score_threshold: float) -> list[tuple[_RankedBlock, int]]:
+        """Rank the detections of frames, and return the block and the row of each one."""
+        places: dict[int, tuple[_RankedBlock, int]] = {}
+        for size in dict.fromkeys(output.image_size for output in outputs):
+            same = [i for i, output in enumerate(outputs) if output.image_size == size]
+            for start in range(0, len(same), _RANKED_TOGETHER):
+                numbers = same[start : start + _RANKED_TOGETHER]
+                filled = numbers + numbers[-1:] * (_RANKED_TOGETHER - len(numbers))
+                block = _RankedBlock.copy(self.rank([outputs[i] for i in filled], score_threshold))
+                places |= {i: (block, row) for row, i in enumerate(numbers)}
+        return [places[i] for i in range(len(outputs))]
+
+    def _place(self, block: _RankedBlock, row: int, window: Window[FeaturesT], threshold: float) -> _Place:
+        return _Place(block, row, window.key.image_size, window.frame_size, threshold)
