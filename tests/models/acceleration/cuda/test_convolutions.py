@@ -20,7 +20,7 @@ def test_fused_blocks_agree_with_the_original_ones(depth: int, device: torch.dev
     ):
         fold_norms(network)
         with torch.no_grad():
-            network.to(device, dtype, memory_format=torch.channels_last)
+            network.to(device, dtype).to(memory_format=torch.channels_last)
             maps = torch.randn(2, channels, 32, 48, device=device, dtype=dtype)
             expected = network(maps)
             fuse_blocks(network)
