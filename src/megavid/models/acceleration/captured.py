@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, is_dataclass
 from typing import Any, Generic, ParamSpec, TypeVar
 
@@ -54,6 +55,33 @@ class _Region:
     replay: Callable[[], None]
 
 
+class GraphMemory:
+    """Memory on a device that several CUDA graphs share, and so only one of them uses at a time."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._pool: Any = None
+        self._used: torch.cuda.Event | None = None
+
+    @property
+    def pool(self) -> Any:
+        """Handle of the memory for `torch.cuda.graph`."""
+        if self._pool is None:
+            self._pool = torch.cuda.graph_pool_handle()
+        return self._pool
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep other threads from using the memory, and let the current stream wait for their kernels."""
+        with self._lock:
+            if self._used is not None:
+                self._used.wait()
+            yield
+            if self._pool is not None:
+                self._used = torch.cuda.Event()
+                self._used.record()
+
+
 class CapturedFunction(Generic[P, T]):
     """A function of tensors, captured as a CUDA graph for each kind of input.
 
@@ -65,13 +93,13 @@ class CapturedFunction(Generic[P, T]):
         function: Function without side effects, whose arguments and result consist of tensors and other
             values in dataclasses, tuples and lists. What it does must depend on nothing but the shapes of the
             tensors and the other values; for each new combination of these, a graph is captured.
+        memory: Memory of the graphs, which other functions may share.
     """
 
-    def __init__(self, function: Callable[P, T]) -> None:
+    def __init__(self, function: Callable[P, T], memory: GraphMemory) -> None:
         self.function = function
+        self._memory = memory
         self._regions: OrderedDict[Any, _Region] = OrderedDict()
-        self._lock = threading.Lock()
-        self._done: torch.cuda.Event | None = None
 
     @torch.no_grad()
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -80,13 +108,10 @@ class CapturedFunction(Generic[P, T]):
         tensors: list[Tensor] = []
         structure = _flatten(args, tensors)
         key = (structure, tuple((x.shape, x.dtype) for x in tensors))
-        with self._lock:
-            on_cuda = bool(tensors) and tensors[0].is_cuda
-            if on_cuda and self._done is not None:
-                self._done.wait()  # another thread may have called the function on another stream
+        with self._memory.in_use():
             region = self._regions.get(key)
             if region is None:
-                region = self._record(structure, tensors, on_cuda=on_cuda)
+                region = self._record(structure, tensors)
                 self._regions[key] = region
                 if len(self._regions) > _MOST_REGIONS:
                     self._regions.popitem(last=False)
@@ -96,20 +121,19 @@ class CapturedFunction(Generic[P, T]):
             region.replay()
             outputs = [torch.empty_like(x) for x in region.outputs]
             _copy(outputs, region.outputs)
-            if on_cuda:
-                self._done = torch.cuda.Event()
-                self._done.record()
         result: T = _unflatten(region.structure, iter(outputs))
         return result
 
-    def _record(self, structure: Any, tensors: Sequence[Tensor], *, on_cuda: bool) -> _Region:
+    def _record(self, structure: Any, tensors: Sequence[Tensor]) -> _Region:
         inputs = [x.clone() for x in tensors]
         args = _unflatten(structure, iter(inputs))
-        return _capture(self.function, args, inputs) if on_cuda else _repeat(self.function, args, inputs)
+        if inputs[0].is_cuda:
+            return _capture(self.function, args, inputs, self._memory.pool)
+        return _repeat(self.function, args, inputs)
 
 
-def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor]) -> _Region:
-    """Capture a CUDA graph."""
+def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor], pool: Any) -> _Region:
+    """Capture a CUDA graph, whose memory comes from a pool."""
     stream = torch.cuda.Stream()
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
@@ -118,7 +142,7 @@ def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor]) -> _
     torch.cuda.current_stream().wait_stream(stream)
     graph, outputs = torch.cuda.CUDAGraph(), list[Tensor]()
     # Other threads may allocate memory meanwhile, such as the one that decodes frames.
-    with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
         structure = _flatten(function(*args), outputs)
     return _Region(inputs, outputs, structure, graph.replay)
 

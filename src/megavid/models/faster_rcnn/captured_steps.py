@@ -12,7 +12,7 @@ from torch import Tensor
 from megavid.core import box_ops
 from megavid.core.detections import Detections
 from megavid.core.profiling import profile_range
-from megavid.models.acceleration.captured import CapturedFunction
+from megavid.models.acceleration.captured import CapturedFunction, GraphMemory
 from megavid.models.base.features import FeaturesT, Window
 from megavid.models.base.requests import KeyFrames, MemoryT, PendingDetections
 from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput
@@ -108,9 +108,10 @@ class CapturedSteps(Generic[FeaturesT, MemoryT]):
 
     def __init__(self, detector: FasterRCNN[FeaturesT, MemoryT]) -> None:
         self._detector = detector
-        self.encode = CapturedFunction(self._encode)
-        self.predict = CapturedFunction(detector.predict)
-        self.rank = CapturedFunction(self._rank)
+        memory = GraphMemory()
+        self.encode = CapturedFunction(self._encode, memory)
+        self.predict = CapturedFunction(detector.predict, memory)
+        self.rank = CapturedFunction(self._rank, memory)
 
     def _encode(self, frames: Tensor) -> list[FeaturesT]:
         with profile_range("input"):

@@ -18,7 +18,7 @@ def test_settings_that_do_not_apply_are_turned_off() -> None:
     detector = build_tiny("mega")
     assert detector.inference == Inference.plain()
     detector.prepare(Inference(dtype="bfloat16"))
-    assert detector.inference == Inference(dtype="bfloat16", pack=False, cuda_graphs=False)
+    assert detector.inference == Inference(dtype="bfloat16", pack=False, cuda_graphs=False, fused=False)
     assert detector.description()["inference"]["pack"] is False
 
 
