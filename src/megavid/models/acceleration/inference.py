@@ -27,7 +27,8 @@ class Inference(Config):
     Attributes:
         dtype: Compute dtype of the network. Boxes and scores are always computed in float32. For methods that
             relate the positions of proposals, float32 is also used, unless `loose` is set, for the RPN, the
-            leading layers of the trunk (`Backbone.leading_layers`) and the residual sums of the other blocks.
+            leading layers of the trunk (`Backbone.leading_layers`) and the residual sums of the other blocks;
+            not so in float16 on a GPU.
         loose: Allow the trunk, the RPN and the flow network to round differently than in training. With a
             half-precision dtype, everything except boxes and scores is then computed in that dtype. What is
             computed in float32 may use TF32 on NVIDIA GPUs.
