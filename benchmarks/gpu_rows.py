@@ -14,7 +14,7 @@ from typing import Any, overload
 import torch
 
 from benchmarks.gpu import DATA
-from benchmarks.gpu_networks import Bench
+from benchmarks.gpu_networks import Bench, damp_blocks
 from megavid.core.frames import Image
 from megavid.core.reference_plans import GLOBAL_POOL
 from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
@@ -174,6 +174,7 @@ def train(bench: Bench, *, micro_batch: int, compiled: bool = False) -> dict[str
     )
     read = open_training_data(recipe)
     detector, _ = make_detector(recipe, read.train[0].classes, begins=True)
+    damp_blocks(detector)
     bench.free()
     folder = bench.folder / f"run_{micro_batch}_{compiled}"
     shutil.rmtree(folder, ignore_errors=True)

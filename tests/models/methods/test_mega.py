@@ -114,7 +114,8 @@ def test_frames_with_few_proposals_are_distilled_separately(
     assert isinstance(relation, Relation)
     bias = relation.geometry_bias
 
-    def recording(queries: Tensor, references: Tensor) -> Tensor:
+    def recording(queries: Tensor, references: Tensor, valid: Tensor | None) -> Tensor:
+        assert valid is None
         seen.append(references)
         return bias(queries, references)
 
