@@ -9,11 +9,19 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent
+
+APART = {
+    path
+    for pattern in ("cpu/*.py", "cuda/interpreted_*.py", "cuda/test_compilation.py")
+    for path in (TESTS / "models" / "acceleration").glob(pattern)
+}
+"""Tests of code for one type of device. They run on a CPU, whatever device they are for."""
+
 FILES = [
     path
     for folder in ("models", "runtime", "parity")
     for path in sorted((TESTS / folder).rglob("*.py"))
-    if TESTS / "models" / "acceleration" / "cpu" not in path.parents
+    if path not in APART
 ]
 
 FACTORIES = {"arange", "empty", "full", "ones", "rand", "randint", "randn", "tensor", "zeros"}

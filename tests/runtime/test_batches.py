@@ -55,9 +55,13 @@ def test_an_upload_is_filled_up_with_the_last_image(make_frames: MakeFrames, dev
 @pytest.mark.parametrize("method", ["single_frame", "mega", "selsa"])
 @pytest.mark.parametrize("whole", [True, False], ids=["whole video", "stream"])
 def test_with_fixed_shapes_every_batch_has_one_size(
-    method: str, whole: bool, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+    method: str,
+    whole: bool,
+    make_frames: MakeFrames,
+    monkeypatch: pytest.MonkeyPatch,
+    device: torch.device,
 ) -> None:
-    detector = MeteredDetector(build_tiny(method))
+    detector = MeteredDetector(build_tiny(method, device))
     frames = make_frames(18)
     expected = list(detect_video(detector, frames if whole else iter(frames), batch_size=4))
     detector.fixed_shapes = True
@@ -97,27 +101,27 @@ class Lazy:
 
 @pytest.mark.parametrize(("whole", "ahead"), [(True, 3), (False, 0)])
 def test_results_of_a_whole_video_are_read_one_batch_late(
-    whole: bool, ahead: int, make_frames: MakeFrames
+    whole: bool, ahead: int, make_frames: MakeFrames, device: torch.device
 ) -> None:
     video = Lazy(make_frames(3), 12)
-    session = VideoSession(build_tiny("single_frame"), source=video if whole else None)
+    session = VideoSession(build_tiny("single_frame", device), source=video if whole else None)
     seen = [(result.index, video.newest) for result in run_session(session, iter(video), batch_size=3)]
     assert seen == [(i, min(i // 3 * 3 + 2 + ahead, 11)) for i in range(12)]
 
 
-def test_an_error_comes_after_the_results_before_it(make_frames: MakeFrames) -> None:
+def test_an_error_comes_after_the_results_before_it(make_frames: MakeFrames, device: torch.device) -> None:
     images = make_frames(7)
     frames = [Frame(i, i / 25, image) for i, image in enumerate(images)]
     frames[5] = Frame(5, 0.2, images[5][:9])
-    session = VideoSession(build_tiny("single_frame"), source=images)
+    session = VideoSession(build_tiny("single_frame", device), source=images)
     found: list[int] = []
     with pytest.raises(InputError, match="frame 5: expected the size"):
         found.extend(result.index for result in run_session(session, frames, batch_size=2))
     assert found == [0, 1, 2, 3]
 
 
-def test_an_abandoned_video_leaves_no_thread(tmp_path: Path) -> None:
-    detector = build_tiny("single_frame")
+def test_an_abandoned_video_leaves_no_thread(tmp_path: Path, device: torch.device) -> None:
+    detector = build_tiny("single_frame", device)
     make_video(tmp_path / "v.mp4", 40)
     before = threading.active_count()
     results = detect_video(detector, tmp_path / "v.mp4")
@@ -127,18 +131,19 @@ def test_an_abandoned_video_leaves_no_thread(tmp_path: Path) -> None:
     assert threading.active_count() == before
 
 
-def test_a_damaged_file_gives_the_results_before_the_damage(tmp_path: Path) -> None:
+def test_a_damaged_file_gives_the_results_before_the_damage(tmp_path: Path, device: torch.device) -> None:
     make_video(tmp_path / "v.mov", 12, codec="png", pix_fmt="rgb24")
     damage(tmp_path / "v.mov", [4, 5])
-    found = [result.index for result in detect_video(build_tiny("single_frame"), tmp_path / "v.mov")]
+    results = detect_video(build_tiny("single_frame", device), tmp_path / "v.mov")
+    found = [result.index for result in results]
     assert found == [0, 1, 2, 3, 6, 7, 8, 9, 10, 11]
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["whole video", "stream"])
 def test_nothing_accumulates_in_a_long_video(
-    whole: bool, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+    whole: bool, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch, device: torch.device
 ) -> None:
-    detector = build_tiny("mega")
+    detector = build_tiny("mega", device)
     features: weakref.WeakSet[Any] = weakref.WeakSet()
     images: list[weakref.ref[Image]] = []
     encode = detector.encode_frames

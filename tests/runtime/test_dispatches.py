@@ -8,6 +8,7 @@ from itertools import cycle, islice
 from typing import Any
 
 import pytest
+import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from megavid.core.frames import Image
@@ -29,19 +30,23 @@ class Counting(TorchDispatchMode):
         self.calls: Counter[str] = Counter()
         self.depth = 0
 
-    def watch(self, name: str, captured: CapturedFunction[Any, Any]) -> None:
-        """Leave out the operations of a captured function."""
+    def watch(self, name: str, captured: CapturedFunction[Any, Any]) -> Callable[..., Any]:
+        """Return a captured function whose calls are counted; its operations, if it has any, are left out."""
         function = captured.function
 
-        def watched(*args: Any) -> Any:
-            self.calls[name] += 1
+        def inside(*args: Any) -> Any:
             self.depth += 1
             try:
                 return function(*args)
             finally:
                 self.depth -= 1
 
-        captured.function = watched
+        def counted(*args: Any) -> Any:
+            self.calls[name] += 1
+            return captured(*args)
+
+        captured.function = inside
+        return counted
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         if self.depth == 0:
@@ -50,15 +55,17 @@ class Counting(TorchDispatchMode):
 
 
 @pytest.mark.parametrize("method", TINY_METHODS)
-def test_a_session_asks_little_of_pytorch(method: str, make_frames: Callable[[int], list[Image]]) -> None:
-    detector = build_tiny(method)
+def test_a_session_asks_little_of_pytorch(
+    method: str, make_frames: Callable[[int], list[Image]], device: torch.device
+) -> None:
+    detector = build_tiny(method, device)
     detector.prepare(Inference.plain())
     detector.use_fixed_shapes()
     steps = detector._steps
     assert isinstance(steps, CapturedSteps)
     counting = Counting()
     for name in ("encode", "predict", "rank"):
-        counting.watch(name, getattr(steps, name))
+        setattr(steps, name, counting.watch(name, getattr(steps, name)))
     session = VideoSession(detector)
     frames = cycle(make_frames(5))
     for _ in range(3):

@@ -69,8 +69,10 @@ def test_each_session_has_the_results_that_it_has_alone(
                 assert agreement(results, alone, pixels=0.05, score=1e-3) > 0.99
 
 
-def test_frames_of_sessions_share_batches(make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = build_tiny("single_frame")
+def test_frames_of_sessions_share_batches(
+    make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch, device: torch.device
+) -> None:
+    detector = build_tiny("single_frame", device)
     sizes, encode = [], detector.encode_frames
 
     def recording(frames: Tensor) -> list[Any]:
@@ -85,8 +87,10 @@ def test_frames_of_sessions_share_batches(make_frames: MakeFrames, monkeypatch: 
     assert sizes == [3, 1, 1]
 
 
-def test_an_invalid_frame_leaves_all_sessions_unchanged(make_frames: MakeFrames) -> None:
-    detector = build_tiny("mega")
+def test_an_invalid_frame_leaves_all_sessions_unchanged(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
+    detector = build_tiny("mega", device)
     frames = make_frames(8)
     group = SessionGroup(detector)
     good, bad = VideoSession(detector), VideoSession(detector)
@@ -94,16 +98,16 @@ def test_an_invalid_frame_leaves_all_sessions_unchanged(make_frames: MakeFrames)
         group.push([(good, frames[0]), (bad, np.zeros((4, 4), np.uint8))])
     results = [result for frame in frames for _, result in group.push([(good, frame)])]
     results += [result for _, result in group.flush([good])]
-    assert_same(results, list(detect_video(detector, iter(frames))))
+    assert_same(results, list(detect_video(detector, iter(frames))), device)
 
 
-def test_sessions_of_another_detector_are_refused(make_frames: MakeFrames) -> None:
-    group = SessionGroup(build_tiny("single_frame"))
+def test_sessions_of_another_detector_are_refused(make_frames: MakeFrames, device: torch.device) -> None:
+    group = SessionGroup(build_tiny("single_frame", device))
     with pytest.raises(ValueError, match="sessions of the group's detector"):
-        group.push([(VideoSession(build_tiny("single_frame")), make_frames(1)[0])])
+        group.push([(VideoSession(build_tiny("single_frame", device)), make_frames(1)[0])])
 
 
-def test_nothing_to_push_gives_no_results() -> None:
-    group = SessionGroup(build_tiny("mega"))
+def test_nothing_to_push_gives_no_results(device: torch.device) -> None:
+    group = SessionGroup(build_tiny("mega", device))
     assert group.push([]) == []
     assert group.flush([]) == []

@@ -43,8 +43,9 @@ def test_no_boxes(device: torch.device) -> None:
     assert suppress(none[..., None].expand(2, 0, 4), none, None, 0.5, 3).shape == (2, 0)
 
 
-def test_fake_tensors_pass_through() -> None:
+def test_fake_tensors_pass_through(device: torch.device) -> None:
     with FakeTensorMode():
-        keep = suppress(torch.empty(2, 7, 4), torch.empty(2, 7), torch.empty(2, 7, dtype=torch.int64), 0.5, 3)
+        scores = torch.empty(2, 7, device=device)
+        keep = suppress(scores[..., None].expand(2, 7, 4), scores, scores.long(), 0.5, 3)
     assert keep.shape == (2, 7)
     assert keep.dtype == torch.bool

@@ -10,10 +10,12 @@ from megavid.models.acceleration.fold import fold_norms
 from megavid.models.layers.resnet import DilatedStage5, ResNetTrunk, group_norm
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16])
 @pytest.mark.parametrize("depth", [18, 50])
-def test_fused_blocks_agree_with_the_original_ones(depth: int, device: torch.device) -> None:
+def test_fused_blocks_agree_with_the_original_ones(
+    depth: int, dtype: torch.dtype, device: torch.device
+) -> None:
     torch.manual_seed(0)
-    dtype = torch.float16 if device.type == "cuda" else torch.float32
     for network, channels in (
         (ResNetTrunk(depth=depth, width=16), 3),
         (DilatedStage5(depth=depth, width=16), 64 if depth == 18 else 256),

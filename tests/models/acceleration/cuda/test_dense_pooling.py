@@ -15,27 +15,31 @@ from tests.agreement import assert_close
 STRIDE = 16
 HEIGHT, WIDTH = 9, 13
 
-DEGENERATE = [
-    [0.0, 0, 16 * WIDTH, 16 * HEIGHT],  # the whole map
-    [-60, -40, 300, 260],  # beyond all borders
-    [-3000, -500, 5000, 900],  # many times the map
-    [500, 300, 600, 400],  # off the map
-    [-300, -200, -100, -50],
-    [35, 41, 36, 42],  # a pixel
-    [35, 41, 35, 41],
-    [100, 90, 20, 30],  # inverted
-    [-15, -15, 1, 1],  # samples exactly one cell beyond the border, which still count
-    [-16, -16, 17, 17],
-    [16 * WIDTH - 8, 16 * HEIGHT - 8, 16 * WIDTH + 8, 16 * HEIGHT + 8],
-]
+LARGEST = torch.tensor([[150.0, 100], [120, 90]])
+"""Largest x and y of a first corner, and largest width and height."""
+
+DEGENERATE = torch.tensor(
+    [
+        [0.0, 0, 16 * WIDTH, 16 * HEIGHT],  # the whole map
+        [-60, -40, 300, 260],  # beyond all borders
+        [-3000, -500, 5000, 900],  # many times the map
+        [500, 300, 600, 400],  # off the map
+        [-300, -200, -100, -50],
+        [35, 41, 36, 42],  # a pixel
+        [35, 41, 35, 41],
+        [100, 90, 20, 30],  # inverted
+        [-15, -15, 1, 1],  # samples exactly one cell beyond the border, which still count
+        [-16, -16, 17, 17],
+        [16 * WIDTH - 8, 16 * HEIGHT - 8, 16 * WIDTH + 8, 16 * HEIGHT + 8],
+    ]
+)
 
 
 def boxes_of(device: torch.device) -> Tensor:
     random = torch.Generator().manual_seed(0)
-    first = torch.rand(2, 30, 2, generator=random) * torch.tensor([150.0, 100])
-    size = torch.rand(2, 30, 2, generator=random) * torch.tensor([120.0, 90])
+    first, size = (torch.rand(2, 2, 30, 2, generator=random) * LARGEST[:, None, None]).to(device)
     boxes = torch.cat((first, first + size), dim=2)
-    return torch.cat((boxes, torch.tensor(DEGENERATE).expand(2, -1, -1)), dim=1).to(device)
+    return torch.cat((boxes, DEGENERATE.to(device).expand(2, -1, -1)), dim=1)
 
 
 def pooled_by_torchvision(maps: Tensor, boxes: Tensor, bins: int) -> Tensor:
@@ -66,19 +70,20 @@ def test_half_precision_rounds_weights_and_result(
     )
 
 
-def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
-    maps, boxes = torch.randn(2, 5, HEIGHT, WIDTH), boxes_of(torch.device("cpu"))
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch, device: torch.device) -> None:
+    maps, boxes = torch.randn(2, 5, HEIGHT, WIDTH, device=device), boxes_of(device)
     whole = pool_dense(maps, boxes, pool_size=3, stride=STRIDE)
     monkeypatch.setattr(dense_pooling, "_WEIGHT_BYTES", 20_000)
     assert_close(pool_dense(maps, boxes, pool_size=3, stride=STRIDE), whole)
 
 
-def test_no_value_is_read_and_a_box_that_is_nan_disturbs_no_other() -> None:
-    maps, boxes = torch.randn(2, 5, HEIGHT, WIDTH), boxes_of(torch.device("cpu"))
+def test_no_value_is_read_and_a_box_that_is_nan_disturbs_no_other(device: torch.device) -> None:
+    maps, boxes = torch.randn(2, 5, HEIGHT, WIDTH, device=device), boxes_of(device)
     whole = pool_dense(maps, boxes, pool_size=3, stride=STRIDE)
     boxes[0, 1] = torch.nan
     pooled = pool_dense(maps, boxes, pool_size=3, stride=STRIDE)
     assert torch.equal(pooled[2:], whole[2:])
     with FakeTensorMode():
-        fake = pool_dense(torch.empty(2, 5, 9, 13), torch.empty(2, 4, 4), pool_size=3, stride=STRIDE)
+        maps, boxes = (torch.empty(shape, device=device) for shape in ((2, 5, 9, 13), (2, 4, 4)))
+        fake = pool_dense(maps, boxes, pool_size=3, stride=STRIDE)
     assert fake.shape == (8, 45)
