@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -29,13 +29,21 @@ def build(device: torch.device, **changes: Any) -> Dff:
     return detector
 
 
-def trunk_runs(detector: Dff, frames: Iterable[Image], **options: Any) -> list[int]:
-    """Return, for each result, the number of frames that had passed through the trunk by then."""
+def trunk_runs(
+    detector: Dff, frames: Sequence[Image], *, whole: bool = True, batch_size: int = 1
+) -> list[int]:
+    """Return, for each batch that is pushed, the number of frames that have passed through the trunk."""
+    session = VideoSession(detector, source=frames if whole else None)
     runs: list[int] = []
+    totals = []
     with detector.backbone.trunk.register_forward_hook(
         lambda module, args, output: runs.append(len(args[0]))
     ):
-        return [sum(runs) for _ in detect_video(detector, frames, **options)]
+        for start in range(0, len(frames), batch_size):
+            batch = frames[start : start + batch_size]
+            assert len(session.push_batch(batch)) == len(batch)
+            totals.append(sum(runs))
+    return totals
 
 
 @pytest.mark.parametrize("n", [1, 9, 10, 11, 25])
@@ -44,13 +52,9 @@ def test_trunk_runs_on_every_tenth_frame(make_frames: MakeFrames, n: int, device
     expected = [i // 10 + 1 for i in range(n)]
     assert expected[-1] == -(-n // 10)  # ceil(n / 10)
     frames = make_frames(n)
-
-    def stream() -> Iterator[Image]:
-        yield from frames
-
-    assert trunk_runs(detector, frames) == trunk_runs(detector, stream()) == expected
-    # Results come after the whole batch is detected, so only the total is comparable.
-    assert trunk_runs(detector, frames, batch_size=4)[-1] == expected[-1]
+    assert trunk_runs(detector, frames) == trunk_runs(detector, frames, whole=False) == expected
+    last = [min(start + 3, n - 1) for start in range(0, n, 4)]  # of each batch of four
+    assert trunk_runs(detector, frames, batch_size=4) == [expected[i] for i in last]
 
 
 def test_interval_is_configurable(make_frames: MakeFrames, device: torch.device) -> None:
