@@ -8,10 +8,12 @@ from itertools import combinations, pairwise
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
 
 from megavid.core.detections import Detections
 from megavid.core.frames import Image
-from megavid.video.render import draw_detections, label_color
+from megavid.video.render import Color, Mark, draw_detections, draw_marks, label_color
 
 
 def detections(boxes: list[list[float]], labels: list[int] | None = None) -> Detections:
@@ -59,6 +61,29 @@ def test_a_label_at_the_top_edge_stays_inside_the_frame() -> None:
     assert strip.any(axis=0).sum() > 60  # the text is drawn in full: it is wider than the box
     above = draw_detections(black(300, 200), detections([[20, 100, 200, 150]]))
     assert above[:100].any()
+
+
+@pytest.mark.parametrize("color", [(200, 30, 60), (240, 220, 90)])
+@pytest.mark.parametrize("text", ["giant panda 0.90", "#12 dog 0.5", "cat", "a  b ", "\u00c4pfel"])
+def test_a_label_looks_as_if_its_text_was_drawn_at_once(text: str, color: Color) -> None:
+    font = ImageFont.load_default(size=20)
+    left, _, right, _ = font.getbbox(text)
+    bottom = font.getbbox("Ag")[3]
+    pad = round(bottom / 8)
+    strip = Pillow.new("RGB", (round(right - left) + 2 * pad, round(bottom) + 2 * pad), color)
+    fill = "white" if color[0] == 200 else "black"
+    ImageDraw.Draw(strip).text((pad - left, pad), text, fill=fill, font=font)
+    drawn = draw_marks(black(1280, 720), [Mark((100, 300, 101, 301), text, color)])
+    label = drawn[300 - strip.height : 300, 100 : 100 + strip.width]
+    np.testing.assert_array_equal(label, np.asarray(strip))
+    assert not drawn[:, 100 + strip.width :].any()
+
+
+def test_a_box_narrower_than_two_lines_is_filled() -> None:
+    drawn = draw_detections(black(1280, 720), detections([[100, 300, 104, 400], [600, 300, 700, 302]]))
+    rows, columns = np.nonzero(is_color(drawn, 0)[300:])
+    assert len(rows) == 4 * 100 + 100 * 2
+    assert (rows.max(), columns.min(), columns.max()) == (99, 100, 699)
 
 
 def test_the_box_with_the_highest_score_is_on_top() -> None:
