@@ -18,6 +18,7 @@ from av.video.stream import VideoStream
 from megavid.core.errors import InputError
 from megavid.core.files.ownership import MOVIE_COMMENT
 from megavid.core.frames import Image, check_image
+from megavid.core.machine.cores import usable_cores
 from megavid.video.decode import reason
 
 MIN_TICKS = 90_000
@@ -31,6 +32,9 @@ MAX_SIDE = 16_384
 
 _MAX_ASPECT = 65_535
 """Largest numerator or denominator of a pixel's aspect ratio in H.264."""
+
+_MOST_THREADS = 16
+"""Most frames that the encoder works on at a time, each with its memory."""
 
 
 class VideoWriter:
@@ -104,7 +108,8 @@ class VideoWriter:
         if height % 2 or width % 2:
             image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
         frame = self._reformatter.reformat(
-            VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24"),
+            # Unlike `from_ndarray`, this does not copy the image while all other threads wait.
+            VideoFrame.from_numpy_buffer(np.ascontiguousarray(image), format="rgb24"),
             format="yuv420p",
             dst_colorspace=Colorspace.ITU709,
             dst_color_range=ColorRange.MPEG,
@@ -140,6 +145,8 @@ class VideoWriter:
         stream = self._container.add_stream("libx264", rate=rate, options=options)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
+        # PyAV's default is to divide each frame among all threads, which wait for each other at its end.
+        stream.thread_type, stream.thread_count = "FRAME", min(usable_cores(), _MOST_THREADS)
         if pixel_aspect != 1:
             stream.codec_context.sample_aspect_ratio = pixel_aspect.limit_denominator(_MAX_ASPECT)
         stream.codec_context.time_base = self._tick
