@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise, repeat
+from itertools import pairwise
 from typing import Any, Self
 
 import torch
@@ -199,20 +199,18 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             Proposals of each image with their features.
         """
         with profile_range("RPN"):
-            output = self.rpn(c4)
-            masks: Iterable[Tensor | None]
-            if self.fixed_shapes:
-                padded = self.rpn.propose_padded(output, image_size)
-                proposals, masks = list(padded.boxes.unbind()), padded.valid.unbind()
-            else:
-                proposals = self.rpn.propose(output, image_size)
-                masks = repeat(None, len(proposals))
+            proposals, masks = self.rpn.select(self.rpn(c4), image_size, padded=self.fixed_shapes)
         features = self.pooled(c4, proposals, layers).split([len(boxes) for boxes in proposals])
         # Copy each slice, since a stored view would keep the tensors of the whole batch alive.
         return [
             RoIFeatures(image_size, boxes, f.clone(), valid)
             for boxes, f, valid in zip(proposals, features, masks, strict=True)
         ]
+
+    @property
+    def pads_clips(self) -> bool:
+        """Whether proposals are padded in training, as on a GPU, which would otherwise be waited for."""
+        return self.fixed_shapes or self.device.type == "cuda"
 
     def trunk_rows(self, clip: Clip) -> list[int]:
         """Return the rows of a clip's images that go through the trunk in training; all by default."""
@@ -249,9 +247,9 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
     def sampled_rois(self, key_c4: Tensor, clip: Clip) -> tuple[RPNLosses, SampledRoIs]:
         """Compute the RPN's losses on the key frame's map (1, C4, h, w) and sample RoIs for the head."""
         output = self.rpn(key_c4)
-        [proposals] = self.rpn.propose(output, clip.image_size)
+        [proposals], [valid] = self.rpn.select(output, clip.image_size, padded=self.pads_clips)
         losses = rpn_losses(output, clip, self.config.rpn)
-        return losses, sample_rois(proposals, clip, self.config.head)
+        return losses, sample_rois(proposals, clip, self.config.head, valid=valid)
 
     def all_losses(
         self, rpn: RPNLosses, rois: SampledRoIs, features: Tensor, clip: Clip

@@ -14,7 +14,7 @@ from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import MOST_FRAMES
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import RoIMethodConfig
-from megavid.models.faster_rcnn.losses import RPNLosses, SampledRoIs
+from megavid.models.faster_rcnn.losses import PADDING, RPNLosses, SampledRoIs
 from megavid.models.faster_rcnn.rpn import MOST_BOXES
 from megavid.models.layers.relation import Relation, cat_masks
 from megavid.models.layers.typed_list import TypedModuleList
@@ -147,13 +147,15 @@ def encode_clip(
     """
     rpn, sampled = detector.sampled_rois(c4[:1], clip)
     with torch.no_grad():
-        found = detector.rpn.propose(detector.rpn(c4), clip.image_size)
-    boxes = [best[:proposals] for best in found]
+        found = detector.rpn.select(detector.rpn(c4), clip.image_size, padded=detector.pads_clips)
+    boxes = [best[:proposals] for best in found[0]]
+    masks = [None if valid is None else valid[:proposals] for valid in found[1]]
     together = [torch.cat((sampled.boxes, boxes[0])), *boxes[1:]]
     features = detector.pooled(c4, together, layers)
     key, *references = features.split([len(sampled.boxes), *(len(b) for b in boxes)])
-    rois = [RoIs(f, b) for f, b in zip(references, boxes, strict=True)]
-    return ClipRoIs(rpn, sampled, RoIs(key, sampled.boxes), rois)
+    key_mask = sampled.labels != PADDING if detector.pads_clips else None
+    rois = [RoIs(*reference) for reference in zip(references, boxes, masks, strict=True)]
+    return ClipRoIs(rpn, sampled, RoIs(key, sampled.boxes, key_mask), rois)
 
 
 def cat(parts: Sequence[RoIs]) -> RoIs:

@@ -118,6 +118,25 @@ class RPN(nn.Module):
             anchors=anchors,
         )
 
+    def select(
+        self, output: RPNOutput, image_size: tuple[int, int], *, padded: bool
+    ) -> tuple[list[Tensor], list[Tensor | None]]:
+        """Select the proposals of each image.
+
+        Args:
+            output: Output of the RPN.
+            image_size: (height, width) of the network's input.
+            padded: Whether to fill up the proposals, so that no shape depends on data.
+
+        Returns:
+            (P, 4) boxes of each image, best first; and (P,) bool, False for padding, or None without padding.
+        """
+        if not padded:
+            boxes = self.propose(output, image_size)
+            return boxes, [None] * len(boxes)
+        proposals = self.propose_padded(output, image_size)
+        return [*proposals.boxes.unbind()], [*proposals.valid.unbind()]
+
     @torch.no_grad()
     def propose(self, output: RPNOutput, image_size: tuple[int, int]) -> list[Tensor]:
         """Select the proposals of each image, without gradient.
