@@ -55,33 +55,43 @@ class PairBias:
     def advance(
         self,
         relation: Relation,
+        key: Tensor,
         queries: Sequence[Tensor],
         references: Sequence[Tensor],
         valid: Tensor | None = None,
-    ) -> PairBias:
-        """Return the terms for the frames of the next key frame.
+    ) -> tuple[Tensor, PairBias]:
+        """Compute the terms for the next key frame.
 
-        Terms are copied where the last frames of `self` are the first ones of the arguments.
+        Terms are copied where the last frames of `self` are the first ones of the arguments. New query boxes
+        and those of the key frame are computed together, since a call costs as much as a thousand pairs.
 
         Args:
             relation: Relation module.
+            key: (P, 4), boxes of the key frame, whose terms are used once.
             queries: Boxes of each query frame.
             references: Boxes of each reference frame.
             valid: (M,) bool, False for reference boxes that are padding; None if there is no padding.
+
+        Returns:
+            The terms of the key frame's boxes (H, P, M), and those of the query frames.
         """
-        boxes_N4, boxes_M4 = torch.cat(list(queries)), torch.cat(list(references))
+        boxes_N4, boxes_M4 = torch.cat([*queries, key]), torch.cat(list(references))
         gone_n, stay_n = _shift(self.queries, queries)
         gone_m, stay_m = _shift(self.references, references)
-        if self.bias is None or stay_n == 0 or stay_m == 0:
-            terms = relation.geometry_bias(boxes_N4, boxes_M4, valid)
-            return PairBias(tuple(queries), tuple(references), terms)
+        if self.bias is None or stay_m == 0:
+            stay_n = 0
+        enter_n = len(boxes_N4) - len(key) - stay_n
+        computed = relation.geometry_bias(boxes_N4[stay_n:], boxes_M4, valid)
+        enter_HnM, key_HPM = computed.split([enter_n, len(key)], dim=1)
+        if self.bias is None or stay_n == 0:
+            return key_HPM, PairBias(tuple(queries), tuple(references), enter_HnM)
         assert valid is None, "padded references are not cached"
-        bias_HNM = self.bias.new_empty(relation.heads, len(boxes_N4), len(boxes_M4))
+        bias_HNM = self.bias.new_empty(relation.heads, stay_n + enter_n, len(boxes_M4))
         kept = self.bias[:, gone_n : gone_n + stay_n, gone_m : gone_m + stay_m]
         bias_HNM[:, :stay_n, :stay_m] = kept
         bias_HNM[:, :stay_n, stay_m:] = relation.geometry_bias(boxes_N4[:stay_n], boxes_M4[stay_m:])
-        bias_HNM[:, stay_n:] = relation.geometry_bias(boxes_N4[stay_n:], boxes_M4)
-        return PairBias(tuple(queries), tuple(references), bias_HNM)
+        bias_HNM[:, stay_n:] = enter_HnM
+        return key_HPM, PairBias(tuple(queries), tuple(references), bias_HNM)
 
 
 def _shift(before: Sequence[Tensor], now: Sequence[Tensor]) -> tuple[int, int]:

@@ -179,14 +179,16 @@ def geometry_biases(
     with torch.autocast(query_boxes_N4.device.type, enabled=False):
         weight = torch.cat([layer.weight for layer in layers]).float().unflatten(1, (4, 2, _WAVELENGTHS))
         offset = torch.cat([layer.bias for layer in layers]).float()
-        center_N2, size_N2 = _center_and_size(query_boxes_N4)
-        center_M2, size_M2 = _center_and_size(reference_boxes_M4)
-        center_2N, size_2N, center_2M = (x.T.contiguous() for x in (center_N2, size_N2, center_M2))
+        # Queries and references together, since each operation on so few numbers has a fixed cost.
+        boxes = torch.cat((query_boxes_N4, reference_boxes_M4)).float()
+        size = boxes[:, 2:] - boxes[:, :2]
+        center_2N, center_2M = (0.5 * (boxes[:, :2] + boxes[:, 2:])).T.contiguous().split([N, M], dim=1)
+        size_2N = size[:N].T.contiguous()
+        frequency = _frequencies(boxes.device)
         distance_weight = weight[:, :2].flatten(1)
-        by_query_HNf, by_reference_fM = _ratio_factors(weight[:, 2:], offset, size_N2, size_M2)
-        bias_HNM = center_2N.new_empty(len(weight), N, M, dtype=relations[0].query.weight.dtype)
-        frequency = _frequencies(center_2N.device)
-        rows = max(1, _CHUNK_PAIRS.get(center_2N.device.type, _OTHER_CHUNK_PAIRS) // max(M, 1))
+        by_query_HNf, by_reference_fM = _ratio_factors(weight[:, 2:], offset, size, frequency, queries=N)
+        bias_HNM = boxes.new_empty(len(weight), N, M, dtype=relations[0].query.weight.dtype)
+        rows = max(1, _CHUNK_PAIRS.get(boxes.device.type, _OTHER_CHUNK_PAIRS) // max(M, 1))
         for start in range(0, N if M else 0, rows):
             chunk = slice(start, start + rows)
             waves = _distance_waves(center_2N[:, chunk], size_2N[:, chunk], center_2M, frequency)
@@ -217,7 +219,9 @@ def _distance_waves(center_2N: Tensor, size_2N: Tensor, center_2M: Tensor, frequ
     return waves.flatten(0, 2).flatten(1)
 
 
-def _ratio_factors(weight: Tensor, offset: Tensor, size_N2: Tensor, size_M2: Tensor) -> tuple[Tensor, Tensor]:
+def _ratio_factors(
+    weight: Tensor, offset: Tensor, size: Tensor, frequency: Tensor, *, queries: int
+) -> tuple[Tensor, Tensor]:
     """Compute factors (H, N, f) and (f, M) whose product is the offset plus the contribution of the ratios.
 
     At each frequency, let u be the angle of the query and v that of the reference. Then
@@ -226,22 +230,21 @@ def _ratio_factors(weight: Tensor, offset: Tensor, size_N2: Tensor, size_M2: Ten
     Args:
         weight: (H, 2, 2, wavelengths), weights of the layer for width and height, sine and cosine.
         offset: (H,), bias of the layer.
+        size: (N + M, 2), widths and heights of query boxes, then of reference boxes.
+        frequency: (wavelengths,).
+        queries: N.
     """
-    frequency = _frequencies(size_N2.device)
     # Dividing by 64 is exact and keeps the logarithms, and so their rounding errors, small.
-    u, v = ((size / 64).log()[..., None] * frequency for size in (size_N2, size_M2))
+    angle = (size / 64).log()[..., None] * frequency
+    sine, cosine = angle.sin(), angle.cos()
+    sin_u, cos_u = sine[:queries], cosine[:queries]
     a, b = weight[:, None, :, 0], weight[:, None, :, 1]
-    by_query = torch.cat((a * u.sin() + b * u.cos(), b * u.sin() - a * u.cos()), dim=3).flatten(2)
-    by_query = torch.cat((by_query, offset[:, None, None].expand(-1, len(size_N2), 1)), dim=2)
-    by_reference = F.pad(torch.cat((v.cos(), v.sin()), dim=2).flatten(1), (0, 1), value=1.0)
+    by_query = torch.cat((a * sin_u + b * cos_u, b * sin_u - a * cos_u), dim=3).flatten(2)
+    by_query = torch.cat((by_query, offset[:, None, None].expand(-1, queries, 1)), dim=2)
+    by_reference = F.pad(torch.cat((cosine[queries:], sine[queries:]), dim=2).flatten(1), (0, 1), value=1.0)
     return by_query, by_reference.T.contiguous()
 
 
 def _frequencies(device: torch.device) -> Tensor:
     exponent = torch.arange(_WAVELENGTHS, device=device, dtype=torch.float32) / _WAVELENGTHS
     return 100.0 / torch.pow(1000.0, exponent)
-
-
-def _center_and_size(boxes: Tensor) -> tuple[Tensor, Tensor]:
-    boxes = boxes.float()
-    return 0.5 * (boxes[:, :2] + boxes[:, 2:]), boxes[:, 2:] - boxes[:, :2]

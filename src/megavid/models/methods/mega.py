@@ -297,11 +297,12 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         references = KeysValues.cat(
             [*(frame.references for frame in memory), relation.references(seen.features, seen.valid)]
         )
-        geometry = relation.geometry_bias(key.boxes, torch.cat(boxes), references.valid)
+        geometry, bias = bias.advance(
+            relation, key.boxes, [rois.boxes for rois in distilled], boxes, references.valid
+        )
         key = key.plus(relation.attend(key_queries, references, geometry))
         if not distilled:
             return key, [], bias
-        bias = bias.advance(relation, [rois.boxes for rois in distilled], boxes, references.valid)
         related = cat(distilled).plus(relation.attend(distilled_queries, references, bias.bias))
         return key, split(related.features, distilled), bias
 

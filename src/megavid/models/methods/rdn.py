@@ -178,7 +178,9 @@ class Rdn(RdnBase):
         queries = torch.cat([f.queries for f in frames])
         references = KeysValues.cat(f.references[-1] for f in frames)
         boxes = [f.boxes for f in frames]
-        bias = bias.advance(refine, [f.distilled.boxes for f in frames], boxes, references.valid)
+        _, bias = bias.advance(
+            refine, key.first(0).boxes, [f.distilled.boxes for f in frames], boxes, references.valid
+        )
         refined = cat([f.distilled for f in frames]).plus(refine.attend(queries, references, bias.bias))
         refined = refined.with_features(F.relu(self.advanced_fc(refined.features)))
         key, bias = super()._aggregate(key, frames, bias)
