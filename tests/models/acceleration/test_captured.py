@@ -161,3 +161,11 @@ def test_threads_and_functions_share_memory(device: torch.device) -> None:
         thread.join()
     assert wrong == []
     assert len(squares._regions) == len(doubles._regions) == 1
+
+
+def test_inference_mode_may_be_on_in_some_calls_only(device: torch.device) -> None:
+    function = captured(torch.neg)
+    with torch.inference_mode():
+        first = function(torch.ones(2, device=device))
+    second = function(torch.full((2,), 4.0, device=device))
+    assert (first.tolist(), second.tolist()) == ([-1, -1], [-4, -4])

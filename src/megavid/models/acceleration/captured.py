@@ -61,6 +61,7 @@ class GraphMemory:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._pool: Any = None
+        self._stream: torch.cuda.Stream | None = None
         self._used: torch.cuda.Event | None = None
 
     @property
@@ -69,6 +70,13 @@ class GraphMemory:
         if self._pool is None:
             self._pool = torch.cuda.graph_pool_handle()
         return self._pool
+
+    @property
+    def stream(self) -> torch.cuda.Stream:
+        """Stream to capture on, of the device that is current at first; memory is shared within a stream."""
+        if self._stream is None:
+            self._stream = torch.cuda.Stream()
+        return self._stream
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -101,6 +109,7 @@ class CapturedFunction(Generic[P, T]):
         self._memory = memory
         self._regions: OrderedDict[Any, _Region] = OrderedDict()
 
+    @torch.inference_mode(mode=False)  # tensors made in that mode could not be written to outside of it
     @torch.no_grad()
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Compute the function, without gradient."""
@@ -108,7 +117,7 @@ class CapturedFunction(Generic[P, T]):
         tensors: list[Tensor] = []
         structure = _flatten(args, tensors)
         key = (structure, tuple((x.shape, x.dtype) for x in tensors))
-        with self._memory.in_use():
+        with torch.cuda.device_of(tensors[0]), self._memory.in_use():
             region = self._regions.get(key)
             if region is None:
                 region = self._record(structure, tensors)
@@ -128,13 +137,17 @@ class CapturedFunction(Generic[P, T]):
         inputs = [x.clone() for x in tensors]
         args = _unflatten(structure, iter(inputs))
         if inputs[0].is_cuda:
-            return _capture(self.function, args, inputs, self._memory.pool)
+            return _capture(self.function, args, inputs, self._memory)
         return _repeat(self.function, args, inputs)
 
 
-def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor], pool: Any) -> _Region:
-    """Capture a CUDA graph, whose memory comes from a pool."""
-    stream = torch.cuda.Stream()
+_one_capture = threading.Lock()
+"""Held during a capture, of which PyTorch allows only one at a time in a process."""
+
+
+def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor], memory: GraphMemory) -> _Region:
+    """Capture a CUDA graph."""
+    stream = memory.stream
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(_WARM_UPS):
@@ -142,7 +155,8 @@ def _capture(function: Callable[..., Any], args: Any, inputs: list[Tensor], pool
     torch.cuda.current_stream().wait_stream(stream)
     graph, outputs = torch.cuda.CUDAGraph(), list[Tensor]()
     # Other threads may allocate memory meanwhile, such as the one that decodes frames.
-    with torch.cuda.graph(graph, pool=pool, capture_error_mode="thread_local"):
+    capture = torch.cuda.graph(graph, pool=memory.pool, stream=stream, capture_error_mode="thread_local")
+    with _one_capture, capture:
         structure = _flatten(function(*args), outputs)
     return _Region(inputs, outputs, structure, graph.replay)
 

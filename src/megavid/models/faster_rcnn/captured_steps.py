@@ -45,7 +45,7 @@ class _RankedBlock:
         boxes = torch.empty(ranked.shape, dtype=ranked.dtype, pin_memory=True)
         boxes.copy_(ranked, non_blocking=True)
         copied = torch.cuda.Event()
-        copied.record()
+        copied.record(torch.cuda.current_stream(ranked.device))
         return cls(boxes, copied)
 
 

@@ -6,7 +6,7 @@ Pillow resizes 8-bit images in fixed point: a horizontal pass, then a vertical o
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import numpy as np
 import torch
@@ -43,9 +43,12 @@ def _resize_axis(frames: Tensor, axis: int, length: int) -> Tensor:
     return (total >> _FRACTION_BITS).clamp(0, 255).to(torch.uint8)
 
 
-@lru_cache(maxsize=64)
+@cache
 def _taps_on(device: torch.device, length: int, new_length: int) -> tuple[Tensor, Tensor]:
-    """Return `_taps` as tensors on a device, which are kept: a CUDA graph copies nothing from the host."""
+    """Return `_taps` as tensors on a device.
+
+    They are never dropped, since CUDA graphs read them: a graph copies nothing from the host.
+    """
     indexes, weights = _taps(length, new_length)
     return torch.from_numpy(indexes).to(device), torch.from_numpy(weights).to(device)
 
