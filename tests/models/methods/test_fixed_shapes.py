@@ -59,6 +59,23 @@ def test_padding_changes_no_detection(
     assert share >= (1 if device.type in REPEATABLE else 0.99)
 
 
+@pytest.mark.parametrize("entering", [60, 15])
+def test_memory_is_no_longer_with_few_proposals(
+    entering: int, make_frames: MakeFrames, device: torch.device
+) -> None:
+    changes = {"method.reference_proposals": 35, "method.distilled_proposals": 30, "method.memory": 2}
+    changes |= {"rpn.pre_nms_top_n": entering, "rpn.post_nms_top_n": 20}
+    usual, fixed = build_tiny("mega", device, **changes), build_tiny("mega", device, **changes)
+    for detector in (usual, fixed):
+        detector.prepare(Inference.plain())
+    fixed.use_fixed_shapes()
+    frames = make_frames(13)
+    results, fixed_results = (detect(x, frames, whole=True, causal=False) for x in (usual, fixed))
+    tolerance = other_shapes(device)
+    share = agreement(fixed_results, results, pixels=tolerance.pixels, score=tolerance.score)
+    assert share >= (1 if device.type in REPEATABLE else 0.99)
+
+
 def test_a_part_of_the_proposals_is_padding(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("single_frame", device, **SPARSE)
     detector.prepare(Inference.plain())

@@ -155,16 +155,13 @@ class RPN(nn.Module):
 
     @torch.no_grad()
     def propose_padded(self, output: RPNOutput, image_size: tuple[int, int]) -> PaddedProposals:
-        """Select the proposals of all images like `propose`, with shapes that depend only on the image size.
-
-        P is `post_nms_top_n`, or the number of anchors that enter suppression if that is lower.
-        """
+        """Select the proposals of all images like `propose`; P is always `post_nms_top_n`."""
         boxes, scores = self._best(output.logits, output.deltas, output.anchors, image_size)
         N, limit = boxes.shape[1], self.config.post_nms_top_n
         keep = suppress(boxes, scores, None, self.config.nms_threshold, limit)
         # Boxes that are kept come first, in their order; padding is filled with others.
         rank = torch.arange(N, 0, -1, device=keep.device).expand(keep.shape).masked_fill(~keep, 0)
-        rank, kept = rank.topk(min(limit, N))
+        rank, kept = (F.pad(best, (0, max(limit - N, 0))) for best in rank.topk(min(limit, N)))
         return PaddedProposals(boxes.gather(1, kept[..., None].expand(-1, -1, 4)), rank > 0)
 
     def _best(

@@ -141,6 +141,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         if not self.fixed_shapes or method.memory == 0:
             return self._without_caches(((),) * method.stages)
         counts = [method.reference_proposals] + [method.distilled_proposals] * (method.stages - 1)
+        counts = [min(count, self.config.rpn.post_nms_top_n) for count in counts]
         return self._without_caches(tuple((self._padding(method.memory * count),) for count in counts))
 
     def _without_caches(self, stages: tuple[tuple[RememberedRoIs, ...], ...]) -> MegaMemory:
