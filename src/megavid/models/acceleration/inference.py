@@ -48,8 +48,8 @@ class Inference(Config):
             as CUDA graphs. This delays the first frame of every new size. CUDA only, with Triton.
         fused: Compute geometry terms by one kernel (`acceleration.cuda.geometry`) and, if rounding may change
             and in half precision, convolutions together with the sum and ReLU that follow
-            (`acceleration.cuda.convolutions`), and pooled RoIs by one product (`acceleration.cuda.pooling`).
-            Only together with `cuda_graphs`.
+            (`acceleration.cuda.convolutions`), and pooled RoIs by one product
+            (`acceleration.cuda.dense_pooling`). Only together with `cuda_graphs`.
         compile: Compile convolutions with torch.compile. This delays the first frame, and the first frame of
             every new size.
     """

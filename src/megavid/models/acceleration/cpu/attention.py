@@ -11,8 +11,9 @@ from megavid.models.layers.relation import KeysValues
 def attend_by_head(query_NHd: Tensor, references: KeysValues, bias_HNM: Tensor | None) -> Tensor:
     """Attend like `attend_all_heads`, but one head at a time, so that logits stay in the CPU's caches.
 
-    Logits are rounded only once, after they are scaled and the bias is added.
+    Logits are rounded only once, after they are scaled and the bias is added. References have no padding.
     """
+    assert references.valid is None
     attended_NHd = torch.empty_like(query_NHd)
     for head, query_Nd in enumerate(query_NHd.unbind(1)):
         key_dM, value_Md = references.keys[:, head].T, references.values[:, head]

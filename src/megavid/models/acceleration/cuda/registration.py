@@ -15,8 +15,8 @@ from megavid.models.layers.suppression import suppress
 
 @cache
 def has_triton() -> bool:
-    """Return whether Triton is installed, so that operators on a GPU can be captured in a CUDA graph."""
-    return find_spec("triton") is not None
+    """Return whether Triton is installed for NVIDIA GPUs, which the kernels of this package are for."""
+    return torch.version.hip is None and find_spec("triton") is not None
 
 
 def _suppress(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float, limit: int) -> Tensor:
