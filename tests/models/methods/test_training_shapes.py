@@ -120,7 +120,7 @@ def test_no_operation_of_a_training_step_depends_on_data(
     clip = make_clip(detector, stacked(make_frames(4)), **changes)
     with Dispatched() as dispatched:
         total(detector.losses(clip.ready(detector))).backward()
-    assert dispatched.count > 500
+    assert dispatched.count > 100
     assert dispatched.dependent == []
 
 
