@@ -124,7 +124,6 @@ class Bench:
         return torch.cuda.max_memory_allocated(self.device) / 2**20 if self.device.type == "cuda" else None
 
 
-@torch.no_grad()
 def damp_blocks(detector: nn.Module) -> None:
     """Weaken the residual branches of random weights, whose maps would otherwise overflow half precision."""
     for block in detector.modules():
@@ -133,6 +132,7 @@ def damp_blocks(detector: nn.Module) -> None:
             block.bn3.weight.fill_(_BRANCH)
 
 
+@torch.no_grad()
 def calibrate_scores(detector: FasterRCNN, images: list[Image]) -> None:
     """Scale the class logits of random weights so that about `PASSING` scores of a frame pass the threshold.
 
