@@ -5,7 +5,8 @@
 Networks are ResNet-101 with random weights, frames are 1280x720 (input 999x562), batches have eight frames.
 With random weights, thousands of boxes would pass the score threshold, and suppressing them would take longer
 than with trained weights. Therefore, class logits are scaled and the background's logit is set so that about
-100 class scores of a frame exceed the configured threshold (`gpu_networks.calibrate_scores`).
+100 class scores of a frame exceed the configured threshold, and 8 exceed 0.5, above which boxes are drawn
+(`gpu_networks.calibrate_scores`).
 
 Rows run one after the other in a worker process, in the order of their importance. If a row fails, its error
 is recorded and the next row follows; if it takes too long or ends the process, or if the device reports an
@@ -91,6 +92,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "commit": options.commit or commit(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "tiny": options.tiny,
+        "scores": "random weights, scaled so that about 100 scores of a frame exceed 0.001 and 8 exceed 0.5",
         "rows": {},
     }
     with tempfile.TemporaryDirectory() as folder:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import gc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import cycle
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -21,17 +21,20 @@ from benchmarks.memory import SMALL
 from megavid.checkpoints.load import load_detector, read_config
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
-from megavid.jobs.metered_detector import MeteredDetector
 from megavid.models.acceleration.inference import Inference
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.layers.resnet import Bottleneck
+from megavid.runtime.detect_video import run_session
 from megavid.runtime.session import VideoSession
 
 PASSING = 100
 """Class scores of a frame that exceed the configured threshold, after `calibrate_scores`."""
 
-_SPREAD = 5.0
-"""Standard deviation of a class's logits over proposals: then the best scores of a frame exceed 0.5."""
+CLEAR = 8
+"""Class scores of a frame that exceed 0.5, after `calibrate_scores`."""
+
+_CALIBRATED = 24
+"""Number of key frames over which scores are calibrated."""
 
 _BRANCH = 0.2
 """Scale of each residual branch: then the trunk's maps reach 60, where they would reach millions."""
@@ -134,42 +137,50 @@ def damp_blocks(detector: nn.Module) -> None:
 
 @torch.no_grad()
 def calibrate_scores(detector: FasterRCNN, images: list[Image]) -> None:
-    """Scale the class logits of random weights so that about `PASSING` scores of a frame pass the threshold.
+    """Change the class logits of random weights so that a frame's scores are like those of trained weights.
 
     Logits of random weights hardly differ from proposal to proposal, so that either all boxes pass the
     threshold or none. Here, each class's logits get mean 0 and the same spread over the proposals of some key
-    frames with full window and memory; then the background's logit becomes a constant, found by bisection.
+    frames with full window and memory, and the background's logit is a constant. Spread and constant are
+    found by bisection: about `PASSING` scores of a frame exceed the configured threshold, `CLEAR` exceed 0.5.
     """
     features = _head_features(detector, images)
     layer, threshold = detector.predictor.scores, detector.config.head.score_threshold
     joined = torch.cat(features)
     logits = layer(joined)[:, 1:]
-    factor = _SPREAD / logits.std(0).clamp(min=1e-12)
+    centered = (logits - logits.mean(0)) / logits.std(0).clamp(min=1e-12)
+
+    def count(spread: float, background: float, above: float) -> float:
+        others = torch.full_like(centered[:, :1], background)
+        scores = torch.cat((others, spread * centered), 1).softmax(1)[:, 1:]
+        return float((scores > above).sum()) / len(features)
+
+    def background_for(spread: float) -> float:
+        return _bisect(-100.0, 100.0, lambda value: count(spread, value, threshold) > PASSING)
+
+    spread = _bisect(20.0, 0.1, lambda value: count(value, background_for(value), 0.5) > CLEAR)
+    factor = spread / logits.std(0).clamp(min=1e-12)
     layer.bias[1:] = factor * (layer.bias[1:] - logits.mean(0))
     layer.weight[1:] *= factor[:, None]
     layer.weight[0] = 0
-    low, high = -50.0, 50.0
-    for _ in range(40):
-        layer.bias[0] = (low + high) / 2
-        many = _count_passing(layer, joined, threshold) > PASSING * len(features)
-        low, high = ((low + high) / 2, high) if many else (low, (low + high) / 2)
+    layer.bias[0] = background_for(spread)
 
 
-def _count_passing(layer: nn.Linear, features: Tensor, threshold: float) -> int:
-    return int((layer(features).softmax(1)[:, 1:] > threshold).sum())
+def _bisect(low: float, high: float, is_too_low: Callable[[float], bool]) -> float:
+    """Return the value between `low` and `high` where `is_too_low` becomes false."""
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (middle, high) if is_too_low(middle) else (low, middle)
+    return (low + high) / 2
 
 
-def _head_features(detector: FasterRCNN, images: list[Image], *, key_frames: int = 4) -> list[Tensor]:
-    """Return the RoI features (P, D) of the last key frames of a video with full window and memory."""
+def _head_features(detector: FasterRCNN, images: list[Image]) -> list[Tensor]:
+    """Return the RoI features (P, D) of key frames of a video with full window and memory."""
     features: list[Tensor] = []
     hook = detector.predictor.register_forward_hook(lambda _, args, output: features.append(args[0].float()))
-    metered = MeteredDetector(detector)
-    session, plan = VideoSession(metered), detector.plan
-    metered.replays = True
-    for _, image in zip(range(plan.past + 1 + plan.future + plan.memory), cycle(images)):
-        session.push(image)
-    metered.replays = False
-    for image in images[:key_frames]:
-        session.push(image)
+    session, plan = VideoSession(detector), detector.plan
+    frames = islice(cycle(images), plan.past + plan.future + plan.memory + _CALIBRATED)
+    for _ in run_session(session, frames, batch_size=8):
+        pass
     hook.remove()
-    return features[-key_frames:]
+    return features[-plan.future - _CALIBRATED : len(features) - plan.future]
