@@ -133,6 +133,8 @@ def _fuse(network: nn.Module, plan: AccelerationPlan, inference: Inference, devi
         return
     if plan.use_kernels is not None:
         plan.use_kernels(DENSE_PRODUCTS)
+    if inference.compile:
+        return  # compiled blocks add and rectify by kernels of their own
     # Within a fused block, the residual sum is rounded to half precision.
     everywhere = _rounds_everywhere(inference, device)
     for module in (*plan.insensitive, *(plan.sensitive if everywhere else [])):
