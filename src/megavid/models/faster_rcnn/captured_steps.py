@@ -84,11 +84,12 @@ class CopiedDetections(PendingDetections):
 
     def wait(self) -> list[list[Detections]]:
         """Wait for the copies, and select the detections."""
+        for block in {place.block for places in self.places for place in places}:
+            if block.copied is not None:
+                block.copied.synchronize()
         return [[self._select(place) for place in places] for places in self.places]
 
     def _select(self, place: _Place) -> Detections:
-        if place.block.copied is not None:
-            place.block.copied.synchronize()
         found = select_detections(
             place.block.boxes[place.row],
             self.config,
