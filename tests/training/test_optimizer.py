@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, MultiStepLR, S
 
 from megavid.core.config import validate
 from megavid.core.errors import InputError
-from megavid.training.optim.ema import make_ema
+from megavid.training.checkpoint import Checkpoint, restore_state
+from megavid.training.optim.ema import MovingAverage
 from megavid.training.optim.optimizer import OptimizerConfig, make_optimizer
 from megavid.training.optim.schedule import learning_rate, set_learning_rate
 from tests.conftest import build_tiny
@@ -18,6 +20,26 @@ from tests.conftest import build_tiny
 
 def config(**values: Any) -> OptimizerConfig:
     return validate(OptimizerConfig, {"learning_rate": 0.001, **values}, origin="here")
+
+
+def saved_values(optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """Return the values of a checkpoint with an optimizer's state, as they come from its file."""
+    file = io.BytesIO()
+    torch.save(optimizer.state_dict(), file)
+    file.seek(0)
+    return {
+        "step": 2,
+        "recipe": {},
+        "config": {},
+        "licence": "",
+        "model": {},
+        "ema": None,
+        "optimizer": torch.load(file, weights_only=True),
+        "scaler": {},
+        "random": torch.get_rng_state(),
+        "best": (0.0, 0),
+        "pending": {},
+    }
 
 
 @pytest.mark.parametrize(
@@ -55,7 +77,7 @@ def test_defaults_depend_on_the_optimizer() -> None:
 def test_sgd_groups() -> None:
     detector = build_tiny("mega")
     detector.freeze(stages=2)
-    optimizer = make_optimizer(detector, config())
+    optimizer = make_optimizer(detector, config(), fused=False)
     set_learning_rate(optimizer, 0.5)
     weights, biases = optimizer.param_groups
     assert (weights["lr"], weights["weight_decay"], weights["momentum"]) == (0.5, 1e-4, 0.9)
@@ -68,7 +90,9 @@ def test_sgd_groups() -> None:
 def test_adamw_groups() -> None:
     network = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.GroupNorm(2, 4), torch.nn.Linear(4, 2))
     network[2].requires_grad_(False)
-    optimizer = make_optimizer(network, config(name="adamw", betas=[0.8, 0.99], weight_decay=0.1))
+    optimizer = make_optimizer(
+        network, config(name="adamw", betas=[0.8, 0.99], weight_decay=0.1), fused=False
+    )
     assert isinstance(optimizer, torch.optim.AdamW)
     set_learning_rate(optimizer, 0.5)
     decaying, others = optimizer.param_groups
@@ -77,6 +101,30 @@ def test_adamw_groups() -> None:
     assert [id(p) for p in decaying["params"]] == [id(network[0].weight)]
     expected = [network[0].bias, network[1].weight, network[1].bias]
     assert [id(p) for p in others["params"]] == [id(p) for p in expected]
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+@pytest.mark.parametrize("fused", [False, True])
+def test_fused_and_plain_optimizers_continue_each_other(name: str, fused: bool) -> None:
+    """Change from one to the other after a step; one layer gets its first gradient in the second step."""
+    trained = []
+    for kinds in ((False, False, False), (fused, not fused, not fused)):
+        torch.manual_seed(0)
+        network = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+        optimizer = make_optimizer(network, config(name=name), fused=kinds[0])
+        for step, kind in enumerate(kinds):
+            if step > 0 and kind != kinds[step - 1]:
+                checkpoint = Checkpoint(**saved_values(optimizer), threads=None)
+                optimizer = make_optimizer(network, config(name=name), fused=kind)
+                scaler = torch.amp.GradScaler("cpu", enabled=False)
+                restore_state(checkpoint, optimizer, scaler, origin="run")
+            set_learning_rate(optimizer, 0.1)
+            optimizer.zero_grad(set_to_none=True)
+            hidden = network[0](torch.tensor([[1.0, -2.0, 3.0]]) * (step + 1))
+            (hidden if step == 0 else network[1](hidden)).square().sum().backward()
+            optimizer.step()
+        trained.append([p.detach() for p in network.parameters()])
+    torch.testing.assert_close(trained[0], trained[1])
 
 
 def test_learning_rates_of_the_published_schedule() -> None:
@@ -120,7 +168,7 @@ def test_cosine_without_warmup_ends_near_zero() -> None:
 def test_averaged_weights_follow_the_formula() -> None:
     network = torch.nn.BatchNorm1d(3)
     mean = network.get_buffer("running_mean")
-    average = make_ema(network, 0.5)
+    average = MovingAverage(network, 0.5)
     expected = None
     for update in range(12):
         with torch.no_grad():

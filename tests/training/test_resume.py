@@ -18,8 +18,11 @@ import yaml
 from megavid import load_detector
 from megavid.checkpoints.load import read_config
 from megavid.core.errors import InputError
+from megavid.datasets.clip_order import ClipOrder
+from megavid.datasets.table.annotations import load_annotations
 from megavid.training.checkpoint import Checkpoint, list_checkpoints, load_checkpoint
-from tests.conftest import TINY_METHODS
+from megavid.training.clips.clip_reader import ClipReader
+from tests.conftest import TINY_METHODS, build_tiny
 from tests.training.small_run import numbers, recipe_values, train, write_recipe
 
 
@@ -169,6 +172,26 @@ def test_an_infinite_loss_stops_the_run(
     assert "resumes from step 2" in output
     assert "optimizer.learning_rate differs from the interrupted run" in output
     assert numbers(folder)[-1]["learning_rate"] == 0.001
+
+
+@pytest.mark.parametrize("save_every", [1, 99])
+def test_nothing_is_saved_after_an_infinite_loss(
+    save_every: int, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Losses are checked a step late, but before each checkpoint, and the message names the right step."""
+    values = recipe_values(data, data__val=None, optimizer__warmup=0, optimizer__milestones=[])
+    values["log"] = {"every": 99, "save_every": save_every}
+    recipe, folder = write_recipe(tmp_path / "recipe.yaml", values), tmp_path / "run"
+    assert train(recipe, folder, "--optimizer.learning_rate", "1e9", "--run.steps", "50") == 2
+    message = capsys.readouterr().err
+    assert "the loss is not finite" in message
+    failed = int(message.partition("error: step ")[2].partition(":")[0])
+    order = ClipOrder([load_annotations(data)], build_tiny("mega").training_plan, seed=0, flip=0.5)
+    clips = [ClipReader(order)[number].name for number in (2 * failed, 2 * failed + 1)]
+    assert any(clip in message for clip in clips)
+    saved = [load_checkpoint(path) for path in list_checkpoints(folder / "checkpoints")]
+    assert [checkpoint.step for checkpoint in saved][-1:] == ([failed] if save_every == 1 else [])
+    assert all(value.isfinite().all() for checkpoint in saved for value in checkpoint.model.values())
 
 
 def test_changed_optimizer_settings_apply_after_resuming(data: Path, tmp_path: Path) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
-from torch import Tensor
-
 from megavid.core.errors import InputError
 from megavid.models.acceleration.compiling import translate_compiler_errors
 from megavid.models.acceleration.device_memory import translate_memory_errors
-from megavid.training.clips.clip_reader import TrainingClip
 
 
 @contextmanager
@@ -35,30 +33,35 @@ def translate_device_errors(step: int, *, micro_batch: int) -> Iterator[None]:
         yield
 
 
-def check_finite(losses: Mapping[str, Tensor], clips: Sequence[TrainingClip], *, step: int) -> None:
+def check_finite(losses: Mapping[str, float], clips: Sequence[str], *, step: int) -> None:
     """Check that the losses of a step are finite.
+
+    Args:
+        losses: Terms of the loss by name.
+        clips: Names of the clips that the losses are of.
+        step: Number of the step.
 
     Raises:
         InputError: A loss is infinite or not a number.
     """
-    if not all(loss.isfinite() for loss in losses.values()):
+    if not all(map(math.isfinite, losses.values())):
         values = ", ".join(f"{name} {loss:g}" for name, loss in losses.items())
         fail(f"the loss is not finite ({values})", clips, step=step)
 
 
-def fail(what: str, clips: Sequence[TrainingClip], *, step: int) -> NoReturn:
+def fail(what: str, clips: Sequence[str], *, step: int) -> NoReturn:
     """Stop training because a step's loss or gradient is unusable.
 
     Args:
         what: Description of the problem, for the message.
-        clips: Clips of the step.
+        clips: Names of the clips of the step.
         step: Number of the step.
 
     Raises:
         InputError: Always.
     """
     raise InputError(
-        f"step {step}: {what} for {', '.join(clip.name for clip in clips)}; checkpoints up to there are "
+        f"step {step}: {what} for {', '.join(clips)}; checkpoints up to there are "
         "kept. Continue with --resume and a lower optimizer.learning_rate, a longer optimizer.warmup, "
         "optimizer.clip_norm 10, or run.dtype float32; remove the newest checkpoint if it is damaged already"
     )

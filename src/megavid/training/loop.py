@@ -13,7 +13,7 @@ from pathlib import Path
 
 import torch
 import torch.distributed as dist
-from torch import Tensor, nn
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
 from megavid.checkpoints.weights import load_state, write_weights
@@ -30,16 +30,17 @@ from megavid.training.checkpoint import Checkpoint, restore_state, save_checkpoi
 from megavid.training.clips.clip_losses import MeanLosses
 from megavid.training.clips.clip_reader import ClipReader, Share, TrainingClip, read_clips
 from megavid.training.clips.training_data import TrainingData
-from megavid.training.failures import check_finite, fail, translate_device_errors
+from megavid.training.failures import translate_device_errors
 from megavid.training.logs.run_log import TrainingLog
 from megavid.training.logs.step_sums import StepSums
 from megavid.training.logs.summary import BEST, MODEL, describe_evaluation
-from megavid.training.optim.ema import make_ema
+from megavid.training.optim.ema import MovingAverage
 from megavid.training.optim.optimizer import make_optimizer
 from megavid.training.optim.schedule import learning_rate, set_learning_rate
 from megavid.training.recipe import Recipe
 from megavid.training.resume import changed_keys, differing_keys
 from megavid.training.run_folder import CHECKPOINTS
+from megavid.training.step_numbers import StepNumbers
 from megavid.training.validation import evaluate_while_training
 
 
@@ -86,10 +87,11 @@ class Training:
         self.step = 0
         self._best = (-1.0, 0)
         self._sums = StepSums()
-        self._optimizer = make_optimizer(detector, recipe.optimizer)
+        self._unchecked: StepNumbers | None = None
+        self._optimizer = make_optimizer(detector, recipe.optimizer, fused=detector.device.type == "cuda")
         self._scaler = torch.amp.GradScaler(detector.device.type, enabled=run.dtype == "float16")
         decay = recipe.optimizer.ema
-        self._ema = None if decay is None else make_ema(detector, decay)
+        self._ema = None if decay is None else MovingAverage(detector, decay)
         if checkpoint is not None:
             self._restore(checkpoint)
         detector.use_activation_checkpointing(enabled=run.activation_checkpointing)
@@ -110,7 +112,8 @@ class Training:
             saved.
 
         Raises:
-            InputError: A clip cannot be read, a loss is not finite, or an output cannot be written.
+            InputError: A clip cannot be read, a loss or the gradient is not finite, or an output cannot be
+                written.
         """
         run, clips = self.recipe.run, self._read_clips()
         groups = math.ceil(run.batch // self._ranks.world_size / run.micro_batch)
@@ -125,9 +128,13 @@ class Training:
                 doing = f"step {self.step}: --resume continues from the last checkpoint; "
                 translated = translate_device_errors(self.step, micro_batch=run.micro_batch)
                 with translate_peer_errors(self._ranks, doing), translated:
-                    stopped = self._train_step(batch, stop)
+                    numbers = self._train_step(batch)
+                    stopped = self._check_numbers(stop)  # of the step before, while the device computes
+                    self._unchecked = numbers
+                    due = self._evaluation_due()
+                    if due or stopped or self._log_due() or self._save_due():
+                        stopped = self._check_numbers(stop) or stopped
                 self._record(began, waited, meter)
-                due = self._evaluation_due()
                 if due or stopped or self._save_due():
                     self._save()
                 if stopped:
@@ -152,43 +159,57 @@ class Training:
             pin_memory=self.detector.device.type == "cuda",
         )
 
-    def _train_step(self, batch: Sequence[Sequence[TrainingClip]], stop: threading.Event) -> bool:
-        """Take one step of the optimizer, and return whether any process was asked to stop."""
+    def _train_step(self, batch: Sequence[Sequence[TrainingClip]]) -> StepNumbers:
+        """Take one step of the optimizer, without waiting for a GPU."""
         recipe, detector = self.recipe, self.detector
-        run = recipe.run
-        rate = learning_rate(recipe.optimizer, self.step, steps=run.steps, batch=run.batch)
+        rate = learning_rate(recipe.optimizer, self.step, steps=recipe.run.steps, batch=recipe.run.batch)
         set_learning_rate(self._optimizer, rate)
         self._optimizer.zero_grad(set_to_none=True)
-        count = sum(len(group) for group in batch)
-        means: dict[str, Tensor] = {}
+        count = sum(map(len, batch))
+        losses = []
         for number, group in enumerate(batch):
             is_last = number == len(batch) - 1
             no_sync = not is_last and isinstance(self._model, DistributedDataParallel)
             with self._model.no_sync() if no_sync else nullcontext():  # type: ignore[operator]
                 with self._autocast():
-                    losses = self._model([clip.ready(detector) for clip in group])
-                share = len(group) / count
-                self._scaler.scale(torch.stack(tuple(losses.values())).sum() * share).backward()
-            values = {name: loss.detach().cpu().double() for name, loss in losses.items()}
-            check_finite(values, group, step=self.step)
-            means = {name: means.get(name, 0) + value * share for name, value in values.items()}
-        sums = torch.stack([*means.values(), torch.tensor(float(stop.is_set()), dtype=torch.float64)])
-        if self._ranks.world_size > 1:
-            dist.all_reduce(sums)
-        sums[:-1] /= self._ranks.world_size
+                    losses.append(self._model([clip.ready(detector) for clip in group]))
+                total = torch.stack(tuple(losses[-1].values())).sum()
+                self._scaler.scale(total * (len(group) / count)).backward()
         self._scaler.unscale_(self._optimizer)
         trained = [p for p in detector.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, recipe.optimizer.clip_norm or math.inf)
-        if not self._scaler.is_enabled() and not norm.isfinite():  # the scaler skips such steps
-            fail("the gradient is not finite", [clip for group in batch for clip in group], step=self.step)
+        norm = nn.utils.get_total_norm([p.grad for p in trained if p.grad is not None])
+        names = [[clip.name for clip in group] for group in batch]
+        numbers = StepNumbers(losses, norm, step=self.step, clips=names)
+        if detector.device.type != "cuda":  # nothing to wait for, so a bad gradient changes no weights
+            numbers.wait(may_overflow=self._scaler.is_enabled())
+        if recipe.optimizer.clip_norm is not None:
+            nn.utils.clip_grads_with_norm_(trained, recipe.optimizer.clip_norm, norm)
         self._scaler.step(self._optimizer)
         self._scaler.update()
         if self._ema is not None:
             self._ema.update_parameters(detector)
         self.step += 1
-        mean_losses = dict(zip(means, sums.tolist()[:-1], strict=True))
-        self._sums.add_losses(mean_losses, gradient_norm=float(norm) if norm.isfinite() else None)
-        return bool(sums[-1])
+        return numbers
+
+    def _check_numbers(self, stop: threading.Event) -> bool:
+        """Check the losses and the gradient of the last step, if they are not checked yet, and sum them up.
+
+        This comes one step late, so that the device always has work, but before anything is written.
+
+        Returns:
+            Whether any process was asked to stop.
+        """
+        numbers, self._unchecked = self._unchecked, None
+        if numbers is None:
+            return False
+        means, norm = numbers.wait(may_overflow=self._scaler.is_enabled())
+        sums = torch.tensor([*means.values(), float(stop.is_set())], dtype=torch.float64)
+        if self._ranks.world_size > 1:
+            dist.all_reduce(sums)
+        sums[:-1] /= self._ranks.world_size
+        *mean_losses, stopped = sums.tolist()
+        self._sums.add_losses(dict(zip(means, mean_losses, strict=True)), gradient_norm=norm)
+        return bool(stopped)
 
     def _autocast(self) -> torch.autocast:
         dtype = self.recipe.run.dtype
@@ -200,7 +221,7 @@ class Training:
         """Add the time of a step to the sums, and write a line of the log when one is due."""
         self._sums.add_time(seconds=time.perf_counter() - began, waited=waited)
         note = None
-        if self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps:
+        if self._log_due():
             if self._log is not None:
                 rate = self._optimizer.param_groups[0]["lr"]
                 line = self._sums.log_line(
@@ -210,6 +231,9 @@ class Training:
                 note = f"loss {line['loss']:.3f}"
             self._sums = StepSums()
         meter.update(self.step, note=note)
+
+    def _log_due(self) -> bool:
+        return self.step % self.recipe.log.every == 0 or self.step == self.recipe.run.steps
 
     def _save_due(self) -> bool:
         return self.step % self.recipe.log.save_every == 0 or self.step == self.recipe.run.steps

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-Tensors = tuple[Tensor, ...] | list[Tensor]
+from torch.optim.swa_utils import AveragedModel
 
 
-def make_ema(model: nn.Module, decay: float) -> AveragedModel:
-    """Make the exponential moving average of a network's weights.
+class MovingAverage(AveragedModel):
+    """Exponential moving average of a network's weights.
 
     After n updates, the decay is at most (1 + n) / (10 + n), so the average soon forgets the weights that it
     started from. Buffers are copied, not averaged.
@@ -19,8 +18,17 @@ def make_ema(model: nn.Module, decay: float) -> AveragedModel:
         decay: Decay in 0 .. 1.
     """
 
-    def average(averages: Tensors, weights: Tensors, updates: Tensor | int) -> None:
-        n = int(updates)
-        get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))(averages, weights, n)
+    def __init__(self, model: nn.Module, decay: float) -> None:
+        super().__init__(model)
+        self._decay = decay
 
-    return AveragedModel(model, multi_avg_fn=average)
+    @torch.no_grad()
+    def update_parameters(self, model: nn.Module) -> None:
+        """Add the weights of the network to the average, without waiting for their device."""
+        n = int(self.n_averaged)  # on the CPU
+        decay = min(self._decay, (1 + n) / (10 + n)) if n else 0.0
+        averages: list[Tensor] = [*self.module.parameters()]
+        torch._foreach_lerp_(averages, [*model.parameters()], 1 - decay)
+        if buffers := [*self.module.buffers()]:
+            torch._foreach_copy_(buffers, [*model.buffers()])
+        self.n_averaged += 1
