@@ -50,9 +50,9 @@ ROWS: dict[str, float] = {
     "training_micro_batch_4": 60,
     "training_micro_batch_1": 60,
     "benchmark_mega_float16": 40,
+    "memory": 60,
     "contract_tests": 75,
     "parity": 90,
-    "memory": 60,
     "training_compiled": 120,
 }
 """Time limit of each row in seconds, most important rows first."""

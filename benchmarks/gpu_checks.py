@@ -17,6 +17,7 @@ from benchmarks.gpu_networks import Bench
 from benchmarks.gpu_rows import BATCH, Video
 from benchmarks.half_precision import FRAMES, HEIGHT, SCORE, WIDTH, concatenate, count_partners, true_objects
 from megavid import Detections, detect_video, load_detector
+from megavid.core.machine.cores import usable_cores
 from megavid.core.profiling import range_of
 from megavid.core.reference_plans import GLOBAL_POOL
 from megavid.datasets.synthetic.camera import film
@@ -31,8 +32,11 @@ _PROFILED = 2
 _TOP = 25
 """Number of kernels to list."""
 
-_PROCESSES = 8
+_PROCESSES = min(14, usable_cores())
 """Number of processes that run tests on the device side by side."""
+
+_ENDING = 8.0
+"""Seconds before the end of the run at which tests are stopped, so that their output is kept."""
 
 _WAITS = ("Synchronize",)
 _COPIES = ("Memcpy",)
@@ -156,7 +160,7 @@ def run_tests(bench: Bench, paths: Sequence[str], *, limit: float) -> dict[str, 
         paths: Files and folders of tests.
         limit: Time limit in seconds.
     """
-    command = [sys.executable, "-m", "pytest", "-v", "-p", "no:cacheprovider", *paths]
+    command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *paths]
     command += ["--device", bench.device.type, "--tb=short"]
     command += ["--collect-only"] if bench.tiny else ["-n", str(_PROCESSES)]
     process = subprocess.Popen(
@@ -164,13 +168,13 @@ def run_tests(bench: Bench, paths: Sequence[str], *, limit: float) -> dict[str, 
     )
     timed_out = False
     try:
-        output, _ = process.communicate(timeout=limit)
+        output, _ = process.communicate(timeout=min(limit, bench.end - time.time() - _ENDING))
     except subprocess.TimeoutExpired:
         timed_out = True
         os.killpg(process.pid, signal.SIGKILL)
         output, _ = process.communicate()
     lines = output.splitlines()
-    failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
+    failed = [line for line in lines if " FAILED " in line or " ERROR " in line]
     return {
         "passed": process.returncode == 0,
         "timed_out": timed_out,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import gc
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -56,12 +57,14 @@ class Bench:
         tiny: Whether to use tiny networks and frames, to try the benchmark itself on a CPU.
         seconds: Duration of the timed part of a row.
         folder: Folder for temporary files.
+        end: Time at which the run ends, as `time.time` gives it.
     """
 
     device: torch.device
     tiny: bool
     seconds: float
     folder: Path
+    end: float = math.inf
     _plain: dict[str, FasterRCNN] = field(default_factory=dict)
 
     @property

@@ -55,11 +55,11 @@ ROWS: dict[str, Row] = {
     "training_micro_batch_4": partial(gpu_rows.train, micro_batch=4),
     "training_micro_batch_1": partial(gpu_rows.train, micro_batch=1),
     "benchmark_mega_float16": gpu_rows.command_benchmark,
+    "memory": gpu_rows.device_memory,
     "contract_tests": partial(
         gpu_checks.run_tests, paths=["tests/models/methods/test_contract.py"], limit=70
     ),
     "parity": partial(gpu_checks.run_tests, paths=["tests/parity"], limit=85),
-    "memory": gpu_rows.device_memory,
     "training_compiled": partial(gpu_rows.train, micro_batch=4, compiled=True),
 }
 
@@ -76,7 +76,7 @@ def main() -> None:
     os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # otherwise, PyTorch's profiler prints warnings
     device = find_device(options.device)
     seconds = 0.05 if options.tiny else 1.0 if options.quick else 3.0
-    bench = Bench(device, options.tiny, seconds, options.folder)
+    bench = Bench(device, options.tiny, seconds, options.folder, options.end)
     show({"machine": describe_machine(device)})
     for item in options.rows:
         name, _, limit = item.partition("=")
