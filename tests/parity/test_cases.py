@@ -138,6 +138,8 @@ def test_detections_and_intermediate_tensors(
         max(difference.score for difference in differences.values()),
     )
     logger.info("%s, %s: %s at the worst", case.name, variant, worst)
+    if detector.inference.cuda_graphs:
+        return  # a graph computes what modules do without calling them
     for frame in case.captured_frames():
         check_intermediates(case, frame, detector, frames, captured)
 

@@ -39,7 +39,7 @@ def test_proposals_in_half_precision_are_closer_to_float32_unless_loose(device: 
     images = torch.rand(1, 3, 64, 96, generator=torch.Generator().manual_seed(0)).to(device)
     logits = {}
     for name, inference in {
-        "exact": Inference(loose=True),
+        "exact": Inference(),
         "default": Inference(dtype="bfloat16"),
         "direct": Inference(dtype="bfloat16", winograd=False),
         "loose": Inference(dtype="bfloat16", loose=True),

@@ -13,8 +13,9 @@ from megavid import detect_video
 from megavid.core.frames import Image
 from megavid.models.acceleration.inference import FAST, Inference, KeepsRounding
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
-from tests.agreement import agreement
+from tests.agreement import assert_agree
 from tests.conftest import build_tiny
+from tests.tolerances import speed_ups
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -65,4 +66,4 @@ def test_speed_ups_do_not_change_detections(
     fast.prepare(inference)
     results = list(detect_video(fast, frames))
     # Rounding decides which of two proposals with nearly equal scores is kept.
-    assert agreement(results, expected, pixels=0.01, score=1e-4) > 0.99
+    assert_agree(results, expected, speed_ups(detector.device, loose=inference.loose))

@@ -18,10 +18,10 @@ from megavid.models.faster_rcnn.box_head import HeadOutput
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.postprocess import rank_detections
 from megavid.runtime.detect_video import detect_video
-from tests.agreement import agreement
+from tests.agreement import assert_agree
 from tests.conftest import TINY_METHODS, build_tiny, network_input
 from tests.pretended_gpu import PRETENDED_GPU, NoCopies, build_on_pretended_gpu, pretended_gpu
-from tests.tolerances import REPEATABLE, other_shapes
+from tests.tolerances import other_shapes
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -54,9 +54,7 @@ def test_padding_changes_no_detection(
     assert sum(len(result.detections) for result in results) > 100
     fixed_results = detect(fixed, frames, whole=whole, causal=causal)
     assert [result.time for result in fixed_results] == [result.time for result in results]
-    tolerance = other_shapes(device)
-    share = agreement(fixed_results, results, pixels=tolerance.pixels, score=tolerance.score)
-    assert share >= (1 if device.type in REPEATABLE else 0.99)
+    assert_agree(fixed_results, results, other_shapes(device))
 
 
 @pytest.mark.parametrize("entering", [60, 15])
@@ -71,9 +69,7 @@ def test_memory_is_no_longer_with_few_proposals(
     fixed.use_fixed_shapes()
     frames = make_frames(13)
     results, fixed_results = (detect(x, frames, whole=True, causal=False) for x in (usual, fixed))
-    tolerance = other_shapes(device)
-    share = agreement(fixed_results, results, pixels=tolerance.pixels, score=tolerance.score)
-    assert share >= (1 if device.type in REPEATABLE else 0.99)
+    assert_agree(fixed_results, results, other_shapes(device))
 
 
 def test_a_part_of_the_proposals_is_padding(make_frames: MakeFrames, device: torch.device) -> None:

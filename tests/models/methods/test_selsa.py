@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from megavid.core.frames import Image
-from megavid.models.acceleration.inference import FAST
+from megavid.models.acceleration.inference import Inference
 from megavid.models.base.features import Window
 from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.methods.selsa import Selsa, SelsaMemory
@@ -82,7 +82,7 @@ def test_positions_and_frame_order_do_not_matter(detector: Selsa, frames: list[R
 @torch.inference_mode()
 def test_only_frames_in_use_are_remembered(detector: Selsa, frames: list[RoIFeatures]) -> None:
     assert run(detector, frames)[1] == {}
-    detector.prepare(FAST.model_copy(update={"sum_cells": False, "pack": False}))
+    detector.prepare(Inference.plain().model_copy(update={"reuse": True}))
     expected, memory = run(detector, frames[:3])
     assert set(memory) == set(frames[1:3])
     again, _ = run(detector, frames[:3], memory)
