@@ -6,6 +6,8 @@ import torch
 
 from megavid.models.layers.host_values import take_rows, upload
 
+NUMBERS = torch.tensor([3, 1, 2])
+
 
 def test_rows_are_taken_like_with_an_index(device: torch.device) -> None:
     x = torch.arange(12.0, device=device).view(4, 3).requires_grad_()
@@ -17,6 +19,6 @@ def test_rows_are_taken_like_with_an_index(device: torch.device) -> None:
 
 
 def test_uploaded_values_stay_the_same(device: torch.device) -> None:
-    x = torch.tensor([3, 1, 2])
-    assert upload(x, device).device.type == device.type
-    assert upload(x, device).tolist() == [3, 1, 2]
+    uploaded = upload(NUMBERS, device)
+    assert uploaded.device.type == device.type
+    assert uploaded.tolist() == [3, 1, 2]

@@ -19,7 +19,9 @@ from megavid.core.frames import Image
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.method_registry import build_detector, detector_config
 from megavid.training.clips.clip_reader import TrainingClip
+from tests.agreement import assert_close
 from tests.conftest import TINY_METHODS, build_tiny, tiny_overrides, total
+from tests.pretended_gpu import PRETENDED_GPU
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -37,7 +39,7 @@ def sparse_overrides(method: str) -> dict[str, Any]:
 
 
 def make_clip(detector: FasterRCNN, frames: Tensor, **changes: Any) -> TrainingClip:
-    """Return a clip of frames (U, H, W, 3) with two objects."""
+    """Return a clip of frames (U, H, W, 3) with two objects, on the host."""
     places = iter(range(1, 100))
     clip = TrainingClip(
         frames=frames,
@@ -45,8 +47,8 @@ def make_clip(detector: FasterRCNN, frames: Tensor, **changes: Any) -> TrainingC
             group.name: tuple(next(places) % len(frames) for _ in range(group.count))
             for group in detector.training_plan.groups
         },
-        boxes=torch.tensor([[8.0, 10, 40, 50], [50, 5, 90, 45]]),
-        labels=torch.tensor([2, 0]),
+        boxes=torch.from_numpy(np.array([[8, 10, 40, 50], [50, 5, 90, 45]], np.float32)),
+        labels=torch.from_numpy(np.array([2, 0])),
         flip=True,
         seed=5,
         name="clip",
@@ -71,10 +73,10 @@ def test_padding_changes_no_loss_and_no_gradient(
         results.append((losses, {n: p.grad for n, p in detector.named_parameters() if p.grad is not None}))
     (losses, gradients), (fixed_losses, fixed_gradients) = results
     for name, loss in losses.items():
-        torch.testing.assert_close(fixed_losses[name], loss, rtol=1e-5, atol=1e-6)
+        assert_close(fixed_losses[name], loss, rtol=1e-5, atol=1e-6)
     assert fixed_gradients.keys() == gradients.keys()
     for name, gradient in gradients.items():
-        torch.testing.assert_close(fixed_gradients[name], gradient, rtol=1e-3, atol=1e-5, msg=name)
+        assert_close(fixed_gradients[name], gradient, rtol=1e-3, atol=1e-5)
 
 
 class Dispatched(TorchDispatchMode):
@@ -130,11 +132,11 @@ def test_losses_on_a_gpu_copy_only_the_clip_and_random_orders(method: str) -> No
     data, origin = read_config(f"{method}_r50")
     config = detector_config(with_overrides(data, tiny_overrides(method)), origin=origin)
     with FakeTensorMode():
-        with torch.device("cuda"):
+        with PRETENDED_GPU:
             detector = build_detector(config)
         assert isinstance(detector, FasterRCNN)
         with Dispatched() as dispatched:
-            clip = make_clip(detector, torch.zeros(4, 64, 96, 3, dtype=torch.uint8))
+            clip = make_clip(detector, torch.from_numpy(np.zeros((4, 64, 96, 3), np.uint8)))
             detector.losses(clip.ready(detector))
     assert dispatched.dependent == []
     # The frames, boxes and labels of the clip, and the random orders of anchors and RoIs.
