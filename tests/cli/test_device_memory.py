@@ -146,6 +146,13 @@ def test_allocations_that_fail_on_a_cpu_are_translated() -> None:
         torch.empty(1 << 60, dtype=torch.uint8)
 
 
+def test_full_memory_is_found_behind_the_error_that_followed() -> None:
+    error = RuntimeError("operation not permitted when stream is capturing")
+    error.__context__ = torch.OutOfMemoryError("Allocation on device")
+    with pytest.raises(InputError, match="take fewer frames"), translate_memory_errors("take fewer frames"):
+        raise error
+
+
 def test_other_errors_pass() -> None:
     with pytest.raises(RuntimeError, match="shapes"), translate_memory_errors("take fewer frames"):
         raise RuntimeError("shapes cannot be multiplied")

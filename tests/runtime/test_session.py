@@ -114,6 +114,22 @@ def test_nothing_can_be_pushed_after_the_end(detector: VideoDetector) -> None:
         session.push(np.zeros((40, 60, 3), np.uint8))
 
 
+def test_nothing_can_be_pushed_after_the_detector_failed(
+    detector: VideoDetector, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = VideoSession(detector)
+    frames = make_frames(3)
+    session.push(frames[0])
+    with monkeypatch.context() as patch:
+        patch.setattr(detector, "predict", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            session.push(frames[1])
+    with pytest.raises(ValueError, match="failed in an earlier frame"):
+        session.push(frames[2])
+    with pytest.raises(ValueError, match="failed in an earlier frame"):
+        session.flush()
+
+
 @pytest.mark.parametrize("threshold", [-0.1, 1.0, 7])
 def test_a_threshold_out_of_range_is_refused(detector: VideoDetector, threshold: float) -> None:
     with pytest.raises(InputError, match=f"score_threshold: .* got {threshold}"):

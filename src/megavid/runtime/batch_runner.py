@@ -73,7 +73,12 @@ class BatchRunner(Generic[FeaturesT, MemoryT]):
         """
         encoded = self._encode([step for _, step in work], batch_size)
         requests = [state.feed(step, features) for (state, step), features in zip(work, encoded, strict=True)]
-        detections, memories = self._detector.detect_videos([request.key_frames for request in requests])
+        try:
+            detections, memories = self._detector.detect_videos([request.key_frames for request in requests])
+        except BaseException:
+            for state, _ in work:
+                state.failed = True
+            raise
         for (state, _), memory in zip(work, memories, strict=True):
             state.memory = memory
         return PendingBatch(detections, [request.frames for request in requests])

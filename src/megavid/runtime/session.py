@@ -134,6 +134,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
     def push_batch(self, frames: Sequence[Image | Frame]) -> list[FrameResult]:
         """Push several frames, which go through the network together; the results are those of `push`.
 
+        On a GPU, the largest push so far sets the size of all later batches: smaller pushes are filled up.
+
         Raises:
             InputError: As in `push`; in that case, none of the frames was pushed.
         """

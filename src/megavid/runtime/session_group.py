@@ -45,7 +45,8 @@ class SessionGroup(Generic[FeaturesT, MemoryT]):
 
     The latency of a stream is bounded: a frame that arrives during a push waits for its end and is in the
     next push, so its result (or, with look-ahead, that of an earlier frame) comes after at most two pushes.
-    A push with one frame of each session takes one batch for every `batch_size` sessions.
+    A push with one frame of each session takes one batch for every `batch_size` sessions of a frame size. On
+    a GPU, a batch that is not full takes as long as a full one.
 
     Args:
         detector: Detector, as `load_detector` returns it.

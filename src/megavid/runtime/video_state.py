@@ -75,7 +75,8 @@ class VideoState(Generic[FeaturesT, MemoryT]):
 
     Pushing frames takes three calls: `plan` says what must be encoded, `feed` takes the features and returns
     the key frames to detect in, and `memory` is set to what the detector returns. An error in `plan` leaves
-    the state unchanged.
+    the state unchanged. After an error in the detector, the memory is not that of the last key frame, and
+    `failed` has to be set.
 
     Args:
         plan: Frames that the detector needs.
@@ -85,12 +86,14 @@ class VideoState(Generic[FeaturesT, MemoryT]):
     Attributes:
         memory: Memory for the next key frame.
         ended: Whether the video has ended.
+        failed: Whether the detector failed in a key frame, so that later ones would be wrong.
         has_source: Whether the whole video is available.
     """
 
     def __init__(self, plan: ReferencePlan, memory: MemoryT, options: StateOptions) -> None:
         self.memory = memory
         self.ended = False
+        self.failed = False
         self.has_source = options.source is not None
         self._plan = plan
         self._fps = options.fps
@@ -121,6 +124,8 @@ class VideoState(Generic[FeaturesT, MemoryT]):
             InputError: A frame is not an RGB image or differs in size from those before it, or its number is
                 not higher than theirs; or a global frame cannot be read.
         """
+        if self.failed:
+            raise ValueError("the session failed in an earlier frame; push the video to a new VideoSession")
         if self.ended and not ended:
             raise ValueError("the session was flushed; a new video needs a new VideoSession")
         batch = self._checked(frames)

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from megavid.core.detections import Detections
 from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput
+from megavid.models.faster_rcnn.captured_steps import ranked_together
 from megavid.models.faster_rcnn.postprocess import postprocess, rank_detections, select_detections
 
 CONFIG = HeadConfig(pool_size=7, score_threshold=0.1, nms_threshold=0.5, max_detections=5)
@@ -112,3 +113,14 @@ def test_without_proposals_there_are_no_detections(device: torch.device) -> None
     ranked = rank_detections([apart([], device)] * 2, CONFIG, score_threshold=0.1)
     assert ranked.shape == (2, 0, 6)
     assert select(ranked[0], CONFIG, 0.1) == []
+
+
+@pytest.mark.parametrize(
+    ("proposals", "classes", "together"),
+    [(300, 30, 8), (300, 80, 7), (1000, 80, 1), (10_000, 200, 1)],  # 2^32 pairs of boxes take 512 MiB
+)
+def test_fewer_frames_are_ranked_together_if_they_have_many_boxes(
+    proposals: int, classes: int, together: int
+) -> None:
+    nothing = torch.empty(proposals, classes + 1, device="meta")
+    assert ranked_together(HeadOutput(nothing, nothing, nothing, (80, 100))) == together

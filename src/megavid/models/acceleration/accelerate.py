@@ -15,7 +15,7 @@ from megavid.models.acceleration.cpu.packed import has_packing, pack_linears
 from megavid.models.acceleration.cpu.winograd import WinogradConv2d
 from megavid.models.acceleration.cuda.convolutions import fuse_blocks
 from megavid.models.acceleration.cuda.dense_pooling import DENSE_PRODUCTS
-from megavid.models.acceleration.cuda.registration import has_triton, triton_geometry_biases
+from megavid.models.acceleration.cuda.registration import runs_triton, triton_geometry_biases
 from megavid.models.acceleration.fold import fold_norms, norms_in_place
 from megavid.models.acceleration.inference import Inference
 from megavid.models.acceleration.kernels import MapKernels
@@ -90,8 +90,7 @@ def accelerate(
 def _supported(inference: Inference, plan: AccelerationPlan, device: torch.device) -> Inference:
     """Return the settings, with those turned off that the network or its device does not support."""
     on_cpu = device.type == "cpu"
-    can_capture = device.type == "cuda" and has_triton() and plan.use_fixed_shapes is not None
-    cuda_graphs = inference.cuda_graphs and can_capture
+    cuda_graphs = inference.cuda_graphs and plan.use_fixed_shapes is not None and runs_triton(device)
     return inference.model_copy(
         update={
             "cuda_graphs": cuda_graphs,

@@ -26,7 +26,15 @@ def translate_memory_errors(message: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        words = str(error).lower()
-        if not isinstance(error, torch.OutOfMemoryError) and not any(word in words for word in _WORDS):
+        if not _is_about_memory(error):
             raise
         raise InputError(message) from error
+
+
+def _is_about_memory(error: BaseException | None) -> bool:
+    """Return whether memory was full, or was the reason why something else, such as a capture, failed."""
+    if error is None:
+        return False
+    words = str(error).lower()
+    found = isinstance(error, torch.OutOfMemoryError) or any(word in words for word in _WORDS)
+    return found or _is_about_memory(error.__context__)

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 
 _RANKED_TOGETHER = 8
-"""Number of frames whose detections are ranked together; fewer are filled up, so that shapes do not vary."""
+"""Most frames whose detections are ranked together; fewer are filled up, so that shapes do not vary."""
+
+_OVERLAP_BYTES = 512 << 20
+"""Limit of the memory in which suppression marks the pairs of boxes that overlap, a bit for each pair."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +112,7 @@ class CapturedSteps(Generic[FeaturesT, MemoryT]):
 
     def __init__(self, detector: FasterRCNN[FeaturesT, MemoryT]) -> None:
         self._detector = detector
+        self._lowest_threshold = 1.0
         memory = GraphMemory()
         self.encode = CapturedFunction(self._encode, memory)
         self.predict = CapturedFunction(detector.predict, memory)
@@ -135,8 +139,10 @@ class CapturedSteps(Generic[FeaturesT, MemoryT]):
                     output, memory = self.predict(*self._detector.fixed_inputs(window, memory))
                     outputs.append(output)
                 memories.append(memory)
+        # A graph holds its threshold. Selection applies each request's own, which may be higher.
+        self._lowest_threshold = min([self._lowest_threshold, *map(self._threshold, requests)])
         with profile_range("post-processing"):
-            ranked = iter(self._ranked(outputs, min(map(self._threshold, requests), default=0.0)))
+            ranked = iter(self._ranked(outputs))
         places = [
             [self._place(*next(ranked), window, self._threshold(request)) for window in request.windows]
             for request in requests
@@ -147,17 +153,25 @@ class CapturedSteps(Generic[FeaturesT, MemoryT]):
         configured = self._detector.config.head.score_threshold
         return configured if request.score_threshold is None else request.score_threshold
 
-    def _ranked(self, outputs: list[HeadOutput], score_threshold: float) -> list[tuple[_RankedBlock, int]]:
+    def _ranked(self, outputs: list[HeadOutput]) -> list[tuple[_RankedBlock, int]]:
         """Rank the detections of frames, and return the block and the row of each one."""
         places: dict[int, tuple[_RankedBlock, int]] = {}
         for size in dict.fromkeys(output.image_size for output in outputs):
             same = [i for i, output in enumerate(outputs) if output.image_size == size]
-            for start in range(0, len(same), _RANKED_TOGETHER):
-                numbers = same[start : start + _RANKED_TOGETHER]
-                filled = numbers + numbers[-1:] * (_RANKED_TOGETHER - len(numbers))
-                block = _RankedBlock.copy(self.rank([outputs[i] for i in filled], score_threshold))
+            together = ranked_together(outputs[same[0]])
+            for start in range(0, len(same), together):
+                numbers = same[start : start + together]
+                filled = numbers + numbers[-1:] * (together - len(numbers))
+                ranked = self.rank([outputs[i] for i in filled], self._lowest_threshold)
+                block = _RankedBlock.copy(ranked)
                 places |= {i: (block, row) for row, i in enumerate(numbers)}
         return [places[i] for i in range(len(outputs))]
 
     def _place(self, block: _RankedBlock, row: int, window: Window[FeaturesT], threshold: float) -> _Place:
         return _Place(block, row, window.key.image_size, window.frame_size, threshold)
+
+
+def ranked_together(output: HeadOutput) -> int:
+    """Return how many frames are ranked together, whose boxes take no more memory than allowed."""
+    boxes = len(output.logits) * (output.logits.shape[1] - 1)
+    return max(1, min(_RANKED_TOGETHER, 8 * _OVERLAP_BYTES // boxes**2))

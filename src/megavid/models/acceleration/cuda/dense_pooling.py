@@ -41,7 +41,8 @@ def pool_dense(maps: Tensor, boxes: Tensor, *, pool_size: int, stride: int) -> T
     """
     images, channels, height, width = maps.shape
     padding = -width % _ALIGNMENT
-    cells = F.pad(maps, (0, padding)).permute(0, 2, 3, 1).reshape(images, -1, channels)
+    # An infinite cell times a weight of zero would be NaN, in all RoIs of the image.
+    cells = F.pad(maps.nan_to_num(), (0, padding)).permute(0, 2, 3, 1).reshape(images, -1, channels)
     ends = box_ops.to_inclusive(boxes.float()) / stride
     weight_y = _weights(ends[..., 1], ends[..., 3], bins=pool_size, size=height, padding=0)
     weight_x = _weights(ends[..., 0], ends[..., 2], bins=pool_size, size=width, padding=padding)
