@@ -157,7 +157,7 @@ def run_tests(bench: Bench, paths: Sequence[str], *, limit: float) -> dict[str, 
 
     Args:
         bench: The device; a tiny benchmark only collects the tests.
-        paths: Files and folders of tests.
+        paths: Files and folders of tests, and options that select some of them.
         limit: Time limit in seconds.
     """
     command = [sys.executable, "-m", "pytest", "-vv", "-p", "no:cacheprovider", *paths]

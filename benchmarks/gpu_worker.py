@@ -57,9 +57,16 @@ ROWS: dict[str, Row] = {
     "benchmark_mega_float16": gpu_rows.command_benchmark,
     "memory": gpu_rows.device_memory,
     "contract_tests": partial(
-        gpu_checks.run_tests, paths=["tests/models/methods/test_contract.py"], limit=70
+        gpu_checks.run_tests,
+        paths=[
+            "tests/models/methods/test_contract.py",
+            "tests/models/acceleration/test_captured.py",
+            "tests/models/methods/test_fixed_shapes.py",
+            "--deselect=tests/models/methods/test_fixed_shapes.py::test_a_step_can_be_exported",
+        ],
+        limit=70,
     ),
-    "parity": partial(gpu_checks.run_tests, paths=["tests/parity"], limit=85),
+    "parity": partial(gpu_checks.run_tests, paths=["tests/parity", "-k", "not compiled"], limit=85),
     "training_compiled": partial(gpu_rows.train, micro_batch=4, compiled=True),
 }
 

@@ -72,6 +72,17 @@ def test_memory_is_no_longer_with_few_proposals(
     assert_agree(fixed_results, results, other_shapes(device))
 
 
+@pytest.mark.parametrize("method", TINY_METHODS)
+def test_only_methods_that_know_padding_get_it(
+    method: str, device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = build_tiny(method, device)
+    assert detector.acceleration_plan().use_fixed_shapes is not None
+    monkeypatch.setattr(type(detector), "knows_padding", False)
+    assert detector.acceleration_plan().use_fixed_shapes is None
+    assert not detector.pads_clips
+
+
 def test_a_part_of_the_proposals_is_padding(make_frames: MakeFrames, device: torch.device) -> None:
     detector = build_tiny("single_frame", device, **SPARSE)
     detector.prepare(Inference.plain())

@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -77,6 +77,9 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
         "smaller values of backbone.width, method.hidden, head.pool_size, rpn.post_nms_top_n or "
         "input.max_size"
     )
+
+    knows_padding: ClassVar[bool] = False
+    """Whether padded RoIs (`RoIs.valid`) get no weight and shapes do not depend on data, for CUDA graphs."""
 
     config: FasterRCNNConfig
     fcs: TypedModuleList[nn.Module]
@@ -210,7 +213,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
     @property
     def pads_clips(self) -> bool:
         """Whether proposals are padded in training, as on a GPU, which would otherwise be waited for."""
-        return self.fixed_shapes or self.device.type == "cuda"
+        return self.fixed_shapes or (self.knows_padding and self.device.type == "cuda")
 
     def trunk_rows(self, clip: Clip) -> list[int]:
         """Return the rows of a clip's images that go through the trunk in training; all by default."""
@@ -310,7 +313,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
             float32=[self.rpn.objectness, self.rpn.deltas, self.predictor],
             precise=[*self.backbone.leading_layers(), self.rpn.conv] if relates_positions else [],
             use_kernels=self._use_kernels,
-            use_fixed_shapes=self.use_fixed_shapes,
+            use_fixed_shapes=self.use_fixed_shapes if self.knows_padding else None,
         )
 
     def _use_kernels(self, kernels: MapKernels) -> None:

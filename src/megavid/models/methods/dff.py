@@ -67,6 +67,7 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
     """Faster R-CNN on a map that is computed on key frames and warped to the others."""
 
     config_type = FasterRCNNConfig[DffConfig]
+    knows_padding = True
 
     def __init__(self, config: FasterRCNNConfig[DffConfig]) -> None:
         super().__init__(config)

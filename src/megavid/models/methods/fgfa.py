@@ -81,6 +81,7 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
     """Faster R-CNN on the maps of the window, warped to the key frame and averaged by similarity."""
 
     config_type = FasterRCNNConfig[FgfaConfig]
+    knows_padding = True
 
     def __init__(self, config: FasterRCNNConfig[FgfaConfig]) -> None:
         super().__init__(config)

@@ -109,6 +109,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
     """RoIs enhanced by global frames, then by relations to the local window and a long-range memory."""
 
     config_type = FasterRCNNConfig[MegaConfig]
+    knows_padding = True
 
     def __init__(self, config: FasterRCNNConfig[MegaConfig]) -> None:
         super().__init__(config)

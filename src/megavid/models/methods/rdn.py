@@ -73,6 +73,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
     """The paper's basic stage: RoIs of the key frame attend to those of the local window."""
 
     config_type: ClassVar[type[DetectorConfig]] = FasterRCNNConfig[RdnBaseConfig]
+    knows_padding = True
 
     def __init__(self, config: FasterRCNNConfig) -> None:
         super().__init__(config)

@@ -47,6 +47,7 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
     """
 
     config_type = FasterRCNNConfig[SelsaConfig]
+    knows_padding = True
 
     def __init__(self, config: FasterRCNNConfig[SelsaConfig]) -> None:
         super().__init__(config)

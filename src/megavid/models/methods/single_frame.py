@@ -24,6 +24,7 @@ class SingleFrame(FasterRCNN[RoIFeatures, None]):
     """Faster R-CNN with two fully connected layers on RoIs pooled from a dilated conv5."""
 
     config_type = FasterRCNNConfig[SingleFrameConfig]
+    knows_padding = True
 
     def __init__(self, config: FasterRCNNConfig[SingleFrameConfig]) -> None:
         super().__init__(config)
