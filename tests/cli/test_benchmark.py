@@ -62,6 +62,8 @@ def test_report_is_printed_and_written(
         "pack": False,
         "split_heads": True,
         "reuse": False,
+        "cuda_graphs": False,
+        "fused": False,
         "compile": False,
     }
     assert (report["model"], report["architecture"]) == ("mega", "ResNet-18 of width 8")

@@ -65,7 +65,8 @@ def here(example_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     yield tmp_path
     METHODS.clear()
     METHODS.update(known)
-    sys.modules.pop("trailing", None)
+    for module in ("trailing", "toy"):  # modules that pages write
+        sys.modules.pop(module, None)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)])
