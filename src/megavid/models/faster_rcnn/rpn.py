@@ -56,19 +56,6 @@ class RPNConfig(Config):
     batch_size_per_image: int = Field(default=256, ge=1, le=MOST_BOXES)
 
 
-@dataclass(frozen=True, eq=False)
-class PaddedProposals:
-    """Proposals of B images, as many for each one.
-
-    Attributes:
-        boxes: (B, P, 4) float32, best first, half-open, input pixels.
-        valid: (B, P) bool, False for padding, which comes last.
-    """
-
-    boxes: Tensor
-    valid: Tensor
-
-
 @dataclass(frozen=True)
 class RPNOutput:
     """Output of the network for all N anchors of B images of the same size.
@@ -134,8 +121,8 @@ class RPN(nn.Module):
         if not padded:
             boxes = self.propose(output, image_size)
             return boxes, [None] * len(boxes)
-        proposals = self.propose_padded(output, image_size)
-        return [*proposals.boxes.unbind()], [*proposals.valid.unbind()]
+        padded_boxes, valid = self._propose_padded(output, image_size)
+        return [*padded_boxes.unbind()], [*valid.unbind()]
 
     @torch.no_grad()
     def propose(self, output: RPNOutput, image_size: tuple[int, int]) -> list[Tensor]:
@@ -154,15 +141,19 @@ class RPN(nn.Module):
         ]
 
     @torch.no_grad()
-    def propose_padded(self, output: RPNOutput, image_size: tuple[int, int]) -> PaddedProposals:
-        """Select the proposals of all images like `propose`; P is always `post_nms_top_n`."""
+    def _propose_padded(self, output: RPNOutput, image_size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Select the proposals of all images like `propose`, but always P = `post_nms_top_n`.
+
+        Returns:
+            (B, P, 4) boxes; and (B, P) bool, False for padding, which comes last.
+        """
         boxes, scores = self._best(output.logits, output.deltas, output.anchors, image_size)
         N, limit = boxes.shape[1], self.config.post_nms_top_n
         keep = suppress(boxes, scores, None, self.config.nms_threshold, limit)
         # Boxes that are kept come first, in their order; padding is filled with others.
         rank = torch.arange(N, 0, -1, device=keep.device).expand(keep.shape).masked_fill(~keep, 0)
         rank, kept = (F.pad(best, (0, max(limit - N, 0))) for best in rank.topk(min(limit, N)))
-        return PaddedProposals(boxes.gather(1, kept[..., None].expand(-1, -1, 4)), rank > 0)
+        return boxes.gather(1, kept[..., None].expand(-1, -1, 4)), rank > 0
 
     def _best(
         self, logits: Tensor, deltas: Tensor, anchors: Tensor, size: tuple[int, int]

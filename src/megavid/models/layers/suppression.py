@@ -10,12 +10,13 @@ import math
 
 import torch
 from torch import Tensor
+from torch.library import custom_op
 from torchvision.ops import nms
 
 from megavid.core import box_ops
 
 
-@torch.library.custom_op("megavid::suppress", mutates_args=())
+@custom_op("megavid::suppress", mutates_args=())
 def suppress(boxes: Tensor, scores: Tensor, groups: Tensor | None, threshold: float, limit: int) -> Tensor:
     """Apply greedy non-maximum suppression to each image and group.
 

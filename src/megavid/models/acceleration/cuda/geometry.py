@@ -15,6 +15,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
+from torch.library import custom_op
 
 from megavid.models.layers.relation import GEOMETRY_FEATURES, Relation
 
@@ -53,7 +54,7 @@ def fused_geometry_biases(
     return biases
 
 
-@torch.library.custom_op("megavid::log_geometry", mutates_args=(), device_types="cuda")
+@custom_op("megavid::log_geometry", mutates_args=(), device_types="cuda")
 def log_geometry(
     query: Tensor, reference: Tensor, weight: Tensor, offset: Tensor, valid: Tensor | None, dtype: torch.dtype
 ) -> Tensor:
