@@ -72,6 +72,23 @@ def test_memory_is_no_longer_with_few_proposals(
     assert_agree(fixed_results, results, other_shapes(device))
 
 
+def test_sessions_of_different_thresholds_share_a_detector(
+    make_frames: MakeFrames, device: torch.device
+) -> None:
+    usual, fixed = build_tiny("single_frame", device), build_tiny("single_frame", device)
+    for detector in (usual, fixed):
+        detector.prepare(Inference.plain())
+    fixed.use_fixed_shapes()
+    frames, counts = make_frames(2), []
+    for threshold in (0.35, 0.25, 0.35, 0.0):
+        results = [
+            list(detect_video(detector, frames, score_threshold=threshold)) for detector in (usual, fixed)
+        ]
+        counts.append([sum(len(result.detections) for result in found) for found in results])
+    assert [fixed_count for _, fixed_count in counts] == [count for count, _ in counts]
+    assert counts[0] == counts[2] < counts[1] < counts[3]
+
+
 @pytest.mark.parametrize("method", TINY_METHODS)
 def test_only_methods_that_know_padding_get_it(
     method: str, device: torch.device, monkeypatch: pytest.MonkeyPatch

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
@@ -87,3 +89,12 @@ def test_no_value_is_read_and_a_box_that_is_nan_disturbs_no_other(device: torch.
         maps, boxes = (torch.empty(shape, device=device) for shape in ((2, 5, 9, 13), (2, 4, 4)))
         fake = pool_dense(maps, boxes, pool_size=3, stride=STRIDE)
     assert fake.shape == (8, 45)
+
+
+def test_an_infinite_cell_spoils_no_other_roi(device: torch.device) -> None:
+    maps = torch.rand(1, 2, 9, 12, device=device)
+    boxes = torch.tensor([[[16.0, 16, 48, 48], [112, 80, 176, 128]]], device=device)  # cells 1 to 3, 7 to 11
+    expected = pool_dense(maps, boxes, pool_size=2, stride=16)
+    maps[0, :, 8, 11] = math.inf
+    pooled = pool_dense(maps, boxes, pool_size=2, stride=16)
+    assert torch.equal(pooled[0], expected[0])
