@@ -11,6 +11,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from megavid.models.acceleration import captured as captured_module
 from megavid.models.acceleration.captured import CapturedFunction, GraphMemory
 
 
@@ -114,18 +115,33 @@ def test_an_argument_that_is_returned_is_copied(device: torch.device) -> None:
 
 def test_the_region_that_was_not_used_for_longest_is_dropped(device: torch.device) -> None:
     function = captured()
-    for size in range(1, 9):
+    for size in range(1, 33):
         function(numbers(device, 1.0, size=size), None)
     first, second, *_ = function._regions.values()
     function(numbers(device, 1.0, size=1), None)
-    function(numbers(device, 1.0, size=9), None)
-    assert len(function._regions) == 8
+    function(numbers(device, 1.0, size=33), None)
+    assert len(function._regions) == 32
     assert first in function._regions.values()
     assert second not in function._regions.values()
-    for size in (2, 1, 9):
+    for size in (2, 1, 33):
         given = numbers(device, -1.0, size=size)
         assert_equal(function(given, None), multiply(given, None))
-    assert len(function._regions) == 8
+    assert len(function._regions) == 32
+
+
+def test_regions_whose_tensors_are_too_large_are_dropped(
+    device: torch.device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(captured_module, "_MOST_BYTES", 1000)
+    function = captured(lambda x: 2 * x)
+
+    def sizes() -> list[int]:
+        return [region.nbytes for region in function._regions.values()]
+
+    for length, kept in ((25, [200]), (75, [200, 600]), (50, [600, 400]), (200, [1600]), (25, [200])):
+        x = torch.ones(length, device=device)
+        assert torch.equal(function(x), 2 * x)
+        assert sizes() == kept
 
 
 def test_mappings_with_items_are_refused(device: torch.device) -> None:

@@ -14,6 +14,8 @@ from megavid.core.detections import FrameResult
 from megavid.core.frames import Image
 from megavid.models.acceleration.inference import Inference
 from megavid.models.base.features import Window
+from megavid.models.base.requests import KeyFrames
+from megavid.models.faster_rcnn.batched_faster_rcnn import BatchedFasterRCNN
 from megavid.models.faster_rcnn.box_head import HeadOutput
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.postprocess import rank_detections
@@ -114,12 +116,18 @@ def step(detector: FasterRCNN, frames: Tensor) -> list[Tensor]:
     """Take a batch through upload to ranked boxes, as the captured functions do."""
     features = detector.encode(detector.preprocess(frames))
     plan, memory, outputs = detector.plan, detector.initial_memory(), list[HeadOutput]()
+    windows: list[Window[Any]] = []
     for number in range(3):
         local = [features[(number + i) % len(features)] for i in range(plan.past + 1 + plan.future)]
         others = [features[i % len(features)] for i in range(min(plan.global_frames, number + 1))]
         window = Window(number, local[plan.past], local, others, (64, 96))
-        output, memory = detector.predict(*detector.fixed_inputs(window, memory))
-        outputs.append(output)
+        window, memory = detector.fixed_inputs(window, memory)
+        if not isinstance(detector, BatchedFasterRCNN):
+            output, memory = detector.predict(window, memory)
+            outputs.append(output)
+        windows.append(window)
+    if isinstance(detector, BatchedFasterRCNN):
+        outputs, _ = detector.predict_batch([KeyFrames(windows, memory)])
     return list(rank_detections(outputs, detector.config.head, score_threshold=0.01))
 
 

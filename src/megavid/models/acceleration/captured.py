@@ -15,8 +15,11 @@ from torch import Tensor
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_MOST_REGIONS = 8
-"""Number of kinds of input for which a function's graph is kept; each one holds memory on the device."""
+_MOST_REGIONS = 32
+"""Number of kinds of input for which a function's graph is kept."""
+
+_MOST_BYTES = 2 << 30
+"""Limit of the memory of a function's graphs that only one of them uses: their inputs and outputs."""
 
 _WARM_UPS = 2
 """Number of calls before a graph is captured, in which libraries choose and initialize their kernels."""
@@ -53,6 +56,11 @@ class _Region:
     outputs: list[Tensor]
     structure: Any
     replay: Callable[[], None]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory of inputs and outputs, in bytes."""
+        return sum(x.nbytes for x in (*self.inputs, *self.outputs))
 
 
 class GraphMemory:
@@ -121,9 +129,7 @@ class CapturedFunction(Generic[P, T]):
             region = self._regions.get(key)
             if region is None:
                 region = self._record(structure, tensors)
-                self._regions[key] = region
-                if len(self._regions) > _MOST_REGIONS:
-                    self._regions.popitem(last=False)
+                self._keep(key, region)
             else:
                 self._regions.move_to_end(key)
                 _copy(region.inputs, tensors)
@@ -132,6 +138,15 @@ class CapturedFunction(Generic[P, T]):
             _copy(outputs, region.outputs)
         result: T = _unflatten(region.structure, iter(outputs))
         return result
+
+    def _keep(self, key: Any, region: _Region) -> None:
+        """Keep a region, and drop those that were not used for longest if they are too many or too large."""
+        self._regions[key] = region
+        while len(self._regions) > 1 and (
+            len(self._regions) > _MOST_REGIONS
+            or sum(kept.nbytes for kept in self._regions.values()) > _MOST_BYTES
+        ):
+            self._regions.popitem(last=False)
 
     def _record(self, structure: Any, tensors: Sequence[Tensor]) -> _Region:
         inputs = [x.clone() for x in tensors]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic
 
@@ -16,10 +16,14 @@ from megavid.models.acceleration.captured import CapturedFunction, GraphMemory
 from megavid.models.base.features import FeaturesT, Window
 from megavid.models.base.requests import KeyFrames, MemoryT, PendingDetections
 from megavid.models.faster_rcnn.box_head import HeadConfig, HeadOutput
+from megavid.models.faster_rcnn.key_frame_runs import Run, plan_calls
 from megavid.models.faster_rcnn.postprocess import rank_detections, select_detections
 
 if TYPE_CHECKING:
     from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
+
+_PREDICTED_TOGETHER = 8
+"""Most key frames that are predicted together, a power of two."""
 
 _RANKED_TOGETHER = 8
 """Most frames whose detections are ranked together; fewer are filled up, so that shapes do not vary."""
@@ -108,20 +112,40 @@ class CapturedSteps(Generic[FeaturesT, MemoryT]):
 
     Args:
         detector: Detector that is prepared for inference.
+        predict_batch: Function that predicts in several key frames at once
+            (`BatchedFasterRCNN.predict_batch`); None for a detector that has none.
     """
 
-    def __init__(self, detector: FasterRCNN[FeaturesT, MemoryT]) -> None:
+    def __init__(
+        self,
+        detector: FasterRCNN[FeaturesT, MemoryT],
+        predict_batch: Callable[
+            [Sequence[KeyFrames[FeaturesT, MemoryT]]], tuple[list[HeadOutput], list[MemoryT]]
+        ]
+        | None = None,
+    ) -> None:
         self._detector = detector
+        self._predict_batch = predict_batch
         self._lowest_threshold = 1.0
         memory = GraphMemory()
         self.encode = CapturedFunction(self._encode, memory)
-        self.predict = CapturedFunction(detector.predict, memory)
+        self.predict = CapturedFunction(self._predict, memory)
         self.rank = CapturedFunction(self._rank, memory)
 
     def _encode(self, frames: Tensor) -> list[FeaturesT]:
         with profile_range("input"):
             images = self._detector.preprocess(frames)
         return self._detector.encode(images)
+
+    def _predict(
+        self, runs: list[Run[FeaturesT]], memories: list[MemoryT]
+    ) -> tuple[list[HeadOutput], list[MemoryT]]:
+        videos = [run.windows(key=self._detector.plan.past) for run in runs]
+        if self._predict_batch is not None:
+            return self._predict_batch(list(map(KeyFrames, videos, memories)))
+        [[window]], [memory] = videos, memories
+        output, memory = self._detector.predict(window, memory)
+        return [output], [memory]
 
     def _rank(self, outputs: list[HeadOutput], score_threshold: float) -> Tensor:
         return rank_detections(outputs, self._detector.config.head, score_threshold=score_threshold)
@@ -130,24 +154,42 @@ class CapturedSteps(Generic[FeaturesT, MemoryT]):
         self, requests: Sequence[KeyFrames[FeaturesT, MemoryT]]
     ) -> tuple[PendingDetections, list[MemoryT]]:
         """Predict and rank; see `VideoDetector.detect_videos`."""
-        outputs: list[HeadOutput] = []
-        memories: list[MemoryT] = []
         with profile_range("aggregation"):
-            for request in requests:
-                memory = request.memory
-                for window in request.windows:
-                    output, memory = self.predict(*self._detector.fixed_inputs(window, memory))
-                    outputs.append(output)
-                memories.append(memory)
+            predicted, memories = self._predict_all(requests)
         # A graph holds its threshold. Selection applies each request's own, which may be higher.
         self._lowest_threshold = min([self._lowest_threshold, *map(self._threshold, requests)])
         with profile_range("post-processing"):
-            ranked = iter(self._ranked(outputs))
+            ranked = iter(self._ranked([output for outputs in predicted for output in outputs]))
         places = [
             [self._place(*next(ranked), window, self._threshold(request)) for window in request.windows]
             for request in requests
         ]
         return CopiedDetections(places, self._detector.config.head, self._detector.class_names), memories
+
+    def _predict_all(
+        self, requests: Sequence[KeyFrames[FeaturesT, MemoryT]]
+    ) -> tuple[list[list[HeadOutput]], list[MemoryT]]:
+        """Predict in the key frames of each request, several at once; also return each video's memory."""
+        outputs = [list[HeadOutput]() for _ in requests]
+        memories = [request.memory for request in requests]
+        calls = plan_calls(
+            [len(request.windows) for request in requests],
+            [request.windows[0].key.image_size if request.windows else None for request in requests],
+            most=1 if self._predict_batch is None else _PREDICTED_TOGETHER,
+        )
+        for call in calls:
+            runs: list[Run[FeaturesT]] = []
+            for video in call.videos:
+                start, windows = len(outputs[video]), list[Window[FeaturesT]]()
+                for window in requests[video].windows[start : start + call.count]:
+                    fixed, memories[video] = self._detector.fixed_inputs(window, memories[video])
+                    windows.append(fixed)
+                runs.append(Run.of(windows))
+            predicted, after = self.predict(runs, [memories[video] for video in call.videos])
+            for n, video in enumerate(call.videos):
+                outputs[video] += predicted[n * call.count : (n + 1) * call.count]
+                memories[video] = after[n]
+        return outputs, memories
 
     def _threshold(self, request: KeyFrames[Any, Any]) -> float:
         configured = self._detector.config.head.score_threshold

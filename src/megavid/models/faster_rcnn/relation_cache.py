@@ -35,6 +35,11 @@ def compute_once(
     return {frame: known[frame] if frame in known else new[frame] for frame in each}
 
 
+def merged(mappings: Iterable[Mapping[FrameT, T]]) -> dict[FrameT, T]:
+    """Join mappings."""
+    return {frame: value for mapping in mappings for frame, value in mapping.items()}
+
+
 @dataclass(frozen=True, eq=False)
 class PairBias:
     """Geometry terms of one relation module between the RoIs of query frames and of reference frames.

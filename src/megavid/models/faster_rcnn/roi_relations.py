@@ -161,10 +161,15 @@ def encode_clip(
 def cat(parts: Sequence[RoIs]) -> RoIs:
     """Join several sets of RoIs."""
     return RoIs(
-        torch.cat([p.features for p in parts]),
+        cat_features(parts),
         torch.cat([p.boxes for p in parts]),
         cat_masks([p.valid for p in parts]),
     )
+
+
+def cat_features(parts: Sequence[RoIs]) -> Tensor:
+    """Join the features of several sets of RoIs, (sum of N, D)."""
+    return torch.cat([p.features for p in parts])
 
 
 def split(features: Tensor, parts: Sequence[RoIs]) -> list[RoIs]:

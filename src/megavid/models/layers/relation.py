@@ -57,6 +57,15 @@ class KeysValues:
         parts = zip(self.keys.split(list(counts)), self.values.split(list(counts)), masks, strict=True)
         return [KeysValues(keys, values, valid) for keys, values, valid in parts]
 
+    def first(self, n: int) -> KeysValues:
+        """Return the first n references."""
+        return KeysValues(self.keys[:n], self.values[:n], None if self.valid is None else self.valid[:n])
+
+    def copy(self) -> KeysValues:
+        """Return copies, which do not keep the references they were split from in memory."""
+        valid = None if self.valid is None else self.valid.clone()
+        return KeysValues(self.keys.clone(), self.values.clone(), valid)
+
 
 def cat_masks(masks: Sequence[Tensor | None]) -> Tensor | None:
     """Join the masks of several sets of RoIs; None if the sets have no padding, and so no masks."""

@@ -19,9 +19,10 @@ from megavid.core.profiling import profile_range
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import MOST_FRAMES
-from megavid.models.base.features import FrameFeatures, Window
+from megavid.models.base.features import FrameFeatures
+from megavid.models.base.requests import KeyFrames
+from megavid.models.faster_rcnn.batched_faster_rcnn import BatchedFasterRCNN
 from megavid.models.faster_rcnn.box_head import HeadOutput
-from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig, RoIMethodConfig
 from megavid.models.layers.flownet import MOST_FLOW_CHANNELS, FlowNet, flow_input
 from megavid.models.layers.host_values import take_rows
@@ -77,7 +78,7 @@ class EmbeddingNet(nn.Module):
         return embedding
 
 
-class Fgfa(FasterRCNN[FgfaFeatures, None]):
+class Fgfa(BatchedFasterRCNN[FgfaFeatures, None]):
     """Faster R-CNN on the maps of the window, warped to the key frame and averaged by similarity."""
 
     config_type = FasterRCNNConfig[FgfaConfig]
@@ -117,14 +118,18 @@ class Fgfa(FasterRCNN[FgfaFeatures, None]):
     def initial_memory(self) -> None:
         """Return None: this method has no memory."""
 
-    def predict(self, window: Window[FgfaFeatures], memory: None) -> tuple[HeadOutput, None]:
-        """Predict on the key frame's aggregated map."""
+    def predict_batch(
+        self, requests: Sequence[KeyFrames[FgfaFeatures, None]]
+    ) -> tuple[list[HeadOutput], list[None]]:
+        """Predict on the key frames' aggregated maps."""
+        windows = [window for request in requests for window in request.windows]
         if self.fixed_shapes:
-            c4 = self._aggregate_places(window.local)
+            maps = [self._aggregate_places(window.local) for window in windows]
         else:
-            c4 = self._aggregate(window.key, window.local)
-        [found] = self.roi_features(c4[None], window.key.image_size, self.fcs)
-        return self.predictor(found.features, found.proposals, found.image_size, found.valid), None
+            maps = [self._aggregate(window.key, window.local) for window in windows]
+        c4 = torch.cat([c4[None] for c4 in maps])
+        found = self.roi_features(c4, windows[0].key.image_size, self.fcs)
+        return self.head_outputs([frame.features for frame in found], found), [None] * len(requests)
 
     def _aggregate(self, key: FgfaFeatures, local: Sequence[FgfaFeatures]) -> Tensor:
         """Average the maps of the window, warped to the key frame, (C4, h, w).

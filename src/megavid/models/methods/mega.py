@@ -6,8 +6,8 @@ local window; D features; H heads of d features.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -18,20 +18,30 @@ from torch.nn import functional as F
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import MOST_FRAMES
-from megavid.models.base.features import Window
+from megavid.models.base.requests import KeyFrames
+from megavid.models.faster_rcnn.batched_faster_rcnn import BatchedFasterRCNN
 from megavid.models.faster_rcnn.box_head import HeadOutput
-from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
-from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
+from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once, merged
 from megavid.models.faster_rcnn.roi_relations import (
     MOST_STAGES,
     DistillationConfig,
     RoIs,
     cat,
+    cat_features,
     encode_clip,
     split,
 )
-from megavid.models.layers.relation import KeysValues
+from megavid.models.layers.relation import KeysValues, cat_masks
+from megavid.models.methods.mega_rois import (
+    KeyFrameInput,
+    KeyFrameRoIs,
+    LocalFrame,
+    MegaMemory,
+    RememberedRoIs,
+    with_features,
+)
 
 
 class MegaConfig(DistillationConfig):
@@ -50,62 +60,7 @@ class MegaConfig(DistillationConfig):
     global_stages: int = Field(ge=1, le=MOST_STAGES)
 
 
-@dataclass(frozen=True, eq=False)
-class LocalFrame:
-    """Values that depend on a single frame of the local window.
-
-    Attributes:
-        rois: The R reference proposals.
-        queries: (R, H, d), reference proposals as projected by the first global relation module.
-        distilled: The A distilled proposals, as they are in `rois`.
-    """
-
-    rois: RoIs
-    queries: Tensor
-    distilled: RoIs
-
-
-@dataclass(frozen=True, eq=False)
-class RememberedRoIs:
-    """RoIs of one or more frames that left the window, oldest first, for one stage.
-
-    Attributes:
-        references: Keys and values of N RoIs.
-        boxes: (N, 4), their boxes.
-    """
-
-    references: KeysValues
-    boxes: Tensor
-
-    def shifted(self, newest: RememberedRoIs) -> RememberedRoIs:
-        """Return as many RoIs, of which `newest` have taken the place of the oldest ones."""
-        n = len(newest.boxes)
-        _, rest = self.references.split([n, len(self.boxes) - n])
-        return RememberedRoIs(
-            KeysValues.cat([rest, newest.references]), torch.cat([self.boxes[n:], newest.boxes])
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class MegaMemory:
-    """The long-range memory of a video, and values that the next key frame would otherwise compute again.
-
-    Attributes:
-        stages: RoIs of frames that left the window, oldest first, for each stage (section 3.3): an item for
-            each frame, or, with fixed shapes, a single item for as many frames as are remembered, at first
-            padding.
-        local: Values of each frame of the window, by its features.
-        global_references: Keys and values of global frames, for each global relation module.
-        biases: Geometry terms of pairs of frames, for each stage but the last.
-    """
-
-    stages: tuple[tuple[RememberedRoIs, ...], ...]
-    local: Mapping[RoIFeatures, LocalFrame]
-    global_references: Mapping[RoIFeatures, tuple[KeysValues, ...]]
-    biases: tuple[PairBias, ...]
-
-
-class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
+class Mega(BatchedFasterRCNN[RoIFeatures, MegaMemory]):
     """RoIs enhanced by global frames, then by relations to the local window and a long-range memory."""
 
     config_type = FasterRCNNConfig[MegaConfig]
@@ -146,7 +101,7 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         return self._without_caches(tuple((self._padding(method.memory * count),) for count in counts))
 
     def _without_caches(self, stages: tuple[tuple[RememberedRoIs, ...], ...]) -> MegaMemory:
-        return MegaMemory(stages, {}, {}, (PairBias(),) * (self.method.stages - 1))
+        return MegaMemory(stages, {}, {}, (PairBias(),) * self.method.stages)
 
     def _padding(self, count: int) -> RememberedRoIs:
         """Return as many remembered RoIs, all of them padding."""
@@ -158,38 +113,50 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
             torch.cat((boxes[:, :2] - 1, boxes[:, 2:]), dim=1),
         )
 
-    def predict(self, window: Window[RoIFeatures], memory: MegaMemory) -> tuple[HeadOutput, MegaMemory]:
-        """Predict from the key frame's aggregated RoIs, and remember the window's oldest frame."""
-        key, count = window.key, self.method.reference_proposals
+    def predict_batch(
+        self, requests: Sequence[KeyFrames[RoIFeatures, MegaMemory]]
+    ) -> tuple[list[HeadOutput], list[MegaMemory]]:
+        """Predict from the key frames' aggregated RoIs, and remember the oldest frame of each window."""
+        count = self.method.reference_proposals
+        windows = [(video, window) for video, request in enumerate(requests) for window in request.windows]
+        memories = [request.memory for request in requests]
         local = compute_once(
-            window.local,
+            (frame for _, window in windows for frame in window.local),
             lambda frames: self._local([RoIs.from_frame(f).first(count) for f in frames]),
-            known=memory.local,
+            known=merged(memory.local for memory in memories),
         )
         projected = compute_once(
-            window.global_frames,
+            (frame for _, window in windows for frame in window.global_frames),
             lambda frames: self._project([RoIs.from_frame(f).first(count) for f in frames]),
-            known=memory.global_references,
+            known=merged(memory.global_references for memory in memories),
         )
-        x_PD, seen, biases = self._aggregate(
-            RoIs.from_frame(key),
-            [local[frame] for frame in window.local],
-            [projected[frame] for frame in window.global_frames],
-            memory.stages,
-            memory.biases,
+        features, memories, _ = self._aggregate(
+            [
+                KeyFrameInput(
+                    video,
+                    RoIs.from_frame(window.key),
+                    [local[frame] for frame in window.local],
+                    [projected[frame] for frame in window.global_frames],
+                )
+                for video, window in windows
+            ],
+            memories,
         )
-        stages = tuple(
-            self._remember(frames, stage, oldest)
-            for stage, (frames, (oldest, *_)) in enumerate(zip(memory.stages, seen, strict=True))
-        )
-        output = self.predictor(x_PD, key.proposals, key.image_size, key.valid)
+        outputs = self.head_outputs(features, [window.key for _, window in windows])
         if not self.inference.reuse:
-            return output, self._without_caches(stages)
-        return output, MegaMemory(stages, local, projected, biases)
+            return outputs, memories
+        return outputs, [
+            replace(
+                memory,
+                local={frame: local[frame] for frame in request.windows[-1].local},
+                global_references={frame: projected[frame] for frame in request.windows[-1].global_frames},
+            )
+            for request, memory in zip(requests, memories, strict=True)
+        ]
 
     def _local(self, frames: Sequence[RoIs]) -> list[LocalFrame]:
         """Make frames of the local window from their reference proposals."""
-        queries = self.global_relations[0].queries(cat(frames).features)
+        queries = self.global_relations[0].queries(cat_features(frames))
         return [
             # Boxes are copied, since a slice that is remembered would keep all boxes of its frame in memory.
             LocalFrame(rois.copy_boxes(), q, rois.first(self.method.distilled_proposals).copy_boxes())
@@ -203,110 +170,140 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         return list(zip(*projected, strict=True))
 
     def _remember(
-        self, frames: tuple[RememberedRoIs, ...], stage: int, oldest: RoIs
+        self, frames: tuple[RememberedRoIs, ...], newest: RememberedRoIs
     ) -> tuple[RememberedRoIs, ...]:
-        """Add the window's oldest frame, with its RoIs in a stage, to the frames that the stage remembers."""
-        if self.method.memory == 0:
-            return ()
-        newest = self._remembered(stage, oldest)
-        if self.fixed_shapes:
-            [before] = frames
-            return (before.shifted(newest),)
-        return (*frames, newest)[-self.method.memory :]
-
-    def _remembered(self, stage: int, rois: RoIs) -> RememberedRoIs:
-        references = self.local_relations[stage].references(rois.features, rois.valid)
-        return RememberedRoIs(references, rois.boxes)
+        """Add a frame to those that a stage remembers, and forget the oldest one."""
+        if not self.fixed_shapes:
+            newest = replace(newest, references=newest.references.copy())
+            return (*frames, newest)[-self.method.memory :]
+        first, *others = frames
+        first = first.without_first(len(newest.boxes))
+        return (first, *others, newest) if len(first.boxes) else (*others, newest)
 
     def _aggregate(
-        self,
-        key: RoIs,
-        local: Sequence[LocalFrame],
-        global_references: Sequence[tuple[KeysValues, ...]],
-        memory: Sequence[Sequence[RememberedRoIs]],
-        biases: Sequence[PairBias],
-    ) -> tuple[Tensor, list[list[RoIs]], tuple[PairBias, ...]]:
+        self, inputs: Sequence[KeyFrameInput], memories: Sequence[MegaMemory], *, remember: bool = True
+    ) -> tuple[list[Tensor], list[MegaMemory], list[list[KeyFrameRoIs]]]:
         """Relate RoIs to global frames, then to window and memory, then to global frames (sections 3.2, 3.3).
 
+        Key frames take each stage together. They can, since a stage remembers RoIs as they enter it: when it
+        begins, all that it remembers of earlier key frames is known.
+
         Args:
-            key: RoIs of the key frame.
-            local: Frames of the local window, oldest first.
-            global_references: Keys and values of each global frame, for each global relation module.
-            memory: Frames that left the window, for each stage.
-            biases: Geometry terms from the previous key frame, for each stage but the last.
+            inputs: Consecutive key frames of each video.
+            memories: Memory of each video.
+            remember: Whether videos remember frames of these windows.
 
         Returns:
-            The key frame's features (P, D); the RoIs of the window's frames that each stage attends to; and
-            the geometry terms for the next key frame.
+            The features (P, D) of each key frame; the memory of each video, without values of single frames;
+            and the RoIs that each stage relates.
         """
-        key, *references = self._enhance(key, local, global_references)
-        distilled = [
-            frame.distilled.with_features(rois.features[: len(frame.distilled.boxes)])
-            for rois, frame in zip(references, local, strict=True)
-        ]
-        seen, advanced = [references], []
-        for stage, before in enumerate(biases):
-            key, distilled, bias = self._stage(
-                stage, key, distilled, window=seen[-1], memory=memory[stage], bias=before
-            )
-            advanced.append(bias)
-            x = F.relu(self.fcs[stage + 1](cat([key, *distilled]).features))
-            key, *distilled = split(x, [key, *distilled])
-            seen.append(distilled)
-        # The last stage leaves out the distilled RoIs, since no later stage attends to them.
-        key, _, _ = self._stage(len(biases), key, [], window=seen[-1], memory=memory[-1], bias=PairBias())
-        return self._enhance_again(key.features, global_references), seen, tuple(advanced)
+        last = self.method.stages - 1
+        frames, seen = self._enhance(inputs), list[list[KeyFrameRoIs]]()
+        remembered, biases = [], []
+        for stage in range(last + 1):
+            if stage > 0:
+                frames = self._connect(stage, frames)
+            if stage == last:  # no later stage attends to the distilled RoIs
+                frames = [replace(frame, distilled=[]) for frame in frames]
+            seen.append(frames)
+            remembered.append([memory.stages[stage] for memory in memories])
+            biases.append([memory.biases[stage] for memory in memories])
+            frames = self._stage(stage, frames, remembered[-1], biases[-1], remember=remember)
+        if remember and self.fixed_shapes and self.method.memory:
+            remembered = [[(RememberedRoIs.cat(frames),) for frames in stage] for stage in remembered]
+        by_video = zip(zip(*remembered, strict=True), zip(*biases, strict=True), strict=True)
+        after = [MegaMemory(stages, {}, {}, terms) for stages, terms in by_video]
+        return self._enhance_again([frame.key for frame in frames], inputs), after, seen
 
-    def _enhance(
-        self, key: RoIs, local: Sequence[LocalFrame], global_references: Sequence[tuple[KeysValues, ...]]
-    ) -> list[RoIs]:
-        """Relate the RoIs of the key frame and of the local window to the global frames (section 3.2)."""
+    def _enhance(self, inputs: Sequence[KeyFrameInput]) -> list[KeyFrameRoIs]:
+        """Relate the RoIs of key frames and of local windows to the global frames (section 3.2)."""
         first = self.global_relations[0]
-        joined = [key, *(frame.rois for frame in local)]
-        features = cat(joined).features
-        if global_references:
-            queries = torch.cat([first.queries(key.features), *(frame.queries for frame in local)])
-            references = KeysValues.cat(projected[0] for projected in global_references)
-            features = features + first.attend(queries, references)
-        return split(features, joined)
+        queries = first.queries(cat_features([frame.key for frame in inputs]))
+        enhanced: list[KeyFrameRoIs] = []
+        for frame, query in zip(inputs, queries.split([len(f.key.boxes) for f in inputs]), strict=True):
+            joined = [frame.key, *(other.rois for other in frame.local)]
+            features = cat_features(joined)
+            if frame.global_references:
+                references = KeysValues.cat(projected[0] for projected in frame.global_references)
+                all_queries = torch.cat([query, *(other.queries for other in frame.local)])
+                features = features + first.attend(all_queries, references)
+            key, *window = split(features, joined)
+            distilled = [
+                other.distilled.with_features(rois.features[: len(other.distilled.boxes)])
+                for rois, other in zip(window, frame.local, strict=True)
+            ]
+            enhanced.append(KeyFrameRoIs(frame.video, key, window, distilled))
+        return enhanced
 
-    def _enhance_again(self, x_PD: Tensor, global_references: Sequence[tuple[KeysValues, ...]]) -> Tensor:
-        """Relate the key frame's features (P, D) to global frames by all global relations but the first."""
-        if global_references:
-            for number, relation in enumerate(self.global_relations[1:], 1):
-                references = KeysValues.cat(projected[number] for projected in global_references)
-                x_PD = x_PD + relation.attend(relation.queries(x_PD), references)
-        return x_PD
+    def _enhance_again(self, keys: Sequence[RoIs], inputs: Sequence[KeyFrameInput]) -> list[Tensor]:
+        """Relate the key frames' RoIs to global frames by all global relations but the first."""
+        for number, relation in enumerate(self.global_relations[1:], 1):
+            queries = relation.queries(cat_features(keys)).split([len(key.boxes) for key in keys])
+            keys = [
+                key.plus(relation.attend(q, KeysValues.cat(p[number] for p in frame.global_references)))
+                if frame.global_references
+                else key
+                for key, q, frame in zip(keys, queries, inputs, strict=True)
+            ]
+        return [key.features for key in keys]
+
+    def _connect(self, stage: int, frames: Sequence[KeyFrameRoIs]) -> list[KeyFrameRoIs]:
+        """Apply the fully connected layer before a stage, which attends to the RoIs that are distilled."""
+        features = cat_features([rois for frame in frames for rois in frame.attending])
+        connected = with_features(frames, F.relu(self.fcs[stage](features)))
+        return [replace(frame, window=frame.distilled) for frame in connected]
 
     def _stage(
         self,
         stage: int,
-        key: RoIs,
-        distilled: Sequence[RoIs],
+        frames: Sequence[KeyFrameRoIs],
+        remembered: list[tuple[RememberedRoIs, ...]],
+        biases: list[PairBias],
         *,
-        window: Sequence[RoIs],
-        memory: Sequence[RememberedRoIs],
-        bias: PairBias,
-    ) -> tuple[RoIs, list[RoIs], PairBias]:
-        """Relate the RoIs of the key frame and the distilled RoIs to those of the window and the memory."""
+        remember: bool,
+    ) -> list[KeyFrameRoIs]:
+        """Relate the attending RoIs of key frames to those of their windows and of the memory.
+
+        Args:
+            stage: Number of the stage.
+            frames: RoIs of each key frame.
+            remembered: Frames that the stage remembers of each video; updated.
+            biases: Geometry terms from the last key frame of each video; updated.
+            remember: Whether videos remember frames of these windows.
+        """
         relation = self.local_relations[stage]
-        joined = cat([key, *distilled])
-        key_queries, distilled_queries = relation.queries(joined.features).split(
-            [len(key.boxes), len(joined.boxes) - len(key.boxes)]
+        features = cat_features([rois for frame in frames for rois in frame.attending])
+        queries = relation.queries(features)
+        seen_rois = [rois for frame in frames for rois in frame.window]
+        projected = relation.references(
+            cat_features(seen_rois), cat_masks([rois.valid for rois in seen_rois])
         )
-        boxes = [*(frame.boxes for frame in memory), *(rois.boxes for rois in window)]
-        seen = cat(window)
-        references = KeysValues.cat(
-            [*(frame.references for frame in memory), relation.references(seen.features, seen.valid)]
-        )
-        geometry, bias = bias.advance(
-            relation, key.boxes, [rois.boxes for rois in distilled], boxes, references.valid
-        )
-        key = key.plus(relation.attend(key_queries, references, geometry))
-        if not distilled:
-            return key, [], bias
-        related = cat(distilled).plus(relation.attend(distilled_queries, references, bias.bias))
-        return key, split(related.features, distilled), bias
+        attended: list[Tensor] = []
+        for frame, query, seen in zip(
+            frames,
+            queries.split([sum(len(rois.boxes) for rois in frame.attending) for frame in frames]),
+            projected.split([sum(len(rois.boxes) for rois in frame.window) for frame in frames]),
+            strict=True,
+        ):
+            memory = remembered[frame.video]
+            references = KeysValues.cat([*(past.references for past in memory), seen])
+            geometry, bias = biases[frame.video].advance(
+                relation,
+                frame.key.boxes,
+                [rois.boxes for rois in frame.distilled],
+                [*(past.boxes for past in memory), *(rois.boxes for rois in frame.window)],
+                references.valid,
+            )
+            key_query, distilled_query = query.tensor_split([len(frame.key.boxes)])
+            attended.append(relation.attend(key_query, references, geometry))
+            if frame.distilled:
+                attended.append(relation.attend(distilled_query, references, bias.bias))
+            if self.inference.reuse:
+                biases[frame.video] = bias
+            if remember and self.method.memory:
+                newest = RememberedRoIs(seen.first(len(frame.window[0].boxes)), frame.window[0].boxes)
+                remembered[frame.video] = self._remember(memory, newest)
+        return with_features(frames, features + torch.cat(attended))
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -332,12 +329,21 @@ class Mega(FasterRCNN[RoIFeatures, MegaMemory]):
         }
         local = self._local([rois.references[0], *frames["local"]])
         projected = self._project(frames["global"]) if "global" in frames else []
-        biases = (PairBias(),) * (self.method.stages - 1)
-        memory: Sequence[Sequence[RememberedRoIs]] = ((),) * self.method.stages
+        memory = self._without_caches(((),) * self.method.stages)
         if self.method.memory:
+            before = KeyFrameInput(0, rois.key.first(0), self._local(frames["memory"]), projected)
             with torch.no_grad():
-                before = self._local(frames["memory"])
-                _, seen, _ = self._aggregate(rois.key.first(0), before, projected, memory, biases)
-            memory = [[self._remembered(stage, r) for r in kept] for stage, kept in enumerate(seen)]
-        x_PD, _, _ = self._aggregate(rois.key, local, projected, memory, biases)
+                _, _, seen = self._aggregate([before], [memory], remember=False)
+            memory = self._without_caches(
+                tuple(
+                    tuple(self._remembered(stage, r) for r in kept.window)
+                    for stage, [kept] in enumerate(seen)
+                )
+            )
+        key = KeyFrameInput(0, rois.key, local, projected)
+        [x_PD], _, _ = self._aggregate([key], [memory], remember=False)
         return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)
+
+    def _remembered(self, stage: int, rois: RoIs) -> RememberedRoIs:
+        references = self.local_relations[stage].references(rois.features, rois.valid)
+        return RememberedRoIs(references, rois.boxes)

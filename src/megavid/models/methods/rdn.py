@@ -17,12 +17,21 @@ from torch.nn import functional as F
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import DetectorConfig
-from megavid.models.base.features import Window
+from megavid.models.base.requests import KeyFrames
+from megavid.models.faster_rcnn.batched_faster_rcnn import BatchedFasterRCNN
 from megavid.models.faster_rcnn.box_head import HeadOutput
-from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
-from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once
-from megavid.models.faster_rcnn.roi_relations import DistillationConfig, RoIs, WindowConfig, cat, encode_clip
+from megavid.models.faster_rcnn.relation_cache import PairBias, compute_once, merged
+from megavid.models.faster_rcnn.roi_relations import (
+    DistillationConfig,
+    RoIs,
+    WindowConfig,
+    cat,
+    cat_features,
+    encode_clip,
+    split,
+)
 from megavid.models.layers.relation import KeysValues, Relation
 
 
@@ -69,7 +78,27 @@ class RdnMemory:
     bias: PairBias
 
 
-class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
+@dataclass(frozen=True, eq=False)
+class RdnInput:
+    """What the aggregation for a key frame starts from.
+
+    Attributes:
+        video: Index of the key frame's video.
+        key: RoIs of the key frame.
+        local: Frames of the local window, oldest first.
+    """
+
+    video: int
+    key: RoIs
+    local: Sequence[RdnFrame]
+
+    @property
+    def boxes(self) -> Tensor:
+        """Boxes of the reference proposals of all frames."""
+        return torch.cat([frame.boxes for frame in self.local])
+
+
+class RdnBase(BatchedFasterRCNN[RoIFeatures, RdnMemory]):
     """The paper's basic stage: RoIs of the key frame attend to those of the local window."""
 
     config_type: ClassVar[type[DetectorConfig]] = FasterRCNNConfig[RdnBaseConfig]
@@ -95,18 +124,28 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         """Return an empty memory; memory saves time but does not change what is detected."""
         return RdnMemory({}, PairBias())
 
-    def predict(self, window: Window[RoIFeatures], memory: RdnMemory) -> tuple[HeadOutput, RdnMemory]:
-        """Predict from the key frame's aggregated RoIs."""
+    def predict_batch(
+        self, requests: Sequence[KeyFrames[RoIFeatures, RdnMemory]]
+    ) -> tuple[list[HeadOutput], list[RdnMemory]]:
+        """Predict from the key frames' aggregated RoIs."""
         count = self.method.reference_proposals
+        windows = [(video, window) for video, request in enumerate(requests) for window in request.windows]
         frames = compute_once(
-            window.local,
+            (frame for _, window in windows for frame in window.local),
             lambda some: self._references([RoIs.from_frame(f).first(count) for f in some]),
-            known=memory.frames,
+            known=merged(request.memory.frames for request in requests),
         )
-        key = RoIs.from_frame(window.key)
-        key, bias = self._aggregate(key, [frames[f] for f in window.local], memory.bias)
-        output = self.predictor(key.features, key.boxes, window.key.image_size, key.valid)
-        return output, RdnMemory(frames, bias) if self.inference.reuse else self.initial_memory()
+        biases = [request.memory.bias for request in requests]
+        inputs = [
+            RdnInput(video, RoIs.from_frame(window.key), [frames[frame] for frame in window.local])
+            for video, window in windows
+        ]
+        keys = self._aggregate(inputs, biases)
+        outputs = self.head_outputs([rois.features for rois in keys], [window.key for _, window in windows])
+        if not self.inference.reuse:
+            return outputs, [self.initial_memory() for _ in requests]
+        kept = [{frame: frames[frame] for frame in request.windows[-1].local} for request in requests]
+        return outputs, list(map(RdnMemory, kept, biases))
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -118,7 +157,7 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         """Compute the losses on the key frame's RoIs after they attend to the key and reference frames."""
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         frames = self._references([rois.references[row] for row in (0, *clip.references["local"])])
-        key, _ = self._aggregate(rois.key, frames, PairBias())
+        [key] = self._aggregate([RdnInput(0, rois.key, frames)], [PairBias()])
         return self.all_losses(rois.rpn, rois.sampled, key.features, clip)
 
     def _references(self, frames: Sequence[RoIs]) -> list[RdnFrame]:
@@ -137,19 +176,33 @@ class RdnBase(FasterRCNN[RoIFeatures, RdnMemory]):
         projected = [r.references(joined.features, joined.valid).split(counts) for r in relations]
         return list(zip(*projected, strict=True))
 
-    def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
-        """Relate the key frame's RoIs to the reference proposals, whose features stay the same."""
+    def _aggregate(self, inputs: Sequence[RdnInput], biases: list[PairBias]) -> list[RoIs]:
+        """Relate the key frames' RoIs to the reference proposals, whose features stay the same.
+
+        Args:
+            inputs: Key frames with their windows.
+            biases: Geometry terms from the last key frame of each video; updated.
+        """
         references = [
-            KeysValues.cat(f.references[stage] for f in frames) for stage in range(len(self.relations))
+            [KeysValues.cat(f.references[stage] for f in frame.local) for frame in inputs]
+            for stage in range(len(self.relations))
         ]
-        boxes = torch.cat([f.boxes for f in frames])
-        biases = self.relations[0].biases(list(self.relations), key.boxes, boxes, references[0].valid)
+        geometry = [
+            self.relations[0].biases(list(self.relations), frame.key.boxes, frame.boxes, seen.valid)
+            for frame, seen in zip(inputs, references[0], strict=True)
+        ]
+        keys = [frame.key for frame in inputs]
+        x, counts = cat_features(keys), [len(key.boxes) for key in keys]
         for stage, relation in enumerate(self.relations):
             if stage > 0:
-                key = key.with_features(F.relu(self.fcs[stage](key.features)))
-            attended = relation.attend(relation.queries(key.features), references[stage], biases[stage])
-            key = key.plus(attended)
-        return key, bias
+                x = F.relu(self.fcs[stage](x))
+            queries = relation.queries(x).split(counts)
+            attended = [
+                relation.attend(query, seen, terms[stage])
+                for query, seen, terms in zip(queries, references[stage], geometry, strict=True)
+            ]
+            x = x + torch.cat(attended)
+        return split(x, keys)
 
 
 class Rdn(RdnBase):
@@ -167,24 +220,35 @@ class Rdn(RdnBase):
         refine = self.advanced_relations[0]
         references = self._keys_and_values((*self.relations, refine), frames)
         distilled = [rois.first(self.distilled_proposals) for rois in frames]
-        queries = refine.queries(cat(distilled).features).split([len(rois.boxes) for rois in distilled])
+        queries = refine.queries(cat_features(distilled)).split([len(rois.boxes) for rois in distilled])
         return [
             RdnFrame(r, rois.boxes, best, q)
             for r, rois, best, q in zip(references, frames, distilled, queries, strict=True)
         ]
 
-    def _aggregate(self, key: RoIs, frames: Sequence[RdnFrame], bias: PairBias) -> tuple[RoIs, PairBias]:
-        """Apply both stages to the key frame's RoIs."""
+    def _aggregate(self, inputs: Sequence[RdnInput], biases: list[PairBias]) -> list[RoIs]:
+        """Apply both stages to the key frames' RoIs."""
         refine, advanced = self.advanced_relations
-        queries = torch.cat([f.queries for f in frames])
-        references = KeysValues.cat(f.references[-1] for f in frames)
-        boxes = [f.boxes for f in frames]
-        _, bias = bias.advance(
-            refine, key.first(0).boxes, [f.distilled.boxes for f in frames], boxes, references.valid
-        )
-        refined = cat([f.distilled for f in frames]).plus(refine.attend(queries, references, bias.bias))
-        refined = refined.with_features(F.relu(self.advanced_fc(refined.features)))
-        key, bias = super()._aggregate(key, frames, bias)
-        geometry = advanced.geometry_bias(key.boxes, refined.boxes, refined.valid)
-        references = advanced.references(refined.features, refined.valid)
-        return key.plus(advanced.attend(advanced.queries(key.features), references, geometry)), bias
+        refined: list[RoIs] = []
+        for frame in inputs:
+            all_references = KeysValues.cat(f.references[-1] for f in frame.local)
+            _, bias = biases[frame.video].advance(
+                refine,
+                frame.key.first(0).boxes,
+                [f.distilled.boxes for f in frame.local],
+                [f.boxes for f in frame.local],
+                all_references.valid,
+            )
+            attended = refine.attend(torch.cat([f.queries for f in frame.local]), all_references, bias.bias)
+            refined.append(cat([f.distilled for f in frame.local]).plus(attended))
+            if self.inference.reuse:
+                biases[frame.video] = bias
+        refined = split(F.relu(self.advanced_fc(cat_features(refined))), refined)
+        joined, counts = cat(refined), [len(rois.boxes) for rois in refined]
+        references = advanced.references(joined.features, joined.valid).split(counts)
+        keys = super()._aggregate(inputs, biases)
+        queries = advanced.queries(cat_features(keys)).split([len(key.boxes) for key in keys])
+        return [
+            key.plus(advanced.attend(query, seen, advanced.geometry_bias(key.boxes, rois.boxes, rois.valid)))
+            for key, query, seen, rois in zip(keys, queries, references, refined, strict=True)
+        ]

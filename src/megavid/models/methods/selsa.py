@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,11 +16,12 @@ from torch.nn import functional as F
 from megavid.core.reference_plans import ReferenceGroup, ReferencePlan, TrainingPlan
 from megavid.models.base.clip import Clip
 from megavid.models.base.detector_config import MOST_FRAMES
-from megavid.models.base.features import Window
+from megavid.models.base.requests import KeyFrames
+from megavid.models.faster_rcnn.batched_faster_rcnn import BatchedFasterRCNN
 from megavid.models.faster_rcnn.box_head import HeadOutput
-from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
-from megavid.models.faster_rcnn.relation_cache import compute_once
+from megavid.models.faster_rcnn.relation_cache import compute_once, merged
 from megavid.models.faster_rcnn.roi_relations import RelationConfig, RoIs, cat, encode_clip
 from megavid.models.layers.relation import KeysValues
 
@@ -39,7 +41,7 @@ SelsaMemory = Mapping[RoIFeatures, tuple[KeysValues, ...]]
 """Keys and values of the reference proposals of each global frame in use, for each stage."""
 
 
-class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
+class Selsa(BatchedFasterRCNN[RoIFeatures, SelsaMemory]):
     """Attention, by appearance alone, from the key frame's RoIs to RoIs of frames from the whole video.
 
     After each fully connected layer, the key frame's RoIs attend to the reference proposals of the key frame
@@ -69,17 +71,26 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         """Return an empty memory; memory saves time but does not change what is detected."""
         return {}
 
-    def predict(self, window: Window[RoIFeatures], memory: SelsaMemory) -> tuple[HeadOutput, SelsaMemory]:
-        """Predict from the key frame's aggregated features."""
-        key, count = window.key, self.method.reference_proposals
-        frames = [key, *window.global_frames]
+    def predict_batch(
+        self, requests: Sequence[KeyFrames[RoIFeatures, SelsaMemory]]
+    ) -> tuple[list[HeadOutput], list[SelsaMemory]]:
+        """Predict from the key frames' aggregated features."""
+        count = self.method.reference_proposals
+        windows = [window for request in requests for window in request.windows]
         projected = compute_once(
-            frames, lambda some: self._project([RoIs.from_frame(f).first(count) for f in some]), known=memory
+            (frame for window in windows for frame in (window.key, *window.global_frames)),
+            lambda frames: self._project([RoIs.from_frame(f).first(count) for f in frames]),
+            known=merged(request.memory for request in requests),
         )
-        x_PD = self._aggregate(key.features, [projected[frame] for frame in frames])
-        output = self.predictor(x_PD, key.proposals, key.image_size, key.valid)
-        kept = {frame: projected[frame] for frame in window.global_frames}
-        return output, kept if self.inference.reuse else self.initial_memory()
+        features = self._aggregate(
+            [window.key.features for window in windows],
+            [[projected[frame] for frame in (window.key, *window.global_frames)] for window in windows],
+        )
+        outputs = self.head_outputs(features, [window.key for window in windows])
+        if not self.inference.reuse:
+            return outputs, [self.initial_memory() for _ in requests]
+        kept = [{frame: projected[frame] for frame in r.windows[-1].global_frames} for r in requests]
+        return outputs, [*kept]
 
     def _project(self, frames: Sequence[RoIs]) -> list[tuple[KeysValues, ...]]:
         """Compute keys and values of frames' reference proposals for each stage."""
@@ -91,14 +102,25 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
             projected.append(relation.references(features, joined.valid).split(counts))
         return list(zip(*projected, strict=True))
 
-    def _aggregate(self, x_PD: Tensor, frames: Sequence[tuple[KeysValues, ...]]) -> Tensor:
-        """Let the key frame's features (P, D) attend to the RoIs of all frames, stage by stage."""
+    def _aggregate(
+        self, keys: Sequence[Tensor], windows: Sequence[Sequence[tuple[KeysValues, ...]]]
+    ) -> list[Tensor]:
+        """Let the features (P, D) of key frames attend to the RoIs of their windows, stage by stage.
+
+        Args:
+            keys: Features of each key frame.
+            windows: Keys and values of each frame of each window, for each stage.
+        """
+        x, counts = torch.cat(list(keys)), [len(key) for key in keys]
         for stage, relation in enumerate(self.relations):
             if stage > 0:
-                x_PD = F.relu(self.fcs[stage](x_PD))
-            references = KeysValues.cat(projected[stage] for projected in frames)
-            x_PD = x_PD + relation.attend(relation.queries(x_PD), references)
-        return x_PD
+                x = F.relu(self.fcs[stage](x))
+            attended = [
+                relation.attend(query, KeysValues.cat(projected[stage] for projected in frames))
+                for query, frames in zip(relation.queries(x).split(counts), windows, strict=True)
+            ]
+            x = x + torch.cat(attended)
+        return [*x.split(counts)]
 
     @property
     def training_plan(self) -> TrainingPlan:
@@ -109,5 +131,6 @@ class Selsa(FasterRCNN[RoIFeatures, SelsaMemory]):
         """Compute the losses on the key frame's RoIs after they attend to the key and reference frames."""
         rois = encode_clip(self, clip, c4, self.fcs[:1], proposals=self.method.reference_proposals)
         rows = (0, *clip.references["global"])
-        x_PD = self._aggregate(rois.key.features, self._project([rois.references[row] for row in rows]))
+        projected = self._project([rois.references[row] for row in rows])
+        [x_PD] = self._aggregate([rois.key.features], [projected])
         return self.all_losses(rois.rpn, rois.sampled, x_PD, clip)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from torch import Tensor
 
 from megavid.core.reference_plans import ReferencePlan
 from megavid.models.base.clip import Clip
-from megavid.models.base.features import Window
+from megavid.models.base.requests import KeyFrames
+from megavid.models.faster_rcnn.batched_faster_rcnn import BatchedFasterRCNN
 from megavid.models.faster_rcnn.box_head import HeadOutput
-from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN, RoIFeatures
+from megavid.models.faster_rcnn.faster_rcnn import RoIFeatures
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig, RoIMethodConfig
 
 
@@ -20,7 +22,7 @@ class SingleFrameConfig(RoIMethodConfig):
     name: Literal["single_frame"]
 
 
-class SingleFrame(FasterRCNN[RoIFeatures, None]):
+class SingleFrame(BatchedFasterRCNN[RoIFeatures, None]):
     """Faster R-CNN with two fully connected layers on RoIs pooled from a dilated conv5."""
 
     config_type = FasterRCNNConfig[SingleFrameConfig]
@@ -43,10 +45,12 @@ class SingleFrame(FasterRCNN[RoIFeatures, None]):
     def initial_memory(self) -> None:
         """Return None: this method has no memory."""
 
-    def predict(self, window: Window[RoIFeatures], memory: None) -> tuple[HeadOutput, None]:
-        """Predict from the key frame's RoI features."""
-        key = window.key
-        return self.predictor(key.features, key.proposals, key.image_size, key.valid), None
+    def predict_batch(
+        self, requests: Sequence[KeyFrames[RoIFeatures, None]]
+    ) -> tuple[list[HeadOutput], list[None]]:
+        """Predict from the key frames' RoI features."""
+        keys = [window.key for request in requests for window in request.windows]
+        return self.head_outputs([key.features for key in keys], keys), [None] * len(requests)
 
     def trunk_rows(self, clip: Clip) -> list[int]:
         """Return the row of the key frame."""
