@@ -42,3 +42,19 @@ def test_frozen_batch_norm_has_no_epsilon(device: torch.device) -> None:
     # 3 * (4 - 2) / 0.01 + 1
     assert norm(torch.full((1, 1, 1, 1), 4.0, device=device)).item() == pytest.approx(601, rel=1e-5)
     assert not list(norm.parameters())
+
+
+def test_frozen_batch_norm_rounds_once_in_half_precision(device: torch.device) -> None:
+    norm = frozen_batch_norm(1).to(device)
+    values = {"weight": 3.0, "bias": 0.125, "running_mean": -1.0, "running_var": 4.0}
+    norm.load_state_dict({name: torch.tensor([value], device=device) for name, value in values.items()})
+    x = torch.tensor([1.0, 84.0], dtype=torch.bfloat16, device=device)
+    x.requires_grad_()
+    y = norm(x.view(1, 1, 1, 2)).flatten()
+    # 1.5 (1 + 1) + 0.125 and 1.5 (84 + 1) + 0.125 = 127.625, between 127.5 and 128 in bfloat16
+    assert (y.dtype, y.tolist()) == (torch.bfloat16, [3.125, 127.5])
+    y.float().sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [1.5, 1.5]
+    # At inference, where the residual sums of some layers stay in float32, the result is not rounded.
+    assert norm.eval()(x.view(1, 1, 1, 2)).flatten().tolist() == [3.125, 127.625]

@@ -31,9 +31,24 @@ Norm = Callable[[int], nn.Module]
 """Function that makes a normalization layer for a number of channels."""
 
 
+class FrozenBatchNorm(FrozenBatchNorm2d):  # type: ignore[misc]
+    """Batch norm with fixed statistics and weights, which computes in float32.
+
+    Training in half precision applies it by one operation, which rounds once, to the dtype of the map. The
+    seven operations of the base class would return float32, and so would the following layers up to the next
+    convolution.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        if x.dtype == torch.float32 or not self.training:
+            return cast(Tensor, super().forward(x))
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+
+
 def frozen_batch_norm(channels: int) -> nn.Module:
     """Make a batch norm with fixed statistics and no epsilon: scale = weight / sqrt(variance)."""
-    return cast(nn.Module, FrozenBatchNorm2d(channels, eps=0.0))
+    return FrozenBatchNorm(channels, eps=0.0)
 
 
 def group_norm(channels: int) -> nn.Module:
