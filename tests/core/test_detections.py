@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -44,6 +47,22 @@ def test_a_slice_of_detections_has_the_chosen_rows(
     assert chosen.class_names == ("a", "b", "c")
 
 
+def test_all_columns_are_sliced(detections: Detections) -> None:
+    whole = replace(
+        detections,
+        tracks=torch.tensor([5, -1, 7]),
+        class_scores=torch.arange(9.0).reshape(3, 3) / 10,
+        interpolated=torch.tensor([False, True, False]),
+    )
+    chosen = whole[[2, 1]].cpu()
+    assert chosen.tracks is not None
+    assert chosen.class_scores is not None
+    assert chosen.interpolated is not None
+    assert chosen.tracks.tolist() == [7, -1]
+    assert torch.equal(chosen.class_scores, torch.tensor([[0.6, 0.7, 0.8], [0.3, 0.4, 0.5]]))
+    assert chosen.interpolated.tolist() == [False, True]
+
+
 def test_an_index_out_of_range_is_refused(detections: Detections) -> None:
     with pytest.raises(IndexError):
         detections[3]
@@ -52,6 +71,22 @@ def test_an_index_out_of_range_is_refused(detections: Detections) -> None:
 def test_fields_of_different_lengths_are_refused() -> None:
     with pytest.raises(ValueError, match=r"scores \(N,\)"):
         Detections(torch.zeros(2, 4), torch.zeros(3), torch.zeros(2, dtype=torch.long))
+
+
+@pytest.mark.parametrize(
+    ("column", "shape", "message"),
+    [
+        ("tracks", (2,), r"expected tracks \(3,\), got \(2,\)"),
+        ("interpolated", (3, 1), r"expected interpolated \(3,\), got \(3, 1\)"),
+        ("class_scores", (3, 2), r"expected class_scores \(3, 3\), got \(3, 2\)"),
+    ],
+)
+def test_columns_of_another_shape_are_refused(
+    detections: Detections, column: str, shape: tuple[int, ...], message: str
+) -> None:
+    changes: dict[str, Any] = {column: torch.zeros(shape)}
+    with pytest.raises(ValueError, match=message):
+        replace(detections, **changes)
 
 
 @pytest.mark.filterwarnings("ignore:OpenCV")

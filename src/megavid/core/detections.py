@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -26,6 +26,10 @@ class Detections:
         class_names: Names of all classes that the detector knows; empty if the names are unknown.
         tracks: (N,) int64, the id of each box's track within the video, or -1 for a box without a track. None
             if the boxes were not tracked.
+        class_scores: (N, K) float32 in [0, 1], score of each box for each class in `class_names`; None if the
+            detector gives only the score of one class.
+        interpolated: (N,) bool, whether a box fills a gap between two detections of an object (`linking`),
+            instead of being detected itself; None if no gaps were filled.
 
     Examples:
         >>> confident = detections[detections.scores > 0.5]
@@ -36,6 +40,8 @@ class Detections:
     labels: Tensor
     class_names: tuple[str, ...] = ()
     tracks: Tensor | None = None
+    class_scores: Tensor | None = None
+    interpolated: Tensor | None = None
 
     def __post_init__(self) -> None:
         n = len(self.boxes)
@@ -44,14 +50,21 @@ class Detections:
                 "expected boxes (N, 4), scores (N,), labels (N,), got "
                 f"{tuple(self.boxes.shape)}, {tuple(self.scores.shape)}, {tuple(self.labels.shape)}"
             )
-        if self.tracks is not None and self.tracks.shape != (n,):
-            raise ValueError(f"expected tracks ({n},), got {tuple(self.tracks.shape)}")
+        for name in ("tracks", "interpolated"):
+            column: Tensor | None = getattr(self, name)
+            if column is not None and column.shape != (n,):
+                raise ValueError(f"expected {name} ({n},), got {tuple(column.shape)}")
+        classes = self.class_scores
+        if classes is not None and classes.shape != (n, len(self.class_names)):
+            raise ValueError(
+                f"expected class_scores ({n}, {len(self.class_names)}), got {tuple(classes.shape)}"
+            )
 
     def __len__(self) -> int:
         return len(self.boxes)
 
     def __getitem__(self, index: int | slice | Sequence[int] | Tensor) -> Detections:
-        """Return the selected boxes with their scores, labels and tracks.
+        """Return the selected boxes with all that belongs to them.
 
         Args:
             index: A row number, a slice, a list of row numbers, or a boolean mask (N,).
@@ -60,14 +73,20 @@ class Detections:
         if not isinstance(rows, slice):
             rows = torch.atleast_1d(torch.as_tensor(rows))
             rows = rows if rows.dtype == torch.bool else rows.long()  # an empty list gives floats
-        tracks = None if self.tracks is None else self.tracks[rows]
-        return Detections(self.boxes[rows], self.scores[rows], self.labels[rows], self.class_names, tracks)
+        return self._changed(lambda x: x[rows])
 
     def to(self, device: torch.device | str) -> Detections:
         """Return the detections with all tensors on a device."""
-        tracks = None if self.tracks is None else self.tracks.to(device)
-        boxes, scores, labels = (x.to(device) for x in (self.boxes, self.scores, self.labels))
-        return Detections(boxes, scores, labels, self.class_names, tracks)
+        return self._changed(lambda x: x.to(device))
+
+    def _changed(self, change: Callable[[Tensor], Tensor]) -> Detections:
+        """Return detections whose tensors are the results of a function."""
+        tensors: dict[str, Any] = {
+            field.name: change(x)
+            for field in fields(self)
+            if isinstance(x := getattr(self, field.name), Tensor)
+        }
+        return replace(self, **tensors)
 
     def cpu(self) -> Detections:
         """Return the detections with all tensors on the CPU."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Generic
 
 import torch
@@ -104,7 +104,7 @@ class CopiedDetections(PendingDetections):
             score_threshold=place.score_threshold,
         )
         boxes = box_ops.rescale(found.boxes, from_size=place.image_size, to_size=place.frame_size)
-        return Detections(boxes, found.scores, found.labels, found.class_names)
+        return replace(found, boxes=boxes)
 
 
 class CapturedSteps(Generic[FeaturesT, MemoryT]):

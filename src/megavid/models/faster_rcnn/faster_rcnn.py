@@ -130,7 +130,7 @@ class FasterRCNN(VideoDetector[FeaturesT, MemoryT]):
                 output.cpu(), self.config.head, self.class_names, score_threshold=score_threshold
             )
             boxes = box_ops.rescale(found.boxes, from_size=output.image_size, to_size=window.frame_size)
-            found = Detections(boxes, found.scores, found.labels, found.class_names)
+            found = replace(found, boxes=boxes)
         return found.to(self.device), memory
 
     def encode_frames(self, frames: Tensor) -> list[FeaturesT]:
