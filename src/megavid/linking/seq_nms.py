@@ -2,9 +2,13 @@
 
 Source: Han et al., "Seq-NMS for Video Object Detection", 2016, arXiv:1602.08465, section 3.2.
 
-In each video and class, overlapping boxes of neighboring frames are linked. The sequence of linked boxes with
-the largest sum of scores is selected, its boxes get a common score, and boxes that overlap one of them in its
-frame are suppressed. This repeats until no box is left.
+In each class of a video, overlapping boxes of neighboring frames are linked. The sequence of linked boxes
+with the largest sum of scores is selected, its boxes get a common score, and boxes that overlap one of them
+in its frame are suppressed. This repeats until no box is left.
+
+Seq-DIoU is the same with the distance-IoU (Zheng et al., "Distance-IoU Loss", AAAI 2020, section 3.3) as the
+overlap of links and of suppression, so that boxes whose centers differ are linked and suppressed less often.
+Geng et al. use it in "Object-aware Feature Aggregation for Video Object Detection", 2020.
 
 Shapes: N boxes.
 """
@@ -12,22 +16,128 @@ Shapes: N boxes.
 from __future__ import annotations
 
 import heapq
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Literal, cast
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
-from megavid.core.iou import paired_iou
+from megavid.core.detections import FrameResult
+from megavid.core.iou import paired_diou, paired_iou
 from megavid.evaluation.prediction_table import PredictionTable
+from megavid.linking.linker_config import LinkerConfig
+from megavid.linking.stage import Stage
 
 Rescoring = Literal["average", "max"]
 """Common score of the boxes of a sequence: the mean or the maximum of their scores."""
 
-LINK_IOU = 0.5
-"""Boxes of neighboring frames are linked if their IoU is higher than this (section 3.2.1)."""
+Overlap = Callable[[NDArray[Any], NDArray[Any]], NDArray[np.float64]]
+"""Overlap of each box of one array (N, 4) and the box in the same row of another, (N,)."""
 
-SUPPRESSION_IOU = 0.3
-"""A box is suppressed if its IoU with a box of a selected sequence in its frame is higher than this."""
+LINK_OVERLAP = 0.5
+"""Boxes of neighboring frames are linked if their overlap is higher than this (section 3.2.1)."""
+
+SUPPRESSION_OVERLAP = 0.3
+"""A box is suppressed if its overlap with a box of a selected sequence in its frame is higher than this."""
+
+
+class SeqNmsConfig(LinkerConfig):
+    """Settings of Seq-NMS.
+
+    Attributes:
+        rescoring: Score for the boxes of a sequence: the mean or the maximum of their scores.
+    """
+
+    name: Literal["seq_nms"] = "seq_nms"
+    rescoring: Rescoring = "average"
+
+    def start(self) -> SeqNms:
+        """Return a new stage for one video."""
+        return SeqNms(overlap=paired_iou, rescoring=self.rescoring, min_score=self.min_score)
+
+
+class SeqDiouConfig(LinkerConfig):
+    """Settings of Seq-DIoU.
+
+    Attributes:
+        rescoring: Score for the boxes of a sequence: the mean or the maximum of their scores.
+    """
+
+    name: Literal["seq_diou"] = "seq_diou"
+    rescoring: Rescoring = "average"
+
+    def start(self) -> SeqNms:
+        """Return a new stage for one video."""
+        return SeqNms(overlap=paired_diou, rescoring=self.rescoring, min_score=self.min_score)
+
+
+class SeqNms(Stage):
+    """Seq-NMS for one video, whose results come at its end. The sequences are the tracks of the results.
+
+    Args:
+        overlap: Overlap of two boxes: `paired_iou`, or `paired_diou` for Seq-DIoU.
+        rescoring: Which score the boxes of a sequence get.
+        min_score: Lowest score of a box that is linked; other boxes are dropped.
+    """
+
+    def __init__(self, *, overlap: Overlap, rescoring: Rescoring, min_score: float) -> None:
+        self._overlap, self._rescoring, self._min_score = overlap, rescoring, min_score
+        self._results: list[FrameResult] = []
+
+    @property
+    def look_ahead(self) -> None:
+        """None, since a sequence may extend to the end of the video."""
+        return
+
+    def push(self, result: FrameResult) -> list[FrameResult]:
+        """Keep the result of the next frame; none is ready before the end of the video."""
+        found = result.detections
+        self._results.append(replace(result, detections=found[found.scores >= self._min_score]))
+        return []
+
+    def flush(self) -> list[FrameResult]:
+        """Return the results of all frames: rescored, with tracks, and without suppressed boxes."""
+        results, self._results = self._results, []
+        if not results:
+            return []
+        counts = [len(result.detections) for result in results]
+        frame = np.repeat(np.arange(len(results)), counts)
+        boxes, scores, labels = (
+            torch.cat([getattr(result.detections, name) for result in results]).cpu().numpy()
+            for name in ("boxes", "scores", "labels")
+        )
+        tracks = np.full(len(frame), -1)
+        for number, rows in enumerate(self._sequences(frame, boxes, scores, labels)):
+            tracks[rows] = number
+            scores[rows] = (
+                scores[rows].mean(dtype=np.float64) if self._rescoring == "average" else scores[rows].max()
+            )
+        ends = np.cumsum(counts)
+        return [
+            _with_tracks(result, scores[end - count : end], tracks[end - count : end])
+            for result, count, end in zip(results, counts, ends, strict=True)
+        ]
+
+    def _sequences(
+        self, frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], labels: NDArray[Any]
+    ) -> list[NDArray[np.intp]]:
+        """Return the rows of the sequences of all classes, in the order of their first rows."""
+        found = [
+            rows[sequence]
+            for label in np.unique(labels)
+            for rows in [np.flatnonzero(labels == label)]
+            for sequence in sequences(frame[rows], boxes[rows], scores[rows], overlap=self._overlap)
+        ]
+        return sorted(found, key=lambda rows: int(rows[0]))
+
+
+def _with_tracks(result: FrameResult, scores: NDArray[Any], tracks: NDArray[Any]) -> FrameResult:
+    """Return a frame's boxes that have a track, with new scores, by descending score."""
+    found = replace(result.detections, scores=torch.from_numpy(scores), tracks=torch.from_numpy(tracks))
+    order = found.scores.argsort(descending=True, stable=True)
+    return replace(result, detections=found[order[tracks[order.numpy()] >= 0]])
 
 
 def seq_nms(
@@ -48,7 +158,7 @@ def seq_nms(
     order = np.lexsort((p.frame, p.labels, p.video))
     ends = np.flatnonzero(np.diff(p.video[order]) | np.diff(p.labels[order])) + 1
     for rows in np.split(order, ends) if len(order) else []:
-        for sequence in sequences(p.frame[rows], p.boxes[rows], p.scores[rows], step=step):
+        for sequence in sequences(p.frame[rows] // step, p.boxes[rows], p.scores[rows]):
             chosen = rows[sequence]
             kept[chosen] = True
             scores[chosen] = scores[chosen].mean() if rescoring == "average" else scores[chosen].max()
@@ -56,21 +166,22 @@ def seq_nms(
 
 
 def sequences(
-    frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], *, step: int = 1
+    frame: NDArray[Any], boxes: NDArray[Any], scores: NDArray[Any], *, overlap: Overlap = paired_iou
 ) -> list[list[int]]:
     """Select the sequences of one class of one video, the largest sum of scores first.
 
     Args:
-        frame: (N,), number of each box's frame, rising.
+        frame: (N,), number of each box's frame, rising by 1 from one frame of the video to the next.
         boxes: (N, 4), half-open.
         scores: (N,), at least 0.
-        step: Distance from one detected frame to the next.
+        overlap: Overlap of two boxes.
 
     Returns:
         Rows of each sequence, in the order of frames. Rows in no sequence are suppressed.
     """
-    beside = _overlapping(frame, boxes, after=0, iou=SUPPRESSION_IOU)
-    best = _BestSums(_overlapping(frame, boxes, after=step, iou=LINK_IOU), scores.tolist())
+    beside = _overlapping(frame, boxes, after=0, least=SUPPRESSION_OVERLAP, overlap=overlap)
+    ahead = _overlapping(frame, boxes, after=1, least=LINK_OVERLAP, overlap=overlap)
+    best = _BestSums(ahead, scores.tolist())
     selected = []
     while sequence := best.sequence():
         selected.append(sequence)
@@ -149,13 +260,15 @@ class _BestSums:
         return True
 
 
-def _overlapping(frame: NDArray[Any], boxes: NDArray[Any], *, after: int, iou: float) -> list[list[int]]:
-    """Return, for each box, the rows of other boxes `after` frames later with an IoU above `iou`."""
+def _overlapping(
+    frame: NDArray[Any], boxes: NDArray[Any], *, after: int, least: float, overlap: Overlap
+) -> list[list[int]]:
+    """Return, for each box, the rows of other boxes `after` frames later that overlap more than `least`."""
     first = np.searchsorted(frame, frame + after, side="left")
     counts = np.searchsorted(frame, frame + after, side="right") - first
     rows = np.repeat(np.arange(len(frame)), counts)
     others = first[rows] + np.arange(len(rows)) - (counts.cumsum() - counts)[rows]
-    near = (paired_iou(boxes[rows], boxes[others]) > iou) & (rows != others)
+    near = (overlap(boxes[rows], boxes[others]) > least) & (rows != others)
     found: list[list[int]] = [[] for _ in frame]
     for row, other in zip(rows[near].tolist(), others[near].tolist(), strict=True):
         found[row].append(other)
