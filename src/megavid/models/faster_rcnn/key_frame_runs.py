@@ -105,11 +105,10 @@ def plan_calls(counts: Sequence[int], kinds: Sequence[Any], *, most: int) -> lis
     """
     calls, remaining = list[Call](), dict[Any, list[int]]()
     for video, (count, kind) in enumerate(zip(counts, kinds, strict=True)):
-        *runs, last = [*powers_of_two(count, most=most)] or [0]
-        if last == 1:
+        runs = powers_of_two(count, most=most)
+        if runs and runs[-1] == 1:
+            runs.pop()
             remaining.setdefault(kind, []).append(video)
-        elif last:
-            runs.append(last)
         calls += [Call((video,), run) for run in runs]
     for videos in remaining.values():
         start = 0
