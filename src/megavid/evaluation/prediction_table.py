@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +31,11 @@ class PredictionTable:
         lengths: Number of processed frames of each video, by name; None if the file does not say.
         origin: The file, for messages.
         metadata: Metadata of the file, as JSON values.
+        tracks: int64 (N,), id of each box's track, -1 for none; None if the boxes were not tracked.
+        class_scores: float32 (N, C), score of each box for each class, in [0, 1]; None if there are none, or
+            if they were not read.
+        interpolated: bool (N,), whether a box fills a gap between two detections of an object; None if no
+            gaps were filled.
     """
 
     videos: tuple[str, ...]
@@ -43,6 +48,9 @@ class PredictionTable:
     lengths: dict[str, int] | None
     origin: Path
     metadata: dict[str, Any] = field(default_factory=dict)
+    tracks: NDArray[np.int64] | None = None
+    class_scores: NDArray[np.float32] | None = None
+    interpolated: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         return len(self.video)
@@ -56,6 +64,9 @@ class PredictionTable:
             labels=self.labels[rows],
             scores=self.scores[rows],
             boxes=self.boxes[rows],
+            tracks=None if self.tracks is None else self.tracks[rows],
+            class_scores=None if self.class_scores is None else self.class_scores[rows],
+            interpolated=None if self.interpolated is None else self.interpolated[rows],
         )
 
 
@@ -109,6 +120,13 @@ def _has_no_valid_label(p: PredictionTable) -> NDArray[np.bool_]:
     return (p.labels < 0) | (p.labels >= len(p.class_names))
 
 
+def _has_no_valid_class_scores(p: PredictionTable) -> NDArray[np.bool_]:
+    if p.class_scores is None:
+        return np.zeros(len(p), np.bool_)
+    wrong = ~((p.class_scores >= 0) & (p.class_scores <= 1))
+    return cast("NDArray[np.bool_]", wrong.any(axis=1))
+
+
 def _is_inverted(p: PredictionTable) -> NDArray[np.bool_]:
     return (p.boxes[:, 2] < p.boxes[:, 0]) | (p.boxes[:, 3] < p.boxes[:, 1])
 
@@ -135,6 +153,7 @@ def _repeats_earlier_row(p: PredictionTable) -> NDArray[np.bool_]:
 _CHECKS: tuple[tuple[Callable[[PredictionTable], NDArray[np.bool_]], Kind, str], ...] = (
     (_is_not_finite, Kind.BAD_ROW, "expected finite numbers"),
     (_has_no_valid_score, Kind.BAD_ROW, "expected a score from 0 to 1"),
+    (_has_no_valid_class_scores, Kind.BAD_ROW, "expected a score from 0 to 1 for each class"),
     (_has_no_valid_label, Kind.UNKNOWN_CLASS, "expected a label of one of the classes"),
     (_is_inverted, Kind.INVERTED, "expected x1 <= x2 and y1 <= y2"),
     (

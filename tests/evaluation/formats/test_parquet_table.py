@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from megavid.core.errors import InputError
 from megavid.datasets.table.problems import Kind, Problems
@@ -61,6 +63,59 @@ def test_a_table_without_video_lengths_is_read_back(tmp_path: Path) -> None:
     read = read_parquet(tmp_path / "p.parquet", problems=Problems())
     assert read.lengths is None
     assert len(locate(read, make_data_set(b=[0], a=[3, 4, 5]), problems=Problems()).rows) == 3
+
+
+def test_tracks_class_scores_and_marks_are_read_back(tmp_path: Path) -> None:
+    table = make_table(
+        tracks=np.array([7, -1, 0]),
+        class_scores=np.array([[0.1, 0.9], [0.5, 0.25], [0, 1]], np.float32),
+        interpolated=np.array([False, True, False]),
+    )
+    write_parquet(table, tmp_path / "p.parquet")
+    read = read_parquet(tmp_path / "p.parquet", problems=Problems(), class_scores=True)
+    assert_same_rows(read, table)
+    for name in ("tracks", "class_scores", "interpolated"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(table, name))
+        assert getattr(read, name).dtype == getattr(table, name).dtype
+    assert read_parquet(tmp_path / "p.parquet", problems=Problems()).class_scores is None
+    taken = read.take(np.array([1]))
+    assert taken.tracks is not None
+    assert taken.interpolated is not None
+    assert (taken.tracks.tolist(), taken.interpolated.tolist()) == ([-1], [True])
+
+
+def test_columns_that_only_some_rows_have_are_filled_up(tmp_path: Path) -> None:
+    tracked, untracked = frame_result(0, (1, 0.9, 0, 0, 5, 5)), frame_result(1, (1, 0.9, 0, 0, 5, 5))
+    found = replace(tracked.detections, tracks=torch.tensor([3]), interpolated=torch.tensor([True]))
+    path = write_file(tmp_path / "p.parquet", "a", replace(tracked, detections=found), untracked)
+    read = read_parquet(path, problems=Problems())
+    assert read.tracks is not None
+    assert read.interpolated is not None
+    assert (read.tracks.tolist(), read.interpolated.tolist()) == ([3, -1], [True, False])
+
+
+@pytest.mark.parametrize(
+    ("lists", "message"),
+    [
+        ([[0.5, 0.5], None, [0.5, 0.5]], "expected class scores for all boxes or for none, got 2 of 3"),
+        ([[0.5, 0.5], [0.5, 0.5, 0.5], [0.5]], "expected 2 class scores for each box, got 3 in row 1"),
+        ([[0.5, 0.5], [0.5, None], [0.5, 0.5]], "expected 2 class scores for each box, got null"),
+        (
+            [[0.5, 0.5], [0.5, 1.5], [0.5, 0.5]],
+            "row 1: expected a score from 0 to 1 for each class: video 'a'",
+        ),
+        ([[0.5, 0.5], [0.5, np.nan], [0.5, 0.5]], "row 1: expected a score from 0 to 1 for each class"),
+    ],
+)
+def test_invalid_class_scores_are_refused(tmp_path: Path, lists: list[Any], message: str) -> None:
+    write_parquet(make_table(), tmp_path / "p.parquet")
+    table = pq.read_table(tmp_path / "p.parquet")
+    place = table.schema.get_field_index("class_scores")
+    table = table.set_column(place, "class_scores", pa.array(lists, pa.list_(pa.float32())))
+    pq.write_table(table, tmp_path / "p.parquet")
+    with pytest.raises(InputError, match=f"p.parquet.*{message}"):
+        read_parquet(tmp_path / "p.parquet", problems=Problems(), class_scores=True)
+    read_parquet(tmp_path / "p.parquet", problems=Problems())  # scores of other classes are not needed
 
 
 def test_a_file_with_many_row_groups_is_read(tmp_path: Path) -> None:

@@ -9,6 +9,10 @@
 | `label`, `class_name`, `score` | number of the class, name of the class, and score in [0, 1] |
 | `x1`, `y1`, `x2`, `y2` | the box, half-open, in pixels of the original frame |
 | `track` | id of the track, -1 for none; null if the boxes were not tracked |
+| `class_scores` | score for each class, in the order of the class names; null if the detector gives none |
+| `interpolated` | whether the box fills a gap between two detections of an object; null if none do |
+
+Files of earlier versions lack some of the last three columns.
 
 The metadata of the file is JSON under the key "megavid". It always has the class names ("classes"). If known,
 it also has the number of frames of each video ("videos") and of all videos ("frames"), because the table has
@@ -46,8 +50,13 @@ SCHEMA = pa.schema(
         ("x2", pa.float32()),
         ("y2", pa.float32()),
         ("track", pa.int64()),
+        ("class_scores", pa.list_(pa.float32())),
+        ("interpolated", pa.bool_()),
     ]
 )
+
+LATER_COLUMNS = ("track", "class_scores", "interpolated")
+"""Columns that files of earlier versions may lack; null stands for them."""
 
 METADATA_KEY = "megavid"
 
@@ -82,13 +91,14 @@ def translate_read_errors(path: Path) -> Iterator[None]:
 
 
 def as_schema(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Cast rows of a predictions file to `SCHEMA`; add the column `track`, which early files lack."""
-    if "track" not in batch.schema.names:
-        batch = batch.append_column("track", pa.nulls(batch.num_rows, pa.int64()))
-    return batch.cast(SCHEMA)
+    """Cast rows of a predictions file to `SCHEMA`; add the columns that files of earlier versions lack."""
+    for name in LATER_COLUMNS:
+        if name not in batch.schema.names:
+            batch = batch.append_column(name, pa.nulls(batch.num_rows, SCHEMA.field(name).type))
+    return batch.select(SCHEMA.names).cast(SCHEMA)
 
 
 def _has_columns(schema: pa.Schema) -> bool:
-    """Return whether a file has the columns of `SCHEMA`, with or without `track`, which early files lack."""
-    untracked = SCHEMA.remove(SCHEMA.get_field_index("track"))
-    return bool(schema.equals(SCHEMA) or schema.equals(untracked))
+    """Return whether a file has the columns of `SCHEMA`, with or without those that earlier files lack."""
+    expected = [field for field in SCHEMA if field.name in schema.names or field.name not in LATER_COLUMNS]
+    return bool(schema.equals(pa.schema(expected)))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -54,32 +56,57 @@ class PredictionWriter:
         """
         video = _as_text(video)
         found = result.detections
-        n = len(found)
         self.frames += 1
-        self.detections += n
+        self.detections += len(found)
         self._videos[video] = self._videos.get(video, 0) + 1
         self._classes = found.class_names or self._classes
-        if n == 0:
-            return
-        boxes = found.boxes.float().cpu().numpy()
-        columns = [
-            [video] * n,
-            [result.index] * n,
-            [file] * n,
-            [result.time] * n,
-            found.labels.cpu().numpy(),
-            [found.class_names[label] for label in found.labels.tolist()],
-            found.scores.float().cpu().numpy(),
-            *(boxes[:, i] for i in range(4)),
-            [None] * n if found.tracks is None else found.tracks.cpu().numpy(),
-        ]
-        arrays = [_column(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
-        self._rows.write(pa.RecordBatch.from_arrays(arrays, schema=SCHEMA))
+        if len(found):
+            self._rows.write(frame_rows(video, result, file=file))
 
     def close(self, **metadata: Any) -> None:
         """Finish the file; add `metadata`, the classes and the numbers of frames to the file's metadata."""
         counts = {"classes": self._classes, "videos": self._videos, "frames": self.frames}
         self._rows.close(self._metadata | metadata | counts)
+
+
+def frame_rows(video: str, result: FrameResult, *, file: str | None) -> pa.RecordBatch:
+    """Return the rows of a frame's detections.
+
+    Args:
+        video: Name of the video.
+        result: The frame's detections, which carry the class names; its time may be NaN if it is unknown.
+        file: Name of the frame's image, if it has one.
+    """
+    found = result.detections.cpu()
+    n = len(found)
+    boxes = found.boxes.float().numpy()
+    columns = [
+        [video] * n,
+        [result.index] * n,
+        [file] * n,
+        [None if math.isnan(result.time) else result.time] * n,
+        found.labels.numpy(),
+        [found.class_names[label] for label in found.labels.tolist()],
+        found.scores.float().numpy(),
+        *(boxes[:, i] for i in range(4)),
+        *(
+            [None] * n if column is None else column.numpy()
+            for column in (found.tracks, found.class_scores, found.interpolated)
+        ),
+    ]
+    arrays = [column_array(values, field) for values, field in zip(columns, SCHEMA, strict=True)]
+    return pa.RecordBatch.from_arrays(arrays, schema=SCHEMA)
+
+
+def column_array(values: Any, field: pa.Field) -> pa.Array:
+    """Return the values of a column of `SCHEMA` as Arrow's type; those of class scores are (N, C)."""
+    if field.type == NAME:
+        values = [v if v is None else _as_text(v) for v in values]
+        return pa.array(values, pa.string()).dictionary_encode().cast(NAME)
+    if isinstance(values, np.ndarray) and values.ndim > 1:
+        ends = np.arange(len(values) + 1, dtype=np.int32) * values.shape[1]
+        return pa.ListArray.from_arrays(ends, values.ravel()).cast(field.type)
+    return pa.array(values, field.type)
 
 
 class RowWriter:
@@ -131,10 +158,3 @@ class RowWriter:
 def _as_text(name: str) -> str:
     """Replace those characters of a file name that cannot be encoded as UTF-8."""
     return name.encode(errors="replace").decode()
-
-
-def _column(values: Any, field: pa.Field) -> pa.Array:
-    if field.type == NAME:
-        values = [v if v is None else _as_text(v) for v in values]
-        return pa.array(values, pa.string()).dictionary_encode().cast(NAME)
-    return pa.array(values, field.type)
