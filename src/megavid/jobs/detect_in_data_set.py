@@ -160,6 +160,8 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
     left = set(range(span.start, span.stop))
     with open_video(annotations, video, problems=problems) as opened, atomic_path(path) as aside:
         writer = PredictionWriter(aside, metadata={})
+        if opened.frames is not None:
+            writer.set_size(name, width=opened.frames.width, height=opened.frames.height)
         for result, row in _results(job, opened):
             left.remove(row)
             numbered = replace(result, index=int(annotations.number[row]))

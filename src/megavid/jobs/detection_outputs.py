@@ -71,6 +71,7 @@ class DetectionOutputs:
         with ExitStack() as cleaning, self._making(self._pictures):
             cleaning.callback(shutil.rmtree, self._aside, ignore_errors=True)
             self._predictions = PredictionWriter(self._aside / PREDICTIONS, metadata=metadata)
+            self._predictions.set_size(video, width=width, height=height)
             if save_frames:
                 (self._aside / FRAMES).mkdir()
             else:

@@ -27,6 +27,8 @@ def test_parts_are_merged(tmp_path: Path) -> None:
     assert [read.videos[v] for v in read.video] == ["b", "a"]
     assert read.labels.tolist() == [1, 0]
     about = read_metadata(tmp_path / "all.parquet")
+    info = {"b": {"frame_numbers": [[0, 1, 1]]}, "a": {"frame_numbers": [[0, 0, 1]]}}
+    assert about.pop("video_info") == info
     assert about == {"seed": 3, "classes": list(CLASSES), "videos": {"b": 2, "a": 1}, "frames": 3}
 
 

@@ -45,7 +45,8 @@ def test_rows_and_metadata_are_written(tmp_path: Path) -> None:
     assert table["time"].to_pylist() == [0.0, 0.0, 0.2]
     assert table["score"].to_pylist() == pytest.approx([0.9, 0.1, 0.9])
     metadata = json.loads(pq.read_metadata(path).metadata[METADATA_KEY.encode()])
-    own = {"classes": ["cat", "dog"], "videos": {"clip": 3}, "frames": 3}
+    info = {"clip": {"frame_numbers": [[0, 2, 1]]}}
+    own = {"classes": ["cat", "dog"], "videos": {"clip": 3}, "frames": 3, "video_info": info}
     assert metadata == {"model": "m", "complete": True, **own}
 
 

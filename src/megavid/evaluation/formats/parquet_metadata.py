@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.json_yaml import load_json
+from megavid.evaluation.formats.video_info import VideoInfoEntry
 
 _Count = Annotated[int, Field(ge=0)]
 
@@ -28,6 +29,7 @@ class _Metadata(Config):
         classes: Names of the classes, in the order of labels.
         videos: Number of frames of each video.
         frames: Number of frames of all videos.
+        video_info: Frame sizes and detected frames of each video.
         left_out: Number of frames that could not be read.
         every: Distance from one detected frame to the next, in frames.
         complete: Whether the video was processed to its end.
@@ -43,6 +45,7 @@ class _Metadata(Config):
     classes: list[str] | None = None
     videos: dict[str, _Count] = Field(default_factory=dict)
     frames: _Count = 0
+    video_info: dict[str, VideoInfoEntry] = Field(default_factory=dict)
     left_out: _Count = 0
     every: int = Field(default=1, ge=1)
     complete: bool = True

@@ -31,6 +31,7 @@ def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[st
             be written.
     """
     videos: dict[str, int] = {}
+    info: dict[str, Any] = {}
     classes: list[str] = []
     with atomic_path(path) as aside:
         rows = RowWriter(aside)
@@ -44,10 +45,11 @@ def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[st
                     raise InputError(f"{part}: its classes are not those of the other parts")
                 classes = about["classes"] or classes
                 videos |= about["videos"]
+                info |= about.get("video_info", {})
                 for batch in file.iter_batches():
                     rows.write(as_schema(batch))
         counts = {"classes": classes, "videos": videos, "frames": sum(videos.values())}
-        rows.close({**metadata, **counts})
+        rows.close({**metadata, **counts, "video_info": info})
 
 
 def rescore_predictions(

@@ -16,7 +16,8 @@ Files of earlier versions lack some of the last three columns.
 
 The metadata of the file is JSON under the key "megavid". It always has the class names ("classes"). If known,
 it also has the number of frames of each video ("videos") and of all videos ("frames"), because the table has
-no rows for frames without detections.
+no rows for frames without detections. For the same reason it has the size and the numbers of the frames of
+each video ("video_info", see `video_info.py`).
 """
 
 from __future__ import annotations

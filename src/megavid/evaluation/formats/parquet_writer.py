@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from megavid.core.errors import InputError
 from megavid.evaluation.formats.parquet_schema import METADATA_KEY, NAME, SCHEMA
+from megavid.evaluation.formats.video_info import FrameRuns
 
 if TYPE_CHECKING:
     from megavid.core.detections import FrameResult  # imports torch
@@ -42,9 +43,15 @@ class PredictionWriter:
         self._rows = RowWriter(path)
         self._metadata = dict(metadata)
         self._videos: dict[str, int] = {}
+        self._sizes: dict[str, tuple[int, int]] = {}
+        self._numbers: dict[str, FrameRuns] = {}
         self._classes: tuple[str, ...] = ()
         self.frames = 0
         self.detections = 0
+
+    def set_size(self, video: str, *, width: int, height: int) -> None:
+        """Record the size of a video's frames, in pixels."""
+        self._sizes[_as_text(video)] = (width, height)
 
     def write(self, video: str, result: FrameResult, *, file: str | None = None) -> None:
         """Append the detections of a frame.
@@ -59,14 +66,21 @@ class PredictionWriter:
         self.frames += 1
         self.detections += len(found)
         self._videos[video] = self._videos.get(video, 0) + 1
+        self._numbers.setdefault(video, FrameRuns()).add(result.index)
         self._classes = found.class_names or self._classes
         if len(found):
             self._rows.write(frame_rows(video, result, file=file))
 
     def close(self, **metadata: Any) -> None:
-        """Finish the file; add `metadata`, the classes and the numbers of frames to the file's metadata."""
+        """Finish the file; add `metadata`, the classes and what is known of frames to the file's metadata."""
         counts = {"classes": self._classes, "videos": self._videos, "frames": self.frames}
-        self._rows.close(self._metadata | metadata | counts)
+        before = self._metadata.get("video_info", {})
+        info = {name: {**before.get(name, {}), **self._info(name)} for name in self._videos}
+        self._rows.close(self._metadata | metadata | counts | {"video_info": info})
+
+    def _info(self, video: str) -> dict[str, Any]:
+        size = dict(zip(("width", "height"), self._sizes.get(video, ()), strict=False))
+        return {**size, "frame_numbers": self._numbers[video].runs}
 
 
 def frame_rows(video: str, result: FrameResult, *, file: str | None) -> pa.RecordBatch:
