@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.error_analysis import Errors
-from megavid.evaluation.matching import find_overlaps, match
+from megavid.evaluation.matching import match_remaining
 
 BACKGROUND = "background"
 
@@ -48,23 +48,19 @@ def confusion_matrix(
         classes: (C,) names of the classes.
         num_frames: Number of frames in the data set.
     """
-    n = len(classes)
-    hit = errors.matched >= 0
-    label, hit_object = found.label[errors.rows], errors.matched[hit]
+    n, ignored = len(classes), errors.ignored
+    label, hit = found.label[errors.rows], errors.matched >= 0
+    others = match_remaining(
+        found.take(errors.rows), truth, errors.matched, num_frames=num_frames, ignored=ignored
+    )
+    on = np.where(hit, errors.matched, others)
+    some = on >= 0
+    counted = some.copy()
+    counted[some] = ~ignored[on[some]]
     counts = np.zeros((n + 1, n + 1), np.int64)
-    counted = ~errors.ignored[hit_object]
-    np.add.at(counts, (truth.label[hit_object][counted], label[hit][counted]), 1)
-    free = np.ones(len(truth), np.bool_)
-    free[hit_object] = False
-    others, objects = errors.rows[~hit], np.flatnonzero(free)
-    objects = objects[np.argsort(truth.frame[objects], kind="stable")]
-    overlaps = find_overlaps(found.take(others), truth.take(objects), num_frames=num_frames)
-    taken = match(overlaps, errors.ignored[objects])
-    some = taken >= 0
-    object_ = objects[taken[some]]
-    counted = ~errors.ignored[object_]
-    np.add.at(counts, (truth.label[object_][counted], found.label[others[some]][counted]), 1)
-    counts[n] += np.bincount(found.label[others[~some]], minlength=n + 1)
-    free[object_] = False
-    counts[:, n] += np.bincount(truth.label[free & ~errors.ignored], minlength=n + 1)
+    np.add.at(counts, (truth.label[on[counted]], label[counted]), 1)
+    counts[n] += np.bincount(label[~some], minlength=n + 1)
+    missed = ~ignored
+    missed[on[some]] = False
+    counts[:, n] += np.bincount(truth.label[missed], minlength=n + 1)
     return Confusion(tuple(classes), counts, errors.score_threshold)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.matching import IOU_THRESHOLD, find_overlaps, match, pair_up
+from megavid.evaluation.matching import IOU_THRESHOLD, match_classes, pair_up
 
 HIT = "hit"
 KINDS = {
@@ -91,7 +91,7 @@ def find_errors(
     rows = rows[np.argsort(-found.score[rows], kind="stable")]
     chosen = found.take(rows)
     ignored = np.zeros(len(truth), np.bool_) if ignored is None else ignored
-    matched = _match_all(chosen, truth, num_frames=num_frames)
+    matched = match_classes(chosen, truth, num_frames=num_frames)
     outcome = _outcomes_of_misses(chosen, truth, num_frames=num_frames)
     outcome[matched >= 0] = OUTCOMES.index(HIT)
     missed = ~ignored
@@ -101,19 +101,6 @@ def find_errors(
         at = truth.frame[missed] if kind == "missed" else chosen.frame[outcome == OUTCOMES.index(kind)]
         per_frame[:, column] = np.bincount(at, minlength=num_frames)
     return Errors(rows, outcome, matched, missed, ignored, per_frame, score_threshold)
-
-
-def _match_all(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int64]:
-    """Return the row of the object that each detection finds, -1 for none; `found` is sorted by score."""
-    matched = np.full(len(found), -1, np.int64)
-    for label in np.unique(found.label).tolist():
-        ours, theirs = np.flatnonzero(found.label == label), np.flatnonzero(truth.label == label)
-        theirs = theirs[np.argsort(truth.frame[theirs], kind="stable")]
-        overlaps = find_overlaps(found.take(ours), truth.take(theirs), num_frames=num_frames)
-        places = match(overlaps, np.zeros(len(theirs), np.bool_))
-        hits = places >= 0
-        matched[ours[hits]] = theirs[places[hits]]
-    return matched
 
 
 def _outcomes_of_misses(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int8]:

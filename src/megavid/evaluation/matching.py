@@ -1,7 +1,7 @@
-"""Match the detections of one class to the objects of that class, by the rules of the original release.
+"""Match detections to objects, by the rules of the original release.
 
-Shapes: N detections of the class, sorted by falling score; G objects of the class, sorted by frame; P pairs
-of a detection and an object in the same frame; F frames.
+Shapes, unless stated otherwise: N detections of one class, sorted by falling score; G objects of the class,
+sorted by frame; P pairs of a detection and an object in the same frame; F frames.
 """
 
 from __future__ import annotations
@@ -131,6 +131,62 @@ def match(overlaps: Overlaps, ignored: NDArray[np.bool_]) -> NDArray[np.int64]:
         matched[detection[rows]] = object_[rows]
         free[object_[rows]] = False
     return matched
+
+
+def match_classes(found: Boxes, truth: Boxes, *, num_frames: int) -> NDArray[np.int64]:
+    """Match the detections of each class to the objects of that class; no object is ignored.
+
+    Args:
+        found: K detections of all classes, sorted by falling score.
+        truth: M objects of all classes, in any order.
+        num_frames: Number of frames, F.
+
+    Returns:
+        (K,), row of the object that each detection finds, -1 for none.
+    """
+    matched = np.full(len(found), -1, np.int64)
+    for label in np.unique(found.label).tolist():
+        ours, theirs = np.flatnonzero(found.label == label), np.flatnonzero(truth.label == label)
+        theirs = theirs[np.argsort(truth.frame[theirs], kind="stable")]
+        overlaps = find_overlaps(found.take(ours), truth.take(theirs), num_frames=num_frames)
+        places = match(overlaps, np.zeros(len(theirs), np.bool_))
+        hits = places >= 0
+        matched[ours[hits]] = theirs[places[hits]]
+    return matched
+
+
+def match_remaining(
+    found: Boxes,
+    truth: Boxes,
+    matched: NDArray[np.int64],
+    *,
+    num_frames: int,
+    ignored: NDArray[np.bool_],
+) -> NDArray[np.int64]:
+    """Match the detections that found no object of their class to the remaining objects, whatever their class.
+
+    Args:
+        found: K detections of all classes, sorted by falling score.
+        truth: M objects of all classes, in any order.
+        matched: (K,), the result of `match_classes`.
+        num_frames: Number of frames, F.
+        ignored: bool (M,), objects that do not count.
+
+    Returns:
+        (K,), row of the object that each detection without a match is on, -1 for none and for the detections
+        that have a match.
+    """
+    others = np.flatnonzero(matched < 0)
+    free = np.ones(len(truth), np.bool_)
+    free[matched[matched >= 0]] = False
+    objects = np.flatnonzero(free)
+    objects = objects[np.argsort(truth.frame[objects], kind="stable")]
+    overlaps = find_overlaps(found.take(others), truth.take(objects), num_frames=num_frames)
+    places = match(overlaps, ignored[objects])
+    some = places >= 0
+    result = np.full(len(found), -1, np.int64)
+    result[others[some]] = objects[places[some]]
+    return result
 
 
 def false_positive_weights(
