@@ -163,7 +163,7 @@ def match_remaining(
     num_frames: int,
     ignored: NDArray[np.bool_],
 ) -> NDArray[np.int64]:
-    """Match the detections that found no object of their class to the remaining objects, whatever their class.
+    """Match the detections that found no object of their class to the remaining objects of any class.
 
     Args:
         found: K detections of all classes, sorted by falling score.

@@ -10,6 +10,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from megavid.core.files.atomic import atomic_path
@@ -17,9 +19,12 @@ from megavid.core.files.ownership import PNG_METADATA
 from megavid.core.text import printable
 from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.scoring import AveragePrecision, Curve
+from megavid.evaluation.steadiness import STATES, Steadiness, least_steady
 
 COLORS = {"all": "#333333", "fast": "#c0392b", "medium": "#d68910", "slow": "#2471a3"}
 """Color of the objects in each range of motion."""
+
+_STATE_COLORS = dict(zip(STATES, ("#a93226", "#f0b429", "#a9c7e4"), strict=True))
 
 _BAR = "#3b6ea5"
 _MOST_CLASSES = 40
@@ -142,6 +147,52 @@ def draw_confusion(confusion: Confusion) -> Figure:
     return figure
 
 
+def draw_strips(runs: Mapping[str, Steadiness], classes: Sequence[str], *, most: int = 12) -> Figure:
+    """Plot over time in which frames the objects of the least steady tracks are found.
+
+    Args:
+        runs: Steadiness of one or several runs on the same data set, by name.
+        classes: (C,), names of the classes.
+        most: Largest number of tracks.
+    """
+    tracks = least_steady(list(runs.values()), most=most)
+    figure = _figure(11, 0.7 + len(tracks) * (0.45 + 0.2 * len(runs)))
+    figure.legend(
+        handles=[Patch(color=color, label=state) for state, color in _STATE_COLORS.items()],
+        loc="outside upper center",
+        ncols=len(STATES),
+        frameon=False,
+    )
+    for place, rows in enumerate(tracks):
+        axes = figure.add_subplot(len(tracks), 1, place + 1)
+        for line, (run, track) in enumerate(zip(runs.values(), rows, strict=True)):
+            _draw_strip(axes, run, track, line)
+        one, track = next(iter(runs.values())), rows[0]
+        name = f"{_short(one.videos[one.video[track]], 36)}, {_short(classes[one.label[track]])}"
+        axes.set_title(f"{name}, track {one.track[track]}", fontsize=8, loc="left", pad=2)
+        axes.set_yticks(range(len(runs)), [_short(name) for name in runs] if len(runs) > 1 else [""])
+        axes.set_ylim(len(runs) - 0.5, -0.5)
+        axes.margins(x=0)
+        axes.tick_params(axis="x", labelsize=7, length=2)
+        axes.tick_params(axis="y", labelsize=7, length=0)
+        axes.spines[["top", "right", "left"]].set_visible(False)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return figure
+
+
+def _draw_strip(axes: Axes, run: Steadiness, track: int, line: int) -> None:
+    """Draw a bar for each run of consecutive frames of a track with the same state."""
+    rows = slice(*run.offsets[track : track + 2])
+    number, state = run.number[rows], run.state[rows]
+    steps = np.abs(np.diff(run.number))  # larger than 1 if only every nth frame is annotated or detected
+    step = int(steps[steps > 0].min()) if steps.any() else 1
+    starts = np.flatnonzero(np.append(True, (np.diff(state) != 0) | (np.diff(number) != step)))
+    ends = np.append(starts[1:], len(number)) - 1
+    bars = np.column_stack((number[starts] - step / 2, number[ends] - number[starts] + step))
+    for value, color in enumerate(_STATE_COLORS.values()):
+        axes.broken_barh(bars[state[starts] == value].tolist(), (line - 0.45, 0.9), color=color, linewidth=0)
+
+
 def as_png(figure: Figure) -> bytes:
     """Return a figure as a PNG file."""
     buffer = io.BytesIO()
@@ -173,10 +224,10 @@ def _unit_square(axes: Axes) -> None:
     axes.grid(alpha=0.3)
 
 
-def _short(name: str) -> str:
-    """Shorten a name so that it fits beside a plot."""
+def _short(name: str, most: int = 18) -> str:
+    """Shorten a name to `most` characters so that it fits beside a plot."""
     name = printable(name)
-    name = name if len(name) <= 18 else f"{name[:17]}…"
+    name = name if len(name) <= most else f"{name[: most - 1]}…"
     return name.replace("$", r"\$")  # Matplotlib reads text between dollar signs as a formula.
 
 
