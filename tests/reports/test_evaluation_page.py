@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import json
 import re
 import shutil
 import subprocess
@@ -16,9 +17,10 @@ import PIL.Image
 import pytest
 
 from megavid.cli.score_tables import print_comparison, print_scores, print_summary
-from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
+from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.scores import Scores
+from megavid.evaluation.steadiness_text import NOT_MEASURED
 from megavid.jobs.find_motion import find_motion
 from megavid.jobs.score_predictions import score_predictions
 from megavid.jobs.write_scores import write_comparison, write_scores
@@ -127,6 +129,63 @@ def test_the_page_of_a_comparison(data: Annotations, tmp_path: Path) -> None:
     difference = 100 * (two.results["all"].mean - one.results["all"].mean)
     for text in ("first", "second", f"{difference:+.2f}", f"{100 * two.results['fast'].ap[best]:.2f}"):
         assert text in html
+
+
+def without_tracks(data: Annotations) -> Annotations:
+    return replace(data, tracks=np.full_like(data.tracks, NO_TRACK))
+
+
+def test_steadiness_is_on_both_pages_and_in_both_tables(
+    data: Annotations, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one, two = score(data), score(data, seed=1, noise=5)
+    assert one.steadiness is not None
+    assert two.steadiness is not None
+    a, b = (run.steadiness.measures()["flickers"] for run in (one, two) if run.steadiness is not None)
+    write_scores(tmp_path, one, data, {})
+    write_comparison(tmp_path, (one, two), ("first", "second"), {})
+    print_scores(one)
+    single = capsys.readouterr().out
+    print_comparison(one, two, ("first", "second"), "")
+    both = capsys.readouterr().out
+    tracks = f"{len(one.steadiness)} tracks with {len(data.boxes)} frames in all, at scores above "
+    for text in (page(tmp_path), single):
+        assert tracks in text
+        assert f"{a:.2f}" in text
+    for text in (page(tmp_path, "comparison.html"), both):
+        assert text.count(tracks) == 2
+        for value in (f"{a:.2f}", f"{b:.2f}", f"{b - a:+.2f}"):
+            assert value in text
+    for name in ("report.html", "comparison.html"):
+        assert "The least steady tracks" in page(tmp_path, name)
+    content = json.loads((tmp_path / "scores.json").read_text())["steadiness"]
+    assert one.best is not None
+    assert content["score_threshold"] == one.best.score_threshold
+    assert (content["tracks"], content["flickers"]) == (len(one.steadiness), a)
+
+
+def test_pages_and_tables_without_track_ids_say_why_steadiness_is_missing(
+    data: Annotations, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bare = without_tracks(data)
+    scores = score(bare)
+    write_scores(tmp_path, scores, bare, {})
+    write_comparison(tmp_path, (scores, scores), ("first", "second"), {})
+    print_scores(scores)
+    print_comparison(scores, scores, ("first", "second"), "")
+    assert capsys.readouterr().out.count(NOT_MEASURED) == 2
+    for name in ("report.html", "comparison.html"):
+        assert NOT_MEASURED in page(tmp_path, name)
+        assert "The least steady tracks" not in page(tmp_path, name)
+    assert scores.as_dict()["steadiness"] == {"not_measured": NOT_MEASURED}
+
+
+def test_steadiness_is_measured_in_the_frames_that_were_detected(data: Annotations) -> None:
+    found = noisy_predictions(data)
+    every_third = replace(found.take(found.frame % 3 == 0), metadata={"every": 3}, lengths=None)
+    scores = score_predictions(every_third, data, motion=None, problems=Problems())
+    assert scores.steadiness is not None
+    assert set(scores.steadiness.number.tolist()) == {0, 3}
 
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")

@@ -41,6 +41,7 @@ def print_scores(scores: Scores) -> None:
         for name, value in scores.coco.items():
             coco.add_row(name, percent(value))
         _print(coco)
+    _print_steadiness({"steadiness": scores})
     for line in _notes(scores):
         say(f"  {line}")
 
@@ -70,6 +71,7 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
             table.add_section()
         table.add_row(cell(name), *cells, style="bold" if label is None else None)
     _print(table)
+    _print_steadiness({"A": one, "B": two})
     say(verdict)
 
 
@@ -81,6 +83,29 @@ def print_summary(runs: Mapping[str, Scores]) -> None:
     for name, scores in runs.items():
         table.add_row(cell(name), *(percent(result.mean) for result in scores.results.values()))
     _print(table)
+
+
+def _print_steadiness(runs: Mapping[str, Scores]) -> None:
+    """Print a row for each run with its steadiness, and, for two runs, one with their difference."""
+    from megavid.evaluation.steadiness_text import (
+        NOT_MEASURED,
+        describe_tracks,
+        steadiness_columns,
+        steadiness_rows,
+    )
+
+    measured = {name: run.steadiness for name, run in runs.items() if run.steadiness is not None}
+    if len(measured) < len(runs):
+        say(f"  {NOT_MEASURED}")
+        return
+    table = Table("steadiness" if len(runs) > 1 else "")
+    for heading in steadiness_columns():
+        table.add_column(heading.replace(" ", "\n", 1), justify="right")
+    for name, cells in steadiness_rows(measured).items():
+        table.add_row(name, *cells)
+    _print(table)
+    for name, steadiness in measured.items():
+        say(f"  {name}: {describe_tracks(steadiness)}")
 
 
 def _notes(scores: Scores) -> list[str]:

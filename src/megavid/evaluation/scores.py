@@ -18,6 +18,8 @@ from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.error_analysis import KINDS, Errors
 from megavid.evaluation.scoring import AveragePrecision
+from megavid.evaluation.steadiness import Steadiness
+from megavid.evaluation.steadiness_text import NOT_MEASURED
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ class Scores:
         class_best: (C,), the best F1 of each class.
         errors: The errors of the detections.
         confusion: The confusion matrix.
+        steadiness: How steadily objects are found over time, at the threshold of `best`; None if no object
+            that counts has a track id.
         found: All detections.
         truth: All objects.
         frames: Number of frames in the data set.
@@ -69,6 +73,7 @@ class Scores:
     class_best: tuple[BestF1 | None, ...]
     errors: Errors
     confusion: Confusion
+    steadiness: Steadiness | None
     found: Boxes
     truth: Boxes
     frames: int
@@ -105,6 +110,7 @@ class Scores:
                 for name, result in self.sizes.items()
             },
             "best_f1": _best(self.best),
+            "steadiness": _steadiness(self.steadiness),
             "coco": {name: _number(value) for name, value in self.coco.items()},
             "frames": self.frames,
             "objects": self.objects,
@@ -193,6 +199,10 @@ def _best(best: BestF1 | None) -> dict[str, float] | None:
         "precision": best.precision,
         "recall": best.recall,
     }
+
+
+def _steadiness(steadiness: Steadiness | None) -> dict[str, Any]:
+    return {"not_measured": NOT_MEASURED} if steadiness is None else steadiness.as_dict()
 
 
 def _number(value: float) -> float | None:

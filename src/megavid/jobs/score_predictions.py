@@ -25,6 +25,7 @@ from megavid.evaluation.outcomes import Outcomes, outcomes_by_class
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores, rank_videos
 from megavid.evaluation.scoring import Curve, select_by_motion
+from megavid.evaluation.steadiness import measure_steadiness
 
 
 def score_predictions(
@@ -56,6 +57,7 @@ def score_predictions(
     results, samples, outcomes = _score_by_motion(found, truth, annotations, motion)
     errors = find_errors(found, truth, num_frames=frames, ignored=ignored)
     metrics = {"crowds": annotations.crowds, "areas": areas, "ignored": ignored, **size}
+    best = best_f1(outcomes)
     video_ap = ap_by_video(outcomes, annotations.video, num_videos=len(annotations.videos))
     return Scores(
         classes=annotations.classes,
@@ -63,10 +65,17 @@ def score_predictions(
         samples=samples,
         sizes=average_precision_by_size(found, truth, areas=areas, ignored=ignored, **size),
         videos=rank_videos(annotations.videos, annotations.video, video_ap, truth, errors),
-        best=best_f1(outcomes),
+        best=best,
         class_best=tuple(best_f1([one]) for one in outcomes),
         errors=errors,
         confusion=confusion_matrix(found, truth, errors, classes=annotations.classes, num_frames=frames),
+        steadiness=measure_steadiness(
+            found,
+            truth,
+            annotations,
+            score_threshold=None if best is None else best.score_threshold,
+            every=int(predictions.metadata.get("every", 1)),
+        ),
         found=found,
         truth=truth,
         frames=frames,

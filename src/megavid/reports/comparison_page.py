@@ -10,6 +10,7 @@ from megavid.evaluation.comparison import difference
 from megavid.evaluation.number_text import COLUMNS
 from megavid.evaluation.scores import Scores
 from megavid.reports.page_templates import render_page
+from megavid.reports.steadiness_section import steadiness_section
 
 
 def write_comparison_page(
@@ -41,6 +42,7 @@ def write_comparison_page(
         columns=[COLUMNS[motion] for motion in one.results],
         rows=rows,
         verdict=verdict,
+        **steadiness_section({"A": one, "B": two}),
     )
     with atomic_path(path) as aside:
         aside.write_text(page, "utf-8")

@@ -22,6 +22,7 @@ from megavid.evaluation.plots import (
 from megavid.evaluation.scores import Scores
 from megavid.reports.error_pictures import ErrorPicture, draw_errors
 from megavid.reports.page_templates import render_page
+from megavid.reports.steadiness_section import steadiness_section
 from megavid.reports.worst_frames import worst_frames
 
 _PICTURES = 12
@@ -71,6 +72,7 @@ def _render(scores: Scores, about: Mapping[str, str], pictures: list[ErrorPictur
         pictures=pictures,
         kinds=KINDS,
         most_videos=_MOST_VIDEOS,
+        **steadiness_section({"": scores}),
     )
 
 
