@@ -129,7 +129,7 @@ def test_streams_in_a_group_give_what_each_gives_alone(
         alone.append([r for frame in video for r in session.push(frame)] + session.flush())
     group, sessions = SessionGroup(detector, batch_size=1), [VideoSession(detector) for _ in videos]
     results: dict[VideoSession, list[Any]] = {session: [] for session in sessions}
-    for start, count in ((0, 1), (1, 1), (2, 5), (7, 4)):
+    for start, count in ((0, 4), (4, 1), (5, 1), (6, 5)):
         pushed = [
             (session, frame)
             for session, video in zip(sessions, videos, strict=True)
