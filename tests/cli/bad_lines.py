@@ -110,7 +110,7 @@ LINES = {
     "train": "train recipe.yaml -o out --check --device cpu --threads 1",
     "evaluate": "evaluate --data data.json --weights weights.safetensors -o out --device cpu --threads 1",
     "score": "score predictions.parquet --data data.json",
-    "postprocess": "postprocess predictions.parquet -o out.parquet --seq-nms",
+    "link": "link predictions.parquet -o out.parquet --method seq_nms",
     "convert": "convert weights.safetensors out.safetensors",
     "demo": "demo --videos 0 --device cpu",
     "benchmark": "benchmark --weights weights.safetensors --height 48 --width 48 --frames 1 --device cpu",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from megavid.evaluation.bootstrap import Interval
 from megavid.evaluation.comparison import Difference, difference, verdict
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores
-from megavid.jobs.score_predictions import score_predictions
+from megavid.jobs.score_predictions import describe_predictions, score_predictions
 from megavid.jobs.write_scores import write_comparison
 
 A, B, FAR = [0, 0, 10, 10], [20, 0, 30, 10], [200, 200, 210, 210]
@@ -151,3 +152,9 @@ def test_a_comparison_is_written(tmp_path: Path) -> None:
     assert content["difference"]["all"]["interval"] == [0, pytest.approx(3 / 4)]
     assert "within the noise" in content["verdict"]
     assert content["verdict"] in (tmp_path / "comparison.html").read_text()
+
+
+def test_a_report_says_how_predictions_were_linked() -> None:
+    linked = replace(predict(*GOOD), metadata={"linking": {"name": "seq_nms", "rescoring": "max"}})
+    assert describe_predictions(linked)["linked"] == "name seq_nms, rescoring max"
+    assert "linked" not in describe_predictions(predict(*GOOD))

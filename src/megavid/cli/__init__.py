@@ -16,8 +16,8 @@ from megavid.cli.demo import Demo
 from megavid.cli.detect import Detect
 from megavid.cli.evaluate import Evaluate
 from megavid.cli.init import Init
+from megavid.cli.link import Link
 from megavid.cli.output import describe_failure, output_is_closed, prepare_output, say
-from megavid.cli.postprocess import Postprocess
 from megavid.cli.score import Score
 from megavid.cli.train import Train
 from megavid.core.errors import InputError
@@ -29,7 +29,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "train": Train,
     "evaluate": Evaluate,
     "score": Score,
-    "postprocess": Postprocess,
+    "link": Link,
     "convert": Convert,
     "demo": Demo,
     "benchmark": Benchmark,

@@ -91,6 +91,8 @@ def describe_predictions(predictions: PredictionTable) -> dict[str, str]:
     model = [str(name) for name in (method, metadata.get("architecture")) if name is not None]
     if model:
         about["model"] = ", ".join(model)
+    if metadata.get("linking") is not None:
+        about["linked"] = ", ".join(f"{key} {value}" for key, value in metadata["linking"].items())
     for key in ("weights", "weights_sha256"):
         if metadata.get(key) is not None:
             about[key] = metadata[key]

@@ -1,6 +1,6 @@
 """Stages that link, track, rescore or filter detections over the frames of a video.
 
-Each stage is a module here, which jobs call directly: `jobs/detection_outputs.py` applies `tracking.Tracker`
-and `track_votes.TrackTable` to the results of one frame after another, and `jobs/postprocess_predictions.py`
-applies `seq_nms.seq_nms` to a whole `PredictionTable`.
+A linker is a `stage.Stage`, which turns the results of a video into better ones, with its settings, a
+`linker_config.LinkerConfig`; `linkers.LINKERS` maps names to settings. `jobs/detect_to_folder.py` also
+applies `tracking.Tracker` and `track_votes.TrackTable` to the results of one frame after another.
 """

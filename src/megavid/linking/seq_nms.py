@@ -26,7 +26,6 @@ from numpy.typing import NDArray
 
 from megavid.core.detections import FrameResult
 from megavid.core.iou import paired_diou, paired_iou
-from megavid.evaluation.prediction_table import PredictionTable
 from megavid.linking.linker_config import LinkerConfig
 from megavid.linking.stage import Stage
 
@@ -138,31 +137,6 @@ def _with_tracks(result: FrameResult, scores: NDArray[Any], tracks: NDArray[Any]
     found = replace(result.detections, scores=torch.from_numpy(scores), tracks=torch.from_numpy(tracks))
     order = found.scores.argsort(descending=True, stable=True)
     return replace(result, detections=found[order[tracks[order.numpy()] >= 0]])
-
-
-def seq_nms(
-    predictions: PredictionTable, *, rescoring: Rescoring = "average", step: int = 1
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Apply Seq-NMS to each class of each video.
-
-    Args:
-        predictions: Predictions of any number of videos, N boxes in all.
-        rescoring: Which score the boxes of a sequence get.
-        step: Distance from one detected frame to the next: 1 if the detector ran on every frame.
-
-    Returns:
-        New score of each box, (N,); and whether the box is kept, (N,).
-    """
-    p = predictions
-    scores, kept = p.scores.astype(np.float64), np.zeros(len(p), np.bool_)
-    order = np.lexsort((p.frame, p.labels, p.video))
-    ends = np.flatnonzero(np.diff(p.video[order]) | np.diff(p.labels[order])) + 1
-    for rows in np.split(order, ends) if len(order) else []:
-        for sequence in sequences(p.frame[rows] // step, p.boxes[rows], p.scores[rows]):
-            chosen = rows[sequence]
-            kept[chosen] = True
-            scores[chosen] = scores[chosen].mean() if rescoring == "average" else scores[chosen].max()
-    return scores.astype(np.float32), kept
 
 
 def sequences(

@@ -33,7 +33,8 @@ class _Metadata(Config):
         left_out: Number of frames that could not be read.
         every: Distance from one detected frame to the next, in frames.
         complete: Whether the video was processed to its end.
-        postprocessing: How the predictions were post-processed, in words.
+        linking: Settings of the linker that was applied to the predictions.
+        postprocessing: How the predictions were linked, in words; an earlier version wrote this.
         architecture: Name of the detector's architecture.
         weights: Name of the weights.
         weights_sha256: SHA-256 of the weights.
@@ -49,6 +50,7 @@ class _Metadata(Config):
     left_out: _Count = 0
     every: int = Field(default=1, ge=1)
     complete: bool = True
+    linking: dict[str, Any] | None = None
     postprocessing: str | None = None
     architecture: str | None = None
     weights: str | None = None

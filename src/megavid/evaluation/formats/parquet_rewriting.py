@@ -1,4 +1,4 @@
-"""Merge predictions files, or copy one with changed scores or classes, in constant memory."""
+"""Merge predictions files, or copy one with changed classes, in constant memory."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
@@ -50,42 +48,6 @@ def merge_predictions(parts: Sequence[Path], path: Path, *, metadata: Mapping[st
                     rows.write(as_schema(batch))
         counts = {"classes": classes, "videos": videos, "frames": sum(videos.values())}
         rows.close({**metadata, **counts, "video_info": info})
-
-
-def rescore_predictions(
-    source: Path,
-    target: Path,
-    *,
-    scores: NDArray[np.float32],
-    kept: NDArray[np.bool_],
-    metadata: Mapping[str, Any],
-) -> None:
-    """Copy some rows of a predictions file with new scores.
-
-    Args:
-        source: The file to copy, N rows.
-        target: The file to write; it appears whole or not at all.
-        scores: (N,), the new scores.
-        kept: (N,), whether to copy each row.
-        metadata: Metadata to add, as JSON values.
-
-    Raises:
-        InputError: `source` is broken, or `target` cannot be written.
-    """
-    about = read_metadata(source)
-    column = SCHEMA.get_field_index("score")
-    with (
-        atomic_path(target) as aside,
-        translate_read_errors(source),
-        pq.ParquetFile(source, pre_buffer=False) as file,
-    ):
-        rows, start = RowWriter(aside), 0
-        for batch in file.iter_batches():
-            part = slice(start, start + len(batch))
-            rescored = as_schema(batch).set_column(column, SCHEMA.field(column), pa.array(scores[part]))
-            rows.write(rescored.filter(pa.array(kept[part])))
-            start = part.stop
-        rows.close({**about, **metadata})
 
 
 def relabel_tracks(source: Path, target: Path, *, labels: Mapping[int, int]) -> None:

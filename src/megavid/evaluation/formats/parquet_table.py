@@ -92,7 +92,7 @@ def columns_to_read(file: pq.ParquetFile, *, class_scores: bool) -> list[str]:
 
 
 def table_of_batches(
-    batches: Iterable[pa.RecordBatch], n: int, *, path: Path, about: dict[str, Any]
+    batches: Iterable[pa.RecordBatch], n: int, *, path: Path, about: dict[str, Any], first: int = 0
 ) -> PredictionTable:
     """Copy batches of rows to a table, whose rows are not checked.
 
@@ -101,6 +101,7 @@ def table_of_batches(
         n: Number of rows of all batches.
         path: The file, for messages.
         about: Metadata of the file.
+        first: Number of the first row, for messages.
 
     Raises:
         InputError: There are not `n` rows, or a column has an impossible value.
@@ -112,7 +113,7 @@ def table_of_batches(
     later = _LaterColumns(n, classes=len(about["classes"]), path=path)
     start = 0
     for batch in batches:
-        _check_batch(batch, start, n, path)
+        _check_batch(batch, start, n, path, first=first)
         rows = slice(start, start + len(batch))
         video[rows] = _codes(batch["video"], numbers)
         for column, name in zip((frame, labels, scores, *boxes.T), _COLUMNS[1:], strict=True):
@@ -189,8 +190,8 @@ class _LaterColumns:
         return {names.get(name, name): column for name, column in self._found.items()}
 
 
-def _check_batch(batch: pa.RecordBatch, start: int, n: int, path: Path) -> None:
-    """Check rows before they are copied: the first has number `start`, and the file has `n` rows."""
+def _check_batch(batch: pa.RecordBatch, start: int, n: int, path: Path, *, first: int) -> None:
+    """Check rows before they are copied, after `start` of `n` rows."""
     if start + len(batch) > n:
         raise InputError(f"{path}: expected {n} rows, got more")
     if any(batch[name].null_count for name in _COLUMNS) or batch["video"].dictionary.null_count:
@@ -200,7 +201,7 @@ def _check_batch(batch: pa.RecordBatch, start: int, n: int, path: Path) -> None:
     if wrong.any():
         row = int(wrong.argmax())
         expected = f"expected a frame from 0 to {LARGEST_NUMBER}"
-        raise InputError(f"{path}, row {start + row}: {expected}, got {frame[row]}")
+        raise InputError(f"{path}, row {first + start + row}: {expected}, got {frame[row]}")
 
 
 def _codes(names: pa.DictionaryArray, numbers: dict[str, int]) -> NDArray[np.int32]:

@@ -1,0 +1,65 @@
+"""Which frames of saved predictions a linker is given, and with which times."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from megavid.evaluation.formats.parquet_table import write_parquet
+from megavid.jobs.link_predictions import frame_numbers, link_predictions
+from megavid.linking.seq_nms import SeqNmsConfig
+from tests.evaluation.prediction_tables import make_table
+
+
+@pytest.mark.parametrize(
+    ("frames", "length", "every", "expected"),
+    [
+        ([0, 2], 5, 1, [0, 1, 2, 3, 4]),
+        ([0, 2], None, 1, [0, 1, 2]),  # up to the last frame with boxes
+        ([5, 15], 5, 5, [0, 5, 10, 15, 20]),
+        ([10], None, 5, [0, 5, 10]),
+        ([1, 4], 4, 1, [1, 2, 3, 4]),  # numbered from 1: 4 is not one of the first four frames
+        ([7, 8, 20, 100], 9, 1, [7, 8, 20, 100]),  # nothing tells the other five
+        ([0, 100], 3, 1, [0, 100]),
+        ([3, 7], None, 5, [3, 7]),  # not in steps of five
+    ],
+)
+def test_frame_numbers(frames: list[int], length: int | None, every: int, expected: list[int]) -> None:
+    n = len(frames)
+    changes: dict[str, Any] = {"labels": np.zeros(n, np.int32), "scores": np.full(n, 0.5, np.float32)}
+    table = make_table(
+        videos=("a",),
+        video=np.zeros(n, np.int32),
+        frame=np.array(frames),
+        boxes=np.zeros((n, 4), np.float32),
+        lengths=None if length is None else {"a": length},
+        metadata={"every": every},
+        **changes,
+    )
+    assert frame_numbers(table, "a").tolist() == expected
+
+
+def test_rows_in_any_order_and_without_times_are_linked(tmp_path: Path) -> None:
+    # The cat is in frames 0, 1 and 2 of video a, whose rows are between those of video b.
+    video = np.array([0, 1, 0, 1, 0], np.int32)
+    boxes = np.array([[2, 0, 12, 10], [0, 0, 9, 9], [0, 0, 10, 10], [0, 0, 9, 9], [1, 0, 11, 10]], np.float32)
+    table = make_table(
+        video=video,
+        frame=np.array([2, 0, 0, 5, 1]),
+        labels=np.zeros(5, np.int32),
+        scores=np.array([0.9, 0.5, 0.3, 0.2, 0.6], np.float32),
+        boxes=boxes,
+        lengths=None,
+    )
+    write_parquet(table, tmp_path / "in.parquet")
+    summary = link_predictions(tmp_path / "in.parquet", tmp_path / "out.parquet", SeqNmsConfig())
+    assert (summary.before, summary.after, summary.interpolated, summary.tracks) == (5, 5, 0, 3)
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    shown = [(row["video"], row["frame"], round(row["score"], 4), row["track"]) for row in rows]
+    assert shown[:3] == [("a", 0, 0.6, 0), ("a", 1, 0.6, 0), ("a", 2, 0.6, 0)]
+    assert shown[3:] == [("b", 0, 0.5, 0), ("b", 5, 0.2, 1)]
+    assert [row["time"] for row in rows] == [None] * 5
