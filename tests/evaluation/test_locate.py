@@ -10,7 +10,7 @@ import pytest
 from megavid.core.errors import InputError
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.formats.parquet_table import read_parquet, write_parquet
-from megavid.evaluation.locate import locate
+from megavid.evaluation.locate import detected_frames, locate
 from tests.evaluation.prediction_tables import (
     make_data_set,
     make_table,
@@ -117,3 +117,16 @@ def test_several_missing_frames_of_a_video_are_one_problem() -> None:
     assert [str(p) for p in problems.found] == [
         "p.parquet, row 0: the data set lacks video 'a', frame 7, and 1 more frames of it"
     ]
+
+
+def test_detected_frames_are_those_that_the_file_records() -> None:
+    data = make_data_set(**{"b": [0, 1], "c": [0], "val/a": [2, 3, 4, 5]})
+    recorded = {"video_info": {"a": {"frame_numbers": [[2, 4, 2], [5, 5, 1]]}}}
+    cases = (
+        (make_table(metadata=recorded), [1, 1, 0, 1, 0, 1, 1]),  # video c was not detected in
+        (make_table(metadata={"every": 2}), [1, 0, 0, 1, 0, 1, 0]),
+        (make_table(), [1, 1, 0, 1, 1, 1, 1]),
+        (make_table(lengths=None, metadata={"every": 2}), [1] * 7),
+    )
+    for predictions, expected in cases:
+        assert detected_frames(predictions, data).tolist() == [bool(x) for x in expected]

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.evaluation import Boxes
@@ -30,12 +31,12 @@ def moved(t: int, dx: float = 0, width: float = 1, height: float = 1, dy: float 
     return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
 
 
-def one_track(frames: Sequence[int], *, numbers: Sequence[int] | None = None) -> Annotations:
+def one_track(frames: Sequence[int]) -> Annotations:
     """Make a video of ten frames with a cat in some of them."""
     builder = AnnotationBuilder(("cat", "dog"), root=Path("/data"))
     builder.video("v")
-    for t, number in enumerate(range(10) if numbers is None else numbers):
-        builder.frame(number)
+    for t in range(10):
+        builder.frame(t)
         if t in frames:
             builder.box(*moved(t), label=CAT, track=3)
     return builder.build()
@@ -56,11 +57,16 @@ def at(place: int) -> list[float]:
     return [50.0 * place, 0.0, 50.0 * place + 20, 10.0]
 
 
-def measure(data: Annotations, *found: Detection, threshold: float | None = 0.5, every: int = 1) -> Any:
+def measure(
+    data: Annotations,
+    *found: Detection,
+    threshold: float | None = 0.5,
+    detected: NDArray[np.bool_] | None = None,
+) -> Any:
     columns: list[Any] = list(zip(*found, strict=True)) if found else [[], [], [], []]
     boxes = Boxes(*columns)
     truth = Boxes(data.box_frames, data.boxes, data.labels)
-    return measure_steadiness(boxes, truth, data, score_threshold=threshold, every=every)
+    return measure_steadiness(boxes, truth, data, score_threshold=threshold, detected=detected)
 
 
 EXAMPLE: list[Detection] = [
@@ -165,13 +171,11 @@ def test_frames_without_annotation_do_not_count() -> None:
 def test_only_detected_frames_count() -> None:
     data = one_track(range(10))
     found = [(t, moved(t), CAT, 0.9) for t in (0, 3, 9)]
-    one = measure(data, *found, every=3)
+    one = measure(data, *found, detected=np.arange(10) % 3 == 0)
     assert one.number.tolist() == [0, 3, 6, 9]
     assert (one.flickers.tolist(), one.longest_gap.tolist()) == ([1], [1])
     assert one.measures()["found"] == 3 / 4
-    # Numbers of frames, not rows, are multiples of the distance.
-    later = one_track(range(10), numbers=range(2, 12))
-    assert measure(later, *found, every=3).number.tolist() == [3, 6, 9]
+    assert measure(data, *found, detected=np.zeros(10, np.bool_)) is None
 
 
 def test_ignored_objects_do_not_count_and_take_their_detections() -> None:

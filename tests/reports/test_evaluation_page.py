@@ -182,7 +182,7 @@ def test_pages_and_tables_without_track_ids_say_why_steadiness_is_missing(
 
 def test_steadiness_is_measured_in_the_frames_that_were_detected(data: Annotations) -> None:
     found = noisy_predictions(data)
-    every_third = replace(found.take(found.frame % 3 == 0), metadata={"every": 3}, lengths=None)
+    every_third = replace(found.take(found.frame % 3 == 0), metadata={"every": 3})
     scores = score_predictions(every_third, data, motion=None, problems=Problems())
     assert scores.steadiness is not None
     assert set(scores.steadiness.number.tolist()) == {0, 3}

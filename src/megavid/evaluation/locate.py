@@ -1,6 +1,6 @@
 """Find the frame and the class, in a data set, that each predicted box belongs to.
 
-Shapes: N predicted boxes, K of them in frames and classes of the data set.
+Shapes: N predicted boxes, K of them in frames and classes of the data set, which has F frames.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from megavid.core.similar_names import hint_similar
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
+from megavid.evaluation.formats.video_info import read_video_info
 from megavid.evaluation.prediction_table import PredictionTable
 
 
@@ -69,6 +70,33 @@ def locate(predictions: PredictionTable, annotations: Annotations, *, problems: 
     frame = np.repeat(found.astype(np.int32), lengths)
     rows = np.flatnonzero((frame >= 0) & (label >= 0))
     return Located(rows, frame[rows], label[rows])
+
+
+def detected_frames(predictions: PredictionTable, annotations: Annotations) -> NDArray[np.bool_]:
+    """Find the frames of a data set that the detector ran on.
+
+    Args:
+        predictions: Predictions of any videos.
+        annotations: The data set, F frames.
+
+    Returns:
+        bool (F,). Files that do not record frame numbers are taken to have all frames of their videos, or
+        every nth one if they record that; files that do not record their videos, all frames.
+
+    Raises:
+        InputError: The recorded frame numbers are invalid.
+    """
+    if predictions.lengths is None:
+        return np.ones(len(annotations), np.bool_)
+    numbers = _match_videos(predictions, annotations)
+    every = int(predictions.metadata.get("every", 1))
+    detected = np.zeros(len(annotations), np.bool_)
+    for name in predictions.lengths.keys() & numbers.keys():
+        span = annotations.frames_of(numbers[name])
+        number = annotations.number[span]
+        info = read_video_info(predictions.metadata, name, origin=predictions.origin)
+        detected[span] = number % every == 0 if info.frames is None else np.isin(number, info.frames)
+    return detected
 
 
 def _match_videos(predictions: PredictionTable, annotations: Annotations) -> dict[str, int]:

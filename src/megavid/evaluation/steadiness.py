@@ -143,26 +143,26 @@ def measure_steadiness(
     annotations: Annotations,
     *,
     score_threshold: float | None,
-    every: int = 1,
+    detected: NDArray[np.bool_] | None = None,
 ) -> Steadiness | None:
     """Measure how steadily the objects with a track id are found.
 
-    Frames of a track in which the object is not annotated, is ignored, or in which nothing was detected do
-    not count: the frame before such frames and the frame after them are consecutive.
+    Frames of a track do not count if the object is not annotated in them or is ignored, or if the detector
+    did not run on them: the frame before such frames and the frame after them are consecutive.
 
     Args:
         found: N detections.
         truth: M objects, in the order of `annotations`.
-        annotations: The data set.
+        annotations: The data set, F frames.
         score_threshold: Only detections with a score above this count; None if no detection counts.
-        every: Distance from one detected frame to the next. Only frames whose number in their video is
-            divisible by this count.
+        detected: bool (F,), frames that the detector ran on, from `detected_frames`; None for all.
 
     Returns:
         The measures; None if no object that counts has a track id.
     """
     a = annotations
-    rows = np.flatnonzero((a.tracks != NO_TRACK) & ~a.difficult & (a.number[truth.frame] % every == 0))
+    counts = (a.tracks != NO_TRACK) & ~a.difficult
+    rows = np.flatnonzero(counts if detected is None else counts & detected[truth.frame])
     if len(rows) == 0:
         return None
     video, id_, label, frame = a.video[truth.frame], a.tracks, a.labels, truth.frame

@@ -20,7 +20,7 @@ from megavid.evaluation.by_video import ap_by_video
 from megavid.evaluation.coco_metrics import coco_metrics
 from megavid.evaluation.confusion import confusion_matrix
 from megavid.evaluation.error_analysis import find_errors
-from megavid.evaluation.locate import locate
+from megavid.evaluation.locate import detected_frames, locate
 from megavid.evaluation.outcomes import Outcomes, outcomes_by_class
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores, rank_videos
@@ -74,7 +74,7 @@ def score_predictions(
             truth,
             annotations,
             score_threshold=None if best is None else best.score_threshold,
-            every=int(predictions.metadata.get("every", 1)),
+            detected=detected_frames(predictions, annotations),
         ),
         found=found,
         truth=truth,
