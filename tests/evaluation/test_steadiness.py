@@ -2,82 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
-from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
-from megavid.evaluation import Boxes
-from megavid.evaluation.plots import draw_strips
-from megavid.evaluation.steadiness import MEASURES, STATES, Steadiness, least_steady, measure_steadiness
-from megavid.evaluation.steadiness_text import HEADINGS, describe_tracks, steadiness_rows
-
-CAT, DOG = 0, 1
-LOST, WRONG_CLASS, FOUND = range(3)
-BOX = [0.0, 0.0, 20.0, 10.0]
-FAR = [0.0, 100.0, 20.0, 110.0]
-
-Detection = tuple[int, list[float], int, float]
-"""Row of the frame, box, class and score."""
-
-
-def moved(t: int, dx: float = 0, width: float = 1, height: float = 1, dy: float = 0) -> list[float]:
-    """Return a box of 20 x 10 pixels that moves by 5 pixels a frame, displaced and with scaled sides."""
-    x, y, w, h = 5 * t + 10 + dx, 5 + dy, 20 * width, 10 * height
-    return [x - w / 2, y - h / 2, x + w / 2, y + h / 2]
-
-
-def one_track(frames: Sequence[int]) -> Annotations:
-    """Make a video of ten frames with a cat in some of them."""
-    builder = AnnotationBuilder(("cat", "dog"), root=Path("/data"))
-    builder.video("v")
-    for t in range(10):
-        builder.frame(t)
-        if t in frames:
-            builder.box(*moved(t), label=CAT, track=3)
-    return builder.build()
-
-
-def still_tracks(*objects: dict[str, Any], frames: int = 4) -> Annotations:
-    """Make a video in which each object, given by keywords of `box`, stays in its place, 50 pixels apart."""
-    builder = AnnotationBuilder(("cat", "dog"), root=Path("/data"))
-    builder.video("v")
-    for t in range(frames):
-        builder.frame(t)
-        for place, options in enumerate(objects):
-            builder.box(*at(place), **{"label": CAT, **options})
-    return builder.build()
-
-
-def at(place: int) -> list[float]:
-    return [50.0 * place, 0.0, 50.0 * place + 20, 10.0]
-
-
-def measure(
-    data: Annotations,
-    *found: Detection,
-    threshold: float | None = 0.5,
-    detected: NDArray[np.bool_] | None = None,
-) -> Any:
-    columns: list[Any] = list(zip(*found, strict=True)) if found else [[], [], [], []]
-    boxes = Boxes(*columns)
-    truth = Boxes(data.box_frames, data.boxes, data.labels)
-    return measure_steadiness(boxes, truth, data, score_threshold=threshold, detected=detected)
-
-
-EXAMPLE: list[Detection] = [
-    (1, moved(1, +1, 0.9, 0.9), CAT, 0.9),
-    (2, moved(2), DOG, 0.8),
-    (3, moved(3, -1, 1.1, 1.1), CAT, 0.9),
-    (4, moved(4), CAT, 0.4),  # below the threshold
-    (6, moved(6, +1, 0.9, 0.9), CAT, 0.9),
-    (7, moved(7, -1, 1.1, 1.1), CAT, 0.9),
-    (9, FAR, CAT, 0.9),
-]
+from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder
+from megavid.evaluation.steadiness import FOUND, LOST, WRONG_CLASS
+from megavid.evaluation.steadiness_text import describe_tracks
+from tests.evaluation.tracks import BOX, CAT, DOG, EXAMPLE, FAR, at, measure, moved, one_track, still_tracks
 
 
 def test_the_example_of_the_documentation() -> None:
@@ -253,49 +186,3 @@ def test_without_track_ids_nothing_is_measured() -> None:
     assert measure(still_tracks()) is None
     some = measure(still_tracks({"track": NO_TRACK}, {"track": 4}))
     assert some.track.tolist() == [4]
-
-
-def test_the_table_of_two_runs() -> None:
-    data = one_track(range(10))
-    one, two = measure(data, *EXAMPLE), measure(data, threshold=None)
-    rows = steadiness_rows({"A": one, "B": two})
-    assert rows["A"] == ["0.500", "20.00", "2.00", "3.00", "40.00", "2.00", "5.00", "10.00", "0"]
-    assert rows["B"] == ["-", "0.00", "0.00", "-", "0.00", "-", "-", "-", "1"]
-    assert rows["B-A"] == ["", "-20.00", "-2.00", "-", "-40.00", "-", "-", "-", "+1"]
-    assert describe_tracks(one).startswith("1 track with 10 frames in all, at scores above 0.500")
-    assert list(HEADINGS) == list(MEASURES) == list(one.measures())
-
-
-def test_the_least_steady_tracks_come_first() -> None:
-    data = still_tracks(*({"track": track} for track in range(4)), frames=6)
-    # Track 0 is found at once, track 1 never, track 2 flickers once, track 3 twice.
-    seen = {0: range(6), 2: (0, 1, 3, 4, 5), 3: (0, 2, 4)}
-    one = measure(data, *[(t, at(place), CAT, 0.9) for place, frames in seen.items() for t in frames])
-    assert least_steady([one], most=3) == [(3,), (2,), (1,)]
-    # Of two runs, the sum counts, and only tracks that both have.
-    two = measure(data, *[(t, at(2), CAT, 0.9) for t in (0, 2, 4)])
-    assert least_steady([one, two], most=9) == [(2, 2), (3, 3), (1, 1), (0, 0)]
-    other = measure(still_tracks({"track": 7}, {"track": 2}))
-    assert least_steady([one, other], most=9) == [(2, 0)]
-
-
-def strips(*runs: Steadiness) -> list[list[tuple[str, float, float]]]:
-    """Return the state, first and last frame of each bar, for each axes of the plot."""
-    figure = draw_strips({f"run {i}": run for i, run in enumerate(runs)}, ("cat", "dog"))
-    drawn = []
-    for axes in figure.axes:
-        bars = []
-        for i, collection in enumerate(axes.collections):
-            for path in collection.get_paths():
-                x = path.get_extents()
-                bars.append((STATES[i % len(STATES)], x.x0 + 0.5, x.x1 - 0.5))
-        drawn.append(bars)
-    return drawn
-
-
-def test_strips_show_each_state() -> None:
-    data = one_track([0, 1, 2, 3, 6, 7])
-    one = measure(data, (0, moved(0), CAT, 0.9), (1, moved(1), CAT, 0.9), (3, moved(3), DOG, 0.9))
-    assert strips(one) == [[("lost", 2, 2), ("lost", 6, 7), ("wrong class", 3, 3), ("found", 0, 1)]]
-    two = measure(data)
-    assert strips(one, two)[0][-2:] == [("lost", 0, 3), ("lost", 6, 7)]

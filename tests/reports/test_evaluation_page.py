@@ -20,7 +20,7 @@ from megavid.cli.score_tables import print_comparison, print_scores, print_summa
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.scores import Scores
-from megavid.evaluation.steadiness_text import NOT_MEASURED
+from megavid.evaluation.steadiness import NOT_MEASURED
 from megavid.jobs.find_motion import find_motion
 from megavid.jobs.score_predictions import score_predictions
 from megavid.jobs.write_scores import write_comparison, write_scores
@@ -162,6 +162,10 @@ def test_steadiness_is_on_both_pages_and_in_both_tables(
     assert one.best is not None
     assert content["score_threshold"] == one.best.score_threshold
     assert (content["tracks"], content["flickers"]) == (len(one.steadiness), a)
+    content = json.loads((tmp_path / "comparison.json").read_text())["steadiness_difference"]
+    assert content["flickers"]["value"] == b - a
+    low, high = content["flickers"]["interval"]
+    assert f"{low:+.2f} to {high:+.2f}" in page(tmp_path, "comparison.html")
 
 
 def test_pages_and_tables_without_track_ids_say_why_steadiness_is_missing(

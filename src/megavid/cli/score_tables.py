@@ -87,12 +87,8 @@ def print_summary(runs: Mapping[str, Scores]) -> None:
 
 def _print_steadiness(runs: Mapping[str, Scores]) -> None:
     """Print a row for each run with its steadiness, and, for two runs, one with their difference."""
-    from megavid.evaluation.steadiness_text import (
-        NOT_MEASURED,
-        describe_tracks,
-        steadiness_columns,
-        steadiness_rows,
-    )
+    from megavid.evaluation.steadiness import NOT_MEASURED
+    from megavid.evaluation.steadiness_text import describe_tracks, steadiness_columns, steadiness_rows
 
     measured = {name: run.steadiness for name, run in runs.items() if run.steadiness is not None}
     if len(measured) < len(runs):

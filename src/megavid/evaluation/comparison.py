@@ -8,6 +8,7 @@ import numpy as np
 
 from megavid.evaluation.bootstrap import LEVEL, Interval, percentile_interval
 from megavid.evaluation.scores import Scores
+from megavid.evaluation.steadiness import Steadiness
 
 _FEW_VIDEOS = 10
 """With fewer videos than this, intervals tend to be too narrow."""
@@ -46,6 +47,25 @@ def difference(one: Scores, two: Scores, motion: str, label: int | None = None) 
         a, b = (scores.samples[motion].of(label) for scores in (one, two))
         interval = None if a is None or b is None else percentile_interval(b - a)
     return Difference(two.ap(motion, label) - one.ap(motion, label), interval)
+
+
+def steadiness_differences(one: Steadiness, two: Steadiness) -> dict[str, Difference]:
+    """Return the measures of steadiness of the second run minus those of the first.
+
+    Args:
+        one: Steadiness of the first run.
+        two: Steadiness of the second run on the same data set.
+
+    Returns:
+        Differences keyed by the names in `MEASURES`, without intervals if the runs do not have the same
+        tracks, because they were detected in other frames.
+    """
+    before, after = one.measures(), two.measures()
+    values = {name: after[name] - before[name] for name in before}
+    a, b = one.samples(), two.samples()
+    if a is None or b is None or not np.array_equal(one.video, two.video):
+        return {name: Difference(value, None) for name, value in values.items()}
+    return {name: Difference(value, percentile_interval(b[name] - a[name])) for name, value in values.items()}
 
 
 def verdict(difference: Difference, *, videos: int) -> str:

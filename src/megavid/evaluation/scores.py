@@ -18,8 +18,7 @@ from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.error_analysis import KINDS, Errors
 from megavid.evaluation.scoring import AveragePrecision
-from megavid.evaluation.steadiness import Steadiness
-from megavid.evaluation.steadiness_text import NOT_MEASURED
+from megavid.evaluation.steadiness import NOT_MEASURED, Steadiness
 
 
 @dataclass(frozen=True)

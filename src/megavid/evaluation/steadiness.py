@@ -1,18 +1,9 @@
-"""Measure how steadily objects are found over time: flickers, class switches, fragments, gaps and jitter.
+"""How steadily objects are found over time: flickers, class switches, fragments, gaps and jitter.
 
 AP judges frames one by one, so it hardly tells an object that is found in every other frame from one that is
-found in the first half of its frames. These measures look at the annotated tracks, at one score threshold:
-that of the best F1 (`best_f1`) of the same predictions, so that detectors whose scores have other scales can
-be compared.
+found in the first half of its frames. These measures look at the annotated tracks, at one score threshold.
 
-In each frame of a track, the object is *found* if a detection of its class is matched to it by the rules of
-`average_precision`; *of the wrong class* if it is not found, but one of the remaining detections is matched
-to it whatever its class, as in the confusion matrix; otherwise *lost*. Fragments and flickers count as in the
-CLEAR MOT metrics (Bernardin and Stiefelhagen, EURASIP Journal on Image and Video Processing, 2008), jitter as
-the center position error and the scale and ratio error of Zhang and Wang, "On The Stability of Video
-Detection and Tracking", arXiv:1611.06467, 2016.
-
-Shapes: N detections, M objects, V videos, T tracks, P frames of all tracks together.
+Shapes: V videos, T tracks, P frames of all tracks together, R resamples.
 """
 
 from __future__ import annotations
@@ -23,16 +14,17 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from megavid.datasets.table.annotations import NO_TRACK, Annotations
-from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.matching import match_classes, match_remaining
+from megavid.evaluation.bootstrap import draw_videos, percentile_interval
 
 STATES = ("lost", "wrong class", "found")
 """States of an object in a frame; `Steadiness.state` contains indexes into this tuple."""
 
-_WRONG_CLASS, _FOUND = 1, 2
+NOT_MEASURED = "Steadiness was not measured: no object that counts has a track id."
+"""What stands in the place of measures if there are none."""
+
+LOST, WRONG_CLASS, FOUND = range(len(STATES))
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,7 +79,7 @@ class Steadiness:
     @cached_property
     def found(self) -> NDArray[np.int64]:
         """(T,), number of frames of each track in which the object is found."""
-        return np.add.reduceat((self.state == _FOUND).astype(np.int64), self.offsets[:-1])
+        return np.add.reduceat((self.state == FOUND).astype(np.int64), self.offsets[:-1])
 
     @cached_property
     def fragments(self) -> NDArray[np.int64]:
@@ -106,20 +98,48 @@ class Steadiness:
         tracks; fragments and gaps are means over the tracks that are found at all; jitter is a mean over the
         tracks that are found in at least two frames.
         """
-        some = self.found > 0
+        return {name: float(_ratio(one.sum(), two.sum())) for name, (one, two) in self._terms().items()}
+
+    def samples(self) -> dict[str, NDArray[np.float64]] | None:
+        """Return the measures in resamples of the videos with tracks (see `bootstrap`).
+
+        Two runs with the same tracks get the same resamples.
+
+        Returns:
+            (R,) values of each measure; None if all tracks are in one video.
+        """
+        resamples = draw_videos(self.video)
+        if resamples is None:
+            return None
+        samples = {}
+        for name, terms in self._terms().items():
+            per_video = (np.bincount(resamples.frame_video, term, resamples.videos) for term in terms)
+            one, two = (resamples.counts @ sums for sums in per_video)
+            samples[name] = _ratio(one, two)
+        return samples
+
+    def _terms(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
+        """Return two arrays (T,) for each measure: it is the sum of the first divided by that of the second.
+
+        A track to which a measure does not apply has 0 in both.
+        """
+        some, every = self.found > 0, np.ones(len(self))
         return {
-            "flickers": 100 * float(self.flickers.sum()) / len(self.state),
-            "class_switches": float(self.class_switches.mean()),
-            "fragments": _mean(self.fragments[some]),
-            "found": float((self.found / self.frames).mean()),
-            "longest_gap": _mean(self.longest_gap[some]),
-            "center_jitter": _mean(self.center_jitter),
-            "size_jitter": _mean(self.size_jitter),
+            "flickers": (100 * self.flickers, self.frames),
+            "class_switches": (self.class_switches, every),
+            "fragments": (self.fragments, some),
+            "found": (self.found / self.frames, every),
+            "longest_gap": (self.longest_gap, some),
+            "center_jitter": (np.nan_to_num(self.center_jitter), ~np.isnan(self.center_jitter)),
+            "size_jitter": (np.nan_to_num(self.size_jitter), ~np.isnan(self.size_jitter)),
         }
 
     def as_dict(self) -> dict[str, Any]:
         """Return the measures over all tracks as JSON values, with None for NaN."""
-        numbers = {name: None if np.isnan(x) else x for name, x in self.measures().items()}
+        numbers: dict[str, Any] = {n: None if np.isnan(x) else x for n, x in self.measures().items()}
+        if (samples := self.samples()) is not None:
+            intervals = {name: percentile_interval(values) for name, values in samples.items()}
+            numbers["intervals"] = {n: None if i is None else [i.low, i.high] for n, i in intervals.items()}
         counts = {"tracks": len(self), "never_found": self.never_found, "track_frames": len(self.state)}
         return {"score_threshold": self.score_threshold, **counts, **numbers}
 
@@ -135,64 +155,6 @@ MEASURES = {
     "size_jitter": "standard deviation of a box's scale and of its aspect ratio, relative to the object's",
 }
 """What each measure means."""
-
-
-def measure_steadiness(
-    found: Boxes,
-    truth: Boxes,
-    annotations: Annotations,
-    *,
-    score_threshold: float | None,
-    detected: NDArray[np.bool_] | None = None,
-) -> Steadiness | None:
-    """Measure how steadily the objects with a track id are found.
-
-    Frames of a track do not count if the object is not annotated in them or is ignored, or if the detector
-    did not run on them: the frame before such frames and the frame after them are consecutive.
-
-    Args:
-        found: N detections.
-        truth: M objects, in the order of `annotations`.
-        annotations: The data set, F frames.
-        score_threshold: Only detections with a score above this count; None if no detection counts.
-        detected: bool (F,), frames that the detector ran on, from `detected_frames`; None for all.
-
-    Returns:
-        The measures; None if no object that counts has a track id.
-    """
-    a = annotations
-    counts = (a.tracks != NO_TRACK) & ~a.difficult
-    rows = np.flatnonzero(counts if detected is None else counts & detected[truth.frame])
-    if len(rows) == 0:
-        return None
-    video, id_, label, frame = a.video[truth.frame], a.tracks, a.labels, truth.frame
-    rows = rows[np.lexsort((frame[rows], label[rows], id_[rows], video[rows]))]
-    key = np.stack((video[rows], id_[rows], label[rows]))
-    starts = np.flatnonzero(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0)))
-    offsets = np.append(starts, len(rows))
-    track = np.repeat(np.arange(len(starts)), np.diff(offsets))
-    detection, state = _detections_on(found, truth, a.difficult, score_threshold, num_frames=len(a))
-    detection, state = detection[rows], state[rows]
-    flickers, longest_gap = _gaps(track, state, len(starts))
-    hits = np.flatnonzero(state == _FOUND)
-    center_jitter, size_jitter = _jitter(
-        found.xyxy[detection[hits]], truth.xyxy[rows[hits]], track[hits], len(starts)
-    )
-    return Steadiness(
-        score_threshold=score_threshold,
-        videos=a.videos,
-        video=video[rows[starts]],
-        track=id_[rows[starts]],
-        label=label[rows[starts]],
-        offsets=offsets,
-        number=a.number[frame[rows]],
-        state=state,
-        class_switches=_class_switches(found, detection, track, len(starts)),
-        flickers=flickers,
-        longest_gap=longest_gap,
-        center_jitter=center_jitter,
-        size_jitter=size_jitter,
-    )
 
 
 def least_steady(runs: Sequence[Steadiness], *, most: int) -> list[tuple[int, ...]]:
@@ -220,88 +182,8 @@ def least_steady(runs: Sequence[Steadiness], *, most: int) -> list[tuple[int, ..
     return sorted(common, key=unsteady)[:most]
 
 
-def _detections_on(
-    found: Boxes,
-    truth: Boxes,
-    ignored: NDArray[np.bool_],
-    score_threshold: float | None,
-    *,
-    num_frames: int,
-) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Return the row of the detection on each object, -1 for none, and the object's state, (M,) each."""
-    assert found.score is not None
-    detection, state = np.full(len(truth), -1, np.int64), np.zeros(len(truth), np.int8)
-    if score_threshold is None:
-        return detection, state
-    rows = np.flatnonzero(found.score > score_threshold)
-    rows = rows[np.argsort(-found.score[rows], kind="stable")]
-    chosen = found.take(rows)
-    matched = match_classes(chosen, truth, num_frames=num_frames)
-    others = match_remaining(chosen, truth, matched, num_frames=num_frames, ignored=ignored)
-    for objects, value in ((matched, _FOUND), (others, _WRONG_CLASS)):
-        some = objects >= 0
-        detection[objects[some]] = rows[some]
-        state[objects[some]] = value
-    return detection, state
-
-
-def _gaps(
-    track: NDArray[np.int64], state: NDArray[np.int8], tracks: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the number of gaps of each track, and the length of the longest one, (T,) each."""
-    hits = np.flatnonzero(state == _FOUND)
-    gap = np.diff(hits) - 1
-    inside = (gap > 0) & (np.diff(track[hits]) == 0)
-    where = track[hits[:-1][inside]] if len(hits) else hits
-    longest = np.zeros(tracks, np.int64)
-    np.maximum.at(longest, where, gap[inside])
-    return np.bincount(where, minlength=tracks), longest
-
-
-def _class_switches(
-    found: Boxes, detection: NDArray[np.int64], track: NDArray[np.int64], tracks: int
-) -> NDArray[np.int64]:
-    """Return how often the class of the detection on each track changes, (T,)."""
-    seen = np.flatnonzero(detection >= 0)
-    change = (np.diff(found.label[detection[seen]]) != 0) & (np.diff(track[seen]) == 0)
-    return np.bincount(track[seen][1:][change], minlength=tracks)
-
-
-def _jitter(
-    found: NDArray[Any], truth: NDArray[Any], track: NDArray[np.int64], tracks: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return the jitter of the centers and of the sizes of each track, (T,) each.
-
-    Args:
-        found: (K, 4), detections that found an object.
-        truth: (K, 4), the objects.
-        track: (K,), the object's track.
-        tracks: Number of tracks, T.
-    """
-    sides = [(xyxy[:, 2:] - xyxy[:, :2]).astype(np.float64) for xyxy in (found, truth)]
-    solid = np.concatenate(sides, axis=1).min(axis=1, initial=np.inf) > 0
-    side, true_side = (one[solid] for one in sides)
-    track = track[solid]
-    center, true_center = (
-        xyxy[solid].astype(np.float64).reshape(-1, 2, 2).mean(axis=1) for xyxy in (found, truth)
-    )
-    ratio = side / true_side
-    offset = (center - true_center) / true_side
-    scale, aspect = np.sqrt(ratio.prod(axis=1)), ratio[:, 0] / ratio[:, 1]
-    deviations = [_deviation(values, track, tracks) for values in (*offset.T, scale, aspect)]
-    return deviations[0] + deviations[1], deviations[2] + deviations[3]
-
-
-def _deviation(values: NDArray[np.float64], track: NDArray[np.int64], tracks: int) -> NDArray[np.float64]:
-    """Return the standard deviation of the values of each track, (T,); NaN with fewer than two values."""
-    count = np.bincount(track, minlength=tracks)
-    mean = np.bincount(track, values, tracks) / np.maximum(count, 1)
-    squares = np.bincount(track, (values - mean[track]) ** 2, tracks)
-    deviation: NDArray[np.float64] = np.sqrt(squares / np.where(count > 1, count, np.nan))
-    return deviation
-
-
-def _mean(values: NDArray[Any]) -> float:
-    """Return the mean of the values that are not NaN; NaN if there are none."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else np.nan
+def _ratio(one: ArrayLike, two: ArrayLike) -> NDArray[np.float64]:
+    """Divide numbers by numbers of tracks or frames; NaN where there are none."""
+    divisor = np.asarray(two, np.float64)
+    ratio: NDArray[np.float64] = np.asarray(one) / np.where(divisor > 0, divisor, np.nan)
+    return ratio

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
-from megavid.evaluation.number_text import percent
+from megavid.evaluation.bootstrap import Interval, percentile_interval
+from megavid.evaluation.comparison import steadiness_differences
+from megavid.evaluation.number_text import percent, percent_interval
 from megavid.evaluation.steadiness import Steadiness
 
 HEADINGS = {
@@ -18,8 +20,6 @@ HEADINGS = {
     "size_jitter": "size jitter %",
 }
 """Heading of the column for each of `MEASURES`."""
-
-NOT_MEASURED = "Steadiness was not measured: no object that counts has a track id."
 
 _SHARES = {"found", "center_jitter", "size_jitter"}
 
@@ -36,15 +36,23 @@ def steadiness_rows(runs: Mapping[str, Steadiness]) -> dict[str, list[str]]:
         runs: Steadiness of one or two runs, by name.
 
     Returns:
-        A row for each run, and, for two runs A and B, a row "B-A" with their difference.
+        A row for each run; for two runs A and B, a row "B-A" with their difference; and a row "interval" for
+        the single run or the difference, if the tracks are in more than one video.
     """
     rows = {name: _row(steadiness) for name, steadiness in runs.items()}
-    if len(runs) == 2:
-        (one, a), (two, b) = runs.items()
-        before, after = a.measures(), b.measures()
-        values = {name: after[name] - before[name] for name in HEADINGS}
-        never = f"{b.never_found - a.never_found:+d}"
-        rows[f"{two}-{one}"] = ["", *(_text(name, x, "+") for name, x in values.items()), never]
+    one, *others = runs.values()
+    if others:
+        [two] = others
+        a, b = runs
+        differences = steadiness_differences(one, two)
+        never = f"{two.never_found - one.never_found:+d}"
+        rows[f"{b}-{a}"] = ["", *(_text(name, d.value, "+") for name, d in differences.items()), never]
+        intervals = {name: d.interval for name, d in differences.items()}
+    else:
+        intervals = {name: percentile_interval(x) for name, x in (one.samples() or {}).items()}
+    if any(interval is not None for interval in intervals.values()):
+        sign = "+" if others else ""
+        rows["interval"] = ["", *(_interval_text(name, i, sign) for name, i in intervals.items()), ""]
     return rows
 
 
@@ -67,3 +75,9 @@ def _text(name: str, value: float, sign: str = "") -> str:
     if name in _SHARES:
         return percent(value, sign)
     return "-" if math.isnan(value) else f"{value:{sign}.2f}"
+
+
+def _interval_text(name: str, interval: Interval | None, sign: str) -> str:
+    if name in _SHARES or interval is None:
+        return percent_interval(interval, sign)
+    return f"{interval.low:{sign}.2f} to {interval.high:{sign}.2f}"

@@ -21,11 +21,11 @@ from megavid.evaluation.coco_metrics import coco_metrics
 from megavid.evaluation.confusion import confusion_matrix
 from megavid.evaluation.error_analysis import find_errors
 from megavid.evaluation.locate import detected_frames, locate
+from megavid.evaluation.measure_steadiness import measure_steadiness
 from megavid.evaluation.outcomes import Outcomes, outcomes_by_class
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.evaluation.scores import Scores, rank_videos
 from megavid.evaluation.scoring import Curve, select_by_motion
-from megavid.evaluation.steadiness import measure_steadiness
 
 
 def score_predictions(

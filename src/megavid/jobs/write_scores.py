@@ -12,7 +12,7 @@ import numpy as np
 from megavid.core.files.atomic import atomic_files
 from megavid.core.files.ownership import MADE_BY
 from megavid.datasets.table.annotations import Annotations
-from megavid.evaluation.comparison import difference, verdict
+from megavid.evaluation.comparison import Difference, difference, steadiness_differences, verdict
 from megavid.evaluation.plots import plot_confusion, plot_pr_curves
 from megavid.evaluation.scores import Scores, interval_as_list
 from megavid.jobs.output_folder import SCORE_FILES, make_output_folder
@@ -74,18 +74,27 @@ def write_comparison(
     one, two = scores
     both = {name: s.as_dict() for name, s in zip(names, scores, strict=True)}
     differences = {motion: difference(one, two, motion) for motion in one.results}
-    by_motion = {
-        motion: {"AP50": None if np.isnan(d.value) else d.value, "interval": interval_as_list(d.interval)}
-        for motion, d in differences.items()
+    steadier = {}
+    if one.steadiness is not None and two.steadiness is not None:
+        steadier = steadiness_differences(one.steadiness, two.steadiness)
+    content = {
+        **about,
+        "difference": {motion: _as_dict("AP50", d) for motion, d in differences.items()},
+        "steadiness_difference": {name: _as_dict("value", d) for name, d in steadier.items()},
     }
     words = verdict(differences["all"], videos=len(one.videos))
     with atomic_files(folder, _COMPARISON_FILES) as aside:
         table, page = (aside / name for name in _COMPARISON_FILES)
-        _write_json(table, {**about, "difference": by_motion, "verdict": words, "scores": both})
+        _write_json(table, {**content, "verdict": words, "scores": both})
         write_comparison_page(
             page, scores=scores, about={"A": names[0], "B": names[1], **about}, verdict=words
         )
     return [folder / name for name in _COMPARISON_FILES]
+
+
+def _as_dict(name: str, difference: Difference) -> dict[str, Any]:
+    value = None if np.isnan(difference.value) else difference.value
+    return {name: value, "interval": interval_as_list(difference.interval)}
 
 
 def _write_json(path: Path, content: Mapping[str, Any]) -> None:

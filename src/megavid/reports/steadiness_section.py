@@ -7,10 +7,9 @@ from typing import Any
 
 from megavid.evaluation.plots import as_svg, draw_strips
 from megavid.evaluation.scores import Scores
-from megavid.evaluation.steadiness import MEASURES
+from megavid.evaluation.steadiness import MEASURES, NOT_MEASURED
 from megavid.evaluation.steadiness_text import (
     HEADINGS,
-    NOT_MEASURED,
     describe_tracks,
     steadiness_columns,
     steadiness_rows,
