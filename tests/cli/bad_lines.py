@@ -111,6 +111,7 @@ LINES = {
     "evaluate": "evaluate --data data.json --weights weights.safetensors -o out --device cpu --threads 1",
     "score": "score predictions.parquet --data data.json",
     "link": "link predictions.parquet -o out.parquet --method seq_nms",
+    "predictions": "predictions to out.csv predictions.parquet --as csv",
     "convert": "convert weights.safetensors out.safetensors",
     "demo": "demo --videos 0 --device cpu",
     "benchmark": "benchmark --weights weights.safetensors --height 48 --width 48 --frames 1 --device cpu",

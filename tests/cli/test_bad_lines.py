@@ -9,7 +9,7 @@ import pytest
 
 from tests.cli.bad_lines import bad_lines, copy_inputs, run_in_fork, write_inputs
 
-QUICK = ("detect", "index", "check", "stats", "export", "score", "link", "convert")
+QUICK = ("detect", "index", "check", "stats", "export", "score", "link", "predictions", "convert")
 
 
 @pytest.fixture(scope="module")

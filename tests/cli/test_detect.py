@@ -89,6 +89,7 @@ def test_every_nth_frame_keeps_its_number_and_time(run: Run, tmp_path: Path, mak
     rows, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
     assert sorted({(row["frame"], row["time"]) for row in rows}) == [(0, 0.0), (4, 0.2), (8, 0.4)]
     assert metadata["frames"] == 3
+    assert metadata["video_info"] == {video.name: {"width": 96, "height": 64, "frame_numbers": [[0, 8, 4]]}}
     rate, sizes = read_video(tmp_path / "out" / "annotated.mp4")
     assert rate == 5
     assert len(sizes) == 3

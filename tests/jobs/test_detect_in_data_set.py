@@ -97,6 +97,9 @@ def test_detections_equal_those_of_each_video(
     assert rows[0]["file"] == "b/eins/003.png"
     assert about["videos"] == LENGTHS
     assert about["frames"] == 11
+    info = about["video_info"]["b/eins"]
+    assert info["frame_numbers"] == [[3, 2 + LENGTHS["b/eins"], 1]]
+    assert info["width"] == PIL.Image.open(tmp_path / "data" / "b" / "eins" / "003.png").width
     assert about["config"]["method"]["name"] == method
     assert about["options"]["batch_size"] == 2
     assert sorted(p.name for p in (tmp_path / "out" / "parts").iterdir()) == ["run.json"]

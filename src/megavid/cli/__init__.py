@@ -18,6 +18,7 @@ from megavid.cli.evaluate import Evaluate
 from megavid.cli.init import Init
 from megavid.cli.link import Link
 from megavid.cli.output import describe_failure, output_is_closed, prepare_output, say
+from megavid.cli.predictions import Predictions
 from megavid.cli.score import Score
 from megavid.cli.train import Train
 from megavid.core.errors import InputError
@@ -30,6 +31,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "evaluate": Evaluate,
     "score": Score,
     "link": Link,
+    "predictions": Predictions,
     "convert": Convert,
     "demo": Demo,
     "benchmark": Benchmark,

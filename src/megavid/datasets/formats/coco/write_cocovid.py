@@ -15,13 +15,18 @@ from megavid.core.files.ownership import MADE_BY, json_by_megavid
 from megavid.datasets.table.annotations import NO_TRACK, Annotations
 
 
-def write_cocovid(annotations: Annotations, path: Path) -> None:
+def write_cocovid(annotations: Annotations, path: Path, *, scores: NDArray[np.float32] | None = None) -> None:
     """Write a CocoVID file. File names are relative to the data set's root.
 
     Two keys are added to those of CocoVID: `file_name` for videos that are files, and `listed`, which is
     false, for frames that are not for training. Since other programs expect every image to have a file name,
     the frames of a video file are named like images in a folder: `clip.mp4/000012.jpg` is frame 12 of
     clip.mp4.
+
+    Args:
+        annotations: The data set.
+        path: The file to write; it appears whole or not at all.
+        scores: (M,), scores of the boxes if they are predictions, which get the key `score`.
 
     Raises:
         InputError: The file cannot be written.
@@ -37,7 +42,7 @@ def write_cocovid(annotations: Annotations, path: Path) -> None:
         "videos": videos,
         "images": list(_images(a, ids)),
         "categories": [{"id": i, "name": name} for i, name in zip(a.category_ids, a.classes, strict=True)],
-        "annotations": list(_objects(a, ids)),
+        "annotations": list(_objects(a, ids, scores)),
     }
     with atomic_path(path, ours=json_by_megavid) as aside, aside.open("w") as file:
         json.dump(content, file)
@@ -59,7 +64,9 @@ def _images(a: Annotations, ids: NDArray[Any]) -> Iterator[dict[str, Any]]:
         }
 
 
-def _objects(a: Annotations, ids: NDArray[Any]) -> Iterator[dict[str, Any]]:
+def _objects(
+    a: Annotations, ids: NDArray[Any], scores: NDArray[np.float32] | None
+) -> Iterator[dict[str, Any]]:
     corners = a.boxes.astype(np.float64)
     sides = np.concatenate((corners[:, :2], corners[:, 2:] - corners[:, :2]), axis=1)
     rows = zip(
@@ -90,4 +97,5 @@ def _objects(a: Annotations, ids: NDArray[Any]) -> Iterator[dict[str, Any]]:
             "occluded": occluded,
             "generated": generated,
             "ignore": difficult,
+            **({} if scores is None else {"score": float(scores[i - 1])}),
         }
