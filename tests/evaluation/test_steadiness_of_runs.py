@@ -8,7 +8,7 @@ from megavid.evaluation.bootstrap import Interval
 from megavid.evaluation.comparison import steadiness_differences
 from megavid.evaluation.plots import draw_strips
 from megavid.evaluation.steadiness import MEASURES, STATES, Steadiness, least_steady
-from megavid.evaluation.steadiness_text import HEADINGS, describe_tracks, steadiness_rows
+from megavid.evaluation.steadiness_text import NAMES, describe_tracks, steadiness_table
 from tests.evaluation.tracks import (
     BOX,
     CAT,
@@ -26,12 +26,37 @@ from tests.evaluation.tracks import (
 def test_the_table_of_two_runs() -> None:
     data = one_track(range(10))
     one, two = measure(data, *EXAMPLE), measure(data, threshold=None)
-    rows = steadiness_rows({"A": one, "B": two})
-    assert rows["A"] == ["0.500", "20.00", "2.00", "3.00", "40.00", "2.00", "5.00", "10.00", "0"]
-    assert rows["B"] == ["-", "0.00", "0.00", "-", "0.00", "-", "-", "-", "1"]
-    assert rows["B-A"] == ["", "-20.00", "-2.00", "-", "-40.00", "-", "-", "-", "+1"]
-    assert describe_tracks(one).startswith("1 track with 10 frames in all, at scores above 0.500")
-    assert list(HEADINGS) == list(MEASURES) == list(one.measures())
+    table = steadiness_table({"A": one, "B": two})
+    assert table.columns == ("A", "B", "B-A")
+    assert table.rows == {
+        "flickers": ("20.00", "0.00", "-20.00"),
+        "class_switches": ("2.00", "0.00", "-2.00"),
+        "fragments": ("3.00", "-", "-"),
+        "found": ("40.00", "0.00", "-40.00"),
+        "longest_gap": ("2.00", "-", "-"),
+        "center_jitter": ("5.00", "-", "-"),
+        "size_jitter": ("10.00", "-", "-"),
+    }
+    assert table.never_found == ("0", "1", "+1")
+    assert table.thresholds == ("0.500", "-", "")
+    assert list(NAMES) == list(MEASURES) == list(one.measures())
+
+
+def test_the_table_of_one_run_in_one_video_has_one_column() -> None:
+    table = steadiness_table({"x": measure(one_track(range(10)), *EXAMPLE)})
+    assert table.columns == ("x",)
+    assert table.rows["flickers"] == ("20.00",)
+
+
+def test_tracks_are_counted_in_words() -> None:
+    one = measure(one_track(range(10)), *EXAMPLE)
+    assert describe_tracks({"x": one}).startswith("1 track with 10 frames in all; detections")
+    assert describe_tracks({"A": one, "B": one}).startswith("1 track with 10 frames in all; detections")
+    part = measure(one_track(range(10)), *EXAMPLE, detected=np.arange(10) == 4)
+    text = describe_tracks({"A": one, "B": part})
+    assert text.startswith("1 track with 10 frames in all (A); 1 track with 1 frame in all (B); detections")
+    assert "no detection" not in text
+    assert "or none if no detection is a hit" in describe_tracks({"x": measure(two_videos(), threshold=None)})
 
 
 def test_intervals_come_from_resamples_of_the_videos() -> None:
@@ -44,12 +69,11 @@ def test_intervals_come_from_resamples_of_the_videos() -> None:
     assert set(samples["flickers"].tolist()) == {25, 12.5, 0}
     assert set(samples["fragments"].tolist()) == {2, 1.5, 1}
     assert one.as_dict()["intervals"]["found"] == [1 / 2, 1]
-    assert steadiness_rows({"x": one})["interval"][1:5] == [
-        "0.00 to 25.00",
-        "0.00 to 0.00",
-        "1.00 to 2.00",
-        "50.0 to 100.0",
-    ]
+    table = steadiness_table({"x": one})
+    assert table.columns == ("x", "interval")
+    assert table.rows["flickers"] == ("12.50", "0.00 to 25.00")
+    assert table.rows["found"] == ("75.00", "50.0 to 100.0")
+    assert table.never_found == ("0", "")
 
 
 def test_a_resample_without_a_track_to_average_has_no_value() -> None:
@@ -73,7 +97,9 @@ def test_differences_use_the_same_resamples_for_both_runs() -> None:
     assert steadiness_differences(one, two)["flickers"].interval == Interval(-25, 0)
     same = steadiness_differences(one, one)
     assert all(d.value == 0 and d.interval == Interval(0, 0) for d in same.values())
-    assert steadiness_rows({"A": one, "B": two})["interval"][4] == "+0.0 to +25.0"
+    table = steadiness_table({"A": one, "B": two})
+    assert table.columns == ("A", "B", "B-A", "interval")
+    assert table.rows["found"] == ("75.00", "87.50", "+12.50", "+0.0 to +25.0")
 
 
 def test_without_the_same_tracks_or_several_videos_there_is_no_interval() -> None:
@@ -81,7 +107,7 @@ def test_without_the_same_tracks_or_several_videos_there_is_no_interval() -> Non
     found = [(t, BOX, CAT, 0.9) for t in range(8)]
     one, part = measure(data, *found), measure(data, *found, detected=np.arange(8) < 4)
     assert {d.interval for d in steadiness_differences(one, part).values()} == {None}
-    assert "interval" not in steadiness_rows({"A": one, "B": part})
+    assert steadiness_table({"A": one, "B": part}).columns == ("A", "B", "B-A")
     assert part.samples() is None
     assert "intervals" not in part.as_dict()
 

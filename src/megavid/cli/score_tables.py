@@ -41,7 +41,7 @@ def print_scores(scores: Scores) -> None:
         for name, value in scores.coco.items():
             coco.add_row(name, percent(value))
         _print(coco)
-    _print_steadiness({"steadiness": scores})
+    _print_steadiness({"": scores})
     for line in _notes(scores):
         say(f"  {line}")
 
@@ -86,22 +86,24 @@ def print_summary(runs: Mapping[str, Scores]) -> None:
 
 
 def _print_steadiness(runs: Mapping[str, Scores]) -> None:
-    """Print a row for each run with its steadiness, and, for two runs, one with their difference."""
+    """Print the steadiness of one run, or of two runs and their difference."""
     from megavid.evaluation.steadiness import NOT_MEASURED
-    from megavid.evaluation.steadiness_text import describe_tracks, steadiness_columns, steadiness_rows
+    from megavid.evaluation.steadiness_text import NAMES, describe_tracks, steadiness_table
 
     measured = {name: run.steadiness for name, run in runs.items() if run.steadiness is not None}
     if len(measured) < len(runs):
         say(f"  {NOT_MEASURED}")
         return
-    table = Table("steadiness" if len(runs) > 1 else "")
-    for heading in steadiness_columns():
-        table.add_column(heading.replace(" ", "\n", 1), justify="right")
-    for name, cells in steadiness_rows(measured).items():
-        table.add_row(name, *cells)
+    content = steadiness_table(measured)
+    table = Table("steadiness")
+    for column in content.columns:
+        table.add_column(column, justify="right")
+    for name, cells in content.rows.items():
+        table.add_row(NAMES[name], *cells)
+    table.add_row("tracks never found", *content.never_found)
+    table.add_row("score threshold", *content.thresholds)
     _print(table)
-    for name, steadiness in measured.items():
-        say(f"  {name}: {describe_tracks(steadiness)}")
+    say(f"  steadiness: {describe_tracks(measured)}")
 
 
 def _notes(scores: Scores) -> list[str]:

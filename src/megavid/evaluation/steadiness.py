@@ -145,14 +145,13 @@ class Steadiness:
 
 
 MEASURES = {
-    "flickers": "gaps per 100 frames of tracks; a gap is a run of frames in which the object is not found, "
-    "between two frames in which it is found",
-    "class_switches": "changes of the detected class per track",
-    "fragments": "runs of frames in which the object is found, per track that is found at all; 1 is best",
-    "found": "share of a track's frames in which the object is found, mean over the tracks",
-    "longest_gap": "number of frames of a track's longest gap, mean over the tracks that are found at all",
-    "center_jitter": "standard deviation of a box's offset from the object, as a share of the object's size",
-    "size_jitter": "standard deviation of a box's scale and of its aspect ratio, relative to the object's",
+    "flickers": "Runs of frames in which the object is not found, between two frames in which it is found.",
+    "class_switches": "Changes of the detected class on an object.",
+    "fragments": "Runs of frames in which the object is found, for tracks that are found at all; 1 is best.",
+    "found": "Share of a track's frames in which the object is found.",
+    "longest_gap": "Longest run of frames between two frames in which the object is found.",
+    "center_jitter": "Standard deviation of a box's offset from the object, relative to the object's size.",
+    "size_jitter": "Standard deviation of a box's scale and aspect ratio, relative to the object's.",
 }
 """What each measure means."""
 

@@ -4,71 +4,95 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from megavid.evaluation.bootstrap import Interval, percentile_interval
 from megavid.evaluation.comparison import steadiness_differences
 from megavid.evaluation.number_text import percent, percent_interval
 from megavid.evaluation.steadiness import Steadiness
 
-HEADINGS = {
-    "flickers": "flickers",
-    "class_switches": "class switches",
-    "fragments": "fragments",
-    "found": "found %",
-    "longest_gap": "longest gap",
-    "center_jitter": "center jitter %",
-    "size_jitter": "size jitter %",
+NAMES = {
+    "flickers": "flickers per 100 frames",
+    "class_switches": "class switches per track",
+    "fragments": "fragments per track",
+    "found": "frames found, %",
+    "longest_gap": "longest gap, frames",
+    "center_jitter": "center jitter, %",
+    "size_jitter": "size jitter, %",
 }
-"""Heading of the column for each of `MEASURES`."""
+"""What each of `MEASURES` is called in tables."""
 
 _SHARES = {"found", "center_jitter", "size_jitter"}
 
 
-def steadiness_columns() -> list[str]:
-    """Return the headings of all columns of the table of steadiness."""
-    return ["scores above", *HEADINGS.values(), "never found"]
+@dataclass(frozen=True)
+class SteadinessTable:
+    """The table of steadiness as text.
+
+    Attributes:
+        columns: Headings of the columns with numbers: the names of the runs, for two runs A and B also "B-A",
+            and "interval", for the single run or the difference, if the tracks are in more than one video.
+        rows: Cells of each measure, keyed by the names in `MEASURES`.
+        never_found: Cells of the row with the number of tracks that are never found.
+        thresholds: Cells of the row with the score thresholds.
+    """
+
+    columns: tuple[str, ...]
+    rows: Mapping[str, tuple[str, ...]]
+    never_found: tuple[str, ...]
+    thresholds: tuple[str, ...]
 
 
-def steadiness_rows(runs: Mapping[str, Steadiness]) -> dict[str, list[str]]:
-    """Return the cells of the table of steadiness, keyed by the names of the rows.
+def steadiness_table(runs: Mapping[str, Steadiness]) -> SteadinessTable:
+    """Format the steadiness of one or two runs.
+
+    Args:
+        runs: Steadiness of the runs, by name.
+    """
+    columns, steadiness = [*runs], [*runs.values()]
+    values = [one.measures() for one in steadiness]
+    rows = {name: [_text(name, of_run[name]) for of_run in values] for name in NAMES}
+    never_found = [str(one.never_found) for one in steadiness]
+    if len(runs) == 2:
+        differences = steadiness_differences(*steadiness)
+        columns.append(f"{columns[1]}-{columns[0]}")
+        for name, row in rows.items():
+            row.append(_text(name, differences[name].value, "+"))
+        never_found.append(f"{steadiness[1].never_found - steadiness[0].never_found:+d}")
+        intervals = {name: one.interval for name, one in differences.items()}
+    else:
+        samples = steadiness[0].samples() or {}
+        intervals = {name: percentile_interval(values) for name, values in samples.items()}
+    if any(interval is not None for interval in intervals.values()):
+        columns.append("interval")
+        for name, row in rows.items():
+            row.append(_interval_text(name, intervals[name], "+" if len(runs) == 2 else ""))
+    thresholds = ["-" if one.score_threshold is None else f"{one.score_threshold:.3f}" for one in steadiness]
+    for cells in (never_found, thresholds):
+        cells.extend([""] * (len(columns) - len(cells)))
+    texts = {name: tuple(row) for name, row in rows.items()}
+    return SteadinessTable(tuple(columns), texts, tuple(never_found), tuple(thresholds))
+
+
+def describe_tracks(runs: Mapping[str, Steadiness]) -> str:
+    """Describe in words what was measured, and at which thresholds.
 
     Args:
         runs: Steadiness of one or two runs, by name.
-
-    Returns:
-        A row for each run; for two runs A and B, a row "B-A" with their difference; and a row "interval" for
-        the single run or the difference, if the tracks are in more than one video.
     """
-    rows = {name: _row(steadiness) for name, steadiness in runs.items()}
-    one, *others = runs.values()
-    if others:
-        [two] = others
-        a, b = runs
-        differences = steadiness_differences(one, two)
-        never = f"{two.never_found - one.never_found:+d}"
-        rows[f"{b}-{a}"] = ["", *(_text(name, d.value, "+") for name, d in differences.items()), never]
-        intervals = {name: d.interval for name, d in differences.items()}
-    else:
-        intervals = {name: percentile_interval(x) for name, x in (one.samples() or {}).items()}
-    if any(interval is not None for interval in intervals.values()):
-        sign = "+" if others else ""
-        rows["interval"] = ["", *(_interval_text(name, i, sign) for name, i in intervals.items()), ""]
-    return rows
-
-
-def describe_tracks(steadiness: Steadiness) -> str:
-    """Describe in words what was measured, and at which threshold."""
-    tracks, frames = len(steadiness), len(steadiness.state)
-    measured = f"{tracks} track{'s' * (tracks != 1)} with {frames} frame{'s' * (frames != 1)} in all"
-    if steadiness.score_threshold is None:
-        return f"{measured}; no detection is a hit, so there is no threshold"
-    return f"{measured}, at scores above {steadiness.score_threshold:.3f}, where the run has its best F1"
-
-
-def _row(steadiness: Steadiness) -> list[str]:
-    threshold, values = steadiness.score_threshold, steadiness.measures()
-    measures = [_text(name, values[name]) for name in HEADINGS]
-    return ["-" if threshold is None else f"{threshold:.3f}", *measures, str(steadiness.never_found)]
+    counts: dict[str, list[str]] = {}
+    for name, one in runs.items():
+        tracks, frames = len(one), len(one.state)
+        words = f"{tracks} track{'s' * (tracks != 1)} with {frames} frame{'s' * (frames != 1)} in all"
+        counts.setdefault(words, []).append(name)
+    text = "; ".join(
+        words if len(counts) == 1 else f"{words} ({', '.join(names)})" for words, names in counts.items()
+    )
+    whose = "each run" if len(runs) > 1 else "the run"
+    text += f"; detections with a score above the threshold where {whose} has its best F1"
+    if any(one.score_threshold is None for one in runs.values()):
+        text += ", or none if no detection is a hit"
+    return text
 
 
 def _text(name: str, value: float, sign: str = "") -> str:

@@ -8,12 +8,7 @@ from typing import Any
 from megavid.evaluation.plots import as_svg, draw_strips
 from megavid.evaluation.scores import Scores
 from megavid.evaluation.steadiness import MEASURES, NOT_MEASURED
-from megavid.evaluation.steadiness_text import (
-    HEADINGS,
-    describe_tracks,
-    steadiness_columns,
-    steadiness_rows,
-)
+from megavid.evaluation.steadiness_text import NAMES, describe_tracks, steadiness_table
 
 
 def steadiness_section(runs: Mapping[str, Scores]) -> dict[str, Any]:
@@ -27,10 +22,10 @@ def steadiness_section(runs: Mapping[str, Scores]) -> dict[str, Any]:
         return {"steadiness": None, "not_measured": NOT_MEASURED}
     classes = next(iter(runs.values())).classes
     section = {
-        "about": {name: describe_tracks(one) for name, one in measured.items()},
-        "columns": steadiness_columns(),
-        "rows": steadiness_rows(measured),
-        "meanings": {heading: MEASURES[name] for name, heading in HEADINGS.items()},
+        "about": describe_tracks(measured),
+        "table": steadiness_table(measured),
+        "names": NAMES,
+        "meanings": MEASURES,
         "strips": as_svg(draw_strips(measured, classes)),
     }
     return {"steadiness": section}
