@@ -197,7 +197,7 @@ def device_memory(bench: Bench) -> dict[str, Any]:
     detector = small.network("mega", HALF)
     session, allocated, images = VideoSession(detector), {}, small.video()
     began = time.perf_counter()
-    results = run_session(session, islice(images, last + session.look_ahead), batch_size=BATCH)
+    results = run_session(session, islice(images, last + detector.plan.future), batch_size=BATCH)
     for done, _ in enumerate(results, 1):
         if done % every == 0:
             allocated[done] = torch.cuda.memory_allocated(bench.device) if bench.device.type == "cuda" else 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from megavid.core.detections import Detections, FrameResult
     from megavid.core.errors import InputError
     from megavid.core.frames import Frame
+    from megavid.linking.linkers import linker_config
     from megavid.models.acceleration.inference import Inference
     from megavid.runtime.detect_video import detect_video
     from megavid.runtime.session import VideoSession
@@ -31,6 +32,7 @@ __all__ = [
     "SessionGroup",
     "VideoSession",
     "detect_video",
+    "linker_config",
     "load_detector",
     "load_flownet",
     "open_input",
@@ -46,6 +48,7 @@ _HOMES = {
     "SessionGroup": "runtime.session_group",
     "VideoSession": "runtime.session",
     "detect_video": "runtime.detect_video",
+    "linker_config": "linking.linkers",
     "load_detector": "checkpoints.load",
     "load_flownet": "checkpoints.load",
     "open_input": "video.open_input",

@@ -64,6 +64,16 @@ def test_add_returns_classes_by_the_votes_so_far() -> None:
     assert RESULTS[1].detections.labels.tolist() == [0, 2]  # the results that were added are not changed
 
 
+def test_of_several_rows_of_a_track_in_a_frame_the_first_counts() -> None:
+    # Linkers give a box with several classes a row for each.
+    box = [0.0, 0, 10, 10]
+    table = TrackTable()
+    shown = table.add(result(0, (1, 2, 0.75, box), (1, 0, 0.5, box)))
+    assert shown.labels.tolist() == [2, 0]
+    table.add(result(1, (1, 2, 0.25, box), (1, 0, 0.75, box)))
+    assert table.labels == {1: 2}
+
+
 def test_without_tracks_the_table_is_empty(tmp_path: Path) -> None:
     table = TrackTable()
     table.add(result(0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import colorsys
+from dataclasses import replace
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -145,3 +146,14 @@ def test_colors_are_stable_and_distinct() -> None:
     assert min(sum(abs(x - y) for x, y in zip(a, b, strict=True)) for a, b in combinations(colors, 2)) > 25
     hues = [colorsys.rgb_to_hsv(*color)[0] for color in colors]
     assert all(0.1 < abs(a - b) < 0.9 for a, b in pairwise(hues))
+
+
+def test_interpolated_boxes_are_dashed() -> None:
+    found = detections([[50, 40, 150, 90], [10, 130, 110, 180]])
+    drawn = draw_detections(black(200, 200), replace(found, interpolated=torch.tensor([False, True])))
+    colored = is_color(drawn, 0)
+    whole, dashed = colored[89, 50:150], colored[179, 10:110]
+    assert whole.all()
+    # One pixel wide, and five pixels are drawn and five left out in turn, from the upper left corner on.
+    assert dashed.tolist() == [column // 5 % 2 == 0 for column in range(99)] + [bool(colored[179, 109])]
+    assert colored[130:180, 10].tolist()[20:49] == [row // 5 % 2 == 0 for row in range(20, 49)]

@@ -11,6 +11,7 @@ import tyro
 
 from megavid.cli.arguments import split_names
 from megavid.cli.detector_options import DetectorOptions
+from megavid.cli.linker_options import read_linker
 from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 
@@ -49,6 +50,11 @@ class Detect:
     """Track objects from frame to frame (ByteTrack): draw and save track ids, give each track one class by
     vote, and write tracks.parquet. A track begins with a detection of score 0.5 or more. Needs the extra
     "track"."""
+    link: Annotated[str | None, optional("NAME")] = None
+    """Link detections over time: draw and save the tracks, scores and boxes that the linker of this name
+    gives, before --score-threshold and --classes select among them, and write tracks.parquet. seq_nms and
+    seq_diou need the whole video, so not a live stream. A setting is given by its path: --link.min-score 0.01
+    """
     seed: int = 0
     """Random seed for the choice of global frames."""
 
@@ -58,6 +64,7 @@ class Detect:
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
         from megavid.video.open_input import open_input
 
+        link, overrides = read_linker(self.link, overrides, option="--link")
         options = DetectOptions(
             score_threshold=self.score_threshold,
             classes=split_names("--classes", self.classes) or (),
@@ -66,6 +73,7 @@ class Detect:
             causal=self.causal,
             seed=self.seed,
             track=self.track,
+            link=link,
             batch_size=self.detector.batch_size,
         )
         with open_input(self.input, fps=self.fps) as video, self.detector.translate_errors():
@@ -73,19 +81,20 @@ class Detect:
             summary = detect_to_folder(
                 detector, video, self.output, options, metadata=describe_weights(self.detector.weights)
             )
-        _print_summary(summary, self.score_threshold)
+        self._print_summary(summary)
         return 0 if summary.complete else 130
 
-
-def _print_summary(summary: DetectSummary, score_threshold: float) -> None:
-    """Print the counts and the files written, and a hint if nothing was found."""
-    if not summary.complete:
-        say("megavid: interrupted", error=True)
-    tracks = "" if summary.tracks is None else f", {summary.tracks} tracks"
-    say(f"{summary.frames} frames, {summary.detections} detections{tracks}")
-    if not summary.detections and score_threshold > 0:
-        say(f"  note: no score reaches {score_threshold:g}; --score-threshold sets a lower limit")
-    elif summary.tracks == 0:
-        say("  note: no tracks: one begins with a score of 0.5, and its boxes overlap from frame to frame")
-    for path in summary.paths:
-        say(f"  {path}")
+    def _print_summary(self, summary: DetectSummary) -> None:
+        """Print the counts and the files written, and a hint if nothing was found."""
+        if not summary.complete:
+            say("megavid: interrupted", error=True)
+        tracks = "" if summary.tracks is None else f", {summary.tracks} tracks"
+        say(f"{summary.frames} frames, {summary.detections} detections{tracks}")
+        if not summary.detections and self.score_threshold > 0:
+            say(f"  note: no score reaches {self.score_threshold:g}; --score-threshold sets a lower limit")
+        elif self.track and summary.tracks == 0:
+            say(
+                "  note: no tracks: one begins with a score of 0.5, and its boxes overlap from frame to frame"
+            )
+        for path in summary.paths:
+            say(f"  {path}")

@@ -6,7 +6,7 @@ import itertools
 import logging
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,10 +27,12 @@ from megavid.jobs.output_folder import check_input_is_kept, make_output_folder
 from megavid.jobs.progress import progress
 from megavid.jobs.stop_requests import StoppedError, stop_request, uninterrupted
 from megavid.jobs.threads.background import InBackground
+from megavid.linking.linker_config import LinkerConfig
 from megavid.linking.tracking import Tracker
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.prefetch import prefetch, queue_length
+from megavid.runtime.result_queue import check_live_linker
 from megavid.runtime.session import VideoSession
 from megavid.video.every_nth import EveryNth, every_nth
 from megavid.video.open_input import LiveStream, Video, VideoFile
@@ -39,6 +41,9 @@ logger = logging.getLogger(__name__)
 
 _LARGEST_STRIDE = 2**31 - 1
 """Largest distance from one detected frame to the next: more than a year of video."""
+
+_MOST_WAITING = 64
+"""Largest number of frames of a whole video that wait in memory for their results."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +60,7 @@ class DetectOptions:
         causal: See `VideoSession`.
         seed: See `VideoSession`.
         track: Whether to track objects, and to give each track one class.
+        link: Linker of the results, before the score threshold and the classes are applied; None for none.
     """
 
     score_threshold: float | None = None
@@ -65,8 +71,11 @@ class DetectOptions:
     causal: bool = False
     seed: int = 0
     track: bool = False
+    link: LinkerConfig | None = None
 
     def __post_init__(self) -> None:
+        if self.track and self.link is not None:
+            raise InputError(f"track: expected tracking or a linker, got both; {self.link.name} gives tracks")
         check_range("every", self.every, least=1, most=_LARGEST_STRIDE)
         check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
         check_share("score_threshold", self.score_threshold)
@@ -81,7 +90,7 @@ class DetectSummary:
         paths: Files and folders that were written.
         frames: Number of frames that went through the detector.
         detections: Number of detections.
-        tracks: Number of tracks; None if objects were not tracked.
+        tracks: Number of tracks; None if objects were neither tracked nor linked.
         complete: Whether the video was processed to its end.
     """
 
@@ -103,19 +112,24 @@ def detect_to_folder(
     """Detect in a video; write annotated pictures and predictions.
 
     Ctrl-C or SIGTERM is the regular end of a live stream, but interrupts any other video. After an
-    interruption or an error, the results up to then are kept under names that contain "partial".
+    interruption or an error, the results up to then are kept under names that contain "partial". With a
+    linker that needs the whole video, the video is read twice, to detect and then to draw, and there are no
+    results before the detection is complete.
 
     Args:
         detector: A detector from `load_detector`.
         video: A video from `open_input`.
-        folder: Output folder for `annotated.mp4` (or `frames/`), `predictions.parquet` and, with `track`,
-            `tracks.parquet`.
+        folder: Output folder for `annotated.mp4` (or `frames/`), `predictions.parquet` and, with `track` or
+            `link`, `tracks.parquet`.
         options: How to detect and what to write.
         metadata: Additional metadata of the predictions file, as JSON values.
 
     Raises:
-        InputError: An option is invalid, the video is broken, or an output cannot be written.
+        InputError: An option is invalid, the video is broken, an output cannot be written, or the video is a
+            live stream and the linker needs a whole one.
     """
+    if isinstance(video, LiveStream):
+        check_live_linker(options.link)
     labels = _labels_of(options.classes, detector.class_names)
     check_input_is_kept(video, folder, save_frames=options.save_frames)
     whole = None if isinstance(video, LiveStream) else EveryNth(video, options.every)
@@ -125,6 +139,7 @@ def detect_to_folder(
         causal=options.causal,
         seed=options.seed,
         score_threshold=options.score_threshold,
+        link=options.link,
     )
     tracker = Tracker(float(video.rate / options.every)) if options.track else None
     make_output_folder(folder)
@@ -162,30 +177,65 @@ class _Job:
 
     def run(self, sink: _Sink, stop: threading.Event) -> bool:
         """Pass each frame and its result to a sink on other threads; return False if stopped early."""
-        frames = _until(stop, every_nth(self.video, self.options.every))
-        waiting: deque[Frame] = deque()
         queue = queue_length(self.video.width, self.video.height)
-
-        def read() -> Iterator[Frame]:
-            with closing(prefetch(frames, ahead=queue)) as ahead:
-                for frame in _until(stop, ahead):
-                    waiting.append(frame)
-                    yield frame
-            if stop.is_set() and self.total is not None:
-                raise StoppedError
-
         with (
             InBackground(behind=queue) as writing,
             InBackground(behind=queue) as drawing,
-            progress(self.video.name, total=self.total) as meter,
+            closing(self._detect(stop) if self._draws_at_once() else self._detect_first(stop)) as pairs,
         ):
             try:
-                for result in run_session(self.session, read(), batch_size=self.options.batch_size):
-                    drawing.submit(sink.draw, waiting.popleft(), result, writing)
-                    meter.advance()
+                for frame, result in pairs:
+                    drawing.submit(sink.draw, frame, result, writing)
             except StoppedError:
                 return False
         return True
+
+    def _draws_at_once(self) -> bool:
+        """Return whether frames wait for their results, instead of being read again when these are known."""
+        late = self.session.look_ahead
+        return late is not None and (late <= _MOST_WAITING or self.total is None)
+
+    def _detect(self, stop: threading.Event) -> Generator[tuple[Frame, FrameResult]]:
+        """Detect, and yield each frame with its result, as soon as it is known."""
+        waiting: deque[Frame] = deque()
+
+        def read() -> Iterator[Frame]:
+            for frame in self._read(stop):
+                waiting.append(frame)
+                yield frame
+
+        with progress(self.video.name, total=self.total) as meter:
+            for result in run_session(self.session, read(), batch_size=self.options.batch_size):
+                yield waiting.popleft(), result
+                meter.advance()
+
+    def _detect_first(self, stop: threading.Event) -> Generator[tuple[Frame, FrameResult]]:
+        """Detect in the whole video, read it again, and yield each frame with its result."""
+        with progress(self.video.name, total=self.total) as meter:
+
+            def read() -> Iterator[Frame]:
+                for frame in self._read(stop):
+                    yield frame
+                    meter.advance()
+
+            results = list(run_session(self.session, read(), batch_size=self.options.batch_size))
+        with progress(f"{self.video.name}, drawing", total=len(results)) as meter:
+            for frame, result in zip(self._read(stop), results, strict=True):
+                yield frame, result
+                meter.advance()
+
+    def _read(self, stop: threading.Event) -> Iterator[Frame]:
+        """Read the frames ahead on another thread, until the user asks to stop.
+
+        Raises:
+            StoppedError: The user asked to stop, and the video is not a live stream.
+        """
+        frames = _until(stop, every_nth(self.video, self.options.every))
+        ahead = queue_length(self.video.width, self.video.height)
+        with closing(prefetch(frames, ahead=ahead)) as read_ahead:
+            yield from _until(stop, read_ahead)
+        if stop.is_set() and self.total is not None:
+            raise StoppedError
 
 
 class _Sink:
@@ -228,9 +278,14 @@ def _open_outputs(
         height=video.height,
         pixel_aspect=video.pixel_aspect,
         save_frames=options.save_frames,
-        track=options.track,
-        metadata={"every": options.every, **metadata},
+        tracks=options.track or options.link is not None,
+        vote=options.track,
+        metadata={"every": options.every, **_describe_linker(options.link), **metadata},
     )
+
+
+def _describe_linker(linker: LinkerConfig | None) -> dict[str, Any]:
+    return {} if linker is None else {"linking": linker.model_dump(mode="json")}
 
 
 def _until(stop: threading.Event, frames: Iterable[Frame]) -> Iterator[Frame]:

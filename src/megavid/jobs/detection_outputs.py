@@ -40,7 +40,8 @@ class DetectionOutputs:
         height: Height of the frames, pixels.
         pixel_aspect: Width of a pixel divided by its height.
         save_frames: Whether to write annotated frames as JPEG files instead of a video.
-        track: Whether to give each track one class and write a table of tracks.
+        tracks: Whether to write a table of tracks.
+        vote: Whether to give each track one class by vote.
         metadata: Metadata of the predictions file, as JSON values.
 
     Raises:
@@ -57,11 +58,13 @@ class DetectionOutputs:
         height: int,
         pixel_aspect: Fraction,
         save_frames: bool,
-        track: bool,
+        tracks: bool,
+        vote: bool,
         metadata: Mapping[str, Any],
     ) -> None:
         self._folder = folder
-        self._tracks = TrackTable() if track else None
+        self._tracks = TrackTable() if tracks else None
+        self._vote = vote
         self._video = video
         self._pictures = FRAMES if save_frames else VIDEO
         self._broken: set[str] = set()
@@ -92,20 +95,21 @@ class DetectionOutputs:
 
     @property
     def tracks(self) -> int | None:
-        """Number of tracks written; None if objects are not tracked."""
+        """Number of tracks written; None if there is no table of tracks."""
         return None if self._tracks is None else len(self._tracks)
 
     def draw(self, image: Image, result: FrameResult) -> Image:
         """Draw the detections of the next frame, and return the picture for `write`.
 
-        A track is drawn with the class that has the most votes so far; the files get the class that has the
-        most votes in the end.
+        With `vote`, a track is drawn with the class that has the most votes so far; the files get the class
+        that has the most votes in the end.
 
         Args:
             image: RGB uint8 (H, W, 3).
             result: Detections of the frame.
         """
-        return draw_detections(image, result.detections if self._tracks is None else self._tracks.add(result))
+        voted = result.detections if self._tracks is None else self._tracks.add(result)
+        return draw_detections(image, voted if self._vote else result.detections)
 
     def write(self, picture: Image, result: FrameResult, *, name: str, file: str | None) -> None:
         """Append a frame to all outputs; this may run on another thread than `draw`.
@@ -165,7 +169,7 @@ class DetectionOutputs:
     def _close(self, name: str, *, complete: bool) -> None:
         if name == PREDICTIONS:
             self._predictions.close(complete=complete)
-            if self._tracks is not None:
+            if self._tracks is not None and self._vote:
                 path = self._aside / PREDICTIONS
                 relabel_tracks(path, path, labels=self._tracks.labels)
         elif name == TRACKS:

@@ -128,7 +128,7 @@ def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkRe
         unit_seconds=unit,
         units_per_frame=None if unit is None else frame / unit,
         first_seconds=first_seconds,
-        look_ahead=session.look_ahead,
+        look_ahead=detector.plan.future,
         encodes_per_frame=encoded / (steps * len(batch)),
         peak_megabytes=peak,
         range_seconds=_profile(detector.device, push, frames=len(batch)),

@@ -7,6 +7,7 @@ a line to `LINKERS`.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from megavid.core.config import validate, with_overrides
@@ -21,7 +22,9 @@ LINKERS: dict[str, type[LinkerConfig]] = {
 }
 
 
-def linker_config(name: str, overrides: Mapping[str, Any], *, origin: object) -> LinkerConfig:
+def linker_config(
+    name: str, overrides: Mapping[str, Any] = MappingProxyType({}), *, origin: object = "link"
+) -> LinkerConfig:
     """Make the settings of a linker.
 
     Args:
@@ -33,8 +36,8 @@ def linker_config(name: str, overrides: Mapping[str, Any], *, origin: object) ->
         InputError: The linker or a setting is unknown, or a value has the wrong type or is out of range.
 
     Examples:
-        >>> linker_config("seq_nms", {"rescoring": "max"}, origin="--link").rescoring
-        'max'
+        >>> link = linker_config("seq_nms", {"rescoring": "max"})
+        >>> results = list(detect_video(detector, "clip.mp4", score_threshold=0.5, link=link))
     """
     if name not in LINKERS:
         known = ", ".join(LINKERS)
@@ -56,4 +59,4 @@ def as_linker(link: LinkerConfig | str | None) -> LinkerConfig | None:
     Raises:
         InputError: The linker is unknown.
     """
-    return linker_config(link, {}, origin="link") if isinstance(link, str) else link
+    return linker_config(link) if isinstance(link, str) else link

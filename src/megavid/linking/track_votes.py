@@ -79,6 +79,8 @@ class TrackTable:
     def add(self, result: FrameResult) -> Detections:
         """Add the detections of the next frame.
 
+        If a track has several rows in a frame, as linkers give a box with several classes, the first counts.
+
         Returns:
             The same detections, each with the class that its track has by the votes so far.
         """
@@ -90,8 +92,10 @@ class TrackTable:
         boxes = found.boxes.cpu().double().numpy()
         rows = zip(found.tracks.tolist(), found.labels.tolist(), found.scores.tolist(), boxes, strict=True)
         place = (result.index, result.time)
+        seen = {NO_TRACK}
         for row, (number, label, score, box) in enumerate(rows):
-            if number != NO_TRACK:
+            if number not in seen:
+                seen.add(number)
                 track = self._tracks.setdefault(number, _Track(place, place))
                 track.last = place
                 track.votes[label] = track.votes.get(label, 0.0) + score

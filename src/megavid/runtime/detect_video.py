@@ -16,11 +16,14 @@ from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_BATCH, check_range
+from megavid.linking.linker_config import LinkerConfig
+from megavid.linking.linkers import as_linker
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.prefetch import prefetch, queue_length
+from megavid.runtime.result_queue import check_live_linker
 from megavid.runtime.session import PendingResults, VideoSession
 from megavid.video.every_nth import EveryNth
-from megavid.video.open_input import Video, VideoFile, open_input
+from megavid.video.open_input import LiveStream, Video, VideoFile, open_input
 
 
 def detect_video(
@@ -34,6 +37,7 @@ def detect_video(
     official_quirks: bool = False,
     batch_size: int = 1,
     fps: float | None = None,
+    link: LinkerConfig | str | None = None,
 ) -> Iterator[FrameResult]:
     """Detect in every frame of a video; yield results in frame order, as they become ready.
 
@@ -54,16 +58,18 @@ def detect_video(
         global_order: Frame numbers in the order in which they become global frames.
         seed: Seed for the choice of global frames.
         official_quirks: Reproduce the original release's defect at the start of a video.
+        link: Linker of the results. One that needs the whole video gives them at its end.
 
     Raises:
-        InputError: The video cannot be read, or an argument is out of range.
+        InputError: The video cannot be read, an argument is out of range, or the linker is unknown or not for
+            live streams.
 
     Examples:
         >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):
         ...     print(result.index, result.time, result.detections.boxes)
     """
     check_range("batch_size", batch_size, least=1, most=MOST_BATCH)
-    opened = open_input(video, fps=fps) if isinstance(video, str | os.PathLike) else None
+    opened = _open(video, fps=fps, linker=as_linker(link)) if isinstance(video, str | os.PathLike) else None
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
     is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
     if not is_whole and not isinstance(frames, Iterable):
@@ -77,8 +83,17 @@ def detect_video(
         score_threshold=score_threshold,
         official_quirks=official_quirks,
         fps=fps,
+        link=link,
     )
     return _results(session, frames, opened, batch_size=batch_size)
+
+
+def _open(path: str | os.PathLike[str], *, fps: float | None, linker: LinkerConfig | None) -> Video:
+    """Open a video, and check that the linker can be used for it if it is a live stream."""
+    opened = open_input(path, fps=fps)
+    if isinstance(opened, LiveStream):
+        check_live_linker(linker)
+    return opened
 
 
 def _results(

@@ -13,10 +13,13 @@ from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameSource, Image
 from megavid.core.ranges import MOST_SEED, check_range
+from megavid.linking.linker_config import LinkerConfig
+from megavid.linking.linkers import as_linker
 from megavid.models.base.features import FeaturesT
 from megavid.models.base.requests import MemoryT
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.batch_runner import BatchRunner, PendingBatch
+from megavid.runtime.result_queue import Place, ResultQueue
 from megavid.runtime.video_state import StateOptions, Step, VideoState
 from megavid.video.decode import DEFAULT_RATE
 
@@ -30,14 +33,21 @@ class PendingResults:
 
     Attributes:
         batch: The results of a batch with this session only.
+        place: Their place among all results of the session.
     """
 
     batch: PendingBatch
+    place: Place
 
     def wait(self) -> list[FrameResult]:
-        """Wait until the results are computed, and return them."""
+        """Wait until the results are computed, link them, and return those that are ready.
+
+        Raises:
+            ValueError: The session has a linker, and the results that were submitted before are still to be
+                waited for, or these were waited for already.
+        """
         [results] = self.batch.wait()
-        return results
+        return self.place.pass_on(results)
 
 
 class VideoSession(Generic[FeaturesT, MemoryT]):
@@ -66,11 +76,17 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             global frames.
         fps: Frames per second, for the times of frames pushed as plain arrays; 25 by default.
         store_bytes: Memory for encoded frames that may be needed again as global frames.
+        link: Linker of the results: its name, or its settings from `linker_config`. The detector runs with
+            the linker's lowest score as its threshold, and `score_threshold` applies to the linked results;
+            None then keeps all of them. The linker's look-ahead adds to the detector's; the results of a
+            linker that needs the whole video come from `flush`.
 
     Attributes:
         detector: The detector.
-        look_ahead: Number of frames by which a result comes later than its frame.
+        look_ahead: Number of frames by which a result comes later than its frame; None if the linker needs
+            the whole video.
         state: State of the video, which a `SessionGroup` uses.
+        queue: Linker of the results, which a `SessionGroup` uses.
 
     Examples:
         >>> session = VideoSession(detector)
@@ -92,6 +108,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         official_quirks: bool = False,
         fps: float | None = None,
         store_bytes: int = 256 << 20,
+        link: LinkerConfig | str | None = None,
     ) -> None:
         check_range("seed", seed, least=0, most=MOST_SEED)
         check_range("store_bytes", store_bytes, least=0, most=_LARGEST_STORE)
@@ -101,17 +118,20 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             raise InputError("global_order: needs source, the whole video, for random access")
         _check_weights(detector)
         plan = detector.plan.causal() if causal else detector.plan
+        linker, threshold = as_linker(link), _check_threshold(score_threshold)
         options = StateOptions(
             source=source,
             global_order=global_order,
             seed=seed,
-            score_threshold=_check_threshold(score_threshold),
+            score_threshold=threshold if linker is None else linker.min_score,
             official_quirks=official_quirks,
             fps=fps or float(DEFAULT_RATE),
             store_bytes=store_bytes,
         )
         self.detector = detector
-        self.look_ahead = plan.future
+        self.queue = ResultQueue(linker, threshold)
+        late = self.queue.look_ahead
+        self.look_ahead = None if late is None else plan.future + late
         self.state: VideoState[FeaturesT, MemoryT] = VideoState(plan, detector.initial_memory(), options)
         self._runner = BatchRunner(detector)
         self._batch_size = 1
@@ -123,7 +143,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             frame: RGB uint8 (H, W, 3), or a `Frame` with its own number and time.
 
         Returns:
-            The result that became ready, if any, as a list of one or none.
+            The result that became ready, if any.
 
         Raises:
             InputError: The frame is not an RGB image or differs in size from those before it, or its number
@@ -162,7 +182,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
 
     def _submit(self, step: Step[FeaturesT]) -> PendingResults:
         self._batch_size = max(self._batch_size, len(step.frames))
-        return PendingResults(self._runner.submit([(self.state, step)], batch_size=self._batch_size))
+        batch = self._runner.submit([(self.state, step)], batch_size=self._batch_size)
+        return PendingResults(batch, self.queue.reserve(ended=step.ended))
 
 
 def _check_weights(detector: VideoDetector) -> None:

@@ -13,6 +13,7 @@ from megavid.models.base.features import FeaturesT
 from megavid.models.base.requests import MemoryT
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.batch_runner import BatchRunner, PendingBatch
+from megavid.runtime.result_queue import Place
 from megavid.runtime.session import VideoSession
 from megavid.runtime.video_state import Step
 
@@ -24,15 +25,21 @@ class PendingGroupResults(Generic[FeaturesT, MemoryT]):
     Attributes:
         batch: The results.
         sessions: The session of each list of results.
+        places: Place of each list among all results of its session.
     """
 
     batch: PendingBatch
     sessions: Sequence[VideoSession[FeaturesT, MemoryT]]
+    places: Sequence[Place]
 
     def wait(self) -> list[tuple[VideoSession[FeaturesT, MemoryT], FrameResult]]:
-        """Wait until the results are computed, and return them, each with its session."""
-        videos = zip(self.sessions, self.batch.wait(), strict=True)
-        return [(session, result) for session, results in videos for result in results]
+        """Wait until the results are computed, link them, and return those ready, each with its session.
+
+        Raises:
+            ValueError: As in `PendingResults.wait`.
+        """
+        videos = zip(self.sessions, self.places, self.batch.wait(), strict=True)
+        return [(session, result) for session, place, results in videos for result in place.pass_on(results)]
 
 
 class SessionGroup(Generic[FeaturesT, MemoryT]):
@@ -116,4 +123,5 @@ class SessionGroup(Generic[FeaturesT, MemoryT]):
         ]
         states = [session.state for session, _, _ in work]
         batch = self._runner.submit(list(zip(states, steps, strict=True)), batch_size=self._batch_size)
-        return PendingGroupResults(batch, [session for session, _, _ in work])
+        places = [session.queue.reserve(ended=ended) for session, _, ended in work]
+        return PendingGroupResults(batch, [session for session, _, _ in work], places)

@@ -23,19 +23,28 @@ Span = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Mark:
-    """A box to draw, half-open in pixels of the frame, with its text and color."""
+    """A box to draw, half-open in pixels of the frame, with its text and color.
+
+    Attributes:
+        box: x1, y1, x2, y2.
+        text: Text of the label.
+        color: Color of the outline and of the label's background.
+        dashed: Whether the outline is dashed.
+    """
 
     box: Sequence[float]
     text: str
     color: Color
+    dashed: bool = False
 
 
 def draw_detections(image: Image, detections: Detections) -> Image:
     """Draw every box and its label, such as "dog 0.87", with the highest scores on top.
 
     Each class has its own color. If a box has a track, the track determines the color, and the label starts
-    with the track's id ("#3 dog 0.87"). Line widths and text sizes are proportional to the shorter side of
-    the frame. A box is drawn up to its last pixel, x2 - 1, and is clipped to the frame.
+    with the track's id ("#3 dog 0.87"). The outlines of interpolated boxes are dashed. Line widths and text
+    sizes are proportional to the shorter side of the frame. A box is drawn up to its last pixel, x2 - 1, and
+    is clipped to the frame.
 
     Args:
         image: RGB uint8 (H, W, 3), which is not changed.
@@ -48,6 +57,7 @@ def draw_detections(image: Image, detections: Detections) -> Image:
     order = found.scores.argsort(stable=True).tolist()
     boxes, scores, labels = found.boxes.tolist(), found.scores.tolist(), found.labels.tolist()
     tracks = [-1] * len(found) if found.tracks is None else found.tracks.tolist()
+    dashed = [False] * len(found) if found.interpolated is None else found.interpolated.tolist()
     names = found.class_names
     marks = []
     for row in order:
@@ -55,7 +65,7 @@ def draw_detections(image: Image, detections: Detections) -> Image:
         text = f"{names[label] if names else label} {scores[row]:.2f}"
         if track >= 0:
             text, label = f"#{track} {text}", track
-        marks.append(Mark(boxes[row], text, label_color(label)))
+        marks.append(Mark(boxes[row], text, label_color(label), dashed=dashed[row]))
     return draw_marks(image, marks)
 
 
@@ -76,7 +86,7 @@ def draw_marks(image: Image, marks: Sequence[Mark]) -> Image:
     spans = [(_pixels(mark.box, (width, height)), mark) for mark in marks]
     visible = [(span, mark) for span, mark in spans if span is not None]
     for span, mark in visible:
-        _draw_box(canvas, span, color=mark.color, line=line)
+        (_draw_dashed if mark.dashed else _draw_box)(canvas, span, color=mark.color, line=line)
     for (x, y, _, _), mark in visible:
         _draw_label(canvas, mark.text, (x, y), color=mark.color, size=size)
     return canvas
@@ -112,6 +122,19 @@ def _draw_box(canvas: Image, span: Span, *, color: Color, line: int) -> None:
     side, edge = np.array(color * min(line, x2 - x1), np.uint8), np.array(color * (x2 - x1), np.uint8)
     rows[:line] = rows[-line:] = edge
     rows[:, : len(side)] = rows[:, -len(side) :] = side
+
+
+def _draw_dashed(canvas: Image, span: Span, *, color: Color, line: int) -> None:
+    """Draw the outline of a box like `_draw_box`, but in dashes of five times its width."""
+    x1, y1, x2, y2 = span
+    pixels = canvas[y1:y2, x1:x2]
+    height, width = pixels.shape[:2]
+    across, down = (np.arange(size) // (5 * line) % 2 == 0 for size in (width, height))
+    dashes = np.zeros((height, width), np.bool_)
+    dashes[:line] = dashes[-line:] = across
+    dashes[:, :line] |= down[:, None]
+    dashes[:, -line:] |= down[:, None]
+    pixels[dashes] = color
 
 
 def _draw_label(canvas: Image, text: str, corner: tuple[int, int], *, color: Color, size: int) -> None:
