@@ -43,6 +43,28 @@ def test_frame_numbers(frames: list[int], length: int | None, every: int, expect
     assert frame_numbers(table, "a").tolist() == expected
 
 
+@pytest.mark.parametrize(
+    ("boxes", "expected"),
+    [
+        ([3], [1, 3, 5, 6]),
+        ([2, 3], [2, 3]),  # frame 2 contradicts the record, so that the record is not used
+    ],
+)
+def test_recorded_frame_numbers(boxes: list[int], expected: list[int]) -> None:
+    n = len(boxes)
+    table = make_table(
+        videos=("a",),
+        video=np.zeros(n, np.int32),
+        frame=np.array(boxes),
+        labels=np.zeros(n, np.int32),
+        scores=np.full(n, 0.5, np.float32),
+        boxes=np.zeros((n, 4), np.float32),
+        lengths={"a": 2},
+        metadata={"video_info": {"a": {"frame_numbers": [[1, 5, 2], [6, 6, 1]]}}},
+    )
+    assert frame_numbers(table, "a").tolist() == expected
+
+
 def test_rows_in_any_order_and_without_times_are_linked(tmp_path: Path) -> None:
     # The cat is in frames 0, 1 and 2 of video a, whose rows are between those of video b.
     video = np.array([0, 1, 0, 1, 0], np.int32)

@@ -19,6 +19,7 @@ from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_schema import read_metadata
 from megavid.evaluation.formats.parquet_videos import VideoPredictions, read_videos
 from megavid.evaluation.formats.parquet_writer import RowWriter, frame_rows
+from megavid.evaluation.formats.video_info import read_video_info
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.jobs.progress import progress
 from megavid.linking.linker_config import LinkerConfig
@@ -110,19 +111,22 @@ def _frame_results(video: VideoPredictions) -> Iterator[FrameResult]:
 def frame_numbers(table: PredictionTable, video: str) -> NDArray[np.int64]:
     """Return the numbers of the frames that the detector processed in a video, as far as a file tells.
 
-    Frames without boxes are not in the table. If the number of processed frames is known, the frames are
-    those from 0 in steps of `every`; if the boxes are in others, as in a data set that numbers frames from 1,
-    they are those from the first to the last frame with boxes. If there would be more of these than were
-    processed, only some frames of the video were processed, and nothing tells which: then only the frames
-    with boxes are returned.
+    Frames without boxes are not in the table, but the metadata records all frames. Early files lack this
+    record: if the number of processed frames is known, the frames are those from 0 in steps of `every`; if
+    the boxes are in others, as in a data set that numbers frames from 1, they are those from the first to the
+    last frame with boxes. If there would be more of these than were processed, only some frames of the video
+    were processed, and nothing tells which: then only the frames with boxes are returned.
 
     Args:
         table: Predictions of the video, one or more rows.
         video: Name of the video.
     """
+    recorded = read_video_info(table.metadata, video, origin=table.origin).frames
+    with_boxes = np.unique(table.frame)
+    if recorded is not None and np.isin(with_boxes, recorded).all():
+        return recorded
     every = int(table.metadata.get("every", 1))
     length = None if table.lengths is None else table.lengths.get(video)
-    with_boxes = np.unique(table.frame)
     first, last = int(with_boxes[0]), int(with_boxes[-1])
     from_zero = np.arange(0, last + 1 if length is None else every * length, every, dtype=np.int64)
     if np.isin(with_boxes, from_zero).all():

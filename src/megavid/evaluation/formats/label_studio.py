@@ -49,7 +49,7 @@ def write_label_studio(predicted: PredictedAnnotations, path: Path, *, address: 
         for video in np.unique(a.video).tolist()
     ]
     with atomic_path(path, ours=json_by_megavid) as aside, aside.open("w", encoding="utf-8") as file:
-        json.dump(tasks, file)
+        file.write(json.dumps(tasks))
 
 
 def _region(predicted: PredictedAnnotations, video: int, each: ObjectBoxes) -> dict[str, Any]:
