@@ -24,6 +24,9 @@ def test_stride_of_bottlenecks_and_dilation_of_stage5() -> None:
     block = ResNetTrunk(depth=50, width=8).get_submodule("layer2.0")
     assert isinstance(block, Bottleneck)
     assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
+    block = ResNetTrunk(depth=50, width=8, stride_in_1x1=False).get_submodule("layer2.0")
+    assert isinstance(block, Bottleneck)
+    assert (block.conv1.stride, block.conv2.stride) == ((1, 1), (2, 2))
     stage5 = DilatedStage5(depth=50, width=8)
     assert {block.conv2.dilation for block in stage5.layer4} == {(2, 2)}  # type: ignore[union-attr]
 

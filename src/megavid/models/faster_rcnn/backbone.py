@@ -27,15 +27,18 @@ class BackboneConfig(Config):
             or null to pool from conv5 itself (R-101).
         norm: "frozen_batch" as published, for weights that were trained with batch norm; "group" to train
             from scratch.
+        stride_in_1x1: Whether the stride of a stage of ResNet-50 and -101 is in the 1x1 convolution, as in
+            MSRA's networks and as published, or in the 3x3 convolution, as in torchvision's networks.
         timm: Name of a model in the library timm, such as "convnext_tiny", that takes the place of the
-            ResNet; `depth`, `width` and `norm` are ignored then. The model has to be a sequence of stages
-            with maps of stride 16 and 32.
+            ResNet; the keys above, except `reduce_channels`, are ignored then. The model has to be a
+            sequence of stages with maps of stride 16 and 32.
     """
 
     depth: Literal[18, 34, 50, 101]
     width: int = Field(ge=8, le=1024)
     reduce_channels: int | None = Field(ge=1, le=MOST_CHANNELS)
     norm: Literal["frozen_batch", "group"] = "frozen_batch"
+    stride_in_1x1: bool = True
     timm: str | None = None
 
     @property
@@ -63,7 +66,9 @@ class Backbone(nn.Module):
         self.stage5: DilatedStage5 | TimmStage5
         if config.timm is None:
             norm = NORMS[config.norm]
-            self.trunk = ResNetTrunk(depth=config.depth, width=config.width, norm=norm)
+            self.trunk = ResNetTrunk(
+                depth=config.depth, width=config.width, norm=norm, stride_in_1x1=config.stride_in_1x1
+            )
             self.stage5 = DilatedStage5(depth=config.depth, width=config.width, norm=norm)
         else:
             self.trunk, self.stage5 = timm_parts(config.timm)

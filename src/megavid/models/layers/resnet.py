@@ -1,7 +1,7 @@
 """Residual networks (He et al., CVPR 2016) in two parts: a trunk of stride 16 and a dilated fifth stage.
 
-As in Detectron, the stride of a bottleneck stage is that of its first 1x1 convolution, and batch norm is
-frozen and has no epsilon.
+As in Detectron, the stride of a bottleneck stage is that of its first 1x1 convolution (or, as in torchvision,
+that of its first 3x3 convolution), and batch norm is frozen and has no epsilon.
 
 Shapes: B images, C channels, H x W pixels.
 """
@@ -26,6 +26,8 @@ DEPTHS: dict[int, tuple[int, int, int, int]] = {
 }
 """Number of blocks in the stages conv2 .. conv5, by depth."""
 
+FIRST_BOTTLENECK_DEPTH = 50
+"""Depth from which networks consist of bottlenecks."""
 
 Norm = Callable[[int], nn.Module]
 """Function that makes a normalization layer for a number of channels."""
@@ -86,13 +88,15 @@ class Bottleneck(nn.Module):
     """1x1, 3x3 and 1x1 convolutions, the first of which has the stride, and a shortcut (ResNet-50, -101)."""
 
     expansion = 4
+    stride_in_1x1 = True
 
     def __init__(self, *, in_channels: int, width: int, stride: int, dilation: int, norm: Norm) -> None:
         super().__init__()
         out_channels = width * self.expansion
-        self.conv1 = nn.Conv2d(in_channels, width, 1, stride, bias=False)
+        first, second = (stride, 1) if self.stride_in_1x1 else (1, stride)
+        self.conv1 = nn.Conv2d(in_channels, width, 1, first, bias=False)
         self.bn1 = norm(width)
-        self.conv2 = nn.Conv2d(width, width, 3, 1, dilation, dilation, bias=False)
+        self.conv2 = nn.Conv2d(width, width, 3, second, dilation, dilation, bias=False)
         self.bn2 = norm(width)
         self.conv3 = nn.Conv2d(width, out_channels, 1, bias=False)
         self.bn3 = norm(out_channels)
@@ -105,6 +109,12 @@ class Bottleneck(nn.Module):
         x = F.relu_(self.bn2(self.conv2(x)))
         x = self.bn3(self.conv3(x))
         return _relu_of_sum(x, shortcut)
+
+
+class BottleneckStridedIn3x3(Bottleneck):
+    """A bottleneck whose 3x3 convolution has the stride, as torchvision trains ResNet-50 and -101."""
+
+    stride_in_1x1 = False
 
 
 def _relu_of_sum(x: Tensor, shortcut: Tensor) -> Tensor:
@@ -157,6 +167,8 @@ class ResNetTrunk(nn.Module):
         depth: 18, 34, 50 or 101.
         width: Number of channels of conv1 and of conv2's 3x3 convolutions; 64 as published.
         norm: Normalization layer; `frozen_batch_norm` as published.
+        stride_in_1x1: Whether bottlenecks have the stride in the 1x1 convolution, as published, instead of
+            the 3x3 convolution.
 
     Attributes:
         activation_checkpointing: Whether a training step keeps only the maps between stages and computes the
@@ -164,9 +176,11 @@ class ResNetTrunk(nn.Module):
             time.
     """
 
-    def __init__(self, *, depth: int, width: int, norm: Norm = frozen_batch_norm) -> None:
+    def __init__(
+        self, *, depth: int, width: int, norm: Norm = frozen_batch_norm, stride_in_1x1: bool = True
+    ) -> None:
         super().__init__()
-        block = _block(depth)
+        block = _block(depth, stride_in_1x1=stride_in_1x1)
         self.activation_checkpointing = False
         self.stem = Stem(width=width, norm=norm)
         channels = width
@@ -227,5 +241,7 @@ class DilatedStage5(nn.Module):
         return run(self.layer4, x, checkpointing=self.activation_checkpointing)
 
 
-def _block(depth: int) -> type[BasicBlock] | type[Bottleneck]:
-    return BasicBlock if depth < 50 else Bottleneck
+def _block(depth: int, *, stride_in_1x1: bool = True) -> type[BasicBlock] | type[Bottleneck]:
+    if depth < FIRST_BOTTLENECK_DEPTH:
+        return BasicBlock
+    return Bottleneck if stride_in_1x1 else BottleneckStridedIn3x3
