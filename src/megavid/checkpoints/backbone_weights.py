@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torchvision.models import get_model_weights
 
 from megavid.checkpoints.detectron import read_detectron
 from megavid.checkpoints.tensors import check_tensors
 from megavid.checkpoints.weights import read_state_dict
 from megavid.core.errors import InputError
+from megavid.models.layers.resnet import DEPTHS
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation by which torchvision normalizes red, green and blue values from 0 to 1."""
@@ -26,37 +29,93 @@ _EPSILON = 1e-5
 _STAGE = re.compile(r"layer[1-4]\.")
 
 
-def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> dict[str, Tensor]:
+@dataclass(frozen=True, eq=False)
+class BackboneWeights:
+    """Weights of a ResNet, without its classifier.
+
+    Attributes:
+        state: Tensors under the names of `models.faster_rcnn.backbone.Backbone`.
+        stride_in_1x1: Whether the network was trained with the stride of a bottleneck in the 1x1 convolution
+            (see `BackboneConfig`); None if it has no bottlenecks.
+    """
+
+    state: dict[str, Tensor]
+    stride_in_1x1: bool | None
+
+
+def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> BackboneWeights:
     """Read the weights of a ResNet, without its classifier.
 
     torchvision's networks expect RGB values from 0 to 1, normalized, and add an epsilon to the variance in
-    batch norm. Both differences are folded into the weights. torchvision trained the bottlenecks of ResNet-50
-    and ResNet-101 with the stride in the 3x3 convolution. Here, as in MSRA's networks, the stride is in the
-    1x1 convolution before it, so MSRA's weights are the better start.
+    batch norm. Both differences are folded into the weights.
 
     Args:
         path: A state dict from torchvision (`.pth`), or MSRA's weights in Detectron's format (`.pkl`).
         mean: Means that the detector subtracts from the blue, green and red channels, on a scale of 0 to 255.
 
-    Returns:
-        Tensors under the names of `models.faster_rcnn.backbone.Backbone`.
-
     Raises:
         InputError: The file is missing or broken, is not a ResNet in one of these formats, or holds NaN.
     """
     if path.suffix == ".pkl":
-        return _from_detectron(read_detectron(path), path)
-    state = read_state_dict(path)
+        return BackboneWeights(_from_detectron(read_detectron(path), path), stride_in_1x1=True)
+    return _read_torchvision(read_state_dict(path), mean, origin=path)
+
+
+def download_torchvision(name: str, *, mean: tuple[float, float, float]) -> BackboneWeights:
+    """Let torchvision download a ResNet's ImageNet weights to its own cache, unless that has them already.
+
+    The weights are `IMAGENET1K_V1`, with which torchvision's own detectors are trained.
+
+    Args:
+        name: Name of the network, such as "torchvision:resnet50".
+        mean: See `read_backbone`.
+
+    Raises:
+        InputError: There is no such network, or it cannot be downloaded.
+    """
+    weights = torchvision_weights(name)
+    try:
+        state = weights.get_state_dict(progress=True, check_hash=True, weights_only=True)
+    except (OSError, RuntimeError) as error:  # of the network, or a wrong hash
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{name}: {weights.url} cannot be downloaded: {reason}; try again, or download it by hand to "
+            f"{torchvision_path(name)}"
+        ) from error
+    return _read_torchvision(state, mean, origin=name)
+
+
+def torchvision_weights(name: str) -> Any:
+    """Return torchvision's description of the weights of a ResNet, such as "torchvision:resnet50".
+
+    Raises:
+        InputError: It is none of the networks that a backbone can be.
+    """
+    known = [f"torchvision:resnet{depth}" for depth in DEPTHS]
+    if name not in known:
+        raise InputError(f"{name}: expected one of {', '.join(known)}")
+    return get_model_weights(name.removeprefix("torchvision:"))["IMAGENET1K_V1"]
+
+
+def torchvision_path(name: str) -> Path:
+    """Return the path to which torchvision downloads a ResNet's weights, whether or not it exists."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(torchvision_weights(name).url).name
+
+
+def _read_torchvision(
+    state: Mapping[str, Tensor], mean: tuple[float, float, float], *, origin: object
+) -> BackboneWeights:
     stem = state.get("conv1.weight")
     norm_mean = state.get("bn1.running_mean")
     if "layer1.0.conv1.weight" not in state or stem is None or norm_mean is None:
-        raise InputError(f"{path}: expected a ResNet of torchvision, with layer1.0.conv1.weight in it")
+        raise InputError(f"{origin}: expected a ResNet of torchvision, with layer1.0.conv1.weight in it")
     if stem.ndim != 4 or stem.shape[1] != 3 or norm_mean.shape != stem.shape[:1]:
         shapes = f"{tuple(stem.shape)} and {tuple(norm_mean.shape)}"
         raise InputError(
-            f"{path}: expected conv1.weight (C, 3, h, w) and bn1.running_mean (C,), got {shapes}"
+            f"{origin}: expected conv1.weight (C, 3, h, w) and bn1.running_mean (C,), got {shapes}"
         )
-    return _from_torchvision(state, mean)
+    stride_in_1x1 = False if "layer1.0.conv3.weight" in state else None
+    return BackboneWeights(_from_torchvision(state, mean), stride_in_1x1)
 
 
 def _from_torchvision(state: Mapping[str, Tensor], mean: tuple[float, float, float]) -> dict[str, Tensor]:

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from megavid.checkpoints.download import fetch
+from megavid.checkpoints.published import Published, find_source, published_weights
 from megavid.checkpoints.weights import (
     FlowNetWeights,
     Weights,
     converted_from,
+    find_weights,
     load_state,
     read_weights,
     write_weights,
@@ -52,8 +56,8 @@ def load_detector(
     Args:
         config: Name of a shipped configuration (`shipped_configs`), or path of a YAML file. None takes the
             configuration stored with the weights or, if there is none, infers it from their tensors.
-        weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name of
-            shipped weights. None gives random weights.
+        weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name or
+            address of weights (see `fetch_weights`). None gives random weights.
         device: Device to load onto; "auto" takes the first available of cuda, mps and cpu.
         min_size: Shorter side of the network's input, in pixels; None keeps the configured value.
         max_size: Limit on the longer side of the network's input, in pixels; None keeps the configured value.
@@ -68,7 +72,7 @@ def load_detector(
         >>> detector = load_detector("mega_r101", weights="MEGA_R_101.pth", device="cpu")
     """
     place = find_device(device)
-    read = None if weights is None else _read_detector(Path(weights))
+    read = None if weights is None else _read_detector(fetch_weights(weights))
     data, origin = _config_data(config, read)
     sizes = {"input.min_size": min_size, "input.max_size": max_size}
     changes = {path: value for path, value in sizes.items() if value is not None} | dict(overrides or {})
@@ -83,13 +87,31 @@ def load_detector(
     return detector
 
 
+def fetch_weights(name: str | os.PathLike[str]) -> Path:
+    """Return the path of a detector's or a flow network's weights, and download them if that is necessary.
+
+    Downloaded weights are checked, as in `convert_weights`, and kept in the cache as `.safetensors`.
+
+    Args:
+        name: Name of shipped or published weights (`megavid weights` lists them), an https:// or file://
+            address, or a path.
+
+    Raises:
+        InputError: There is no such file, or it cannot be downloaded or converted.
+    """
+    source = find_source(name)
+    if source is None:
+        return find_weights(name)
+    return fetch(source, partial(_convert_download, published_weights().get(source.name)))
+
+
 def convert_weights(
     source: Path, target: Path, *, config: str | os.PathLike[str] | None = None
 ) -> VideoDetector | None:
     """Convert weights to a `.safetensors` file that contains their configuration.
 
     Args:
-        source: File that `load_detector` or `load_flownet` reads.
+        source: File, name or address that `load_detector` or `load_flownet` reads.
         target: Path that ends in `.safetensors`; the file appears whole or not at all.
         config: Configuration of the detector, as in `load_detector`.
 
@@ -101,7 +123,7 @@ def convert_weights(
     """
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
-    read = read_weights(source)
+    read = read_weights(fetch_weights(source))
     about = converted_from(read.path, licence=read.licence)
     if isinstance(read, FlowNetWeights):
         if config is not None:
@@ -123,8 +145,8 @@ def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> No
 
     Args:
         detector: Detector to change in place; to train it, load it with `inference=None`.
-        weights: The separate FlowNet file of the original release, or that file converted by
-            `convert_weights`.
+        weights: The separate FlowNet file of the original release, that file converted by `convert_weights`,
+            or its name, "flownet".
 
     Raises:
         InputError: The file is broken or does not hold FlowNet alone, or the detector has no flow network.
@@ -134,7 +156,7 @@ def load_flownet(detector: VideoDetector, weights: str | os.PathLike[str]) -> No
         raise InputError(
             f"{os.fspath(weights)}: {detector.config.method.name} has no flow network to load it into"
         )
-    read = read_weights(Path(weights))
+    read = read_weights(fetch_weights(weights))
     if not isinstance(read, FlowNetWeights):
         raise InputError(f"{read.path}: expected FlowNet's weights alone, got a whole detector")
     load_state(network, read.state, origin=str(read.path), target="the flow network")
@@ -180,6 +202,14 @@ def read_config(config: str | os.PathLike[str]) -> tuple[dict[str, Any], str]:
             f"{printable(name)}: no such configuration; expected a YAML file or one of {', '.join(shipped)}"
         )
     return read_mapping(Path(name)), name
+
+
+def _convert_download(entry: Published | None, source: Path, target: Path) -> None:
+    """Convert downloaded weights, which must be those that the table of published weights describes."""
+    if entry is not None and entry.kind == "flow" and not isinstance(read_weights(source), FlowNetWeights):
+        raise InputError(f"{source}: expected FlowNet's weights alone, got a whole detector")
+    config = entry.model if entry is not None and entry.kind == "detector" else None
+    convert_weights(source, target, config=config)
 
 
 def _read_detector(path: Path) -> Weights:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from torch import Tensor
 
-from megavid.checkpoints.backbone_weights import read_backbone
-from megavid.checkpoints.load import load_flownet
+from megavid.checkpoints.backbone_weights import download_torchvision, read_backbone
+from megavid.checkpoints.download import fetch
+from megavid.checkpoints.load import fetch_weights, load_flownet
+from megavid.checkpoints.published import find_source, library_of
 from megavid.checkpoints.safetensors_files import read_safetensors
 from megavid.checkpoints.weights import FlowNetWeights, read_state_dict, read_weights
 from megavid.core.errors import InputError
+from megavid.core.files.atomic import atomic_path
+from megavid.core.files.ownership import anything
 from megavid.core.files.signatures import is_safetensors, read_head
 from megavid.models.base.video_detector import VideoDetector
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
@@ -46,31 +51,85 @@ class Loaded:
 
 
 def load_backbone(detector: VideoDetector, path: Path) -> Loaded:
-    """Load a ResNet trained on ImageNet (see `read_backbone`) or a timm model into a detector's backbone.
+    """Load weights trained on ImageNet into a detector's backbone: a ResNet, or the timm model in its place.
+
+    Args:
+        detector: Detector to change in place.
+        path: File of a ResNet (see `read_backbone`) or of the timm model; or a name, such as "msra:resnet50",
+            "torchvision:resnet50" or "timm:convnext_tiny.fb_in22k"; or an https:// or file:// address of a
+            file; or `PRETRAINED`.
 
     Raises:
-        InputError: The file holds no backbone of the configured depth and width, or the detector has no
-            backbone that takes such weights.
+        InputError: The weights are not those of the configured backbone, or cannot be downloaded, or the
+            detector has no backbone that takes such weights.
     """
     if not isinstance(detector, FasterRCNN):
         raise InputError(
             f"start.backbone: expected null, got {path}; {detector.config.method.name} has no such backbone"
         )
-    name = detector.config.backbone.timm
-    if name is not None:
-        model = create(name, weights=path, state=_read_for_timm(path))
-        parts = [module for module in detector.backbone.modules() if isinstance(module, TimmPart)]
-        for part in parts:
-            part.take(model)
-        return Loaded(path, sum(len(part.state_dict()) for part in parts), (), 0)
-    if path == PRETRAINED:
+    config = detector.config.backbone
+    if config.timm is not None:
+        return _load_timm(detector, config.timm, path)
+    if path == PRETRAINED or library_of(path) == "timm":
         raise InputError(
-            f"start.backbone: expected a file for a ResNet, got {path}, which needs backbone.timm"
+            f"start.backbone: expected a file or a name for a ResNet, got {path}, which needs backbone.timm"
         )
-    if detector.config.backbone.norm != "frozen_batch":
+    if config.norm != "frozen_batch":
         raise InputError(f"{path}: its batch norm needs backbone.norm frozen_batch")
-    state = read_backbone(path, mean=detector.config.input.mean)
-    return _load(detector, {f"backbone.{name}": tensor for name, tensor in state.items()}, path, "backbone.")
+    mean = detector.config.input.mean
+    if library_of(path) == "torchvision":
+        weights = download_torchvision(str(path), mean=mean)
+    else:
+        path = fetch_backbone(path)
+        weights = read_backbone(path, mean=mean)
+    if weights.stride_in_1x1 not in {None, config.stride_in_1x1}:
+        theirs = str(weights.stride_in_1x1).lower()
+        raise InputError(
+            f"{path}: expected weights trained with backbone.stride_in_1x1 "
+            f"{str(config.stride_in_1x1).lower()}, got {theirs}; set backbone.stride_in_1x1 to {theirs}, or "
+            "start from other weights"
+        )
+    state = {f"backbone.{name}": tensor for name, tensor in weights.state.items()}
+    return _load(detector, state, path, "backbone.")
+
+
+def fetch_backbone(path: Path) -> Path:
+    """Return the path of a backbone's weights, and download them to the cache if that is necessary.
+
+    Args:
+        path: Path of a file, name of published weights, or address.
+
+    Raises:
+        InputError: The file cannot be downloaded, or holds no weights.
+    """
+    source = find_source(path, backbone=True)
+    return path if source is None else fetch(source, _keep_backbone)
+
+
+def _keep_backbone(downloaded: Path, target: Path) -> None:
+    if downloaded.suffix == ".pkl":
+        read_backbone(downloaded, mean=(0.0, 0.0, 0.0))
+    else:
+        _read_for_timm(downloaded)  # reads torchvision's files too
+    with atomic_path(target, ours=anything) as temporary:
+        shutil.copyfile(downloaded, temporary)
+
+
+def _load_timm(detector: FasterRCNN, name: str, path: Path) -> Loaded:
+    if library_of(path) == "timm":
+        model_name = str(path).removeprefix("timm:")
+        if model_name.split(".")[0] != name.split(".", maxsplit=1)[0]:
+            raise InputError(f"start.backbone: expected weights of {name}, as in backbone.timm, got {path}")
+        model = create(model_name, weights=PRETRAINED)
+    elif library_of(path) is not None:
+        raise InputError(f"start.backbone: expected weights of timm's {name}, got {path}")
+    else:
+        path = path if path == PRETRAINED else fetch_backbone(path)
+        model = create(name, weights=path, state=_read_for_timm(path))
+    parts = [module for module in detector.backbone.modules() if isinstance(module, TimmPart)]
+    for part in parts:
+        part.take(model)
+    return Loaded(path, sum(len(part.state_dict()) for part in parts), (), 0)
 
 
 def _read_for_timm(path: Path) -> dict[str, Tensor] | None:
@@ -92,7 +151,7 @@ def load_from_detector(detector: VideoDetector, path: Path) -> Loaded:
         InputError: The file does not contain a detector, shares no tensor names with this one, or has a
             tensor of another shape under a shared name.
     """
-    weights = read_weights(path)
+    weights = read_weights(fetch_weights(path))
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: expected a detector, got FlowNet's weights, which belong under start.flow")
     state = dict(weights.state)

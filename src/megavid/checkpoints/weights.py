@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -14,10 +13,13 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from megavid.checkpoints import official
+from megavid.checkpoints.published import find_source
 from megavid.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from megavid.checkpoints.tensors import check_tensors
+from megavid.checkpoints.weights_cache import find_cached
 from megavid.core.config import Config, validate, value_at
 from megavid.core.errors import InputError
+from megavid.core.files.checksums import file_sha256
 from megavid.core.files.json_yaml import load_json
 from megavid.core.files.paths import exists
 from megavid.core.files.shipped import shipped_files
@@ -76,19 +78,28 @@ class FlowNetWeights:
 
 
 def find_weights(name: str | os.PathLike[str]) -> Path:
-    """Return the path of a weight file.
+    """Return the path of a weight file on this machine; `load.fetch_weights` also downloads.
 
     Args:
-        name: Name of shipped weights (listed in `weights/README.md`), or a path.
+        name: Name of shipped or published weights, an address, or a path.
 
     Raises:
-        InputError: There is no such file.
+        InputError: There is no such file, or the cache does not have it.
     """
     name, shipped = os.fspath(name), shipped_files("weights", ".safetensors")
     if name in shipped:
         return shipped[name]
+    source = find_source(name)
+    if source is not None:
+        cached = find_cached(source)
+        if cached is None:
+            raise InputError(f"{name}: not downloaded yet: `megavid weights {source.name}` downloads it")
+        return cached
     if not exists(Path(name)):
-        raise InputError(f"{name}: no such weight file; expected one, or a name: {', '.join(shipped)}")
+        raise InputError(
+            f"{name}: no such weight file; expected one, or a name: {', '.join(shipped)} (`megavid weights` "
+            "lists all)"
+        )
     return Path(name)
 
 
@@ -168,12 +179,6 @@ def describe_weights(name: str | os.PathLike[str]) -> dict[str, str]:
     """Return the file name and SHA-256 of weights; predictions made with these weights store both."""
     path = find_weights(name)
     return {"weights": path.name, "weights_sha256": file_sha256(path)}
-
-
-def file_sha256(path: Path) -> str:
-    """Return the SHA-256 of a file's bytes, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_state(

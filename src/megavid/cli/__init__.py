@@ -21,6 +21,7 @@ from megavid.cli.output import describe_failure, output_is_closed, prepare_outpu
 from megavid.cli.predictions import Predictions
 from megavid.cli.score import Score
 from megavid.cli.train import Train
+from megavid.cli.weights import WeightsCommand
 from megavid.core.errors import InputError
 
 COMMANDS: dict[str, Callable[..., Any]] = {
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "link": Link,
     "predictions": Predictions,
     "convert": Convert,
+    "weights": WeightsCommand,
     "demo": Demo,
     "benchmark": Benchmark,
 }

@@ -23,8 +23,8 @@ class DetectorOptions:
     """A detector with its weights, and how it computes."""
 
     weights: Path
-    """Weights: a .safetensors file of megavid, a checkpoint of the original release, or the name of weights
-    that ship with megavid (single_frame_generated, mega_generated)."""
+    """Weights: a .safetensors file of megavid, a checkpoint of the original release, an https:// or file://
+    address, or a name that `megavid weights` lists, such as mega_r101_vid or mega_generated."""
     model: Annotated[str | None, optional("NAME|YAML", "that of the weights")] = None
     """Name of a shipped configuration or a YAML file."""
     device: str = "auto"

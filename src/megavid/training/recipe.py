@@ -58,13 +58,16 @@ class DataConfig(Config):
 class StartConfig(Config):
     """Weight files to start from, loaded in the order below; weights that no file contains are random.
 
+    Each is a file, a name or an https:// or file:// address, which is downloaded once.
+
     Attributes:
         backbone: ImageNet weights of a ResNet, from torchvision (`.pth`) or from MSRA in Detectron's format
             (`.pkl`). For a timm backbone: a file of its weights, or "pretrained" to let timm download them.
-        detector: A detector's weights: a `.safetensors` file or a checkpoint of the original release. That
-            detector may have another method that shares parts with this one (RDN can start from RDN-base),
-            and other classes.
-        flow: Weights of FlowNet, for DFF and FGFA.
+            Or a name: "msra:resnet50", "torchvision:resnet50" or "timm:" and the name of a model.
+        detector: A detector's weights: a `.safetensors` file, a checkpoint of the original release, or a name
+            (`megavid weights` lists the names). That detector may have another method that shares parts with
+            this one (RDN can start from RDN-base), and other classes.
+        flow: Weights of FlowNet, for DFF and FGFA: a file, or the name "flownet".
     """
 
     backbone: FilePath | None = None

@@ -1,4 +1,4 @@
-"""Lock output folders, so that only one run at a time writes to a folder."""
+"""Locks between processes: of output folders, to which one run writes at a time, and of single files."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -60,6 +60,28 @@ def locked_folder(folder: Path, *, launch: str | None = None) -> Iterator[None]:
             if _is_at(handle, path):
                 path.unlink(missing_ok=True)
             os.close(handle)
+
+
+@contextmanager
+def locked_file(path: Path, *, waiting: Callable[[], None]) -> Iterator[None]:
+    """Hold an exclusive lock while the block runs, after waiting until no other thread or process has it.
+
+    Args:
+        path: File that stands for the lock. It is created if it is missing, and it remains.
+        waiting: Called once if another thread or process has the lock.
+
+    Raises:
+        OSError: The file cannot be created.
+    """
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            waiting()
+            fcntl.flock(file, fcntl.LOCK_EX)
+        except OSError as error:  # the file system has no locks
+            logger.warning("%s: cannot be locked (%s)", path, error.strerror)
+        yield
 
 
 def _take(path: Path, folder: Path, launch: str | None) -> int:

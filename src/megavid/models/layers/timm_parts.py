@@ -172,7 +172,12 @@ def create(name: str, *, weights: Path | None = None, state: dict[str, Tensor] |
     except AssertionError as error:
         raise InputError(f"backbone.timm: {name}: expected a model that is a sequence of stages") from error
     except Exception as error:  # timm raises many types of errors for files and downloads
-        raise InputError(f"{weights or name}: {' '.join(str(error).split())}") from error
+        reason = " ".join(str(error).split())
+        if weights == PRETRAINED:
+            raise InputError(
+                f"timm:{name}: timm cannot download its weights: {reason} Or give a file: start.backbone FILE"
+            ) from error
+        raise InputError(f"{weights or name}: {reason}") from error
     layers: Any = timm.layers
     for module in model.modules():
         if isinstance(module, layers.DropPath):

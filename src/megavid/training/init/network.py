@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from megavid.checkpoints.load import read_config
+from megavid.checkpoints.load import fetch_weights, read_config
 from megavid.checkpoints.weights import FlowNetWeights, Weights, read_weights
 from megavid.core.config import with_overrides
 from megavid.core.errors import InputError
@@ -101,7 +101,7 @@ def _settings_reasons(fitted: FittedSettings) -> dict[str, str]:
 
 def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
     """Return the model, the settings that it takes over from a detector, and all settings of the detector."""
-    weights = read_weights(path)
+    weights = read_weights(fetch_weights(path))
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
     own = _shipped_name(weights)

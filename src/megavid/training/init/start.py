@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from megavid.checkpoints.load import read_config
-from megavid.checkpoints.weights import find_weights
+from megavid.checkpoints.load import fetch_weights, read_config
+from megavid.checkpoints.published import find_source, library_of
 from megavid.core.config import validate
 from megavid.core.errors import InputError
 from megavid.models.layers.timm_parts import PRETRAINED
@@ -23,8 +23,10 @@ def read_start(overrides: Mapping[str, Any]) -> StartConfig:
     start = validate(StartConfig, given, origin="start")
     for name in ("backbone", "flow"):
         path = getattr(start, name)
-        if path is not None and path != PRETRAINED and not path.is_file():
-            raise InputError(f"--start.{name}: {path}: no such file")
+        if path is None or path == PRETRAINED or library_of(path) is not None:
+            continue
+        if find_source(path, backbone=name == "backbone") is None and not path.is_file():
+            raise InputError(f"--start.{name}: {path}: no such file, and no name of `megavid weights`")
     return start
 
 
@@ -42,4 +44,4 @@ def check_start(model: str | None, overrides: Mapping[str, Any]) -> None:
         read_config(model)
     start = read_start(overrides)
     if start.detector is not None:
-        find_weights(start.detector)
+        fetch_weights(start.detector)
