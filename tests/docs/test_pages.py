@@ -112,7 +112,7 @@ def run(words: list[str], *, runs: bool) -> None:
         args=arguments,
         config=(tyro.conf.FlagCreatePairsOff, tyro.conf.OmitSubcommandPrefixes),
     )
-    sections = {*SECTIONS, *FasterRCNNConfig.model_fields}
+    sections = {*SECTIONS, *FasterRCNNConfig.model_fields, "link"}
     assert all(path.split(".")[0] in sections for path in overrides), words
 
 
