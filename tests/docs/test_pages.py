@@ -98,7 +98,7 @@ def run(words: list[str], *, runs: bool) -> None:
     if words[0] in OTHERS:
         return
     assert words[0] == "megavid", words
-    if words[1] == "score" and "--compare" in words and not Path("base").exists():
+    if words[1] == "score" and "base/predictions.parquet" in words and not Path("base").exists():
         shutil.copytree("eval", "base")  # the page has a single run: compare it with a copy
     if words[1:3] == ["train", "generated"]:
         arguments, overrides = split_overrides(words[3:])
