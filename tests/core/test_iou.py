@@ -16,6 +16,12 @@ def test_paired_iou() -> None:
     assert paired_iou(FIRST, SECOND) == pytest.approx([1, 1 / 3, 0.36, 0, 0])
 
 
+def test_each_box_with_each_other_one() -> None:
+    iou = paired_iou(FIRST[[0, 3], None], SECOND[:3])
+    # The box of 2x2 lies in the first box, touches neither of the others.
+    assert iou == pytest.approx(np.array([[1, 1 / 3, 0.36], [0.04, 0, 0]]))
+
+
 def test_paired_diou_subtracts_the_distance_of_the_centers() -> None:
     # Second row: the centers are 5 apart, and the enclosing box is 15x10. Fourth row: (2, 2) apart, in 4x4.
     assert paired_diou(FIRST, SECOND) == pytest.approx([1, 1 / 3 - 25 / 325, 0.36, -8 / 32, 0])

@@ -9,21 +9,27 @@ from numpy.typing import NDArray
 
 
 def paired_iou(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float64]:
-    """Compute the IoU of each box of `first` and the box in the same row of `second`.
+    """Compute the IoU of each box of `first` and the box in the same place of `second`.
+
+    The shapes are broadcast, so `paired_iou(a[:, None], b)` compares each box of `a` with each box of `b`.
 
     Args:
-        first: (N, 4), half-open x1 y1 x2 y2.
-        second: (N, 4), half-open x1 y1 x2 y2.
+        first: (..., 4), half-open x1 y1 x2 y2.
+        second: (..., 4), half-open x1 y1 x2 y2.
 
     Returns:
-        (N,); the IoU with an empty box is 0.
+        (...); the IoU with an empty box is 0.
     """
-    first, second = first.astype(np.float64), second.astype(np.float64)
-    sides = np.minimum(first[:, 2:], second[:, 2:]) - np.maximum(first[:, :2], second[:, :2])
-    overlap = sides.clip(min=0).prod(axis=1)
-    areas = [(boxes[:, 2:] - boxes[:, :2]).clip(min=0).prod(axis=1) for boxes in (first, second)]
+    # Each operation is on whole coordinates, since reductions over an axis of length 2 are slow.
+    (x1, y1, x2, y2), (u1, v1, u2, v2) = (
+        np.moveaxis(boxes.astype(np.float64), -1, 0) for boxes in (first, second)
+    )
+    width = (np.minimum(x2, u2) - np.maximum(x1, u1)).clip(min=0)
+    height = (np.minimum(y2, v2) - np.maximum(y1, v1)).clip(min=0)
+    overlap = width * height
+    areas = [(x2 - x1).clip(min=0) * (y2 - y1).clip(min=0), (u2 - u1).clip(min=0) * (v2 - v1).clip(min=0)]
     union = areas[0] + areas[1] - overlap
-    iou: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros(len(union)), where=union > 0)
+    iou: NDArray[np.float64] = np.divide(overlap, union, out=np.zeros(union.shape), where=union > 0)
     return iou
 
 
