@@ -14,11 +14,13 @@ from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
 from megavid.core.similar_names import hint_similar
 from megavid.linking.linker_config import LinkerConfig
+from megavid.linking.repp import ReppConfig
 from megavid.linking.seq_nms import SeqDiouConfig, SeqNmsConfig
 
 LINKERS: dict[str, type[LinkerConfig]] = {
     "seq_nms": SeqNmsConfig,
     "seq_diou": SeqDiouConfig,
+    "repp": ReppConfig,
 }
 
 
