@@ -15,12 +15,15 @@ from megavid.core.errors import InputError
 from megavid.core.similar_names import hint_similar
 from megavid.linking.linker_config import LinkerConfig
 from megavid.linking.repp import ReppConfig
+from megavid.linking.seq_bbox import SeqBboxConfig, SeqBboxOnlineConfig
 from megavid.linking.seq_nms import SeqDiouConfig, SeqNmsConfig
 
 LINKERS: dict[str, type[LinkerConfig]] = {
     "seq_nms": SeqNmsConfig,
     "seq_diou": SeqDiouConfig,
     "repp": ReppConfig,
+    "seq_bbox": SeqBboxConfig,
+    "seq_bbox_online": SeqBboxOnlineConfig,
 }
 
 
