@@ -11,7 +11,9 @@ import tyro
 
 from megavid.cli.arguments import refuse_overrides
 from megavid.cli.linker_options import read_linker
+from megavid.cli.options import optional
 from megavid.cli.output import say
+from megavid.core.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,25 +23,49 @@ class Link:
     A linker finds the boxes of the same object in neighboring frames, gives them a common track and a common
     score, and drops boxes that compete with them. It works best on predictions that include low scores, as
     `megavid evaluate` saves them.
-    Linkers: seq_nms (Han et al., 2016), seq_diou (the same with the distance-IoU).
+    Linkers: seq_nms (Han et al., 2016), seq_diou (the same with the distance-IoU), repp (Sabater et al.,
+    2020), seq_bbox (Belhassen et al., 2019) and seq_bbox_online, which needs no later frames.
     Any setting of a linker can be set by its path: --link.min-score 0.01
     """
 
-    predictions: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTIONS")]
-    """Predictions saved by megavid (.parquet)."""
-    method: Annotated[str, tyro.conf.arg(metavar="NAME")]
+    predictions: Annotated[Path | None, tyro.conf.Positional, optional("PREDICTIONS")] = None
+    """Predictions saved by megavid (.parquet); leave out with --fit."""
+    method: Annotated[str | None, optional("NAME")] = None
     """Name of the linker."""
+    fit: Annotated[
+        tuple[tuple[Path, Path], ...], tyro.conf.UseAppendAction, optional("DATA PREDICTIONS")
+    ] = ()
+    """Fit the pair model of repp, for --link.model, on a data set with track ids and a detector's predictions
+    for it (.parquet, .pth, .txt or .json); can be given several times."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """File to write (.parquet)."""
+    """File to write: .parquet, or .json with --fit."""
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
+        if self.fit:
+            return self._fit(overrides)
+        if self.predictions is None or self.method is None:
+            raise InputError("link: expected PREDICTIONS and --method NAME, or --fit DATA PREDICTIONS")
+        return self._link(self.predictions, self.method, overrides)
+
+    def _fit(self, overrides: Mapping[str, str]) -> int:
+        """Fit a pair model."""
+        from megavid.jobs.fit_link_model import fit_on_predictions
+
+        if self.predictions is not None or self.method is not None or overrides:
+            raise InputError("--fit: expected no PREDICTIONS to link, --method or settings beside it")
+        fitted = fit_on_predictions(self.fit, self.output)
+        say(f"{self.output}: fitted on {fitted.boxes} boxes; tells {fitted.accuracy:.1%} of the pairs apart")
+        return 0
+
+    def _link(self, predictions: Path, method: str, overrides: Mapping[str, str]) -> int:
+        """Link predictions."""
         from megavid.jobs.link_predictions import link_predictions
 
-        config, others = read_linker(self.method, overrides, option="--method")
+        config, others = read_linker(method, overrides, option="--method")
         assert config is not None
         refuse_overrides(others, "link")
-        summary = link_predictions(self.predictions, self.output, config)
+        summary = link_predictions(predictions, self.output, config)
         filled = f", {summary.interpolated} of them interpolated" if summary.interpolated else ""
         say(f"{self.output}: {summary.after} boxes{filled}, from {summary.before}; {summary.tracks} tracks")
         return 0

@@ -1,0 +1,41 @@
+"""Fit REPP's pair model on saved predictions of annotated videos."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from megavid.core.errors import InputError
+from megavid.core.files.atomic import check_target
+from megavid.datasets.open import Source, open_annotations
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation.formats.prediction_files import open_predictions
+from megavid.evaluation.locate import locate
+from megavid.linking.fit_pair_model import FittedPairModel, TrackedBoxes, fit_pair_model, match_tracks
+from megavid.linking.pair_model import write_pair_model
+
+
+def fit_on_predictions(sources: Sequence[tuple[Path, Path]], target: Path) -> FittedPairModel:
+    """Fit the pair model (`linking.pair_model`) and write it.
+
+    Args:
+        sources: Data sets, whose objects have track ids, each with the predictions of a detector for it.
+        target: The file to write (.json); it appears whole or not at all.
+
+    Raises:
+        InputError: A data set or predictions cannot be read or do not fit each other, scikit-learn is not
+            installed, or `target` cannot be written.
+    """
+    if target.suffix != ".json":
+        raise InputError(f"{target}: expected a name that ends in .json")
+    check_target(target)
+    fitted = fit_pair_model([_tracked_boxes(data, predictions) for data, predictions in sources])
+    about = {"boxes": fitted.boxes, "accuracy": round(fitted.accuracy, 4)}
+    write_pair_model(fitted.model, target, about=about)
+    return fitted
+
+
+def _tracked_boxes(data: Path, predictions: Path) -> TrackedBoxes:
+    annotations = open_annotations(Source(path=data), problems=Problems())
+    table = open_predictions(predictions, annotations, problems=Problems())
+    return match_tracks(locate(table, annotations, problems=Problems()).boxes(table), annotations)
