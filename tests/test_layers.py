@@ -20,7 +20,7 @@ LAYERS = (
     ("models.layers",),
     ("models.acceleration",),
     ("models.base",),
-    ("models.faster_rcnn",),
+    ("models.faster_rcnn", "models.adapters"),
     ("models.methods",),
     ("models.method_registry",),
     ("models.outside_methods",),

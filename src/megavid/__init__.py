@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from megavid.core.frames import Frame
     from megavid.linking.linkers import linker_config
     from megavid.models.acceleration.inference import Inference
+    from megavid.models.adapters.frame_detector import FrameDetector
     from megavid.runtime.detect_video import detect_video
     from megavid.runtime.session import VideoSession
     from megavid.runtime.session_group import SessionGroup
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Detections",
     "Frame",
+    "FrameDetector",
     "FrameResult",
     "Inference",
     "InputError",
@@ -42,6 +44,7 @@ __all__ = [
 _HOMES = {
     "Detections": "core.detections",
     "Frame": "core.frames",
+    "FrameDetector": "models.adapters.frame_detector",
     "FrameResult": "core.detections",
     "Inference": "models.acceleration.inference",
     "InputError": "core.errors",

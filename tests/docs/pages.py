@@ -17,6 +17,11 @@ PAGES = ["README.md", *(str(p.relative_to(ROOT)) for p in sorted((ROOT / "docs")
 
 NOT_RUN = "<!-- not run:"
 
+STAND_INS = {
+    "torchvision:fasterrcnn_resnet50_fpn_v2": "torchvision:ssdlite320_mobilenet_v3_large",
+}
+"""Small detectors of other libraries that take the place of those on the pages."""
+
 
 @dataclass(frozen=True)
 class Block:
@@ -88,7 +93,7 @@ def shrink(arguments: list[str]) -> list[str]:
         elif word == "--videos":
             kept += [word, str(min(int(next(words)), 10))]
         elif word != "--compile":
-            kept.append(word)
+            kept.append(STAND_INS.get(word, word))
     if kept[0] == "train":
         kept += ["--run.steps", "2", "--optimizer.milestones", "[]", "--run.workers", "0", "--run.batch", "1"]
         if kept[1] in {"vid", "vid_rdn"}:

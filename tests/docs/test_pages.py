@@ -22,6 +22,7 @@ from megavid.cli.arguments import split_overrides
 from megavid.core.config import parse_overrides, validate
 from megavid.datasets.synthetic.camera import film
 from megavid.models.acceleration.inference import FAST
+from megavid.models.adapters.torchvision_detector import find_model
 from megavid.models.base.video_detector import VideoDetector
 from megavid.models.faster_rcnn.faster_rcnn_config import FasterRCNNConfig
 from megavid.models.method_registry import METHODS, detector_config
@@ -30,7 +31,8 @@ from megavid.training.recipe import Recipe
 from tests.cli.helpers import write_video
 from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
-from tests.docs.pages import PAGES, ROOT, Block, blocks, commands, shrink
+from tests.docs.pages import PAGES, ROOT, STAND_INS, Block, blocks, commands, shrink
+from tests.models.adapters.outside_models import SSDLITE, write_torchvision
 from tests.official import official_shapes, write_official
 
 PACKAGE = ROOT / "src" / "megavid"
@@ -51,6 +53,7 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_official(folder / "MEGA_R_101.pth", official_shapes("mega", 50))
     write_ilsvrc(folder / "ILSVRC2015", val_videos=2, train_videos=1, stills=2)
     write_cvat_export(folder / "clips", names=("pond", "river", "lake", "sea", "fen"), frames=4)
+    write_torchvision(folder / "small.pth", labels=91)
     return folder
 
 
@@ -60,6 +63,10 @@ def here(example_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for path in example_files.iterdir():
         (tmp_path / path.name).symlink_to(path)
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    stand_in = find_model(SSDLITE).downloaded
+    stand_in.parent.mkdir(parents=True)
+    stand_in.symlink_to(example_files / "small.pth")
     monkeypatch.setattr(sys, "path", list(sys.path))
     known = dict(METHODS)
     yield tmp_path
@@ -87,9 +94,14 @@ def test_page_runs_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest
 
 
 def load_small(model: str | None = None, **options: Any) -> VideoDetector:
-    """Load a detector in place of `load_detector`: ignore `model`, use a small input, do not compile."""
+    """Load a detector in place of `load_detector`: ignore `model`, use a small input, do not compile.
+
+    A detector of another library is replaced by a small one.
+    """
     options.setdefault("device", "cpu")
     options["inference"] = options.get("inference", FAST).model_copy(update={"compile": False})
+    if model in STAND_INS:
+        return load_detector(STAND_INS[model], **options)
     return load_detector(None, overrides={"input.min_size": 64, "input.max_size": 96}, **options)
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from megavid.checkpoints.download import fetch
+from megavid.checkpoints.other_libraries import is_outside_name, load_outside_detector
 from megavid.checkpoints.published import Published, find_source, published_weights
 from megavid.checkpoints.weights import (
     FlowNetWeights,
@@ -55,9 +56,11 @@ def load_detector(
 
     Args:
         config: Name of a shipped configuration (`shipped_configs`), or path of a YAML file. None takes the
-            configuration stored with the weights or, if there is none, infers it from their tensors.
+            configuration stored with the weights or, if there is none, infers it from their tensors. Or name
+            of a detector of another library, such as "torchvision:fasterrcnn_resnet50_fpn_v2".
         weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name or
-            address of weights (see `fetch_weights`). None gives random weights.
+            address of weights (see `fetch_weights`). None gives random weights. For a detector of another
+            library, a file of that library; None for the weights that the library downloads.
         device: Device to load onto; "auto" takes the first available of cuda, mps and cpu.
         min_size: Shorter side of the network's input, in pixels; None keeps the configured value.
         max_size: Limit on the longer side of the network's input, in pixels; None keeps the configured value.
@@ -70,12 +73,17 @@ def load_detector(
 
     Examples:
         >>> detector = load_detector("mega_r101", weights="MEGA_R_101.pth", device="cpu")
+        >>> detector = load_detector("torchvision:fasterrcnn_resnet50_fpn_v2", device="cpu")
     """
     place = find_device(device)
-    read = None if weights is None else _read_detector(fetch_weights(weights))
-    data, origin = _config_data(config, read)
     sizes = {"input.min_size": min_size, "input.max_size": max_size}
     changes = {path: value for path, value in sizes.items() if value is not None} | dict(overrides or {})
+    if is_outside_name(config):
+        return load_outside_detector(
+            str(config), weights=weights, device=place, overrides=changes, inference=inference
+        )
+    read = None if weights is None else _read_detector(fetch_weights(weights))
+    data, origin = _config_data(config, read)
     typed = detector_config(with_overrides(data, changes), origin=origin)
     detector = build_detector(typed)
     if read is not None:
@@ -121,6 +129,8 @@ def convert_weights(
     Raises:
         InputError: See `load_detector`; or the target does not end in `.safetensors` or cannot be written.
     """
+    if is_outside_name(os.fspath(source)):
+        raise InputError(f"{source}: expected a file; a detector of another library cannot be converted")
     if target.suffix != ".safetensors":
         raise InputError(f"{target}: expected a file name that ends in .safetensors")
     read = read_weights(fetch_weights(source))

@@ -32,6 +32,9 @@ class Benchmark:
     """Name of a shipped configuration, such as mega_r101, or a YAML file."""
     weights: Annotated[Path | None, optional("PATH", "random weights")] = None
     """Weights to measure with: a file, or the name of weights that ship with megavid."""
+    detector: Annotated[str | None, optional("LIBRARY:NAME")] = None
+    """A detector of another library to measure, such as torchvision:fasterrcnn_resnet50_fpn_v2. Unless
+    --weights gives a file, the library downloads published weights at first use."""
     height: int = 720
     """Height of the video's frames, in pixels."""
     width: int = 1280
@@ -57,6 +60,7 @@ class Benchmark:
 
         os.environ.setdefault("KINETO_LOG_LEVEL", "6")  # otherwise, PyTorch's profiler prints warnings
         from megavid.checkpoints.load import load_detector
+        from megavid.cli.detector_options import choose_model
         from megavid.core.config import parse_overrides
         from megavid.core.files.atomic import atomic_path, check_target
         from megavid.core.files.ownership import MADE_BY, json_by_megavid
@@ -72,7 +76,7 @@ class Benchmark:
         self.threads.choose(self.device)
         with self.inference.translate_errors(batch_size=self.batch_size):
             detector = load_detector(
-                self.model,
+                choose_model(self.model, detector=self.detector),
                 weights=self.weights,
                 device=self.device,
                 overrides=parse_overrides(overrides),

@@ -60,7 +60,6 @@ class Detect:
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
-        from megavid.checkpoints.weights import describe_weights
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
         from megavid.video.open_input import open_input
 
@@ -79,7 +78,7 @@ class Detect:
         with open_input(self.input, fps=self.fps) as video, self.detector.translate_errors():
             detector = self.detector.load(overrides)
             summary = detect_to_folder(
-                detector, video, self.output, options, metadata=describe_weights(self.detector.weights)
+                detector, video, self.output, options, metadata=self.detector.about_weights()
             )
         self._print_summary(summary)
         return 0 if summary.complete else 130

@@ -22,9 +22,13 @@ if TYPE_CHECKING:
 class DetectorOptions:
     """A detector with its weights, and how it computes."""
 
-    weights: Path
+    weights: Annotated[Path | None, optional("PATH", "those of --detector")] = None
     """Weights: a .safetensors file of megavid, a checkpoint of the original release, an https:// or file://
-    address, or a name that `megavid weights` lists, such as mega_r101_vid or mega_generated."""
+    address, or a name that `megavid weights` lists, such as mega_r101_vid or mega_generated. With --detector,
+    a file for it."""
+    detector: Annotated[str | None, optional("LIBRARY:NAME")] = None
+    """A detector of another library, such as torchvision:fasterrcnn_resnet50_fpn_v2. Unless --weights gives a
+    file, the library downloads published weights at first use."""
     model: Annotated[str | None, optional("NAME|YAML", "that of the weights")] = None
     """Name of a shipped configuration or a YAML file."""
     device: str = "auto"
@@ -50,20 +54,59 @@ class DetectorOptions:
         """
         from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides
+        from megavid.core.errors import InputError
         from megavid.jobs.executors.ranks import Ranks
 
+        model = choose_model(self.model, detector=self.detector)
+        if self.detector is None and self.weights is None:
+            raise InputError("expected --weights, or --detector for a detector of another library")
         self.methods.add()
         ranks = ranks or Ranks()
         device = ranks.device(self.device)
         self.threads.choose(device, ranks=ranks, before=threads_before)
         return load_detector(
-            self.model,
+            model,
             weights=self.weights,
             device=device,
             overrides=parse_overrides(overrides),
             inference=self.inference.settings(),
         )
 
+    def about_weights(self) -> dict[str, str]:
+        """Return metadata for predictions: name and SHA-256 of a file of weights."""
+        from megavid.checkpoints.weights import describe_weights
+
+        return {} if self.weights is None else describe_weights(self.weights)
+
     def translate_errors(self) -> AbstractContextManager[None]:
         """Return a context that turns errors of the device into one-line errors that name these options."""
         return self.inference.translate_errors(batch_size=self.batch_size)
+
+
+def choose_model(model: str | None, *, detector: str | None) -> str | None:
+    """Return what to load: the detector of another library if there is one, else the configuration.
+
+    Args:
+        model: Name of a configuration or path of a YAML file.
+        detector: Name of a detector of another library.
+
+    Raises:
+        InputError: Both are given, or one of them is what the other is for.
+    """
+    from megavid.checkpoints.other_libraries import LIBRARIES, is_outside_name
+    from megavid.core.errors import InputError
+
+    if detector is None:
+        if is_outside_name(model):
+            raise InputError(
+                f"{model}: expected a configuration; a detector of another library is --detector"
+            )
+        return model
+    if model is not None:
+        raise InputError("--detector: cannot be combined with a configuration, which is for megavid's own")
+    if not is_outside_name(detector):
+        raise InputError(
+            f"--detector: expected LIBRARY:NAME with a library of {', '.join(LIBRARIES)}, got {detector}; "
+            "megavid's own detectors are loaded by --weights"
+        )
+    return detector

@@ -81,7 +81,6 @@ class Evaluate:
         self, detector: VideoDetector, annotations: Annotations, problems: Problems, ranks: Ranks
     ) -> bool:
         """Write the predictions of all videos; return whether the run is complete."""
-        from megavid.checkpoints.weights import describe_weights
         from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
 
         options = EvaluateOptions(
@@ -96,6 +95,6 @@ class Evaluate:
             self.output,
             options,
             ranks=ranks,
-            metadata=describe_weights(self.detector.weights),
+            metadata=self.detector.about_weights(),
             problems=problems,
         )

@@ -6,6 +6,7 @@ from torch.profiler import record_function
 
 PROFILE_RANGES = (
     "input",
+    "network",
     "trunk",
     "RPN",
     "conv5",

@@ -1,0 +1,89 @@
+"""Load detectors of other libraries by a name that starts with the library, such as "torchvision:NAME"."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from megavid.checkpoints.weights import load_state, read_state_dict
+from megavid.core.config import validate, with_overrides
+from megavid.core.errors import InputError
+from megavid.models.acceleration.inference import Inference
+from megavid.models.adapters.frame_adapter import FrameAdapter
+from megavid.models.adapters.outside_labels import OutsideLabels
+from megavid.models.adapters.torchvision_detector import (
+    TorchvisionDetector,
+    find_model,
+    labels_of_state,
+    network_of_state,
+    published_network,
+)
+
+
+def is_outside_name(name: object) -> bool:
+    """Return whether a name stands for a detector of another library."""
+    return isinstance(name, str) and name.partition(":")[0] in _LOADERS and ":" in name
+
+
+def load_outside_detector(
+    name: str,
+    *,
+    weights: str | os.PathLike[str] | None,
+    device: torch.device,
+    overrides: Mapping[str, Any],
+    inference: Inference | None,
+) -> FrameAdapter:
+    """Load a detector of another library.
+
+    Args:
+        name: Library and name of the detector there, such as "torchvision:ssd300_vgg16"; `is_outside_name` is
+            true for it.
+        weights: File of weights; None for those that the name stands for.
+        device: Device to load onto.
+        overrides: Values of the detector's configuration by dotted path, such as {"method.min_size": 480}.
+        inference: Dtype and compilation; None leaves the network as it was built.
+
+    Raises:
+        InputError: There is no such detector, a library is missing, the weights cannot be downloaded, or a
+            file or value is wrong.
+    """
+    library, _, rest = name.partition(":")
+    detector = _LOADERS[library](rest, weights, overrides).eval().to(device)
+    if inference is not None:
+        detector.prepare(inference)
+    return detector
+
+
+def _load_torchvision(
+    name: str, weights: str | os.PathLike[str] | None, overrides: Mapping[str, Any]
+) -> FrameAdapter:
+    model = find_model(name)
+    method = {"name": "torchvision", "model": model.name, "weights": model.weights.name}
+    data = with_overrides({"classes": ["_"], "method": method}, overrides)
+    kind = TorchvisionDetector.config_type
+    settings = validate(kind, data, origin=model.spelled).method
+    if weights is None:
+        if settings.class_names is not None:
+            raise InputError(
+                f"{model.spelled}: method.class_names: expected weights in a file to name classes of"
+            )
+        network = published_network(model)
+        labels = OutsideLabels(categories=model.categories, background=0)
+    else:
+        network, state = network_of_state(model, read_state_dict(Path(weights)))
+        load_state(network, state, origin=os.fspath(weights), target=f"torchvision:{model.name}")
+        labels = labels_of_state(model, network, settings.class_names, origin=weights)
+    config = validate(kind, {**data, "classes": labels.names}, origin=model.spelled)
+    return TorchvisionDetector(config=config, network=network, labels=labels)
+
+
+_LOADERS: Mapping[str, Callable[[str, str | os.PathLike[str] | None, Mapping[str, Any]], FrameAdapter]] = {
+    "torchvision": _load_torchvision
+}
+
+LIBRARIES = tuple(_LOADERS)
+"""Libraries whose detectors can be loaded."""

@@ -1,0 +1,112 @@
+"""Tests of the contract that every detector of another library must satisfy."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import chain
+
+import pytest
+import torch
+from torch import Tensor
+
+from megavid import Detections, InputError, SessionGroup, VideoSession, detect_video
+from megavid.core.detections import FrameResult
+from megavid.core.frames import Image
+from megavid.models.adapters.frame_adapter import FrameAdapter
+from tests.agreement import agreement, assert_same
+
+MakeFrames = Callable[[int], list[Image]]
+
+
+def push_all(session: VideoSession, frames: list[Image]) -> list[FrameResult]:
+    return list(chain.from_iterable(session.push(frame) for frame in frames)) + session.flush()
+
+
+@pytest.mark.parametrize("length", [1, 3])
+def test_results_are_in_order_and_valid(outside: FrameAdapter, make_frames: MakeFrames, length: int) -> None:
+    results = list(detect_video(outside, make_frames(length)))
+    assert [r.index for r in results] == list(range(length))
+    for result in results:
+        found = result.detections
+        assert len(found) > 0
+        assert found.boxes.dtype == found.scores.dtype == torch.float32
+        assert found.labels.dtype == torch.int64
+        assert found.class_names == outside.class_names
+        assert ((found.labels >= 0) & (found.labels < len(outside.class_names))).all()
+        assert (found.boxes[:, :2] >= 0).all()
+        assert (found.boxes[:, 2:] <= torch.tensor([96, 64])).all()
+        assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
+        assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+
+
+def test_streaming_equals_offline_and_has_no_delay(outside: FrameAdapter, make_frames: MakeFrames) -> None:
+    frames = make_frames(3)
+    session = VideoSession(outside)
+    assert session.look_ahead == 0
+    streamed = [session.push(frame) for frame in frames]
+    assert [[r.index for r in ready] for ready in streamed] == [[0], [1], [2]]
+    assert_same(list(detect_video(outside, frames)), list(chain.from_iterable(streamed)), outside.device)
+
+
+def test_batches_change_rounding_only(outside: FrameAdapter, make_frames: MakeFrames) -> None:
+    frames = make_frames(5)
+    singly = list(detect_video(outside, frames))
+    for batch_size in (2, 8):
+        together = list(detect_video(outside, frames, batch_size=batch_size))
+        assert agreement(together, singly, pixels=0.05, score=1e-3) > 0.98
+
+
+def test_every_frame_is_found_in_once(
+    outside: FrameAdapter, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = []
+    find = outside.find
+
+    def counting(images: Tensor) -> Sequence[Detections]:
+        sizes.append(len(images))
+        return find(images)
+
+    monkeypatch.setattr(outside, "find", counting)
+    list(detect_video(outside, make_frames(5), batch_size=2))
+    assert sizes == [2, 2, 1]
+
+
+def test_sessions_do_not_affect_each_other(outside: FrameAdapter, make_frames: MakeFrames) -> None:
+    frames = make_frames(3)
+    small = [frame[:48] for frame in frames]  # frames of another size are another batch
+    alone = [push_all(VideoSession(outside), video) for video in (frames, small)]
+    sessions = [VideoSession(outside), VideoSession(outside)]
+    group = SessionGroup(outside)
+    pushed = [group.push(zip(sessions, pair, strict=True)) for pair in zip(frames, small, strict=True)]
+    for session, expected in zip(sessions, alone, strict=True):
+        together = [result for step in pushed for owner, result in step if owner is session]
+        assert_same(together, expected, outside.device)
+
+
+def test_thresholds(outside: FrameAdapter, make_frames: MakeFrames) -> None:
+    frames = make_frames(1)
+    [everything] = detect_video(outside, frames)
+    scores = everything.detections.scores
+    threshold = scores[len(scores) // 2].item()
+    [few] = detect_video(outside, frames, score_threshold=threshold)
+    assert 0 < len(few.detections) == (scores > threshold).sum() < len(scores)
+    [none] = detect_video(outside, frames, score_threshold=1 - 1e-15)
+    assert len(none.detections) == 0
+    assert none.detections.boxes.shape == (0, 4)
+
+
+def test_a_prepared_detector_is_neither_saved_nor_prepared_again(outside: FrameAdapter) -> None:
+    if not outside.is_prepared:
+        outside.prepare(outside.inference)
+    with pytest.raises(InputError, match="expected one loaded with inference=None"):
+        outside.state_dict()
+    with pytest.raises(ValueError, match="was prepared before"):
+        outside.prepare(outside.inference)
+
+
+def test_training_is_refused(outside: FrameAdapter) -> None:
+    name = outside.config.method.name
+    with pytest.raises(InputError, match=f"{name}: this detector cannot be trained"):
+        outside.losses(None)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=f"{name} has no such part"):
+        outside.compile_for_training()
