@@ -51,6 +51,30 @@ def test_ctrl_c_keeps_partial_results(
     assert len(read_video(out / "annotated.partial.mp4")[1]) == metadata["frames"]
 
 
+def test_ctrl_c_before_a_linker_has_seen_the_whole_video_leaves_nothing(
+    weights: dict[str, Path], tmp_path: Path, make_frames: MakeFrames
+) -> None:
+    video = write_video(tmp_path / "clip.mp4", make_frames(30) * 100)
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*subprocess_arguments(video, out, weights["single_frame"]), "--link", "seq_nms"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    deadline = time.monotonic() + 120
+    while not list(out.glob(".unfinished-*/predictions.parquet")) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    said, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    assert "interrupted" in errors
+    assert said == "0 frames, 0 detections, 0 tracks\n"
+    assert list(out.iterdir()) == []
+
+
 def test_ctrl_c_completes_a_live_stream(weights: dict[str, Path], tmp_path: Path) -> None:
     data = io.BytesIO()
     make_video(data, 2000, format="mpegts")

@@ -89,7 +89,7 @@ class Detect:
             say("megavid: interrupted", error=True)
         tracks = "" if summary.tracks is None else f", {summary.tracks} tracks"
         say(f"{summary.frames} frames, {summary.detections} detections{tracks}")
-        if not summary.detections and self.score_threshold > 0:
+        if summary.frames and not summary.detections and self.score_threshold > 0:
             say(f"  note: no score reaches {self.score_threshold:g}; --score-threshold sets a lower limit")
         elif self.track and summary.tracks == 0:
             say(
