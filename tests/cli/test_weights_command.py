@@ -6,9 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from megavid.checkpoints.published import published_weights
+from megavid.checkpoints.published import find_source, published_weights
 from megavid.checkpoints.weights import read_weights
+from megavid.checkpoints.weights_cache import cached_path
 from megavid.cli import main
+from megavid.core.files.checksums import file_sha256
+from tests.cli.helpers import read_predictions
+from tests.cli.init_project import init, recipe
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +58,21 @@ def test_weights_are_downloaded_and_marked(
     read_weights(path)
     assert main(["weights", "mega_generated"]) == 0
     assert capsys.readouterr().out.endswith("weights/mega_generated.safetensors\n")
+
+
+def test_address_is_a_start_for_training_and_a_detector(
+    exported: Path, here: Path, folder: Path, weights: dict[str, Path]
+) -> None:
+    address = weights["single_frame"].as_uri()
+    assert init(exported / "clips", "--start.detector", address, "--run.steps", "1") == 0
+    assert recipe()["start"] == {"detector": address}
+    assert main(["train", "project/recipe.yaml", "--device", "cpu", "--data.val", "null", "-o", "run"]) == 0
+    assert main(["detect", str(folder), "--weights", address, "--device", "cpu", "-o", "out"]) == 0
+    _, metadata = read_predictions(Path("out") / "predictions.parquet")
+    source = find_source(address)
+    assert source is not None
+    assert metadata["weights"] == source.file
+    assert metadata["weights_sha256"] == file_sha256(cached_path(source))
 
 
 @pytest.mark.parametrize(

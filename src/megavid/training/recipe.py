@@ -6,13 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 
 from megavid.core.config import Config, has_path
 from megavid.core.ranges import MOST_SEED, MOST_STEPS, MOST_TRAINING_BATCH, MOST_WORKERS
 from megavid.training.optim.optimizer import OptimizerConfig
 
 FilePath = Annotated[Path, Field(strict=False)]
+
+WeightsName = Annotated[str, BeforeValidator(lambda value: str(value) if isinstance(value, Path) else value)]
+"""Path, name or address of weights; a `Path` would lose a slash of an address."""
 
 _MOST_MICRO_BATCH = 256
 """Largest number of clips in a micro-batch; their activations are all in memory at the same time."""
@@ -70,9 +73,9 @@ class StartConfig(Config):
         flow: Weights of FlowNet, for DFF and FGFA: a file, or the name "flownet".
     """
 
-    backbone: FilePath | None = None
-    detector: FilePath | None = None
-    flow: FilePath | None = None
+    backbone: WeightsName | None = None
+    detector: WeightsName | None = None
+    flow: WeightsName | None = None
 
 
 class RunConfig(Config):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import torch
 
@@ -42,13 +43,13 @@ def make_detector(
     torch.manual_seed(recipe.run.seed)
     detector.initialize()
     loaded = [
-        load(detector, path)
-        for load, path in (
+        load(detector, Path(name))
+        for load, name in (
             (load_backbone, recipe.start.backbone),
             (load_from_detector, recipe.start.detector),
             (load_flow, recipe.start.flow),
         )
-        if path is not None
+        if name is not None
     ]
     if recipe.start.backbone is None and recipe.start.detector is None:
         _warn_of_random_backbone(recipe, detector)

@@ -38,13 +38,13 @@ class NetworkProposal:
 
 
 def propose_detector_network(
-    train: Annotations, path: Path, model: str | None, overrides: Mapping[str, Any]
+    train: Annotations, name: str, model: str | None, overrides: Mapping[str, Any]
 ) -> NetworkProposal:
     """Propose a network that starts from all weights of a detector.
 
     Args:
         train: The training data.
-        path: File or name of the detector's weights.
+        name: File, name or address of the detector's weights.
         model: Name of a shipped configuration, or path of a YAML file; None takes the shipped configuration
             that is closest to the weights.
         overrides: Values that the user gives, by dotted path.
@@ -52,9 +52,9 @@ def propose_detector_network(
     Raises:
         InputError: The weights or the model cannot be read.
     """
-    model, settings, theirs = _take_over(path, model)
+    model, settings, theirs = _take_over(fetch_weights(name), model)
     fitted = _fit(theirs, train, overrides, start="detector")
-    reasons = {"settings": f"from {path}, the weights to start from"} | _settings_reasons(fitted)
+    reasons = {"settings": f"from {name}, the weights to start from"} | _settings_reasons(fitted)
     return NetworkProposal(model, settings | dict(fitted.settings), fitted, reasons)
 
 
@@ -101,7 +101,7 @@ def _settings_reasons(fitted: FittedSettings) -> dict[str, str]:
 
 def _take_over(path: Path, model: str | None) -> tuple[str, Nested, Nested]:
     """Return the model, the settings that it takes over from a detector, and all settings of the detector."""
-    weights = read_weights(fetch_weights(path))
+    weights = read_weights(path)
     if isinstance(weights, FlowNetWeights):
         raise InputError(f"{path}: holds FlowNet's weights only; they belong under start.flow")
     own = _shipped_name(weights)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from megavid.checkpoints.load import fetch_weights, read_config
 from megavid.checkpoints.published import find_source, library_of
 from megavid.core.config import validate
 from megavid.core.errors import InputError
+from megavid.core.files.paths import is_file
 from megavid.models.layers.timm_parts import PRETRAINED
 from megavid.training.recipe import StartConfig
 
@@ -22,11 +24,11 @@ def read_start(overrides: Mapping[str, Any]) -> StartConfig:
     given = {path.removeprefix("start."): v for path, v in overrides.items() if path.startswith("start.")}
     start = validate(StartConfig, given, origin="start")
     for name in ("backbone", "flow"):
-        path = getattr(start, name)
-        if path is None or path == PRETRAINED or library_of(path) is not None:
+        weights = getattr(start, name)
+        if weights is None or weights == str(PRETRAINED) or library_of(weights) is not None:
             continue
-        if find_source(path, backbone=name == "backbone") is None and not path.is_file():
-            raise InputError(f"--start.{name}: {path}: no such file, and no name of `megavid weights`")
+        if find_source(weights, backbone=name == "backbone") is None and not is_file(Path(weights)):
+            raise InputError(f"--start.{name}: {weights}: no such file, and no name of `megavid weights`")
     return start
 
 
