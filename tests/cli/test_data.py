@@ -10,11 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import PIL.Image
 import pytest
 
 from megavid.cli import main
 from megavid.datasets.formats.coco.read_coco import read_coco
+from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.table.annotations import Annotations, load_annotations
 from megavid.datasets.table.problems import Problems
 from tests.cli.helpers import error_of
@@ -223,6 +225,19 @@ def test_export_to_cocovid_and_yolo(root: Path, tmp_path: Path, capsys: pytest.C
     assert "--tracks: expected --to yolo" in capsys.readouterr().err
     assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json") == 0
     assert len(read_coco(tmp_path / "x.json", problems=Problems())) == 15
+
+
+@pytest.mark.parametrize("form", ["cvat", "mot"])
+def test_export_of_tracks(root: Path, tmp_path: Path, form: str) -> None:
+    assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json") == 0
+    assert data("export", root, "--to", form, "-o", tmp_path / "out") == 0
+    read = open_annotations(Source(path=tmp_path / "out"), problems=Problems())
+    expected = read_coco(tmp_path / "x.json", problems=Problems())
+    assert len(read.videos) == len(expected.videos)
+    assert (len(read), len(read.boxes)) == (len(expected), len(expected.boxes))
+    assert np.sort(read.boxes, axis=0) == pytest.approx(np.sort(expected.boxes, axis=0), abs=1e-3)
+    names = [[a.classes[label] for label in a.labels.tolist()] for a in (read, expected)]
+    assert sorted(names[0]) == sorted(names[1])
 
 
 @pytest.mark.parametrize(

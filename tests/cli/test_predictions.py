@@ -309,6 +309,11 @@ def test_mistakes_are_explained(clip: Path, capsys: pytest.CaptureFixture[str]) 
     assert "short.mp4: has 5 frames, but the predictions of 'clip.mp4' have frame 7" in error(
         "csv", "out.csv", "--video", clip / "short.mp4"
     )
+    write_clip(clip / "up.parquet", video="../up.mp4")
+    (clip / "folder").mkdir()
+    assert "'../up.mp4': expected the name of a file within" in error(
+        "csv", "out.csv", "--video", clip / "folder", source="up.parquet"
+    )
     write_clip(clip / "two.parquet", rows=(ROWS[0], (*ROWS[0][:4], 30, 30, 40, 40)))
     assert "got several of track 3 in video 'clip.mp4', frame 0" in error(
         "csv", "out.csv", source="two.parquet"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -191,16 +191,18 @@ class Stats:
 class Export:
     """Write a data set in another format.
 
-    cocovid: a .json file; images and videos stay where they are. yolo: a new folder with images, labels and
-    data.yaml, in which images are links to the originals and frames of video files are JPEG files.
+    cocovid: a .json file. cvat: a new folder with an XML file "CVAT for video 1.1" for each video. mot: a new
+    folder with gt/gt.txt for each video. Images and videos stay where they are. yolo: a new folder with
+    images, labels and data.yaml, in which images are links to the originals and frames of video files are
+    JPEG files.
     """
 
     path: SourcePath
     """Annotations, in any format that `megavid data index` reads."""
-    to: Literal["cocovid", "yolo"]
+    to: Literal["cocovid", "yolo", "cvat", "mot"]
     """Format to write."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Output: a .json file for cocovid, a folder for yolo."""
+    """Output: a .json file for cocovid, a folder for the others."""
     tracks: bool = False
     """For yolo: add each object's track id as a sixth number to its line."""
     options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
@@ -210,6 +212,8 @@ class Export:
         from megavid.core.files.atomic import check_target
         from megavid.core.files.ownership import json_by_megavid
         from megavid.datasets.formats.coco.write_cocovid import write_cocovid
+        from megavid.datasets.formats.cvat.write_cvat import write_cvat
+        from megavid.datasets.formats.mot.write_mot import write_mot
         from megavid.datasets.formats.yolo.write_yolo import write_yolo
         from megavid.datasets.open import open_annotations
         from megavid.datasets.sizes import fill_sizes
@@ -232,9 +236,14 @@ class Export:
             frames, boxes = written.frames, written.boxes
             skipped = {"difficult or crowds": written.difficult, "outside their frames": written.outside}
         elif self.tracks:
-            raise InputError("--tracks: expected --to yolo; cocovid always has the tracks")
+            raise InputError(f"--tracks: expected --to yolo; {self.to} always has the tracks")
         else:
-            write_cocovid(fill_sizes(annotations), self.output)
+            writers: dict[str, Callable[[Annotations, Path], None]] = {
+                "cocovid": write_cocovid,
+                "cvat": write_cvat,
+                "mot": write_mot,
+            }
+            writers[self.to](fill_sizes(annotations), self.output)
             frames, boxes, skipped = len(annotations), len(annotations.boxes), {}
         report_problems(problems)
         say(f"{self.output}: {frames} frames, {boxes} boxes")

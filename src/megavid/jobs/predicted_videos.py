@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
+from megavid.core.files.atomic import inside
 from megavid.datasets.find_media import describe_missing, find_media, images_in
 from megavid.datasets.match_frames import number_files
 from megavid.evaluation.formats.parquet_columns import FrameColumns
@@ -88,6 +89,7 @@ def _open_media(path: Path, name: str, *, only: bool) -> _Media:
     root = media_root(path)
     places = images_in(path) if only else []
     if path.is_dir() and not places:
+        inside(path, name)  # the name is from a file, and must not lead out of the folder
         wanted = list(dict.fromkeys((name, PurePath(name).name)))
         media = find_media(root, wanted, root=root, only=False)
         if not media.source and not media.files:

@@ -145,3 +145,10 @@ def test_impossible_names_are_refused(
     with pytest.raises(InputError, match=expected):
         write_cvat(table.build(), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_frames_of_unknown_size_are_refused(tmp_path: Path) -> None:
+    table = builder("cat")
+    table.frame(0)
+    with pytest.raises(InputError, match=r"video 'clip.mp4': expected frames of known size"):
+        write_cvat(table.build(), tmp_path / "out")

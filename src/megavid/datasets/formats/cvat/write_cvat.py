@@ -39,8 +39,8 @@ def write_cvat(annotations: Annotations, folder: Path) -> None:
         folder: The folder to create; it appears complete or not at all. An existing folder must be empty.
 
     Raises:
-        InputError: The folder is not empty or cannot be written, names of videos are no file names, or a
-            name cannot be written in XML.
+        InputError: The folder is not empty or cannot be written, names of videos are no file names, a name
+            cannot be written in XML, or the size of a video's frames is unknown.
     """
     videos = np.unique(annotations.video).tolist()
     names = name_files([annotations.videos[video] for video in videos])
@@ -68,6 +68,8 @@ def _meta(a: Annotations, video: int) -> Iterator[str]:
     numbers = a.number[span]
     first, last, step = int(numbers[0]), int(numbers[-1]), frame_step(numbers)
     name = a.videos[video]
+    if not (a.width[span.start] and a.height[span.start]):
+        raise InputError(f"video {name!r}: expected frames of known size, which CVAT's format states")
     yield "<meta>"
     yield "  <task>"
     yield f"    <name>{_text(name)}</name>"
