@@ -167,15 +167,18 @@ def test_without_a_threshold_no_detection_counts() -> None:
     assert one.state.tolist() == [LOST] * 10
 
 
-def test_boxes_without_area_have_no_jitter() -> None:
+def test_boxes_without_area_are_left_out_of_the_jitter() -> None:
     builder = AnnotationBuilder(("cat",), root=Path("/data"))
     builder.video("v")
-    for t in range(2):
+    flat, found = [5.0, 0.0, 5.0, 10.0], []
+    for t, box in enumerate((flat, moved(1), moved(2))):
         builder.frame(t)
-        builder.box(5, 0, 5, 10, label=CAT, track=1)
-    one = measure(builder.build(), *[(t, [5.0, 0.0, 5.0, 10.0], CAT, 0.9) for t in range(2)])
-    assert one.found.tolist() == [2]  # the overlap counts the last column of pixels
-    assert np.isnan([one.center_jitter, one.size_jitter]).all()
+        builder.box(*box, label=CAT, track=1)
+        found.append((t, flat if t == 0 else moved(t, dx=2 * t), CAT, 0.9))
+    one = measure(builder.build(), *found)
+    assert one.found.tolist() == [3]  # the overlap counts the last column of pixels
+    assert one.center_jitter.tolist() == [pytest.approx(1 / 20, abs=1e-6)]  # offsets of 2 and 4 pixels
+    assert one.size_jitter.tolist() == [pytest.approx(0, abs=1e-6)]
 
 
 def test_without_track_ids_nothing_is_measured() -> None:

@@ -19,7 +19,7 @@ from tests.evaluation.tracks import (
     moved,
     one_track,
     still_tracks,
-    two_videos,
+    videos,
 )
 
 
@@ -56,11 +56,11 @@ def test_tracks_are_counted_in_words() -> None:
     text = describe_tracks({"A": one, "B": part})
     assert text.startswith("1 track with 10 frames in all (A); 1 track with 1 frame in all (B); detections")
     assert "no detection" not in text
-    assert "or none if no detection is a hit" in describe_tracks({"x": measure(two_videos(), threshold=None)})
+    assert "or none if no detection is a hit" in describe_tracks({"x": measure(videos(), threshold=None)})
 
 
 def test_intervals_come_from_resamples_of_the_videos() -> None:
-    data = two_videos()
+    data = videos()
     # In the first video, the cat is found in frames 0 and 2 of 4; in the second, in all frames.
     one = measure(data, *[(t, BOX, CAT, 0.9) for t in (0, 2, 4, 5, 6, 7)])
     samples = one.samples()
@@ -78,7 +78,7 @@ def test_intervals_come_from_resamples_of_the_videos() -> None:
 
 def test_a_resample_without_a_track_to_average_has_no_value() -> None:
     # Only the track of the first video is found, so fragments are unknown if only the second one is drawn.
-    one = measure(two_videos(), (0, BOX, CAT, 0.9))
+    one = measure(videos(), (0, BOX, CAT, 0.9))
     fragments = one.samples()["fragments"]
     assert np.isnan(fragments).any()
     assert set(fragments[~np.isnan(fragments)].tolist()) == {1}
@@ -87,7 +87,7 @@ def test_a_resample_without_a_track_to_average_has_no_value() -> None:
 
 
 def test_differences_use_the_same_resamples_for_both_runs() -> None:
-    data = two_videos()
+    data = videos()
     found = [(t, BOX, CAT, 0.9) for t in range(8)]
     one = measure(data, *[row for row in found if row[0] not in (1, 5)])
     two = measure(data, *[row for row in found if row[0] != 1])
@@ -102,14 +102,24 @@ def test_differences_use_the_same_resamples_for_both_runs() -> None:
     assert table.rows["found"] == ("75.00", "87.50", "+12.50", "+0.0 to +25.0")
 
 
-def test_without_the_same_tracks_or_several_videos_there_is_no_interval() -> None:
-    data = two_videos()
+def test_without_several_videos_there_is_no_interval() -> None:
+    data = videos()
     found = [(t, BOX, CAT, 0.9) for t in range(8)]
     one, part = measure(data, *found), measure(data, *found, detected=np.arange(8) < 4)
     assert {d.interval for d in steadiness_differences(one, part).values()} == {None}
     assert steadiness_table({"A": one, "B": part}).columns == ("A", "B", "B-A")
     assert part.samples() is None
     assert "intervals" not in part.as_dict()
+
+
+def test_runs_in_different_videos_are_not_resampled_alike() -> None:
+    data = videos(3)
+    one, part = measure(data), measure(data, detected=np.arange(12) < 8)
+    assert part.samples() is not None
+    assert {d.interval for d in steadiness_differences(one, part).values()} == {None}
+    apart = measure(data, detected=np.arange(12) >= 8)
+    assert least_steady([part, apart], most=3) == []
+    assert draw_strips({"A": part, "B": apart}, ("cat", "dog")).axes == []
 
 
 def test_the_least_steady_tracks_come_first() -> None:

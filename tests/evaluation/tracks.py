@@ -76,10 +76,10 @@ EXAMPLE: list[Detection] = [
 ]
 
 
-def two_videos() -> Annotations:
-    """Make two videos of four frames, each with a cat on one track."""
+def videos(count: int = 2) -> Annotations:
+    """Make videos of four frames, each with a cat on one track."""
     builder = AnnotationBuilder(("cat", "dog"), root=Path("/data"))
-    for name in ("a", "b"):
+    for name in "abc"[:count]:
         builder.video(name)
         for t in range(4):
             builder.frame(t)

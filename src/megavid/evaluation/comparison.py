@@ -57,13 +57,13 @@ def steadiness_differences(one: Steadiness, two: Steadiness) -> dict[str, Differ
         two: Steadiness of the second run on the same data set.
 
     Returns:
-        Differences keyed by the names in `MEASURES`, without intervals if the runs do not have the same
-        tracks, because they were detected in other frames.
+        Differences keyed by the names in `MEASURES`, without intervals if the tracks of the runs are not
+        in the same videos, because a detector did not run on some of them.
     """
     before, after = one.measures(), two.measures()
     values = {name: after[name] - before[name] for name in before}
     a, b = one.samples(), two.samples()
-    if a is None or b is None or not np.array_equal(one.video, two.video):
+    if a is None or b is None or not np.array_equal(np.unique(one.video), np.unique(two.video)):
         return {name: Difference(value, None) for name, value in values.items()}
     return {name: Difference(value, percentile_interval(b[name] - a[name])) for name, value in values.items()}
 

@@ -103,7 +103,7 @@ class Steadiness:
     def samples(self) -> dict[str, NDArray[np.float64]] | None:
         """Return the measures in resamples of the videos with tracks (see `bootstrap`).
 
-        Two runs with the same tracks get the same resamples.
+        Two runs with tracks in the same videos get the same resamples.
 
         Returns:
             (R,) values of each measure; None if all tracks are in one video.
