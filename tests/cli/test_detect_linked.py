@@ -13,6 +13,7 @@ import torch
 
 from megavid.cli import main
 from megavid.core.frames import Image
+from megavid.linking.linkers import LINKERS
 from tests.cli.helpers import error_of, read_predictions, read_video, write_video
 from tests.video.videos import make_video, serve
 
@@ -22,21 +23,23 @@ Run = Callable[..., int]
 COLUMNS = ("frame", "label", "score", "x1", "y1", "x2", "y2", "track")
 
 
-@pytest.mark.parametrize("every", [1, 2])
-def test_results_are_those_of_linked_predictions(run: Run, folder: Path, tmp_path: Path, every: int) -> None:
+@pytest.mark.parametrize(("name", "every"), [*((name, 1) for name in LINKERS), ("seq_nms", 2)])
+def test_results_are_those_of_linked_predictions(
+    run: Run, folder: Path, tmp_path: Path, name: str, every: int
+) -> None:
     out, linked = tmp_path / "out", tmp_path / "linked.parquet"
     steps = ["--every", str(every)]
     assert run(folder, "--score-threshold", "0.001", *steps) == 0
-    assert main(["link", str(out / "predictions.parquet"), "--method", "seq_nms", "-o", str(linked)]) == 0
+    assert main(["link", str(out / "predictions.parquet"), "--method", name, "-o", str(linked)]) == 0
     expected, _ = read_predictions(linked)
-    assert run(folder, "--score-threshold", "0", "--link", "seq_nms", *steps) == 0
+    assert run(folder, "--score-threshold", "0", "--link", name, *steps) == 0
     rows, metadata = read_predictions(out / "predictions.parquet")
     assert [[row[key] for key in COLUMNS] for row in rows] == [
         [row[key] for key in COLUMNS] for row in expected
     ]
     assert rows
     assert [row["file"] for row in rows] == [row["file"] for row in expected]
-    assert metadata["linking"] == {"name": "seq_nms", "min_score": 0.001, "rescoring": "average"}
+    assert metadata["linking"] == LINKERS[name]().model_dump(mode="json")
     assert metadata["complete"] is True
     table = pq.read_table(out / "tracks.parquet").to_pylist()
     assert [row["track"] for row in table] == sorted({row["track"] for row in rows})

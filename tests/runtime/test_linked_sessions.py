@@ -67,7 +67,7 @@ def louder(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(LINKERS, "louder", LouderConfig)
 
 
-@pytest.fixture(params=["seq_nms", "louder"])
+@pytest.fixture(params=[*LINKERS, "louder"])
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 

@@ -52,9 +52,9 @@ class Detect:
     "track"."""
     link: Annotated[str | None, optional("NAME")] = None
     """Link detections over time: draw and save the tracks, scores and boxes that the linker of this name
-    gives, before --score-threshold and --classes select among them, and write tracks.parquet. seq_nms and
-    seq_diou need the whole video, so not a live stream. A setting is given by its path: --link.min-score 0.01
-    """
+    gives, before --score-threshold and --classes select among them, and write tracks.parquet. Linkers:
+    seq_nms, seq_diou, repp, seq_bbox and seq_bbox_online. All but the last need the whole video, so they
+    cannot link a live stream. A setting is given by its path: --link.min-score 0.01"""
     seed: int = 0
     """Random seed for the choice of global frames."""
 
