@@ -20,6 +20,7 @@ import pytest
 import torch
 
 from megavid import InputError, load_detector
+from megavid.checkpoints.download import _lines
 from megavid.checkpoints.load import convert_weights, fetch_weights
 from megavid.checkpoints.published import find_source, published_weights
 from megavid.checkpoints.weights import describe_weights, write_weights
@@ -250,6 +251,15 @@ def test_interrupted_download_is_continued(served: Served, address: str, cache: 
     served.breaks_at, served.hold, served.asked = None, None, []
     assert fetch_weights(address).exists()
     assert served.asked[-1] == f"bytes={MIB}-"
+
+
+def test_progress_is_a_line_now_and_then_without_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    seconds = iter([0, 10, 31, 31, 40, 62, 62])
+    report = _lines("mega_r101_vid", clock=lambda: next(seconds))
+    for done in (1, 2, 3, 4):
+        report(done * 10_000_000, None if done == 4 else 692_000_000)
+    lines = ["megavid: mega_r101_vid: 20 of 692 MB", "megavid: mega_r101_vid: 40 of ? MB"]
+    assert capsys.readouterr().err.splitlines() == lines
 
 
 def test_cache_that_cannot_be_written_is_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -46,6 +47,9 @@ _LONGEST_REASON = 160
 
 _TIMEOUT = 30.0
 """Seconds to wait for the next bytes."""
+
+_SECONDS_PER_LINE = 30.0
+"""Seconds from one line of progress to the next, where there is no terminal."""
 
 Report = Callable[[int, int | None], None]
 """Function that shows the number of bytes so far, and the number of all bytes if it is known."""
@@ -186,16 +190,31 @@ def _translated_errors() -> Iterator[None]:
 
 @contextmanager
 def _progress(name: str) -> Iterator[Report]:
-    """Show the progress of a download on standard error, if that is a terminal."""
+    """Show the progress of a download on standard error: a bar on a terminal, or a line now and then."""
+    if not sys.stderr.isatty():
+        yield _lines(name)
+        return
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(
         TextColumn("{task.description}", markup=False),
         *columns,
         console=Console(stderr=True),
-        disable=not sys.stderr.isatty(),
     ) as bar:
         task = bar.add_task(printable(name), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _lines(name: str, *, clock: Callable[[], float] = time.monotonic) -> Report:
+    """Return a function that prints a line every `_SECONDS_PER_LINE`."""
+    following = clock() + _SECONDS_PER_LINE
+
+    def report(done: int, total: int | None) -> None:
+        nonlocal following
+        if clock() >= following:
+            following = clock() + _SECONDS_PER_LINE
+            _say(f"{name}: {done / 1e6:.0f} of {'?' if total is None else f'{total / 1e6:.0f}'} MB")
+
+    return report
 
 
 def _say(text: str) -> None:

@@ -8,12 +8,13 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.core.files.locks import LOCK, locked_folder
+from megavid.core.files.locks import LOCK, locked_file, locked_folder
 
 HOLD = """
 import sys, time
@@ -93,3 +94,22 @@ def test_a_lock_file_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=rf"{LOCK}: cannot be written"):
         take(folder)
     assert victim.read_text() == "mine"
+
+
+def test_a_locked_file_is_waited_for(tmp_path: Path) -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        with locked_file(tmp_path / "lock", waiting=waits.set):
+            order.append("second")
+
+    waits = threading.Event()
+    thread = threading.Thread(target=second)
+    with locked_file(tmp_path / "lock", waiting=lambda: order.append("not free")):
+        thread.start()
+        assert waits.wait(30)
+        order.append("first")
+    thread.join(30)
+    assert order == ["first", "second"]
+    with pytest.raises(FileNotFoundError), locked_file(tmp_path / "none" / "lock", waiting=waits.set):
+        pass
