@@ -125,6 +125,9 @@ def to_detections(
     """
     rows, labels = np.nonzero((found.vectors >= min_score) & (found.vectors > 0))
     scores = found.vectors[rows, labels]
+    if len(scores) > MAX_DETECTIONS:  # there may be thousands, and only the best ones need to be sorted
+        best = scores >= np.partition(scores, -MAX_DETECTIONS)[-MAX_DETECTIONS]
+        rows, labels, scores = rows[best], labels[best], scores[best]
     order = np.argsort(-scores, kind="stable")[:MAX_DETECTIONS]
     rows = rows[order]
     return Detections(

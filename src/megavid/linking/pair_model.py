@@ -41,7 +41,7 @@ def pair_features(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.float
         np.moveaxis(boxes.astype(np.float64), -1, 0) for boxes in (first, second)
     )
     sides = (x2 - x1, y2 - y1), (u2 - u1, v2 - v1)
-    distance = np.hypot(x1 + x2 - u1 - u2, y1 + y2 - v1 - v2) / 2
+    distance = np.sqrt((x1 + x2 - u1 - u2) ** 2 + (y1 + y2 - v1 - v2) ** 2) / 2
     diagonal = (np.hypot(*sides[0]) + np.hypot(*sides[1])) / 2
     ratios = [_divide(np.minimum(a, b), np.maximum(a, b)) for a, b in zip(*sides, strict=True)]
     return np.stack((paired_iou(first, second), *ratios, _divide(distance, diagonal)), axis=-1)
