@@ -321,6 +321,20 @@ def test_mistakes_are_explained(clip: Path, capsys: pytest.CaptureFixture[str]) 
     assert not {"out", "out.csv", "out.txt"} & {path.name for path in clip.iterdir()}
 
 
+def test_a_track_has_its_best_class_in_each_frame(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Linkers write a box of an object for each class; boxes without a track are not joined."""
+    others = [(frame, 1 - label, track, score / 2, *box) for frame, label, track, score, *box in ROWS]
+    write_clip(clip / "two.parquet", rows=(*ROWS, *others))  # type: ignore[arg-type]
+    assert export(clip, "cvat", "out", source="two.parquet") == 0
+    assert "without 6 boxes of less likely classes of tracks" in capsys.readouterr().out
+    rows = rows_of(read(clip / "out", images=clip))
+    assert [row for row in rows if row[:2] != (1, "cat") or row[3] != (30, 5, 40, 25)] == expected_rows()
+    assert export(clip, "coco", "out.json", "--classes", "dog", source="two.parquet") == 0
+    content = json.loads((clip / "out.json").read_text())
+    dogs = sorted(row[3] if row[1] == 1 else row[3] / 2 for row in ROWS)
+    assert sorted(row["score"] for row in content["annotations"]) == pytest.approx(dogs)
+
+
 def test_boxes_without_area_are_left_out(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_clip(clip / "flat.parquet", rows=(*ROWS, (4, 0, 9, 0.5, 3, 3, 3, 9)))
     assert export(clip, "mot", "out", source="flat.parquet") == 0

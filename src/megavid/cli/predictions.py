@@ -66,4 +66,6 @@ class Predictions:
         say(f"{self.output}: {counts}, {summary.tracks} tracks")
         if summary.left_out:
             say(f"  without {summary.left_out} boxes that have no area within their frame")
+        if summary.other_classes:
+            say(f"  without {summary.other_classes} boxes of less likely classes of tracks")
         return 0

@@ -49,12 +49,15 @@ class PredictedAnnotations:
         scores: float32 (M,), score of each box.
         times: float64 (M,), time of each box's frame in its video, seconds; NaN if unknown.
         without_area: Number of boxes that are left out because their width or height is 0.
+        other_classes: Number of boxes that are left out because their track has the same box with a better
+            score for another class.
     """
 
     annotations: Annotations
     scores: NDArray[np.float32]
     times: NDArray[np.float64]
     without_area: int
+    other_classes: int
 
 
 def as_annotations(
@@ -68,6 +71,9 @@ def as_annotations(
 ) -> PredictedAnnotations:
     """Turn predictions into annotations.
 
+    Linkers give an object a box for each class that it may have. An annotated object has one class, so of
+    such boxes of a track in a frame, the one with the best score is kept.
+
     Args:
         predictions: The predictions.
         columns: Other columns of the same N boxes.
@@ -77,7 +83,7 @@ def as_annotations(
         score_threshold: Least score of the boxes to keep.
 
     Raises:
-        InputError: A track has two boxes in one frame.
+        InputError: A track has boxes in different places of one frame.
     """
     p = predictions
     chosen = {name: label for label, name in enumerate(classes)}
@@ -85,10 +91,9 @@ def as_annotations(
     frame = _frame_rows(p, videos)
     kept = (frame >= 0) & (labels >= 0) & (p.scores >= score_threshold)
     has_area = (p.boxes[:, 2:] > p.boxes[:, :2]).all(axis=1)
-    rows = np.flatnonzero(kept & has_area)
+    candidates = np.flatnonzero(kept & has_area)
+    rows = _best_of_track(p, candidates)
     rows = rows[np.argsort(frame[rows], kind="stable")]
-    tracks = np.full(len(rows), NO_TRACK, np.int64) if p.tracks is None else p.tracks[rows]
-    _check_tracks(p, rows, tracks)
     no = np.zeros(len(rows), np.bool_)
     annotations = Annotations(
         classes=tuple(classes),
@@ -97,7 +102,7 @@ def as_annotations(
         **_frame_table(videos, frame[rows]),
         boxes=p.boxes[rows],
         labels=labels[rows],
-        tracks=tracks,
+        tracks=np.full(len(rows), NO_TRACK, np.int64) if p.tracks is None else p.tracks[rows],
         occluded=no,
         generated=no if p.interpolated is None else p.interpolated[rows],
         difficult=no,
@@ -109,6 +114,7 @@ def as_annotations(
         scores=p.scores[rows],
         times=columns.times[rows],
         without_area=int((kept & ~has_area).sum()),
+        other_classes=len(candidates) - len(rows),
     )
 
 
@@ -146,14 +152,22 @@ def _frame_rows(p: PredictionTable, videos: Sequence[PredictedVideo]) -> NDArray
     return rows
 
 
-def _check_tracks(p: PredictionTable, rows: NDArray[np.int64], tracks: NDArray[np.int64]) -> None:
-    """Check that no track has two boxes in one frame."""
-    tracked = np.flatnonzero(tracks != NO_TRACK)
-    keys = np.stack((p.video[rows[tracked]], p.frame[rows[tracked]], tracks[tracked]), axis=1)
-    _, first, counts = np.unique(keys, axis=0, return_index=True, return_counts=True)
-    if (counts > 1).any():
-        video, frame, track = keys[first[counts > 1][0]].tolist()
+def _best_of_track(p: PredictionTable, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Select from `rows` the best box of each track in each frame, and boxes without a track; ascending."""
+    if p.tracks is None:
+        return rows
+    tracked = rows[p.tracks[rows] != NO_TRACK]
+    keys = (p.tracks[tracked], p.frame[tracked], p.video[tracked])
+    tracked = tracked[np.lexsort((-p.scores[tracked], *keys))]
+    before, after = tracked[:-1], tracked[1:]
+    again = np.ones(len(after), np.bool_)
+    for column in (p.tracks, p.frame, p.video):
+        again &= column[before] == column[after]
+    moved = after[again & (p.boxes[before] != p.boxes[after]).any(axis=1)]
+    if len(moved):
+        row = int(moved[0])
         raise InputError(
-            f"{p.origin}: expected one box of each track in a frame, got several of track {track} in video "
-            f"{p.videos[video]!r}, frame {frame}"
+            f"{p.origin}: expected one box of each track in a frame, got several of track {p.tracks[row]} in "
+            f"video {p.videos[p.video[row]]!r}, frame {p.frame[row]}"
         )
+    return np.setdiff1d(rows, after[again])

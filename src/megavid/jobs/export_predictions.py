@@ -72,6 +72,7 @@ class ExportSummary:
         boxes: Number of boxes written.
         tracks: Number of tracks, without boxes that have no track.
         left_out: Number of boxes left out because they have no area within their frame.
+        other_classes: Number of boxes left out because their track has the same box with a better class.
     """
 
     videos: int
@@ -79,6 +80,7 @@ class ExportSummary:
     boxes: int
     tracks: int
     left_out: int
+    other_classes: int
 
 
 def export_predictions(source: Path, target: Path, options: ExportOptions) -> ExportSummary:
@@ -124,6 +126,7 @@ def export_predictions(source: Path, target: Path, options: ExportOptions) -> Ex
         boxes=len(a.boxes) - outside,
         tracks=len(tracked),
         left_out=predicted.without_area + outside,
+        other_classes=predicted.other_classes,
     )
 
 
