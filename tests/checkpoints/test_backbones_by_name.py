@@ -128,7 +128,9 @@ def test_names_of_other_weights_are_refused(name: str, message: str) -> None:
         load_backbone(build(18), Path(name))
 
 
-def test_download_of_torchvision_that_fails_names_the_place() -> None:
+def test_download_of_torchvision_that_fails_names_the_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://127.0.0.1:9")  # so that no test reaches the internet
+    monkeypatch.setattr("urllib.request._opener", None)  # the one in use may have been made without a proxy
     with pytest.raises(InputError, match=r"download it by hand to .*torch/hub/checkpoints/resnet18-\w+.pth"):
         load_backbone(build(18), Path("torchvision:resnet18"))
 

@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from megavid.checkpoints import official
-from megavid.checkpoints.published import find_source
+from megavid.checkpoints.published import find_source, library_of
 from megavid.checkpoints.safetensors_files import read_safetensors, write_safetensors
 from megavid.checkpoints.tensors import check_tensors
 from megavid.checkpoints.weights_cache import find_cached
@@ -96,6 +96,11 @@ def find_weights(name: str | os.PathLike[str]) -> Path:
             raise InputError(f"{name}: not downloaded yet: `megavid weights {source.name}` downloads it")
         return cached
     if not exists(Path(name)):
+        if library_of(name) is not None:
+            raise InputError(
+                f"{name}: expected weights of megavid; --detector takes detectors of other libraries, and "
+                "start.backbone their backbones"
+            )
         raise InputError(
             f"{name}: no such weight file; expected one, or a name: {', '.join(shipped)} (`megavid weights` "
             "lists all)"

@@ -90,6 +90,7 @@ def _print_table() -> None:
     console.width = max(console.width, console.measure(table, options=wide).maximum)
     console.print(table, markup=False)
     say("  AP50 in percent as published; MB of the tensors; also timm:NAME for --start.backbone")
+    say("  detectors of other libraries, trained on COCO: --detector, such as torchvision:ssd300_vgg16")
     say(f"  cache: {cache_folder()} ({VARIABLE} sets it)")
 
 
