@@ -104,8 +104,22 @@ def test_a_linker_of_the_whole_video_is_refused_for_a_live_stream(
     make_video(data, 4, format="mpegts")
     with serve(data.getvalue()) as address:
         assert run(address, "--link", "seq_nms") == 2
-    assert "link: seq_nms needs a whole video, got a live stream" in error_of(capsys)
+    message = error_of(capsys)
+    assert (
+        "link: seq_nms needs a whole video, got a live stream; for live streams: seq_bbox_online" in message
+    )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_live_stream_is_linked_by_a_linker_that_does_not_wait(run: Run, tmp_path: Path) -> None:
+    data = io.BytesIO()
+    make_video(data, 6, format="mpegts")
+    with serve(data.getvalue()) as address:
+        assert run(address, "--link", "seq_bbox_online", "--score-threshold", "0") == 0
+    rows, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
+    assert (metadata["frames"], metadata["linking"]["name"]) == (6, "seq_bbox_online")
+    assert len({row["frame"] for row in rows}) == 6
+    assert all(row["track"] >= 0 for row in rows)
 
 
 def test_results_on_generated_balls_have_tracks_that_follow_them(

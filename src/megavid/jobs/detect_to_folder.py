@@ -42,9 +42,6 @@ logger = logging.getLogger(__name__)
 _LARGEST_STRIDE = 2**31 - 1
 """Largest distance from one detected frame to the next: more than a year of video."""
 
-_MOST_WAITING = 64
-"""Largest number of frames of a whole video that wait in memory for their results."""
-
 
 @dataclass(frozen=True, kw_only=True)
 class DetectOptions:
@@ -181,7 +178,7 @@ class _Job:
         with (
             InBackground(behind=queue) as writing,
             InBackground(behind=queue) as drawing,
-            closing(self._detect(stop) if self._draws_at_once() else self._detect_first(stop)) as pairs,
+            closing(self._results(stop)) as pairs,
         ):
             try:
                 for frame, result in pairs:
@@ -190,13 +187,14 @@ class _Job:
                 return False
         return True
 
-    def _draws_at_once(self) -> bool:
-        """Return whether frames wait for their results, instead of being read again when these are known."""
-        late = self.session.look_ahead
-        return late is not None and (late <= _MOST_WAITING or self.total is None)
+    def _results(self, stop: threading.Event) -> Generator[tuple[Frame, FrameResult]]:
+        """Yield each frame with its result, as soon as it is known."""
+        if self.session.look_ahead is None:  # too many frames would wait in memory for their results
+            return self._detect_first(stop)
+        return self._detect(stop)
 
     def _detect(self, stop: threading.Event) -> Generator[tuple[Frame, FrameResult]]:
-        """Detect, and yield each frame with its result, as soon as it is known."""
+        """Detect, and yield each frame with its result; frames wait for their results in memory."""
         waiting: deque[Frame] = deque()
 
         def read() -> Iterator[Frame]:
