@@ -11,7 +11,7 @@ import torch
 from megavid.cli import main
 from megavid.datasets.synthetic.scene import CLASSES
 from tests.cli.helpers import error_of, read_predictions
-from tests.models.adapters.outside_models import SSDLITE, write_torchvision
+from tests.models.adapters.outside_models import SSDLITE, write_torchvision, write_transformers
 from tests.training.small_run import write_videos
 
 NAME = f"torchvision:{SSDLITE}"
@@ -40,6 +40,17 @@ def test_detect(folder: Path, options: list[str], tmp_path: Path) -> None:
     assert metadata["config"]["method"]["model"] == SSDLITE
     assert metadata["inference"]["dtype"] == "bfloat16"
     assert metadata["inference"]["fold_norms"] is False
+
+
+def test_detect_with_transformers(folder: Path, tmp_path: Path, device: torch.device) -> None:
+    name = f"transformers:{write_transformers(tmp_path / 'rt_detr', 'rt_detr_v2')}"
+    line = ["detect", str(folder), "--detector", name, "--device", str(device), "--score-threshold", "0.01"]
+    assert main([*line, "--save-frames", "-o", str(tmp_path / "out")]) == 0
+    rows, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
+    assert {row["class_name"] for row in rows} <= {"fox", "hare"}
+    assert len(rows) > 0
+    assert metadata["architecture"] == "rt_detr_v2"
+    assert "weights" not in metadata
 
 
 def test_evaluate_matches_classes_by_name(

@@ -19,6 +19,7 @@ NOT_RUN = "<!-- not run:"
 
 STAND_INS = {
     "torchvision:fasterrcnn_resnet50_fpn_v2": "torchvision:ssdlite320_mobilenet_v3_large",
+    "transformers:PekingU/rtdetr_v2_r18vd": "transformers:./rt_detr",
 }
 """Small detectors of other libraries that take the place of those on the pages."""
 

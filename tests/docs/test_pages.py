@@ -32,7 +32,7 @@ from tests.cli.helpers import write_video
 from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.docs.pages import PAGES, ROOT, STAND_INS, Block, blocks, commands, shrink
-from tests.models.adapters.outside_models import SSDLITE, write_torchvision
+from tests.models.adapters.outside_models import SSDLITE, write_torchvision, write_transformers
 from tests.official import official_shapes, write_official
 
 PACKAGE = ROOT / "src" / "megavid"
@@ -54,6 +54,7 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_ilsvrc(folder / "ILSVRC2015", val_videos=2, train_videos=1, stills=2)
     write_cvat_export(folder / "clips", names=("pond", "river", "lake", "sea", "fen"), frames=4)
     write_torchvision(folder / "small.pth", labels=91)
+    write_transformers(folder / "rt_detr", "rt_detr_v2")
     return folder
 
 

@@ -22,6 +22,12 @@ from megavid.models.adapters.torchvision_detector import (
     network_of_state,
     published_network,
 )
+from megavid.models.adapters.transformers_detector import (
+    TransformersDetector,
+    commit_of,
+    labels_of,
+    load_network,
+)
 
 
 def is_outside_name(name: object) -> bool:
@@ -81,8 +87,24 @@ def _load_torchvision(
     return TorchvisionDetector(config=config, network=network, labels=labels)
 
 
+def _load_transformers(
+    name: str, weights: str | os.PathLike[str] | None, overrides: Mapping[str, Any]
+) -> FrameAdapter:
+    origin = f"transformers:{name}"
+    if weights is not None:
+        raise InputError(f"{origin}: expected no file of weights, got {os.fspath(weights)}; name its folder")
+    data = with_overrides({"classes": ["_"], "method": {"name": "transformers", "model": name}}, overrides)
+    kind = TransformersDetector.config_type
+    network, processor = load_network(validate(kind, data, origin=origin).method)
+    labels = labels_of(network)
+    data = with_overrides(data, {"classes": labels.names, "method.revision": commit_of(network)})
+    config = validate(kind, data, origin=origin)
+    return TransformersDetector(config=config, network=network, processor=processor, labels=labels)
+
+
 _LOADERS: Mapping[str, Callable[[str, str | os.PathLike[str] | None, Mapping[str, Any]], FrameAdapter]] = {
-    "torchvision": _load_torchvision
+    "torchvision": _load_torchvision,
+    "transformers": _load_transformers,
 }
 
 LIBRARIES = tuple(_LOADERS)

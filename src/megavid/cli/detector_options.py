@@ -27,8 +27,9 @@ class DetectorOptions:
     address, or a name that `megavid weights` lists, such as mega_r101_vid or mega_generated. With --detector,
     a file for it."""
     detector: Annotated[str | None, optional("LIBRARY:NAME")] = None
-    """A detector of another library, such as torchvision:fasterrcnn_resnet50_fpn_v2. Unless --weights gives a
-    file, the library downloads published weights at first use."""
+    """A detector of another library, such as torchvision:fasterrcnn_resnet50_fpn_v2 or
+    transformers:PekingU/rtdetr_v2_r18vd. Unless --weights gives a file, the library downloads published
+    weights at first use."""
     model: Annotated[str | None, optional("NAME|YAML", "that of the weights")] = None
     """Name of a shipped configuration or a YAML file."""
     device: str = "auto"

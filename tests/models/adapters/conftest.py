@@ -9,9 +9,16 @@ import torch
 
 from megavid import FrameDetector, load_detector
 from megavid.models.adapters.frame_adapter import FrameAdapter
-from tests.models.adapters.outside_models import FASTER_RCNN, SSDLITE, find_bright, write_torchvision
+from tests.models.adapters.outside_models import (
+    FASTER_RCNN,
+    SSDLITE,
+    TRANSFORMERS,
+    find_bright,
+    write_torchvision,
+    write_transformers,
+)
 
-KINDS = ["function", SSDLITE, FASTER_RCNN]
+KINDS = ["function", SSDLITE, FASTER_RCNN, "rt_detr_v2", "detr"]
 """Names of detectors that `outside` builds."""
 
 
@@ -21,6 +28,8 @@ def outside_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("outside_models")
     for name in (SSDLITE, FASTER_RCNN):
         write_torchvision(folder / f"{name}.pth", name)
+    for kind in TRANSFORMERS:
+        write_transformers(folder / kind, kind)
     return folder
 
 
@@ -30,6 +39,9 @@ def outside(request: pytest.FixtureRequest, outside_files: Path, device: torch.d
     kind = request.param
     if kind == "function":
         return FrameDetector(find_bright, class_names=["left", "right"])
-    detector = load_detector(f"torchvision:{kind}", weights=outside_files / f"{kind}.pth", device=device)
+    if kind in TRANSFORMERS:
+        detector = load_detector(f"transformers:{outside_files / kind}", device=device)
+    else:
+        detector = load_detector(f"torchvision:{kind}", weights=outside_files / f"{kind}.pth", device=device)
     assert isinstance(detector, FrameAdapter)
     return detector

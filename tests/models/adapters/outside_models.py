@@ -6,11 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from torch import nn
 from torchvision.models import get_model
 
 from megavid import Detections
 from megavid.core.frames import Image
+
+library: Any = transformers  # not all of its functions have types
 
 SSDLITE = "ssdlite320_mobilenet_v3_large"
 FASTER_RCNN = "fasterrcnn_mobilenet_v3_large_320_fpn"
@@ -45,3 +48,94 @@ def find_bright(frames: list[Image]) -> list[Detections]:
         boxes = torch.tensor([[0.0, 0, width // 2, height], [width // 2, 0, width, height]])
         found.append(Detections(boxes, torch.tensor([left, right]), torch.tensor([0, 1])))
     return found
+
+
+_NAMES = {0: "N/A", 1: "fox", 2: "hare"}
+
+
+def _detr_config(kind: type[Any]) -> Any:
+    backbone = library.ResNetConfig(
+        embedding_size=8, hidden_sizes=[8, 16, 24, 32], depths=[1, 1, 1, 1], out_features=["stage4"]
+    )
+    layers = dict.fromkeys(("encoder_layers", "decoder_layers"), 1)
+    widths = {"d_model": 16, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}
+    heads = dict.fromkeys(("encoder_attention_heads", "decoder_attention_heads"), 2)
+    alone = {"use_timm_backbone": False, "backbone": None, "use_pretrained_backbone": False}
+    return kind(
+        backbone_config=backbone, num_queries=20, id2label=_NAMES, **layers, **widths, **heads, **alone
+    )
+
+
+def _rt_detr_config(kind: type[Any], backbone: Any) -> Any:
+    return kind(
+        backbone_config=backbone,
+        encoder_in_channels=[16, 24, 32],
+        encoder_hidden_dim=16,
+        encoder_ffn_dim=32,
+        encoder_attention_heads=2,
+        feat_channels=[16, 16, 16],
+        d_model=16,
+        num_queries=20,
+        decoder_in_channels=[16, 16, 16],
+        decoder_ffn_dim=32,
+        decoder_layers=2,
+        decoder_attention_heads=2,
+        hidden_expansion=0.5,
+        id2label=_NAMES,
+    )
+
+
+def _hgnet_config() -> Any:
+    return library.HGNetV2Config(
+        stem_channels=[3, 8, 8],
+        hidden_sizes=[8, 16, 24, 32],
+        depths=[1, 1, 1, 1],
+        stage_in_channels=[8, 8, 16, 24],
+        stage_mid_channels=[8, 8, 8, 8],
+        stage_out_channels=[8, 16, 24, 32],
+        stage_num_blocks=[1, 1, 1, 1],
+        stage_numb_of_layers=[1, 1, 1, 1],
+        out_features=["stage2", "stage3", "stage4"],
+    )
+
+
+def _transformers_parts(kind: str) -> tuple[Any, Any]:
+    """Return the configuration and the image processor of a tiny model."""
+    sides = {"shortest_edge": 64, "longest_edge": 96}
+    if kind in {"rt_detr_v2", "d_fine"}:
+        resnet = library.RTDetrResNetConfig(
+            embedding_size=8,
+            hidden_sizes=[8, 16, 24, 32],
+            depths=[1, 1, 1, 1],
+            layer_type="basic",
+            out_features=["stage2", "stage3", "stage4"],
+        )
+        is_v2 = kind == "rt_detr_v2"
+        config = transformers.RTDetrV2Config if is_v2 else transformers.DFineConfig
+        processor = transformers.RTDetrImageProcessor(size={"height": 64, "width": 64})
+        return _rt_detr_config(config, resnet if is_v2 else _hgnet_config()), processor
+    if kind == "detr":
+        return _detr_config(transformers.DetrConfig), transformers.DetrImageProcessor(size=sides)
+    config = _detr_config(transformers.ConditionalDetrConfig)
+    return config, transformers.ConditionalDetrImageProcessor(size=sides)
+
+
+TRANSFORMERS = ("rt_detr_v2", "d_fine", "detr", "conditional_detr")
+"""Kinds of models that `write_transformers` writes."""
+
+
+def write_transformers(folder: Path, kind: str) -> Path:
+    """Save a tiny model of transformers with random weights and its image processor, as its users do."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(6)
+        config, processor = _transformers_parts(kind)
+        model = library.AutoModelForObjectDetection.from_config(config)
+        for name, parameter in model.named_parameters():
+            # With transformers' own initialization, all queries find nearly the same box and classes.
+            if parameter.dim() == 4:
+                nn.init.kaiming_normal_(parameter, nonlinearity="relu")
+            elif parameter.dim() > 1:
+                nn.init.normal_(parameter, std=1.0 if "query" in name or "class" in name else 0.3)
+    model.save_pretrained(folder)
+    processor.save_pretrained(folder)
+    return folder

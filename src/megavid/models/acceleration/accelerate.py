@@ -166,7 +166,7 @@ def _cast(network: nn.Module, plan: AccelerationPlan, inference: Inference, devi
         for module in plan.precise:
             if module in present:
                 kept |= set(module.modules())
-                _compute_in_float32(module)
+                compute_in_float32(module)
     for module in network.modules():
         if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear) and module not in kept:
             module.to(dtype)
@@ -181,7 +181,7 @@ def _rounds_everywhere(inference: Inference, device: torch.device) -> bool:
     return inference.loose or (inference.dtype == "float16" and device.type == "cuda")
 
 
-def _compute_in_float32(module: nn.Module) -> None:
+def compute_in_float32(module: nn.Module) -> None:
     """Make a module compute in float32, whatever the surrounding autocast and the dtype of its input."""
     forward = module.forward
 
