@@ -95,6 +95,10 @@ def shrink(arguments: list[str]) -> list[str]:
             kept += [word, str(min(int(next(words)), 10))]
         elif word != "--compile":
             kept.append(STAND_INS.get(word, word))
+    if "--detector" in kept and {"clips/pond.mp4", "pond_life/val.parquet"} & set(kept):
+        # These videos show generated shapes: a detector that finds them takes the place of one for COCO.
+        place = kept.index("--detector")
+        kept[place : place + 2] = ["--weights", "single_frame_generated"]
     if kept[0] == "train":
         kept += ["--run.steps", "2", "--optimizer.milestones", "[]", "--run.workers", "0", "--run.batch", "1"]
         if kept[1] in {"vid", "vid_rdn"}:
