@@ -24,6 +24,7 @@ from megavid.evaluation.formats.parquet_table import read_parquet
 from megavid.evaluation.predicted_annotations import PredictedAnnotations, PredictedVideo, as_annotations
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.jobs.predicted_videos import describe_videos, media_root
+from megavid.jobs.progress import progress
 
 ExportFormat = Literal["cvat", "coco", "mot", "yolo", "csv", "labelstudio"]
 
@@ -141,7 +142,9 @@ def _chosen_classes(predictions: PredictionTable, names: Sequence[str]) -> tuple
 
 
 def _write_yolo(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    written = write_yolo(predicted.annotations, target, tracks=options.tracks, problems=Problems())
+    a = predicted.annotations
+    with progress("export") as meter:
+        written = write_yolo(a, target, tracks=options.tracks, problems=Problems(), progress=meter.update)
     return written.outside
 
 
