@@ -134,3 +134,16 @@ def test_results_on_generated_balls_have_tracks_that_follow_them(
     rows, _ = read_predictions(tmp_path / "out" / "predictions.parquet")
     lengths = [sum(row["track"] == track for row in rows) for track in {row["track"] for row in rows}]
     assert max(lengths) >= 6
+
+
+def test_linked_results_before_a_corrupt_image_are_kept(
+    run: Run, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damaged = folder / "img100.png"
+    damaged.write_bytes(damaged.read_bytes()[:3000])
+    assert run(folder, "--link", "seq_nms", "--score-threshold", "0", method="single_frame") == 2
+    assert "img100.png" in error_of(capsys)
+    rows, metadata = read_predictions(tmp_path / "out" / "predictions.partial.parquet")
+    assert (metadata["frames"], metadata["complete"]) == (7, False)
+    assert {row["frame"] for row in rows} == set(range(7))
+    assert len(read_video(tmp_path / "out" / "annotated.partial.mp4")[1]) == 7

@@ -110,8 +110,7 @@ def detect_to_folder(
 
     Ctrl-C or SIGTERM is the regular end of a live stream, but interrupts any other video. After an
     interruption or an error, the results up to then are kept under names that contain "partial". With a
-    linker that needs the whole video, the video is read twice, to detect and then to draw, and there are no
-    results before the detection is complete.
+    linker that needs the whole video, the video is read twice, to detect and then to draw.
 
     Args:
         detector: A detector from `load_detector`.
@@ -208,21 +207,35 @@ class _Job:
                 meter.advance()
 
     def _detect_first(self, stop: threading.Event) -> Generator[tuple[Frame, FrameResult]]:
-        """Detect in the whole video, read it again, and yield each frame with its result."""
+        """Detect in the whole video, read it again, and yield each frame with its result.
+
+        If the user asks to stop or a frame cannot be read, the frames before that are taken for the whole
+        video, and the error is raised after their results.
+        """
+        failures: list[StoppedError | InputError] = []
         with progress(self.video.name, total=self.total) as meter:
 
             def read() -> Iterator[Frame]:
-                for frame in self._read(stop):
-                    yield frame
-                    meter.advance()
+                try:
+                    for frame in self._read(stop):
+                        yield frame
+                        meter.advance()
+                except (StoppedError, InputError) as error:
+                    failures.append(error)
 
             results = list(run_session(self.session, read(), batch_size=self.options.batch_size))
-        with progress(f"{self.video.name}, drawing", total=len(results)) as meter:
-            for frame, result in zip(self._read(stop), results, strict=True):
+        second_stop = threading.Event() if failures else stop
+        with (
+            progress(f"{self.video.name}, drawing", total=len(results)) as meter,
+            closing(self._read(second_stop)) as frames,
+        ):
+            for result, frame in zip(results, frames, strict=False):
                 yield frame, result
                 meter.advance()
+        if failures:
+            raise failures[0]
 
-    def _read(self, stop: threading.Event) -> Iterator[Frame]:
+    def _read(self, stop: threading.Event) -> Generator[Frame]:
         """Read the frames ahead on another thread, until the user asks to stop.
 
         Raises:
