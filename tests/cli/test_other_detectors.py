@@ -10,6 +10,7 @@ import torch
 
 from megavid.cli import main
 from megavid.datasets.synthetic.scene import CLASSES
+from megavid.linking.linkers import LINKERS
 from tests.cli.helpers import error_of, read_predictions
 from tests.models.adapters.outside_models import SSDLITE, write_torchvision, write_transformers
 from tests.training.small_run import write_videos
@@ -40,6 +41,14 @@ def test_detect(folder: Path, options: list[str], tmp_path: Path) -> None:
     assert metadata["config"]["method"]["model"] == SSDLITE
     assert metadata["inference"]["dtype"] == "bfloat16"
     assert metadata["inference"]["fold_norms"] is False
+
+
+@pytest.mark.parametrize("linker", sorted(LINKERS))
+def test_detections_are_linked(linker: str, folder: Path, options: list[str], tmp_path: Path) -> None:
+    assert main(["detect", str(folder), *options, "--link", linker, "-o", str(tmp_path / "out")]) == 0
+    rows, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
+    assert metadata["linking"]["name"] == linker
+    assert max(row["track"] for row in rows) >= 0
 
 
 def test_detect_with_transformers(folder: Path, tmp_path: Path, device: torch.device) -> None:

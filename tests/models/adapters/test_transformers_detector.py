@@ -39,7 +39,7 @@ def by_transformers(folder: Path, frames: list[Image]) -> list[dict[str, torch.T
         output = model(**processor(images=frames, return_tensors="pt"))
     sizes = [frame.shape[:2] for frame in frames]
     found: list[dict[str, torch.Tensor]]
-    found = processor.post_process_object_detection(output, threshold=0.01, target_sizes=sizes)
+    found = processor.post_process_object_detection(output, threshold=0.001, target_sizes=sizes)
     return found
 
 

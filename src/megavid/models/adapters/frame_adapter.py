@@ -25,10 +25,11 @@ class AdapterConfig(MethodConfig):
     """Settings that the detectors of all libraries have.
 
     Attributes:
-        score_threshold: Detections have a score above this, unless a call sets another threshold.
+        score_threshold: Detections have a score above this, unless a call sets another threshold. The default
+            is the lowest score that linkers use by default (`LinkerConfig.min_score`).
     """
 
-    score_threshold: Number = Field(default=0.01, ge=0, lt=1)
+    score_threshold: Number = Field(default=0.001, ge=0, lt=1)
 
 
 @dataclass(frozen=True, eq=False)
