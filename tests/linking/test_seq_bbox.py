@@ -69,6 +69,25 @@ def test_the_mean_runs_over_the_track_so_far_online() -> None:
     assert scores == pytest.approx([0.8, 0.5, 0.6])
 
 
+def test_the_means_of_objects_are_kept_apart_online() -> None:
+    """The second object is missed once; the first is lost for too long, and starts again."""
+    one: Row = (0, 0.8, square(0))
+    frames: list[list[Row]] = [
+        [one, (1, 0.8, square(50))],
+        [],
+        [(1, 0.6, square(50))],
+        [],
+        [],
+        [(0, 0.4, square(0)), (1, 0.7, square(50))],
+    ]
+    found = linked("seq_bbox_online", frames, max_distance=100)
+    last = {label: found[-1].scores[found[-1].labels == label].max().item() for label in (0, 1)}
+    assert last == {0: pytest.approx(0.4), 1: pytest.approx(0.7)}
+    assert tracks_of(found[-1])[0] == 1
+    assert 2 in tracks_of(found[-1])
+    assert found[2].scores[0].item() == pytest.approx(0.7)
+
+
 @pytest.mark.parametrize("name", FORMS)
 def test_two_crossing_objects_keep_their_tracks(name: str) -> None:
     frames: list[list[Row]] = [

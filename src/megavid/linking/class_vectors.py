@@ -43,7 +43,7 @@ class ScoredBoxes:
         return ScoredBoxes(self.boxes[rows], self.vectors[rows])
 
 
-def to_scored_boxes(detections: Detections, *, min_score: float) -> ScoredBoxes:
+def to_scored_boxes(detections: Detections, *, min_score: float, suppression_iou: float) -> ScoredBoxes:
     """Return the boxes of detections with their class vectors.
 
     If detections have `class_scores`, these are the vectors, and detections with equal boxes are one box.
@@ -55,18 +55,50 @@ def to_scored_boxes(detections: Detections, *, min_score: float) -> ScoredBoxes:
     Args:
         detections: Detections of a frame.
         min_score: Detections with a lower score are left out.
+        suppression_iou: See `suppress_within_classes`. Libraries that give the scores of all classes have
+            often left boxes of an object that are each the best one for another class.
     """
     detections = detections[detections.scores >= min_score].cpu()
     boxes = detections.boxes.float().contiguous().numpy()
     _, first, box = np.unique(boxes.view("V16"), return_index=True, return_inverse=True)
     box = box.reshape(-1)
     if detections.class_scores is not None:
-        return ScoredBoxes(boxes[first].astype(np.float64), detections.class_scores.float().numpy()[first])
+        vectors = detections.class_scores.float().numpy()[first]
+        found = ScoredBoxes(boxes[first].astype(np.float64), vectors)
+        return suppress_within_classes(found, iou=suppression_iou)
     labels = detections.labels.numpy()
     classes = len(detections.class_names) or int(labels.max(initial=-1)) + 1
     vectors = np.zeros((len(first), classes), np.float32)
     np.maximum.at(vectors, (box, labels), detections.scores.float().numpy())
-    return join_classes(ScoredBoxes(boxes[first].astype(np.float64), vectors))
+    found = ScoredBoxes(boxes[first].astype(np.float64), vectors)
+    return join_classes(suppress_within_classes(found, iou=suppression_iou))
+
+
+def suppress_within_classes(found: ScoredBoxes, *, iou: float) -> ScoredBoxes:
+    """Apply non-maximum suppression within each class: a suppressed box gets the score 0 for the class.
+
+    Boxes without a score for any class are dropped.
+
+    Args:
+        found: B boxes.
+        iou: A box is suppressed if its IoU with a box that has a higher score for the class, and is not
+            suppressed itself, is above this value; 1 suppresses none. Of equal scores, the first is higher.
+    """
+    near = paired_iou(found.boxes[:, None], found.boxes) > iou
+    np.fill_diagonal(near, False)
+    box, rival = np.nonzero(near)
+    if not len(box):
+        return found
+    scores = found.vectors
+    beats = (scores[rival] > scores[box]) | ((scores[rival] == scores[box]) & (rival < box)[:, None])
+    boxes, starts = np.unique(box, return_index=True)
+    kept, before = np.ones(scores.shape, np.bool_), np.zeros(scores.shape, np.bool_)
+    while (kept != before).any():  # after n rounds, the n best boxes of each class are decided
+        before = kept
+        kept = np.ones_like(before)
+        kept[boxes] = ~np.logical_or.reduceat(beats & before[rival], starts, axis=0)
+    vectors = scores * kept
+    return ScoredBoxes(found.boxes, vectors).take(np.flatnonzero(vectors.any(axis=1)))
 
 
 def join_classes(found: ScoredBoxes) -> ScoredBoxes:

@@ -30,6 +30,8 @@ class ReppConfig(LinkerConfig):
     Attributes:
         model: Pair model, a file (.json) that `megavid link --fit` wrote; None for the one that ships.
         min_probability: Lowest probability, according to the pair model, of a pair of boxes that is linked.
+        suppression_iou: Within a class, boxes that overlap a better one by more than this IoU lose the class
+            before linking; 1 for none.
         drop_unlinked: Whether boxes that are linked to no other box are dropped, as in the paper.
         max_gap: Largest number of frames that an object may be missed for; boxes are interpolated there. The
             paper fills no gaps.
@@ -39,6 +41,7 @@ class ReppConfig(LinkerConfig):
     name: Literal["repp"] = "repp"
     model: str | None = None
     min_probability: Number = Field(default=0.7, ge=0, le=1)
+    suppression_iou: Number = Field(default=0.5, gt=0, le=1)
     drop_unlinked: bool = True
     max_gap: int = Field(default=0, ge=0, le=1000)
     sigma: Number = Field(default=1.0, ge=0, le=1000)
@@ -54,6 +57,7 @@ class ReppConfig(LinkerConfig):
             match=partial(match_by_model, model=model, min_probability=self.min_probability),
             max_gap=self.max_gap,
             min_score=self.min_score,
+            suppression_iou=self.suppression_iou,
             improve=self._improve,
         )
 

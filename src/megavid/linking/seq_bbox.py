@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,10 +32,13 @@ class _SeqBboxConfig(LinkerConfig):
     Attributes:
         max_distance: Largest distance of two boxes that are linked: 1 / (IoU * inner product of their class
             vectors).
+        suppression_iou: Within a class, boxes that overlap a better one by more than this IoU lose the class
+            before linking; 1 for none.
         max_gap: Largest number of frames that an object may be missed for.
     """
 
     max_distance: Number = Field(default=10.0, ge=1)
+    suppression_iou: Number = Field(default=0.5, gt=0, le=1)
     max_gap: int = Field(default=3, ge=0, le=1000)
 
 
@@ -50,6 +53,7 @@ class SeqBboxConfig(_SeqBboxConfig):
             match=partial(match_by_distance, max_distance=self.max_distance),
             max_gap=self.max_gap,
             min_score=self.min_score,
+            suppression_iou=self.suppression_iou,
             improve=_improve,
         )
 
@@ -61,7 +65,12 @@ class SeqBboxOnlineConfig(_SeqBboxConfig):
 
     def start(self) -> SeqBboxOnline:
         """Return a new stage for one video."""
-        return SeqBboxOnline(max_distance=self.max_distance, max_gap=self.max_gap, min_score=self.min_score)
+        return SeqBboxOnline(
+            max_distance=self.max_distance,
+            max_gap=self.max_gap,
+            min_score=self.min_score,
+            suppression_iou=self.suppression_iou,
+        )
 
 
 class SeqBboxOnline(Stage):
@@ -71,12 +80,15 @@ class SeqBboxOnline(Stage):
         max_distance: Largest distance of two boxes that are linked.
         max_gap: Largest number of frames without a box within a tubelet.
         min_score: Lowest score of a box that is linked, and of a class that becomes a detection.
+        suppression_iou: See `suppress_within_classes`.
     """
 
-    def __init__(self, *, max_distance: float, max_gap: int, min_score: float) -> None:
+    def __init__(
+        self, *, max_distance: float, max_gap: int, min_score: float, suppression_iou: float
+    ) -> None:
         self._linker = TubeletLinker(partial(match_by_distance, max_distance=max_distance), max_gap=max_gap)
-        self._min_score = min_score
-        self._means = _RunningMeans(frames=max_gap + 1)
+        self._min_score, self._suppression_iou = min_score, suppression_iou
+        self._means = _RunningMeans(max_gap=max_gap)
 
     @property
     def look_ahead(self) -> int:
@@ -85,7 +97,9 @@ class SeqBboxOnline(Stage):
 
     def push(self, result: FrameResult) -> list[FrameResult]:
         """Link the boxes of the next frame, and return its result."""
-        found = to_scored_boxes(result.detections, min_score=self._min_score)
+        found = to_scored_boxes(
+            result.detections, min_score=self._min_score, suppression_iou=self._suppression_iou
+        )
         tubelets = self._linker.push(found)
         detections = to_detections(
             ScoredBoxes(found.boxes, self._means.update(tubelets, found.vectors)),
@@ -105,25 +119,41 @@ class _RunningMeans:
     """Mean class vectors of tubelets.
 
     Args:
-        frames: A tubelet that has no box in this many frames and one more is forgotten.
+        max_gap: A tubelet that has no box in more frames than this is forgotten.
     """
 
-    def __init__(self, *, frames: int) -> None:
-        self._frames, self._frame = frames, 0
-        self._known: dict[int, tuple[NDArray[np.float64], int, int]] = {}  # sum, count and last frame
+    def __init__(self, *, max_gap: int) -> None:
+        self._max_gap, self._frame = max_gap, 0
+        self._ids, self._counts, self._last = (np.zeros(0, np.int64) for _ in range(3))  # by rising id
+        self._sums = np.zeros((0, 0))
 
     def update(self, tubelets: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.float32]:
         """Add the class vectors (B, K) of the boxes of the next frame, and return the new means, (B, K)."""
-        means = np.zeros_like(vectors)
-        for row, tubelet in enumerate(tubelets.tolist()):
-            before, count, _ = self._known.get(tubelet, (np.zeros(0), 0, 0))
-            total = vectors[row].astype(np.float64)
-            total[: len(before)] += before[: len(total)]
-            self._known[tubelet] = (total, count + 1, self._frame)
-            means[row] = total / (count + 1)
-        self._known = {t: entry for t, entry in self._known.items() if self._frame - entry[2] < self._frames}
+        place = np.searchsorted(self._ids, tubelets)
+        known = np.isin(tubelets, self._ids)
+        classes = max(vectors.shape[1], self._sums.shape[1])  # may grow if class names are unknown
+        sums, before = (_with_classes(x, classes) for x in (vectors, self._sums))
+        counts = np.ones(len(tubelets), np.int64)
+        sums[known] += before[place[known]]
+        counts[known] += self._counts[place[known]]
+        waiting = self._frame - self._last <= self._max_gap
+        waiting[place[known]] = False
+        ids = np.concatenate((self._ids[waiting], tubelets))
+        order = np.argsort(ids)
+        self._ids = ids[order]
+        self._sums = np.concatenate((before[waiting], sums))[order]
+        self._counts = np.concatenate((self._counts[waiting], counts))[order]
+        self._last = np.concatenate((self._last[waiting], np.full(len(tubelets), self._frame)))[order]
         self._frame += 1
+        means: NDArray[np.float32] = (sums / counts[:, None]).astype(np.float32)
         return means
+
+
+def _with_classes(vectors: NDArray[Any], classes: int) -> NDArray[np.float64]:
+    """Return a copy of class vectors with the score 0 for further classes."""
+    padded = np.zeros((len(vectors), classes))
+    padded[:, : vectors.shape[1]] = vectors
+    return padded
 
 
 def match_by_distance(

@@ -24,6 +24,7 @@ class TubeletStage(Stage):
         match: Pairs boxes of two frames.
         max_gap: Largest number of frames without a box within a tubelet.
         min_score: Lowest score of a box that is linked, and of a class that becomes a detection.
+        suppression_iou: See `suppress_within_classes`.
         improve: Function applied to the tubelets of the video.
     """
 
@@ -33,11 +34,13 @@ class TubeletStage(Stage):
         match: Match,
         max_gap: int,
         min_score: float,
+        suppression_iou: float,
         improve: Callable[[Tubelets], Tubelets],
     ) -> None:
         self._linker = TubeletLinker(match, max_gap=max_gap)
         self._improve = improve
-        self._min_score, self._fills_gaps = min_score, max_gap > 0
+        self._min_score, self._suppression_iou = min_score, suppression_iou
+        self._fills_gaps = max_gap > 0
         self._results: list[FrameResult] = []  # without their boxes
         self._frames: list[ScoredBoxes] = []
         self._tubelets: list[NDArray[np.int64]] = []
@@ -49,10 +52,12 @@ class TubeletStage(Stage):
 
     def push(self, result: FrameResult) -> list[FrameResult]:
         """Link the boxes of the next frame; no result is ready before the end of the video."""
-        found = to_scored_boxes(result.detections, min_score=self._min_score)
+        found = to_scored_boxes(
+            result.detections, min_score=self._min_score, suppression_iou=self._suppression_iou
+        )
         self._frames.append(found)
         self._tubelets.append(self._linker.push(found))
-        self._results.append(replace(result, detections=result.detections[:0]))
+        self._results.append(replace(result, detections=result.detections[[]]))
         return []
 
     def flush(self) -> list[FrameResult]:
