@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from megavid.core.detections import Detections
+from megavid.core.errors import InputError
 
 
 @pytest.fixture
@@ -97,3 +98,19 @@ def test_conversion_to_supervision(detections: Detections) -> None:
     assert converted.class_id.tolist() == [2, 0, 1]
     assert list(converted.data["class_name"]) == ["c", "a", "b"]
     assert len(detections[:0].to_supervision()) == 0
+
+
+def test_supervision_round_trip() -> None:
+    boxes = torch.tensor([[1.0, 2, 3, 4], [5, 6, 7, 8]])
+    found = Detections(
+        boxes, torch.tensor([0.75, 0.5]), torch.tensor([1, 0]), ("fox", "hare"), tracks=torch.tensor([4, -1])
+    )
+    again = Detections.from_supervision(found.to_supervision(), class_names=("owl", "hare", "fox"))
+    assert torch.equal(again.boxes, boxes)
+    assert again.scores.tolist() == [0.75, 0.5]
+    assert again.labels.tolist() == [1, 2]  # by name
+    assert again.class_names == ("owl", "hare", "fox")
+    assert again.tracks is not None
+    assert again.tracks.tolist() == [4, -1]
+    with pytest.raises(InputError, match="expected classes hare, got fox"):
+        Detections.from_supervision(found.to_supervision(), class_names=["hare"])

@@ -11,6 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from megavid.core.errors import InputError
+from megavid.core.text import listed
+
 if TYPE_CHECKING:
     import supervision
 
@@ -91,6 +94,45 @@ class Detections:
     def cpu(self) -> Detections:
         """Return the detections with all tensors on the CPU."""
         return self.to("cpu")
+
+    @classmethod
+    def from_supervision(cls, found: supervision.Detections, *, class_names: Sequence[str]) -> Detections:
+        """Convert from `supervision.Detections`, to which many libraries convert their results.
+
+        Args:
+            found: Boxes of one frame, in pixels, with confidence and class. If they have the names of their
+                classes (`data["class_name"]`), these count, else the numbers (`class_id`).
+            class_names: Names of all classes of the result, in the order of labels.
+
+        Raises:
+            InputError: Boxes have no confidence or no class, or a class is not in `class_names`.
+        """
+        names = tuple(class_names)
+        if len(found) == 0:
+            return cls(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), names)
+        if found.confidence is None or found.class_id is None:
+            raise InputError("supervision.Detections: expected a confidence and a class_id for each box")
+        labels = [int(label) for label in found.class_id]
+        given = found.data.get("class_name")
+        if given is not None:
+            if unknown := sorted({str(name) for name in given} - set(names)):
+                raise InputError(
+                    f"supervision.Detections: expected classes {listed(names)}, got {unknown[0]}"
+                )
+            labels = [names.index(str(name)) for name in given]
+        elif not all(0 <= label < len(names) for label in labels):
+            raise InputError(
+                f"supervision.Detections: expected a class_id from 0 to {len(names) - 1}, got {min(labels)} "
+                f"to {max(labels)}"
+            )
+        tracks = found.tracker_id
+        return cls(
+            torch.from_numpy(np.asarray(found.xyxy, np.float32)),
+            torch.from_numpy(np.asarray(found.confidence, np.float32)),
+            torch.tensor(labels),
+            names,
+            tracks=None if tracks is None else torch.from_numpy(np.asarray(tracks, np.int64)),
+        )
 
     def to_supervision(self) -> supervision.Detections:
         """Convert to `supervision.Detections`, with `data["class_name"]` if class names are known.

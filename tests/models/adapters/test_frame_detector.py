@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import supervision
 import torch
 
 from megavid import Detections, FrameDetector, Inference, InputError, detect_video
@@ -61,6 +62,19 @@ def test_a_function_gets_frames_in_batches(make_frames: Callable[[int], list[Ima
         assert np.array_equal(given, frame)
 
 
+def test_a_function_may_return_detections_of_supervision() -> None:
+    boxes = BOXES[:2].numpy()
+    scores, labels = np.array([0.2, 0.9]), np.array([0, 1])
+    found = supervision.Detections(xyxy=boxes, confidence=scores, class_id=labels)
+    assert one_frame([found]).labels.tolist() == [1, 0]  # highest score first
+    named: dict[str, Any] = {"class_name": np.array(["fox", "hare"])}  # other numbers than ours: names count
+    found = supervision.Detections(xyxy=boxes, confidence=scores, class_id=labels + 17, data=named)
+    result = one_frame([found])
+    assert result.labels.tolist() == [1, 0]
+    assert result.boxes.tolist() == [[0, 2, 12, 64], [10, 5, 30, 25]]
+    assert len(one_frame([supervision.Detections.empty()])) == 0
+
+
 def detections(**changes: Any) -> Detections:
     fields: dict[str, Any] = {
         "boxes": BOXES[:1],
@@ -80,6 +94,14 @@ def detections(**changes: Any) -> Detections:
         ([detections(labels=torch.tensor([2]))], "expected labels from 0 to 1, got 2 to 2"),
         ([detections(scores=torch.tensor([1.5]))], "expected scores from 0 to 1, got 1.5 to 1.5"),
         ([detections(boxes=BOXES[:1] * torch.inf)], "expected finite boxes and scores"),
+        (
+            [supervision.Detections(xyxy=np.ones((1, 4)), class_id=np.array([0]))],
+            "expected a confidence and a class_id for each box",
+        ),
+        (
+            [supervision.Detections(np.ones((1, 4)), confidence=np.ones(1), class_id=np.array([2]))],
+            "expected a class_id from 0 to 1, got 2 to 2",
+        ),
         ([detections(class_names=("hare", "fox"))], "expected class names fox, hare, got hare, fox"),
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import torch
 from pydantic import Field
@@ -16,6 +16,9 @@ from megavid.core.frames import Image
 from megavid.models.acceleration.inference import Inference
 from megavid.models.adapters.frame_adapter import AdapterConfig, FrameAdapter
 from megavid.models.base.detector_config import DetectorConfig
+
+if TYPE_CHECKING:
+    import supervision
 
 
 class FunctionConfig(AdapterConfig):
@@ -33,9 +36,8 @@ class FrameDetector(FrameAdapter):
 
     Args:
         function: Takes a list of frames, RGB uint8 (H, W, 3), and returns the detections in each frame, in
-            pixels of that frame. It gets as many frames at a time as `batch_size` says, all of one size, and
-            chooses its device and dtype itself. If it gives `Detections.class_scores`, it has to give them
-            for every frame.
+            pixels of that frame, as `Detections` or as `supervision.Detections`. It gets as many frames at a
+            time as `batch_size` says, all of one size, and chooses its device and dtype itself.
         class_names: Names of the classes, in the order of labels, without background.
 
     Raises:
@@ -52,7 +54,10 @@ class FrameDetector(FrameAdapter):
     config_type = DetectorConfig[FunctionConfig]
 
     def __init__(
-        self, function: Callable[[list[Image]], Sequence[Detections]], *, class_names: Sequence[str]
+        self,
+        function: Callable[[list[Image]], Sequence[Detections | supervision.Detections]],
+        *,
+        class_names: Sequence[str],
     ) -> None:
         values = {"classes": list(class_names), "method": {"name": "function"}}
         super().__init__(validate(self.config_type, values, origin="FrameDetector"))
@@ -78,9 +83,7 @@ class FrameDetector(FrameAdapter):
         found = self._function(frames)
         if not isinstance(found, Sequence):
             self._reject("a list of Detections", type(found).__name__)
-        for one in found:
-            self._check(one)
-        return list(found)
+        return [self._checked(one) for one in found]
 
     def prepare(self, inference: Inference) -> None:
         """Prepare for inference: the function computes as it is.
@@ -95,8 +98,10 @@ class FrameDetector(FrameAdapter):
             )
         super().prepare(inference)
 
-    def _check(self, found: Any) -> None:
-        """Check the detections in a frame."""
+    def _checked(self, found: Any) -> Detections:
+        """Check the detections in a frame, and convert those of supervision."""
+        if type(found).__module__.partition(".")[0] == "supervision" and hasattr(found, "xyxy"):
+            found = Detections.from_supervision(found, class_names=self.class_names)
         if not isinstance(found, Detections):
             self._reject("a list of Detections", f"a list with {type(found).__name__}")
         if found.class_names not in {(), self.class_names}:
@@ -108,6 +113,7 @@ class FrameDetector(FrameAdapter):
         if ((found.labels < 0) | (found.labels >= len(self.class_names))).any():
             last = len(self.class_names) - 1
             self._reject(f"labels from 0 to {last}", f"{found.labels.min()} to {found.labels.max()}")
+        return found
 
-    def _reject(self, expected: str, got: str) -> None:
+    def _reject(self, expected: str, got: str) -> NoReturn:
         raise InputError(f"{self.architecture}: expected {expected}, got {got}")
