@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import chain
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor
 
-from megavid import Detections, InputError, SessionGroup, VideoSession, detect_video
+from megavid import Detections, InputError, SessionGroup, VideoSession, detect_video, load_detector
 from megavid.core.detections import FrameResult
 from megavid.core.frames import Image
 from megavid.models.adapters.frame_adapter import FrameAdapter
 from tests.agreement import agreement, assert_same
+from tests.models.adapters.outside_models import SSDLITE
 
 MakeFrames = Callable[[int], list[Image]]
 
@@ -110,3 +112,18 @@ def test_training_is_refused(outside: FrameAdapter) -> None:
         outside.losses(None)  # type: ignore[arg-type]
     with pytest.raises(InputError, match=f"{name} has no such part"):
         outside.compile_for_training()
+
+
+@pytest.mark.parametrize("kind", [SSDLITE, "detr"])
+def test_a_detector_is_moved_and_saved_until_it_is_prepared(
+    kind: str, outside_files: Path, make_frames: MakeFrames, device: torch.device
+) -> None:
+    name = f"transformers:{outside_files / kind}" if kind == "detr" else f"torchvision:{kind}"
+    weights = None if kind == "detr" else outside_files / f"{kind}.pth"
+    still, moved = (load_detector(name, weights=weights, device="cpu", inference=None) for _ in range(2))
+    assert moved.double().float().to(device).device.type == device.type
+    assert {tensor.device.type for tensor in (*moved.parameters(), *moved.buffers())} == {device.type}
+    assert moved.state_dict().keys() == still.state_dict().keys() != set()
+    frames = make_frames(2)
+    still_results, moved_results = list(detect_video(still, frames)), list(detect_video(moved, frames))
+    assert agreement(moved_results, still_results, pixels=0.05, score=1e-3) > 0.98
