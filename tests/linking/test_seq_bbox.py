@@ -46,6 +46,12 @@ def test_the_sum_of_distances_is_the_smallest() -> None:
     assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) == {0: 1, 1: 0}
 
 
+def test_distances_are_not_rounded_to_the_type_of_the_limit() -> None:
+    """Two pairs that are 1 apart sum to 2 * 11/9 = 2.44, and two that are 0 and 2 apart to 1 + 12/8 = 2.5."""
+    rows, columns = match_by_distance(row_of(0, -1), row_of(0, 1), max_distance=10)
+    assert dict(zip(rows.tolist(), columns.tolist(), strict=True)) == {0: 1, 1: 0}
+
+
 def test_distances_have_a_limit_which_is_also_the_cost_of_no_link() -> None:
     assert [len(match_by_distance(row_of(0), row_of(6), max_distance=d)[0]) for d in (3.9, 4.0)] == [0, 1]
     weak = ScoredBoxes(row_of(0).boxes, np.array([[0.1]], np.float32))  # an inner product of 0.1

@@ -173,7 +173,7 @@ def match_by_distance(
         Rows of each pair's two boxes.
     """
     similarity = paired_iou(first.boxes[:, None], second.boxes) * class_agreement(first, second)
-    distance = np.full(similarity.shape, max_distance)
+    distance = np.full(similarity.shape, max_distance, np.float64)
     near = similarity * max_distance >= 1
     distance[near] = 1 / similarity[near]
     rows, columns = linear_sum_assignment(distance)
