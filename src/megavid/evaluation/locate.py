@@ -80,8 +80,9 @@ def detected_frames(predictions: PredictionTable, annotations: Annotations) -> N
         annotations: The data set, F frames.
 
     Returns:
-        bool (F,). Files that do not record frame numbers are taken to have all frames of their videos, or
-        every nth one if they record that; files that do not record their videos, all frames.
+        bool (F,). If a file does not record frame numbers, the detector is taken to have run on all frames of
+        its videos, or on every nth one if the file records that; if a file does not record its videos, on all
+        frames of the data set.
 
     Raises:
         InputError: The recorded frame numbers are invalid.

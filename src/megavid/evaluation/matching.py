@@ -173,8 +173,8 @@ def match_remaining(
         ignored: bool (M,), objects that do not count.
 
     Returns:
-        (K,), row of the object that each detection without a match is on, -1 for none and for the detections
-        that have a match.
+        (K,), row of the object that each detection is matched to here; -1 for none, and for the detections
+        that have a match in `matched`.
     """
     others = np.flatnonzero(matched < 0)
     free = np.ones(len(truth), np.bool_)

@@ -33,8 +33,8 @@ def measure_steadiness(
 ) -> Steadiness | None:
     """Measure how steadily the objects with a track id are found.
 
-    Frames of a track do not count if the object is not annotated in them or is ignored, or if the detector
-    did not run on them: the frame before such frames and the frame after them are consecutive.
+    Frames in which the object is not annotated or is ignored, or on which the detector did not run, are left
+    out of its track: the frame before them and the frame after them are consecutive.
 
     Args:
         found: N detections.
@@ -89,7 +89,7 @@ def _detections_on(
     *,
     num_frames: int,
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
-    """Return the row of the detection on each object, -1 for none, and the object's state, (M,) each."""
+    """Return the detection on each object (its row, -1 for none) and the object's state, (M,) each."""
     assert found.score is not None
     detection, state = np.full(len(truth), -1, np.int64), np.full(len(truth), LOST, np.int8)
     if score_threshold is None:

@@ -1,4 +1,4 @@
-"""Turn predictions into a table of annotations, which all formats of annotations can write.
+"""Turn predictions into a table of annotations, so that they can be written in formats of annotations.
 
 Shapes: N predicted boxes, M boxes of the table, F frames.
 """
@@ -71,8 +71,8 @@ def as_annotations(
 ) -> PredictedAnnotations:
     """Turn predictions into annotations.
 
-    Linkers give an object a box for each class that it may have. An annotated object has one class, so of
-    such boxes of a track in a frame, the one with the best score is kept.
+    Linkers give an object a box for each class that it may have, but an annotated object has one class. So if
+    a track has several boxes in a frame, only the one with the best score is kept.
 
     Args:
         predictions: The predictions.

@@ -1,7 +1,7 @@
 """How steadily objects are found over time: flickers, class switches, fragments, gaps and jitter.
 
 AP judges frames one by one, so it hardly tells an object that is found in every other frame from one that is
-found in the first half of its frames. These measures look at the annotated tracks, at one score threshold.
+found in the first half of its frames. These measures follow the annotated tracks, at one score threshold.
 
 Shapes: V videos, T tracks, P frames of all tracks together, R resamples.
 """
@@ -22,7 +22,7 @@ STATES = ("lost", "wrong class", "found")
 """States of an object in a frame; `Steadiness.state` contains indexes into this tuple."""
 
 NOT_MEASURED = "Steadiness was not measured: no object that counts has a track id."
-"""What stands in the place of measures if there are none."""
+"""Text that replaces the measures if there are none."""
 
 LOST, WRONG_CLASS, FOUND = range(len(STATES))
 
@@ -43,8 +43,8 @@ class Steadiness:
         state: int8 (P,), indexes into `STATES`.
         class_switches: int64 (T,), how often the class of the detection on the object changes from one frame
             in which the object is found or of the wrong class to the next such frame.
-        flickers: int64 (T,), number of gaps: runs of frames between two frames in which the object is found,
-            in which it is not. What comes before the first and after the last such frame is no gap.
+        flickers: int64 (T,), number of gaps: runs of frames in which the object is not found, between two
+            frames in which it is. Frames before the first hit or after the last one are in no gap.
         longest_gap: int64 (T,), number of frames of the longest gap; 0 if there is none.
         center_jitter: float64 (T,), sum of the standard deviations of the detections' offsets from the truth
             along x and along y, as shares of the object's width and height; NaN if the object is found in
@@ -98,7 +98,7 @@ class Steadiness:
         tracks; fragments and gaps are means over the tracks that are found at all; jitter is a mean over the
         tracks that are found in at least two frames.
         """
-        return {name: float(_ratio(one.sum(), two.sum())) for name, (one, two) in self._terms().items()}
+        return {name: float(_ratio(a.sum(), b.sum())) for name, (a, b) in self._terms().items()}
 
     def samples(self) -> dict[str, NDArray[np.float64]] | None:
         """Return the measures in resamples of the videos with tracks (see `bootstrap`).
@@ -106,7 +106,8 @@ class Steadiness:
         Two runs with tracks in the same videos get the same resamples.
 
         Returns:
-            (R,) values of each measure; None if all tracks are in one video.
+            (R,) values of each measure, keyed by the names in `MEASURES`; None if all tracks are in one
+            video.
         """
         resamples = draw_videos(self.video)
         if resamples is None:
@@ -114,8 +115,8 @@ class Steadiness:
         samples = {}
         for name, terms in self._terms().items():
             per_video = (np.bincount(resamples.frame_video, term, resamples.videos) for term in terms)
-            one, two = (resamples.counts @ sums for sums in per_video)
-            samples[name] = _ratio(one, two)
+            numerator, denominator = (resamples.counts @ sums for sums in per_video)
+            samples[name] = _ratio(numerator, denominator)
         return samples
 
     def _terms(self) -> dict[str, tuple[NDArray[Any], NDArray[Any]]]:
@@ -123,13 +124,13 @@ class Steadiness:
 
         A track to which a measure does not apply has 0 in both.
         """
-        some, every = self.found > 0, np.ones(len(self))
+        ever_found, all_tracks = self.found > 0, np.ones(len(self))
         return {
             "flickers": (100 * self.flickers, self.frames),
-            "class_switches": (self.class_switches, every),
-            "fragments": (self.fragments, some),
-            "found": (self.found / self.frames, every),
-            "longest_gap": (self.longest_gap, some),
+            "class_switches": (self.class_switches, all_tracks),
+            "fragments": (self.fragments, ever_found),
+            "found": (self.found / self.frames, all_tracks),
+            "longest_gap": (self.longest_gap, ever_found),
             "center_jitter": (np.nan_to_num(self.center_jitter), ~np.isnan(self.center_jitter)),
             "size_jitter": (np.nan_to_num(self.size_jitter), ~np.isnan(self.size_jitter)),
         }
@@ -146,10 +147,10 @@ class Steadiness:
 
 MEASURES = {
     "flickers": "Runs of frames in which the object is not found, between two frames in which it is found.",
-    "class_switches": "Changes of the detected class on an object.",
+    "class_switches": "Changes of the detected class of an object.",
     "fragments": "Runs of frames in which the object is found, for tracks that are found at all; 1 is best.",
     "found": "Share of a track's frames in which the object is found.",
-    "longest_gap": "Longest run of frames between two frames in which the object is found.",
+    "longest_gap": "Frames of the longest run in which the object is not found, between two in which it is.",
     "center_jitter": "Standard deviation of a box's offset from the object, relative to the object's size.",
     "size_jitter": "Standard deviation of a box's scale and aspect ratio, relative to the object's.",
 }
@@ -181,8 +182,8 @@ def least_steady(runs: Sequence[Steadiness], *, most: int) -> list[tuple[int, ..
     return sorted(common, key=unsteady)[:most]
 
 
-def _ratio(one: ArrayLike, two: ArrayLike) -> NDArray[np.float64]:
-    """Divide numbers by numbers of tracks or frames; NaN where there are none."""
-    divisor = np.asarray(two, np.float64)
-    ratio: NDArray[np.float64] = np.asarray(one) / np.where(divisor > 0, divisor, np.nan)
+def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:
+    """Divide sums over tracks by numbers of tracks or frames; NaN where there are none."""
+    counts = np.asarray(denominator, np.float64)
+    ratio: NDArray[np.float64] = np.asarray(numerator) / np.where(counts > 0, counts, np.nan)
     return ratio

@@ -1,4 +1,4 @@
-"""Write predictions as tasks of Label Studio, whose people then correct them."""
+"""Write predictions as tasks of Label Studio, a label tool in which people correct them."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ def write_label_studio(predicted: PredictedAnnotations, path: Path, *, address: 
     """Write a JSON list with a task for each video, whose predictions are regions of type `videorectangle`.
 
     The names of the tags are those of Label Studio's template for video object tracking: `video`, `box` and
-    `videoLabels`. A region is an object: its `sequence` has every box as a keyframe, with the frame counted
-    from 1 and the box in percent of the frame. Label Studio shows a box from a keyframe that is `enabled` to
-    the next keyframe, so the last box before a frame without the object is not enabled.
+    `videoLabels`. Each object is a region, whose `sequence` has every box as a keyframe, with the frame
+    counted from 1 and the box in percent of the frame. Label Studio shows a box from a keyframe that is
+    `enabled` to the next keyframe, so the last box before a frame without the object is not enabled.
 
     Source of the format: https://labelstud.io/tags/videorectangle and
     https://labelstud.io/guide/predictions (importing pre-annotations).

@@ -10,14 +10,14 @@
 | `x1`, `y1`, `x2`, `y2` | the box, half-open, in pixels of the original frame |
 | `track` | id of the track, -1 for none; null if the boxes were not tracked |
 | `class_scores` | score for each class, in the order of the class names; null if the detector gives none |
-| `interpolated` | whether the box fills a gap between two detections of an object; null if none do |
+| `interpolated` | whether the box fills a gap between two detections; null if no gaps were filled |
 
 Files of earlier versions lack some of the last three columns.
 
 The metadata of the file is JSON under the key "megavid". It always has the class names ("classes"). If known,
-it also has the number of frames of each video ("videos") and of all videos ("frames"), because the table has
-no rows for frames without detections. For the same reason it has the size and the numbers of the frames of
-each video ("video_info", see `video_info.py`).
+it also has the number of frames of each video ("videos") and of all videos ("frames"), and the size and the
+numbers of the frames of each video ("video_info", see `video_info.py`), because the table has no rows for
+frames without detections.
 """
 
 from __future__ import annotations

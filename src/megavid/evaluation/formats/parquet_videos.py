@@ -36,7 +36,7 @@ class VideoPredictions:
 
 
 def read_videos(path: Path, *, problems: Problems) -> Iterator[VideoPredictions]:
-    """Read the videos of a predictions file that have boxes, in the memory of one video.
+    """Read the videos of a predictions file that have boxes, with one video in memory at a time.
 
     Only the parts of the file (row groups) that have rows of a video are read for it.
 
@@ -59,7 +59,7 @@ def read_videos(path: Path, *, problems: Problems) -> Iterator[VideoPredictions]
 
 
 def _groups_of_videos(file: pq.ParquetFile, path: Path, about: dict[str, Any]) -> dict[str, list[int]]:
-    """Check the columns that find rows, and return the numbers of the row groups that have each video."""
+    """Check all columns but class scores, and return the numbers of the row groups that have each video."""
     groups: dict[str, list[int]] = {}
     columns = columns_to_read(file, class_scores=False)
     start = 0

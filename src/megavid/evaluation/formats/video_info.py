@@ -1,4 +1,4 @@
-"""What a predictions file says about its videos besides their boxes: frame sizes and detected frames.
+"""Read and record what a predictions file says about its videos: frame sizes and detected frames.
 
 The metadata of the file has them under "video_info", an object with an entry for each video:
 `{"width": 640, "height": 480, "frame_numbers": [[0, 95, 5]]}`. Frame numbers are runs of first number, last
