@@ -1,6 +1,6 @@
-"""The weights that can be had by name, and what an address of weights stands for.
+"""The weights that are available by name, and what an address of weights stands for.
 
-`published.yaml` is the table of names. An address of a user's own is used like a name of the table.
+`published.yaml` is the table of names. Any other address is used like a name of the table.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from megavid.core.text import printable
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.text import Text
 
 _LONGEST_LINE = 2000
@@ -51,6 +52,16 @@ def cell(name: str, *, limit: int = 120) -> Text:
     from rich.text import Text
 
     return Text(printable(name, limit=limit))
+
+
+def print_table(table: Table) -> None:
+    """Print a table at its full width, even if the terminal is narrower."""
+    from rich.console import Console
+
+    console = Console()
+    wide = console.options.update(width=10_000)
+    console.width = max(console.width, console.measure(table, options=wide).maximum)
+    console.print(table)
 
 
 def prepare_output() -> None:

@@ -6,11 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from megavid.cli.output import cell, say
+from megavid.cli.output import cell, print_table, say
 from megavid.core.text import printable
 from megavid.evaluation.number_text import COLUMNS, percent, percent_interval
 
@@ -34,13 +33,13 @@ def print_scores(scores: Scores) -> None:
     table.add_row("mean", *means, str(scores.objects), str(len(scores.found)), style="bold")
     if scores.samples:
         table.add_row("interval", *(percent_interval(scores.interval(motion)) for motion in scores.results))
-    _print(table)
+    print_table(table)
     if scores.coco:
         coco = Table("COCO")
         coco.add_column("", justify="right")
         for name, value in scores.coco.items():
             coco.add_row(name, percent(value))
-        _print(coco)
+        print_table(coco)
     _print_steadiness({"": scores})
     for line in _notes(scores):
         say(f"  {line}")
@@ -70,7 +69,7 @@ def print_comparison(one: Scores, two: Scores, names: tuple[str, str], verdict: 
         if label is None:
             table.add_section()
         table.add_row(cell(name), *cells, style="bold" if label is None else None)
-    _print(table)
+    print_table(table)
     _print_steadiness({"A": one, "B": two})
     say(verdict)
 
@@ -82,7 +81,7 @@ def print_summary(runs: Mapping[str, Scores]) -> None:
         table.add_column(COLUMNS[motion], justify="right")
     for name, scores in runs.items():
         table.add_row(cell(name), *(percent(result.mean) for result in scores.results.values()))
-    _print(table)
+    print_table(table)
 
 
 def _print_steadiness(runs: Mapping[str, Scores]) -> None:
@@ -102,7 +101,7 @@ def _print_steadiness(runs: Mapping[str, Scores]) -> None:
         table.add_row(NAMES[name], *cells)
     table.add_row("tracks never found", *content.never_found)
     table.add_row("score threshold", *content.thresholds)
-    _print(table)
+    print_table(table)
     say(f"  steadiness: {describe_tracks(measured)}")
 
 
@@ -131,11 +130,3 @@ def _notes(scores: Scores) -> list[str]:
         names = ", ".join(f"{printable(video.name, limit=40)} {percent(video.ap)}" for video in worst[:3])
         notes.append(f"lowest AP50 of a video: {names}")
     return notes
-
-
-def _print(table: Table) -> None:
-    """Print a table at its full width, even if the terminal is narrower."""
-    console = Console()
-    wide = console.options.update(width=10_000)
-    console.width = max(console.width, console.measure(table, options=wide).maximum)
-    console.print(table)

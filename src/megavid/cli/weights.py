@@ -1,30 +1,29 @@
-"""`megavid weights`: list the weights that can be had by name, and download some."""
+"""`megavid weights`: list the weights that are available by name, or download some."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from megavid.cli.arguments import refuse_overrides
 from megavid.cli.options import optional
-from megavid.cli.output import say
+from megavid.cli.output import print_table, say
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from megavid.checkpoints.published import Published
 
 
 @dataclass(frozen=True, kw_only=True)
 class WeightsCommand:
-    """List the weights that can be had by name, or download one of them.
+    """List the weights that are available by name, or download one of them.
 
-    The names are for --weights, --start.detector, --start.flow and --start.backbone, which download what is
-    missing by themselves; so does an https:// or file:// address. Each file is downloaded once, to the folder
-    in the environment variable MEGAVID_CACHE, or else to the user's cache.
+    --weights, --start.detector, --start.flow and --start.backbone take these names, and also https:// and
+    file:// addresses; they download what is missing. Each file is downloaded once, to the folder in the
+    environment variable MEGAVID_CACHE, or else to the user's cache.
     """
 
     name: Annotated[str | None, tyro.conf.Positional, optional("NAME", "list all")] = None
@@ -54,14 +53,11 @@ def _fetch(name: str) -> Path:
         raise InputError(f"{name}: timm downloads it when training starts (start.backbone)")
     entry = published_weights().get(name)
     if entry is not None and entry.kind == "backbone":
-        from pathlib import Path
-
         return fetch_backbone(Path(name))
     return fetch_weights(name)
 
 
 def _print_table() -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from megavid.checkpoints.published import published_weights
@@ -85,10 +81,7 @@ def _print_table() -> None:
             entry.licence,
             _place(name, entry),
         )
-    console = Console()
-    wide = console.options.update(width=10_000)
-    console.width = max(console.width, console.measure(table, options=wide).maximum)
-    console.print(table, markup=False)
+    print_table(table)
     say("  AP50 in percent as published; MB of the tensors; also timm:NAME for --start.backbone")
     say("  detectors of other libraries, trained on COCO: --detector, such as torchvision:ssd300_vgg16")
     say(f"  cache: {cache_folder()} ({VARIABLE} sets it)")

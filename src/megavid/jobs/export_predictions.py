@@ -20,6 +20,7 @@ from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.box_csv import write_box_csv
 from megavid.evaluation.formats.label_studio import write_label_studio
 from megavid.evaluation.formats.parquet_columns import read_frame_columns
+from megavid.evaluation.formats.parquet_schema import check_suffix
 from megavid.evaluation.formats.parquet_table import read_parquet
 from megavid.evaluation.predicted_annotations import PredictedAnnotations, PredictedVideo, as_annotations
 from megavid.evaluation.prediction_table import PredictionTable
@@ -36,14 +37,14 @@ class ExportOptions:
     """Options of an export.
 
     Attributes:
-        form: The format to write.
+        form: Format to write.
         video: The video file or folder of images; or a folder that contains the videos by their names. None
-            if the predictions file has what the format needs.
+            if the predictions file has all that the format needs.
         score_threshold: Boxes with at least this score are exported.
         classes: Classes to export, in the order of their labels; empty for all.
         every: Export every n-th of the frames that the detector ran on.
         tracks: For YOLO: whether to write track ids.
-        address: For Label Studio: what stands before the names of videos.
+        address: For Label Studio: prefix of the names of videos, such as "/data/local-files/?d=videos/".
     """
 
     form: ExportFormat
@@ -98,11 +99,7 @@ def export_predictions(source: Path, target: Path, options: ExportOptions) -> Ex
     """
     form = _FORMATS[options.form]
     form.check_target(target)
-    if source.suffix != ".parquet":
-        raise InputError(
-            f"{source}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA "
-            "--save-as FILE.parquet converts other formats"
-        )
+    check_suffix(source)
     if options.video is not None and not options.video.exists():
         raise InputError(f"--video: {options.video}: no such file or folder")
     predictions = read_parquet(source, problems=Problems())
@@ -178,12 +175,13 @@ class _Format:
     """A format of exports.
 
     Attributes:
-        write: Writes predictions; returns the number of boxes left out because they are outside their frame.
+        write: Function that writes predictions, and returns the number of boxes that it left out because they
+            are outside their frame.
         suffix: Suffix of the file; "" if the output is a folder.
         ours: Function that returns whether megavid wrote an existing file.
         needs_size: Whether the size of frames is needed.
-        needs_files: Whether the names of videos' files or images are needed.
-        needs_pixels: Whether the videos are needed.
+        needs_files: Whether the name of each video's file or of all its images is needed.
+        needs_pixels: Whether the videos themselves are needed.
     """
 
     write: Callable[[PredictedAnnotations, Path, ExportOptions], int]

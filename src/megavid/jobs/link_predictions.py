@@ -16,7 +16,7 @@ from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.formats.parquet_schema import read_metadata
+from megavid.evaluation.formats.parquet_schema import check_suffix, read_metadata
 from megavid.evaluation.formats.parquet_videos import VideoPredictions, read_videos
 from megavid.evaluation.formats.parquet_writer import RowWriter, frame_rows
 from megavid.evaluation.formats.video_info import read_video_info
@@ -43,7 +43,7 @@ class LinkSummary:
 
 
 def link_predictions(source: Path, target: Path, config: LinkerConfig) -> LinkSummary:
-    """Apply a linker to each video of a predictions file, in the memory of one video.
+    """Apply a linker to each video of a predictions file, with one video in memory at a time.
 
     Args:
         source: The predictions file (.parquet).
@@ -76,12 +76,9 @@ def link_predictions(source: Path, target: Path, config: LinkerConfig) -> LinkSu
 
 def _check_files(source: Path, target: Path) -> dict[str, Any]:
     """Check the files before any work is done, and return the metadata of the predictions."""
-    for path in (source, target):
-        if path.suffix != ".parquet":
-            raise InputError(
-                f"{path}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA "
-                "--save-as FILE.parquet converts other formats"
-            )
+    check_suffix(source)
+    if target.suffix != ".parquet":
+        raise InputError(f"{target}: expected a name that ends in .parquet")
     with suppress(OSError):  # raised if one of the files does not exist
         if target.samefile(source):
             raise InputError(f"{target}: is the input; choose another name for the output")
@@ -109,17 +106,24 @@ def _frame_results(video: VideoPredictions) -> Iterator[FrameResult]:
 
 
 def frame_numbers(table: PredictionTable, video: str) -> NDArray[np.int64]:
-    """Return the numbers of the frames that the detector processed in a video, as far as a file tells.
+    """Return the numbers of the frames that the detector processed in a video, as far as they are known.
 
-    Frames without boxes are not in the table, but the metadata records all frames. Early files lack this
-    record: if the number of processed frames is known, the frames are those from 0 in steps of `every`; if
-    the boxes are in others, as in a data set that numbers frames from 1, they are those from the first to the
-    last frame with boxes. If there would be more of these than were processed, only some frames of the video
-    were processed, and nothing tells which: then only the frames with boxes are returned.
+    The table lacks frames without boxes, but the metadata records all frames. Files of early versions lack
+    this record, and a record that lacks a frame with boxes is not used. The frames are then taken to be those
+    from 0 in steps of `every`, as many as were processed. If boxes are in other frames, as in a data set that
+    numbers frames from 1, they are taken to be those from the first to the last frame with boxes. If this
+    gives more frames than were processed, it is unknown which ones were, and only the frames with boxes are
+    returned.
 
     Args:
         table: Predictions of the video, one or more rows.
         video: Name of the video.
+
+    Returns:
+        int64 (F,), ascending.
+
+    Raises:
+        InputError: The recorded frame numbers are invalid.
     """
     recorded = read_video_info(table.metadata, video, origin=table.origin).frames
     with_boxes = np.unique(table.frame)

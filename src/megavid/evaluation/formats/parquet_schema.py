@@ -62,6 +62,19 @@ LATER_COLUMNS = ("track", "class_scores", "interpolated")
 METADATA_KEY = "megavid"
 
 
+def check_suffix(path: Path) -> None:
+    """Check that the name of a predictions file to read ends in .parquet.
+
+    Raises:
+        InputError: It has another ending, as predictions in other formats have.
+    """
+    if path.suffix != ".parquet":
+        raise InputError(
+            f"{path}: expected a name that ends in .parquet; megavid score PREDICTIONS --data DATA --save-as "
+            "FILE.parquet converts other formats"
+        )
+
+
 def read_metadata(path: Path) -> dict[str, Any]:
     """Read the metadata of a predictions file.
 
