@@ -1,4 +1,4 @@
-"""Download weights once: continue where a download broke off, check what came, and keep it in the cache."""
+"""Download weights once: resume interrupted downloads, check the file, and keep it in the cache."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _TIMEOUT = 30.0
 _SECONDS_PER_LINE = 30.0
 """Seconds from one line of progress to the next, where there is no terminal."""
 
-Report = Callable[[int, int | None], None]
+ShowProgress = Callable[[int, int | None], None]
 """Function that shows the number of bytes so far, and the number of all bytes if it is known."""
 
 
@@ -86,7 +86,7 @@ def fetch(source: Source, finish: Callable[[Path, Path], object]) -> Path:
 
 
 def _add(source: Source, target: Path, download: Path, finish: Callable[[Path, Path], object]) -> Path:
-    """Download, check and keep weights."""
+    """Download weights unless the user has put them at `download`, check them, and keep them at `target`."""
     by_hand = exists(download)
     if not by_hand:
         _download(source, download)
@@ -99,7 +99,7 @@ def _add(source: Source, target: Path, download: Path, finish: Callable[[Path, P
             raise InputError(f"{error}; put the file of {source.address} there, or remove it") from error
         download.unlink()
         reason = error.without(download).removeprefix(f"{source.address}: ")
-        raise InputError(f"{source.address}: {reason}; {_by_hand(download)}") from error
+        raise InputError(f"{source.address}: {reason}; {_advise_by_hand(download)}") from error
     write_record(source, download_sha256=sha256)
     download.unlink()
     _say(f"{source.name}: {target} (SHA-256 {sha256})")
@@ -115,17 +115,17 @@ def _download(source: Source, path: Path) -> None:
         _copy(Path(url2pathname(address.path)), path)
         return
     try:
-        with _progress(source.name) as report:
-            _download_by_gdown(source.address, path, report)
+        with _progress(source.name) as show:
+            _download_by_gdown(source.address, path, show)
     except ImportError as error:
         raise InputError(
             f"{source.address}: downloading needs the library gdown: pip install 'megavid[download]'; or "
-            f"{_by_hand(path)}"
+            f"{_advise_by_hand(path)}"
         ) from error
     except Exception as error:  # gdown and requests raise many types of errors for what a server sends
         raise InputError(
             f"{source.address}: cannot be downloaded: {_reason(error, address.netloc)}; try again, or "
-            f"{_by_hand(path)}"
+            f"{_advise_by_hand(path)}"
         ) from error
 
 
@@ -136,7 +136,7 @@ def _copy(original: Path, path: Path) -> None:
         shutil.copyfile(original, temporary)
 
 
-def _download_by_gdown(address: str, path: Path, report: Report) -> None:
+def _download_by_gdown(address: str, path: Path, show: ShowProgress) -> None:
     """Download a file, or the rest of it if a part is there already (`path` and `.part`)."""
     import gdown  # noqa: PLC0415 - an extra
 
@@ -149,7 +149,7 @@ def _download_by_gdown(address: str, path: Path, report: Report) -> None:
             resume=True,
             retries=_RETRIES,
             timeout=_TIMEOUT,
-            progress=report,
+            progress=show,
         )
 
     try:
@@ -172,7 +172,8 @@ def _reason(error: Exception, host: str) -> str:
     return printable(" ".join(reason.split()).rstrip("."), limit=_LONGEST_REASON) or type(error).__name__
 
 
-def _by_hand(path: Path) -> str:
+def _advise_by_hand(path: Path) -> str:
+    """Return the advice, for error messages, to download a file by hand."""
     return f"download it by hand to {path}"
 
 
@@ -189,7 +190,7 @@ def _translated_errors() -> Iterator[None]:
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Report]:
+def _progress(name: str) -> Iterator[ShowProgress]:
     """Show the progress of a download on standard error: a bar on a terminal, or a line now and then."""
     if not sys.stderr.isatty():
         yield _lines(name)
@@ -204,17 +205,17 @@ def _progress(name: str) -> Iterator[Report]:
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
-def _lines(name: str, *, clock: Callable[[], float] = time.monotonic) -> Report:
+def _lines(name: str, *, clock: Callable[[], float] = time.monotonic) -> ShowProgress:
     """Return a function that prints a line every `_SECONDS_PER_LINE`."""
     following = clock() + _SECONDS_PER_LINE
 
-    def report(done: int, total: int | None) -> None:
+    def show(done: int, total: int | None) -> None:
         nonlocal following
         if clock() >= following:
             following = clock() + _SECONDS_PER_LINE
             _say(f"{name}: {done / 1e6:.0f} of {'?' if total is None else f'{total / 1e6:.0f}'} MB")
 
-    return report
+    return show
 
 
 def _say(text: str) -> None:

@@ -1,7 +1,8 @@
 """The user's cache of downloaded weights, in which no file may change after it was first seen.
 
-The folder `weights` of the cache has the files, and beside each a record (`.json`) with its SHA-256 and that
-of the download it was made from. The folder `downloads` has what is not complete or not yet checked.
+The folder `weights` of the cache has the files, and beside each file a record (`.json`) with its SHA-256 and
+the SHA-256 of the download that it was made from. The folder `downloads` has downloads that are not complete
+or not checked yet.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ VARIABLE = "MEGAVID_CACHE"
 
 
 class Record(Config):
-    """What is known about a file of the cache.
+    """The record of a file in the cache.
 
     Attributes:
         made_by: Mark of megavid's files.

@@ -36,6 +36,7 @@ def fit_on_predictions(sources: Sequence[tuple[Path, Path]], target: Path) -> Fi
 
 
 def _tracked_boxes(data: Path, predictions: Path) -> TrackedBoxes:
+    """Match predictions to the tracks of their data set."""
     annotations = open_annotations(Source(path=data), problems=Problems())
     table = open_predictions(predictions, annotations, problems=Problems())
     return match_tracks(locate(table, annotations, problems=Problems()).boxes(table), annotations)

@@ -27,7 +27,15 @@ from megavid.video.video_file import VideoFile
 
 @dataclass(frozen=True, kw_only=True)
 class _Media:
-    """A video that was opened: its path for messages, and what can be told without its pixels."""
+    """A video that was found, and what is known of it without decoding its frames.
+
+    Attributes:
+        path: The video file or the folder of its images, for messages.
+        source: The video file, relative to `media_root`; "" for images.
+        files: Images in natural order, relative to `media_root`; empty for a video file.
+        length: Number of frames.
+        size: Width and height of the frames, pixels.
+    """
 
     path: Path
     source: str
@@ -41,9 +49,9 @@ def describe_videos(
 ) -> list[PredictedVideo]:
     """Describe each video of a predictions file.
 
-    Frames and sizes come from the metadata of the file, or from the videos if it is an early file, which
-    lacks them. The images of a folder are the frames in natural order, as in `megavid detect`, or by the
-    numbers in their names, as in many data sets; the names of images in the predictions tell which.
+    Frames and sizes come from the metadata of the file or, if the file is of an early version and lacks them,
+    from the videos. The images of a folder are numbered in natural order, as in `megavid detect`, or by the
+    numbers in their names, as in many data sets; the names of images in the predictions decide which.
 
     Args:
         predictions: The content of the file.
@@ -67,13 +75,13 @@ def describe_videos(
         numbers = _frame_numbers(p, name, rows, media)
         images = dict(zip(p.frame[rows].tolist(), columns.files.take(rows).to_pylist(), strict=True))
         files = _image_names(images, numbers.tolist(), media)
-        is_file = media is None and is_video_name(name) and not any(files)
+        named = name if is_video_name(name) and not any(files) else ""
         found.append(
             PredictedVideo(
                 name=name,
                 numbers=numbers[::every],
                 files=files[::every],
-                source=name if is_file else media.source if media else "",
+                source=named if media is None else media.source,
                 size=_size(p, name, media),
             )
         )
@@ -86,6 +94,13 @@ def media_root(path: Path) -> Path:
 
 
 def _open_media(path: Path, name: str, *, only: bool) -> _Media:
+    """Find a video and read its length and size.
+
+    Args:
+        path: The video file or folder of images; or a folder that contains the video by its name.
+        name: Name of the video in the predictions.
+        only: Whether the predictions are of this video only, so that `path` may be the video itself.
+    """
     root = media_root(path)
     places = images_in(path) if only else []
     if path.is_dir() and not places:
@@ -111,6 +126,7 @@ def _open_media(path: Path, name: str, *, only: bool) -> _Media:
 def _frame_numbers(
     p: PredictionTable, name: str, rows: NDArray[np.int64], media: _Media | None
 ) -> NDArray[np.int64]:
+    """Return the numbers of the frames of a video that the detector ran on; `rows` are those of its boxes."""
     numbers = read_video_info(p.metadata, name, origin=p.origin).frames
     every = int(p.metadata.get("every", 1))
     if numbers is None and p.lengths is not None:
@@ -165,6 +181,7 @@ def _is_called(file: str, expected: str | None) -> bool:
 
 
 def _size(p: PredictionTable, name: str, media: _Media | None) -> tuple[int, int]:
+    """Return the width and height of a video's frames, (0, 0) if unknown; check that both sources agree."""
     size = read_video_info(p.metadata, name, origin=p.origin).size
     if media is not None and size is not None and size != media.size:
         got = f"{media.size[0]}x{media.size[1]}"

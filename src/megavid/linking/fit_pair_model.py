@@ -2,7 +2,7 @@
 
 Source: Sabater et al., "Robust and efficient post-processing for video object detection", IROS 2020.
 
-Shapes: N boxes, T triplets.
+Shapes: N boxes, T triplets, F features (`pair_model.pair_features`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from megavid.evaluation.matching import IOU_THRESHOLD, pair_up
 from megavid.linking.pair_model import PairModel, pair_features
 
 TRIPLETS, VALIDATION_TRIPLETS = 50_000, 8_000
+"""Number of triplets to fit on, and of triplets to measure the accuracy on."""
+
 LARGEST_DISTANCE = 25
 """Boxes of a positive pair are fewer frames apart than this."""
 
@@ -53,7 +55,7 @@ class FittedPairModel:
 
     Attributes:
         model: The model.
-        accuracy: Share of other pairs that the model tells apart at a probability of 0.5.
+        accuracy: Share of the validation pairs that the model classifies correctly at a probability of 0.5.
         boxes: Number of boxes of known objects.
     """
 
@@ -171,7 +173,12 @@ def draw_triplets(found: TrackedBoxes, *, count: int, rng: np.random.Generator) 
 
 @dataclass(frozen=True, eq=False)
 class _Groups:
-    """Rows by the number of their group."""
+    """Rows that are divided into groups.
+
+    Attributes:
+        number: (N,), number of each row's group.
+        members: The rows of each group, ascending.
+    """
 
     number: NDArray[np.int64]
     members: tuple[NDArray[np.int64], ...]
@@ -196,6 +203,7 @@ def _group(*columns: NDArray[np.int64]) -> _Groups:
 
 
 def _near(found: TrackedBoxes, rows: NDArray[np.int64], row: int) -> NDArray[np.int64]:
+    """Return those of `rows` that are in other frames than `row`, but fewer than `LARGEST_DISTANCE` away."""
     distance = np.abs(found.frame[rows] - found.frame[row])
     near: NDArray[np.int64] = rows[(distance > 0) & (distance < LARGEST_DISTANCE)]
     return near

@@ -42,30 +42,30 @@ SUPPRESSION_OVERLAP = 0.3
 """A box is suppressed if its overlap with a box of a selected sequence in its frame is higher than this."""
 
 
-class SeqNmsConfig(LinkerConfig):
-    """Settings of Seq-NMS.
+class _SequenceConfig(LinkerConfig):
+    """Settings of Seq-NMS and Seq-DIoU.
 
     Attributes:
         rescoring: Score for the boxes of a sequence: the mean or the maximum of their scores.
     """
 
-    name: Literal["seq_nms"] = "seq_nms"
     rescoring: Rescoring = "average"
+
+
+class SeqNmsConfig(_SequenceConfig):
+    """Settings of Seq-NMS."""
+
+    name: Literal["seq_nms"] = "seq_nms"
 
     def start(self) -> SeqNms:
         """Return a new stage for one video."""
         return SeqNms(overlap=paired_iou, rescoring=self.rescoring, min_score=self.min_score)
 
 
-class SeqDiouConfig(LinkerConfig):
-    """Settings of Seq-DIoU.
-
-    Attributes:
-        rescoring: Score for the boxes of a sequence: the mean or the maximum of their scores.
-    """
+class SeqDiouConfig(_SequenceConfig):
+    """Settings of Seq-DIoU."""
 
     name: Literal["seq_diou"] = "seq_diou"
-    rescoring: Rescoring = "average"
 
     def start(self) -> SeqNms:
         """Return a new stage for one video."""
