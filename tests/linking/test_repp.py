@@ -98,10 +98,10 @@ def test_boxes_without_links_are_dropped_unless_kept() -> None:
     assert [(f.scores > 0.5).sum().item() for f in linked(frames, drop_unlinked=False)] == [2, 1]
 
 
-def test_one_frame_has_no_links() -> None:
+def test_a_video_of_one_frame_keeps_its_boxes() -> None:
     one: list[list[Row]] = [[(0, 0.9, square(0))]]
-    assert [len(f) for f in linked(one)] == [0]
-    assert [f.boxes[0].tolist() for f in linked(one, drop_unlinked=False)] == [square(0)]
+    assert [f.boxes[0].tolist() for f in linked(one)] == [square(0)]
+    assert [len(f) for f in linked([*one, []])] == [0, 0]
 
 
 def test_gaps_are_filled_if_the_settings_say_so() -> None:

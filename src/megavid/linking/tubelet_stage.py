@@ -25,7 +25,7 @@ class TubeletStage(Stage):
         max_gap: Largest number of frames without a box within a tubelet.
         min_score: Lowest score of a box that is linked, and of a class that becomes a detection.
         suppression_iou: See `suppress_within_classes`.
-        improve: Function applied to the tubelets of the video.
+        improve: Function applied to the tubelets of the video, unless it has only one frame.
     """
 
     def __init__(
@@ -64,7 +64,9 @@ class TubeletStage(Stage):
         """Return the results of all frames."""
         if not self._results:
             return []
-        tubelets = self._improve(Tubelets.from_frames(self._frames, self._tubelets))
+        tubelets = Tubelets.from_frames(self._frames, self._tubelets)
+        if len(self._results) > 1:
+            tubelets = self._improve(tubelets)
         linked = tubelets.by_frame(len(self._results))
         results, self._results = self._results, []
         return [
