@@ -32,8 +32,8 @@ class ReppConfig(LinkerConfig):
         min_probability: Lowest probability, according to the pair model, of a pair of boxes that is linked.
         suppression_iou: Within a class, boxes that overlap a better one by more than this IoU lose the class
             before linking; 1 for none.
-        drop_unlinked: Whether boxes that are linked to no other box are dropped, as in the paper, unless the video
-            has only one frame.
+        drop_unlinked: Whether boxes that are linked to no other box are dropped, as in the paper, unless the
+            video has only one frame.
         max_gap: Largest number of frames that an object may be missed for; boxes are interpolated there. The
             paper fills no gaps.
         sigma: Standard deviation of the Gaussian that smooths boxes, in frames; 0 for none.
