@@ -31,7 +31,7 @@ class Benchmark:
     model: Annotated[str | None, tyro.conf.Positional, optional("NAME|YAML", "that of the weights")] = None
     """Name of a shipped configuration, such as mega_r101, or a YAML file."""
     weights: Annotated[Path | None, optional("PATH", "random weights")] = None
-    """Weights to measure with: a file, or the name of weights that ship with megavid."""
+    """Weights to measure with: a file, or a name or address, as for `megavid detect`."""
     detector: Annotated[str | None, optional("LIBRARY:NAME")] = None
     """A detector of another library to measure, such as torchvision:fasterrcnn_resnet50_fpn_v2. Unless
     --weights gives a file, the library downloads published weights at first use."""

@@ -23,7 +23,7 @@ class Convert:
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IN")]
-    """Checkpoint to read (.pth, .ckpt)."""
+    """Checkpoint to read: a file (.pth, .ckpt), or a name or address, as for `megavid detect --weights`."""
     target: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """File to write (.safetensors)."""
     model: Annotated[str | None, optional("NAME|YAML", "inferred from the checkpoint")] = None

@@ -53,14 +53,14 @@ def confusion_matrix(
     others = match_remaining(
         found.take(errors.rows), truth, errors.matched, num_frames=num_frames, ignored=ignored
     )
-    on = np.where(hit, errors.matched, others)
-    some = on >= 0
+    object_ = np.where(hit, errors.matched, others)  # the object that each detection is on, -1 for none
+    some = object_ >= 0
     counted = some.copy()
-    counted[some] = ~ignored[on[some]]
+    counted[some] = ~ignored[object_[some]]
     counts = np.zeros((n + 1, n + 1), np.int64)
-    np.add.at(counts, (truth.label[on[counted]], label[counted]), 1)
+    np.add.at(counts, (truth.label[object_[counted]], label[counted]), 1)
     counts[n] += np.bincount(label[~some], minlength=n + 1)
     missed = ~ignored
-    missed[on[some]] = False
+    missed[object_[some]] = False
     counts[:, n] += np.bincount(truth.label[missed], minlength=n + 1)
     return Confusion(tuple(classes), counts, errors.score_threshold)

@@ -16,6 +16,9 @@ def steadiness_section(runs: Mapping[str, Scores]) -> dict[str, Any]:
 
     Args:
         runs: Scores of one or two runs on the same data set, by name.
+
+    Returns:
+        The content of the section as `steadiness`, or None for it and the reason as `not_measured`.
     """
     measured = {name: run.steadiness for name, run in runs.items() if run.steadiness is not None}
     if len(measured) < len(runs):
