@@ -119,7 +119,7 @@ def _download(source: Source, path: Path) -> None:
             _download_by_gdown(source.address, path, show)
     except ImportError as error:
         raise InputError(
-            f"{source.address}: downloading needs the library gdown: pip install 'megavid[download]'; or "
+            f"{source.address}: downloading needs the library gdown: pip install gdown; or "
             f"{_advise_by_hand(path)}"
         ) from error
     except Exception as error:  # gdown and requests raise many types of errors for what a server sends

@@ -181,7 +181,7 @@ def test_without_a_connection_the_message_says_what_to_do(tmp_path: Path) -> Non
 def test_a_missing_extra_is_named() -> None:
     block = "import sys; sys.modules['transformers'] = None\n"
     message = run_python(block + LOAD)
-    install = 'needs the library transformers: pip install "megavid[hf]"'
+    install = "needs the library transformers: pip install transformers"
     assert message == f"transformers:PekingU/rtdetr_v2_r18vd: {install}"
 
 

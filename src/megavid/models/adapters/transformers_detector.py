@@ -118,7 +118,7 @@ def load_network(config: TransformersConfig) -> tuple[nn.Module, Any]:
     try:
         import transformers
     except ImportError as error:
-        raise InputError(f'{name}: needs the library transformers: pip install "megavid[hf]"') from error
+        raise InputError(f"{name}: needs the library transformers: pip install transformers") from error
     library: Any = transformers  # not all of its functions have types
     try:
         network, found = library.AutoModelForObjectDetection.from_pretrained(
