@@ -9,8 +9,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from megavid.core.errors import InputError
 from megavid.evaluation.formats.parquet_table import write_parquet
 from megavid.jobs.link_predictions import frame_numbers, link_predictions
+from megavid.linking.repp import ReppConfig
 from megavid.linking.seq_nms import SeqNmsConfig
 from tests.evaluation.prediction_tables import make_table
 
@@ -22,6 +24,9 @@ from tests.evaluation.prediction_tables import make_table
         ([0, 2], None, 1, [0, 1, 2]),  # up to the last frame with boxes
         ([5, 15], 5, 5, [0, 5, 10, 15, 20]),
         ([10], None, 5, [0, 5, 10]),
+        ([0, 1 << 40], 5, 1, [0, 1 << 40]),  # the frames between would not fit in memory
+        ([0, 1 << 40], None, 1, [0, 1 << 40]),
+        ([0, 1 << 40], 1 << 50, 1, [0, 1 << 40]),
         ([1, 4], 4, 1, [1, 2, 3, 4]),  # numbered from 1: 4 is not one of the first four frames
         ([7, 8, 20, 100], 9, 1, [7, 8, 20, 100]),  # nothing tells the other five
         ([0, 100], 3, 1, [0, 100]),
@@ -85,3 +90,13 @@ def test_rows_in_any_order_and_without_times_are_linked(tmp_path: Path) -> None:
     assert shown[:3] == [("a", 0, 0.6, 0), ("a", 1, 0.6, 0), ("a", 2, 0.6, 0)]
     assert shown[3:] == [("b", 0, 0.5, 0), ("b", 5, 0.2, 1)]
     assert [row["time"] for row in rows] == [None] * 5
+
+
+def test_a_pair_model_that_cannot_be_read_is_refused_even_if_there_are_no_boxes(tmp_path: Path) -> None:
+    table = make_table(lengths={"a": 3}).take(np.zeros(0, np.int64))
+    write_parquet(table, tmp_path / "in.parquet")
+    (tmp_path / "model.json").write_text('{"iou": 1}')
+    config = ReppConfig(model=str(tmp_path / "model.json"))
+    with pytest.raises(InputError, match=r"model\.json: intercept: missing"):
+        link_predictions(tmp_path / "in.parquet", tmp_path / "out.parquet", config)
+    assert not (tmp_path / "out.parquet").exists()

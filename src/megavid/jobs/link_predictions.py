@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target
+from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_schema import check_suffix, read_metadata
 from megavid.evaluation.formats.parquet_videos import VideoPredictions, read_videos
@@ -51,10 +52,11 @@ def link_predictions(source: Path, target: Path, config: LinkerConfig) -> LinkSu
         config: The linker.
 
     Raises:
-        InputError: `source` is missing, broken, not a predictions file or already linked; or `target` cannot
-            be written.
+        InputError: `source` is missing, broken, not a predictions file or already linked; the linker cannot
+            read a file that a setting names; or `target` cannot be written.
     """
     about = _check_files(source, target)
+    config.start()  # reads what a setting names, so that a mistake is found even if there are no boxes
     before = after = interpolated = tracks = 0
     with atomic_path(target) as aside, progress(f"linking {source.name}", unit="boxes") as meter:
         rows = RowWriter(aside)
@@ -112,8 +114,8 @@ def frame_numbers(table: PredictionTable, video: str) -> NDArray[np.int64]:
     this record, and a record that lacks a frame with boxes is not used. The frames are then taken to be those
     from 0 in steps of `every`, as many as were processed. If boxes are in other frames, as in a data set that
     numbers frames from 1, they are taken to be those from the first to the last frame with boxes. If this
-    gives more frames than were processed, it is unknown which ones were, and only the frames with boxes are
-    returned.
+    gives more frames than were processed, or than any video has, it is unknown which ones were, and only the
+    frames with boxes are returned.
 
     Args:
         table: Predictions of the video, one or more rows.
@@ -132,12 +134,11 @@ def frame_numbers(table: PredictionTable, video: str) -> NDArray[np.int64]:
     every = int(table.metadata.get("every", 1))
     length = None if table.lengths is None else table.lengths.get(video)
     first, last = int(with_boxes[0]), int(with_boxes[-1])
-    from_zero = np.arange(0, last + 1 if length is None else every * length, every, dtype=np.int64)
-    if np.isin(with_boxes, from_zero).all():
-        return from_zero
-    between = np.arange(first, last + 1, every, dtype=np.int64)
-    if np.isin(with_boxes, between).all() and (length is None or len(between) <= length):
-        return between
+    most = MOST_FRAMES if length is None else min(length, MOST_FRAMES)
+    for start, end in ((0, last + 1 if length is None else every * length), (first, last + 1)):
+        numbers = range(start, end, every)  # a wrong number may make it too long for memory
+        if len(numbers) <= most and all(frame in numbers for frame in with_boxes.tolist()):
+            return np.arange(start, end, every, dtype=np.int64)
     return with_boxes
 
 
