@@ -173,6 +173,14 @@ def test_classes_are_numbered_as_chosen(clip: Path) -> None:
     assert rows_of(read(clip / "out")) == expected_rows()
 
 
+def test_classes_of_the_same_name_are_refused(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    about = {**read_metadata(clip / "p.parquet"), "classes": ["cat", "cat"]}
+    table = pq.read_table(clip / "p.parquet").replace_schema_metadata({METADATA_KEY: json.dumps(about)})
+    pq.write_table(table, clip / "same.parquet")
+    assert export(clip, "csv", "out.csv", source="same.parquet") == 2
+    assert "same.parquet: expected a different name for each class, got 'cat' twice" in error_of(capsys)
+
+
 def test_every_nth_frame_of_those_processed(clip: Path) -> None:
     """Frames 0, 2, 4 and 6 were processed; of these, every second one is exported, with its own number."""
     write_clip(clip / "sparse.parquet", every=2)

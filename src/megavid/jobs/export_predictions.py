@@ -129,13 +129,18 @@ def export_predictions(source: Path, target: Path, options: ExportOptions) -> Ex
 
 
 def _chosen_classes(predictions: PredictionTable, names: Sequence[str]) -> tuple[str, ...]:
+    known = predictions.class_names
+    if len(set(known)) < len(known):
+        repeated = next(name for i, name in enumerate(known) if name in known[:i])
+        raise InputError(
+            f"{predictions.origin}: expected a different name for each class, got {repeated!r} twice"
+        )
     for name in names:
-        if name not in predictions.class_names:
+        if name not in known:
             raise InputError(
-                f"--classes: expected some of {', '.join(predictions.class_names)}, got {name!r}"
-                + hint_similar(name, predictions.class_names)
+                f"--classes: expected some of {', '.join(known)}, got {name!r}{hint_similar(name, known)}"
             )
-    return tuple(names) or predictions.class_names
+    return tuple(names) or known
 
 
 def _write_yolo(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
