@@ -134,8 +134,9 @@ def find_model(name: str) -> NamedModel:
     model, _, weights = name.partition(":")
     known = list_models(module=detection)
     if model not in known:
-        close = difflib.get_close_matches(model, known, n=3) or known
-        raise InputError(f"torchvision has no detector {model!r}; expected one of {listed(close)}")
+        close = difflib.get_close_matches(model, known, n=1)
+        hint = f"; did you mean {close[0]}?" if close else ""
+        raise InputError(f"torchvision has no detector {model!r}; expected one of {listed(known)}{hint}")
     choices = get_model_weights(model)
     if weights in {"", "DEFAULT"}:
         return NamedModel(model, choices.DEFAULT)
