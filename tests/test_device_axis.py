@@ -14,8 +14,9 @@ APART = {
     path
     for pattern in ("cpu/*.py", "cuda/interpreted_*.py", "cuda/test_compilation.py")
     for path in (TESTS / "models" / "acceleration").glob(pattern)
-}
-"""Tests of code for one type of device. They run on a CPU, whatever device they are for."""
+} | {*(TESTS / "models" / "adapters").glob("test_*_detector.py")}
+"""Tests of code for one type of device, and tests that compare detectors of other libraries with what the
+libraries compute on a CPU. They run on a CPU, whatever device they are for."""
 
 FILES = [
     path

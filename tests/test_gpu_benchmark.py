@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 from pathlib import Path
 
@@ -35,7 +36,8 @@ def test_rows_after_one_that_hangs_are_measured(
     report = json.loads(path.read_text())
     late, *measured = (report["rows"][name] for name in rows)
     assert list(late) == ["error"]
-    assert "not measured: exit code 1: Timeout" in late["error"]
+    # It ends with exit code 1, or, as it is stopped at any place, by a signal.
+    assert re.match(r"not measured: exit code (1|-\d+): Timeout", late["error"])
     assert [row.get("error") for row in measured] == [None] * 2
     dff, training = measured
     assert dff["frames_per_second"] > 0

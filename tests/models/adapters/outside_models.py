@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 import transformers
 from torch import nn
@@ -45,8 +46,9 @@ def find_bright(frames: list[Image]) -> list[Detections]:
     for frame in frames:
         height, width = frame.shape[:2]
         left, right = frame[:, : width // 2].mean() / 255, frame[:, width // 2 :].mean() / 255
-        boxes = torch.tensor([[0.0, 0, width // 2, height], [width // 2, 0, width, height]])
-        found.append(Detections(boxes, torch.tensor([left, right]), torch.tensor([0, 1])))
+        boxes = np.array([[0, 0, width // 2, height], [width // 2, 0, width, height]], np.float32)
+        scores = torch.from_numpy(np.array([left, right], np.float32))
+        found.append(Detections(torch.from_numpy(boxes), scores, torch.from_numpy(np.arange(2))))
     return found
 
 

@@ -14,7 +14,7 @@ from megavid import Detections, InputError, SessionGroup, VideoSession, detect_v
 from megavid.core.detections import FrameResult
 from megavid.core.frames import Image
 from megavid.models.adapters.frame_adapter import FrameAdapter
-from tests.agreement import agreement, assert_same
+from tests.agreement import CPU, agreement, assert_same
 from tests.models.adapters.outside_models import SSDLITE
 
 MakeFrames = Callable[[int], list[Image]]
@@ -36,7 +36,7 @@ def test_results_are_in_order_and_valid(outside: FrameAdapter, make_frames: Make
         assert found.class_names == outside.class_names
         assert ((found.labels >= 0) & (found.labels < len(outside.class_names))).all()
         assert (found.boxes[:, :2] >= 0).all()
-        assert (found.boxes[:, 2:] <= torch.tensor([96, 64])).all()
+        assert (found.boxes[:, 2:] <= found.boxes.new_tensor([96, 64])).all()
         assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
         assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
 
@@ -120,7 +120,8 @@ def test_a_detector_is_moved_and_saved_until_it_is_prepared(
 ) -> None:
     name = f"transformers:{outside_files / kind}" if kind == "detr" else f"torchvision:{kind}"
     weights = None if kind == "detr" else outside_files / f"{kind}.pth"
-    still, moved = (load_detector(name, weights=weights, device="cpu", inference=None) for _ in range(2))
+    still = load_detector(name, weights=weights, device=device, inference=None)
+    moved = load_detector(name, weights=weights, device=CPU, inference=None)
     assert moved.double().float().to(device).device.type == device.type
     assert {tensor.device.type for tensor in (*moved.parameters(), *moved.buffers())} == {device.type}
     assert moved.state_dict().keys() == still.state_dict().keys() != set()
