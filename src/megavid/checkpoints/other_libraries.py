@@ -69,7 +69,7 @@ def _load_torchvision(
 ) -> FrameAdapter:
     model = find_model(name)
     method = {"name": "torchvision", "model": model.name, "weights": model.weights.name}
-    data = with_overrides({"classes": ["_"], "method": method}, overrides)
+    data = with_overrides({"classes": _UNKNOWN_CLASSES, "method": method}, overrides)
     kind = TorchvisionDetector.config_type
     settings = validate(kind, data, origin=model.spelled).method
     if weights is None:
@@ -93,7 +93,9 @@ def _load_transformers(
     origin = f"transformers:{name}"
     if weights is not None:
         raise InputError(f"{origin}: expected no file of weights, got {os.fspath(weights)}; name its folder")
-    data = with_overrides({"classes": ["_"], "method": {"name": "transformers", "model": name}}, overrides)
+    data = with_overrides(
+        {"classes": _UNKNOWN_CLASSES, "method": {"name": "transformers", "model": name}}, overrides
+    )
     kind = TransformersDetector.config_type
     network, processor = load_network(validate(kind, data, origin=origin).method)
     labels = labels_of(network)
@@ -101,6 +103,9 @@ def _load_transformers(
     config = validate(kind, data, origin=origin)
     return TransformersDetector(config=config, network=network, processor=processor, labels=labels)
 
+
+_UNKNOWN_CLASSES = ["_"]
+"""Classes of a configuration that is read before the network is loaded, which knows its classes."""
 
 _LOADERS: Mapping[str, Callable[[str, str | os.PathLike[str] | None, Mapping[str, Any]], FrameAdapter]] = {
     "torchvision": _load_torchvision,

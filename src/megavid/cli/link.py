@@ -50,7 +50,7 @@ class Link:
 
     def _fit(self, overrides: Mapping[str, str]) -> int:
         """Fit a pair model."""
-        from megavid.jobs.fit_link_model import fit_on_predictions
+        from megavid.jobs.fit_on_predictions import fit_on_predictions
 
         if self.predictions is not None or self.method is not None or overrides:
             raise InputError("--fit: expected no PREDICTIONS to link, --method or settings beside it")
