@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from torch import Tensor
 from megavid import Frame, InputError, VideoSession, detect_video
 from megavid.core.frames import Image
 from megavid.models.base.features import FrameFeatures
+from megavid.models.base.requests import KeyFrames
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.store import FrameStore
 from tests.agreement import assert_same
@@ -68,6 +69,39 @@ def test_a_batch_with_an_invalid_frame_leaves_the_session_unchanged(
     for a, b in zip(session.push_batch(frames), plain.push_batch(frames), strict=True):
         assert (a.index, a.time) == (b.index, b.time)
         assert_same([a], [b], detector.device)
+
+
+@pytest.mark.parametrize("method", ["single_frame", "rdn", "mega"])
+def test_windows_and_results_have_the_numbers_of_frames_in_the_video(
+    method: str, device: torch.device, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    detector = build_tiny(method, device)
+    seen: list[int | None] = []
+    detect_videos = detector.detect_videos
+
+    def keep(requests: Sequence[KeyFrames[Any, Any]]) -> Any:
+        seen.extend(window.frame for request in requests for window in request.windows)
+        return detect_videos(requests)
+
+    monkeypatch.setattr(detector, "detect_videos", keep)
+    frames = make_frames(6)
+    session = VideoSession(detector, source=frames, every=5)
+    # Frame 15 is lost. A plain array after the first has the number 5.
+    pushed: list[Image | Frame] = [frames[0], frames[1], *(Frame(5 * i, i / 5, frames[i]) for i in (2, 4, 5))]
+    results = [result for frame in pushed for result in session.push(frame)] + session.flush()
+    assert [result.index for result in results] == seen == [0, 5, 10, 20, 25]
+
+
+def test_frames_that_are_not_every_nth_are_refused(detector: VideoDetector, make_frames: MakeFrames) -> None:
+    [frame] = make_frames(1)
+    session = VideoSession(detector, every=5)
+    session.push(Frame(5, 0.2, frame))
+    with pytest.raises(InputError, match="frame 7: expected a multiple of 5"):
+        session.push(Frame(7, 0.3, frame))
+    with pytest.raises(InputError, match="frame 5: expected a number above 5"):
+        session.push(Frame(5, 0.3, frame))
+    with pytest.raises(InputError, match="every: expected at least 1, got 0"):
+        VideoSession(detector, every=0)
 
 
 @pytest.mark.parametrize("wrap", [lambda n, image: image, lambda n, image: Frame(n, n / 25, image)])

@@ -33,6 +33,9 @@ MOST_BATCH = 1024
 """Maximum number of frames in a batch. Larger batches are not faster, and all frames of a batch are in memory
 at the same time."""
 
+MOST_STRIDE = 2**31 - 1
+"""Largest distance from one detected frame to the next: more than a year of video."""
+
 
 def check_range(name: str, value: int | None, *, least: int, most: int) -> None:
     """Check that an integer is in a range.

@@ -20,7 +20,7 @@ from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.locks import locked_folder
 from megavid.core.frames import Frame
-from megavid.core.ranges import MOST_BATCH, check_range, check_seed, check_share
+from megavid.core.ranges import MOST_BATCH, MOST_STRIDE, check_range, check_seed, check_share
 from megavid.jobs.detection_outputs import DetectionOutputs
 from megavid.jobs.image_names import image_files, image_stems
 from megavid.jobs.output_folder import check_input_is_kept, make_output_folder
@@ -34,13 +34,10 @@ from megavid.runtime.detect_video import run_session
 from megavid.runtime.prefetch import prefetch, queue_length
 from megavid.runtime.result_queue import check_live_linker
 from megavid.runtime.session import VideoSession
-from megavid.video.every_nth import EveryNth, every_nth
+from megavid.video.every_nth import EveryNth
 from megavid.video.open_input import LiveStream, Video, VideoFile
 
 logger = logging.getLogger(__name__)
-
-_LARGEST_STRIDE = 2**31 - 1
-"""Largest distance from one detected frame to the next: more than a year of video."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +70,7 @@ class DetectOptions:
     def __post_init__(self) -> None:
         if self.track and self.link is not None:
             raise InputError(f"track: expected tracking or a linker, got both; {self.link.name} gives tracks")
-        check_range("every", self.every, least=1, most=_LARGEST_STRIDE)
+        check_range("every", self.every, least=1, most=MOST_STRIDE)
         check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
         check_share("score_threshold", self.score_threshold)
         check_seed(self.seed)
@@ -136,12 +133,13 @@ def detect_to_folder(
         seed=options.seed,
         score_threshold=options.score_threshold,
         link=options.link,
+        every=options.every,
     )
     tracker = Tracker(float(video.rate / options.every)) if options.track else None
     make_output_folder(folder)
     with locked_folder(folder), stop_request() as stop:
         outputs = _open_outputs(folder, video, options, {**detector.description(), **metadata})
-        sink = _Sink(outputs, image_files(video), labels, tracker, every=options.every)
+        sink = _Sink(outputs, image_files(video), labels, tracker)
         job = _Job(session, video, options, total=None if whole is None else len(whole))
         try:
             complete = job.run(sink, stop)
@@ -241,7 +239,7 @@ class _Job:
         Raises:
             StoppedError: The user asked to stop, and the video is not a live stream.
         """
-        frames = _until(stop, every_nth(self.video, self.options.every))
+        frames = _until(stop, self.video.every(self.options.every))
         ahead = queue_length(self.video.width, self.video.height)
         with closing(prefetch(frames, ahead=ahead)) as read_ahead:
             yield from _until(stop, read_ahead)
@@ -258,24 +256,21 @@ class _Sink:
         files: Sequence[str],
         labels: Tensor | None,
         tracker: Tracker | None,
-        *,
-        every: int,
     ) -> None:
-        self._outputs, self._labels, self._tracker, self._every = outputs, labels, tracker, every
+        self._outputs, self._labels, self._tracker = outputs, labels, tracker
         self._files, self._stems = files, image_stems(files)
 
     def draw(self, frame: Frame, result: FrameResult, writing: InBackground) -> None:
         """Select, track and draw; have the picture and the detections written by `writing`."""
-        index = result.index * self._every
-        found = result.detections
+        index, found = result.index, result.detections
         if self._labels is not None:
             found = found[torch.isin(found.labels, self._labels.to(found.labels.device))]
         if self._tracker is not None:
             found = self._tracker.update(found.cpu())
         stem, file = (self._stems[index], self._files[index]) if self._files else (f"{index:06d}", None)
-        numbered = replace(result, index=index, detections=found)
-        picture = self._outputs.draw(frame.image, numbered)
-        writing.submit(partial(self._outputs.write, picture, numbered, name=stem, file=file))
+        selected = replace(result, detections=found)
+        picture = self._outputs.draw(frame.image, selected)
+        writing.submit(partial(self._outputs.write, picture, selected, name=stem, file=file))
 
 
 def _open_outputs(

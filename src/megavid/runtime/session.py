@@ -12,7 +12,7 @@ import torch
 from megavid.core.detections import FrameResult
 from megavid.core.errors import InputError
 from megavid.core.frames import Frame, FrameSource, Image
-from megavid.core.ranges import MOST_SEED, check_range
+from megavid.core.ranges import MOST_SEED, MOST_STRIDE, check_range
 from megavid.linking.linker_config import LinkerConfig
 from megavid.linking.linkers import as_linker
 from megavid.models.base.features import FeaturesT
@@ -65,7 +65,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
     Args:
         detector: Detector, as `load_detector` returns it.
         source: The whole video for random access: the same frames that will be pushed. The number of a pushed
-            `Frame` is its index in `source`.
+            `Frame` is its index in `source` times `every`.
         causal: Detect without look-ahead. With `source`, global frames still come from the whole video.
         global_order: Frame numbers in the order in which they become global frames, in place of a seeded
             order. Needs `source`.
@@ -76,6 +76,8 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             global frames.
         fps: Frames per second, for the times of frames pushed as plain arrays; 25 by default.
         store_bytes: Memory for encoded frames that may be needed again as global frames.
+        every: Distance from one pushed frame to the next in the video: frame i of `source` is frame
+            i * every of the video, which is the number of its `Frame` and of its result.
         link: Linker of the results: its name, or its settings from `linker_config`. The detector runs with
             the linker's lowest score as its threshold, and `score_threshold` applies to the linked results;
             None then keeps all of them. The linker's look-ahead adds to the detector's; the results of a
@@ -108,9 +110,11 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         official_quirks: bool = False,
         fps: float | None = None,
         store_bytes: int = 256 << 20,
+        every: int = 1,
         link: LinkerConfig | str | None = None,
     ) -> None:
         check_range("seed", seed, least=0, most=MOST_SEED)
+        check_range("every", every, least=1, most=MOST_STRIDE)
         check_range("store_bytes", store_bytes, least=0, most=_LARGEST_STORE)
         if fps is not None and not 0 < fps < math.inf:
             raise InputError(f"fps: expected a positive number, got {fps}")
@@ -127,6 +131,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             official_quirks=official_quirks,
             fps=fps or float(DEFAULT_RATE),
             store_bytes=store_bytes,
+            every=every,
         )
         self.detector = detector
         self.queue = ResultQueue(linker, threshold)

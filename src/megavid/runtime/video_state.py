@@ -5,7 +5,7 @@ from __future__ import annotations
 import operator
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Generic
 
 from megavid.core.errors import InputError
@@ -34,6 +34,7 @@ class StateOptions:
     official_quirks: bool
     fps: float
     store_bytes: int
+    every: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +42,8 @@ class Step(Generic[FeaturesT]):
     """Pushed frames, and what the key frames need that they complete.
 
     Attributes:
-        frames: The pushed frames.
+        frames: The pushed frames. Here and below, frames have their numbers in the source, which are those in
+            the video divided by `StateOptions.every`.
         ended: Whether the video ends after them, which completes all remaining key frames.
         frame_size: (height, width) of the video's frames, pixels; None if there are no frames yet.
         known: Features from the store, by frame number.
@@ -63,7 +65,7 @@ class Request(Generic[FeaturesT, MemoryT]):
 
     Attributes:
         key_frames: The detector's part of the request.
-        frames: Number and time in seconds of each key frame.
+        frames: Number in the video and time in seconds of each key frame.
     """
 
     key_frames: KeyFrames[FeaturesT, MemoryT]
@@ -97,6 +99,7 @@ class VideoState(Generic[FeaturesT, MemoryT]):
         self.has_source = options.source is not None
         self._plan = plan
         self._fps = options.fps
+        self._every = options.every
         self._score_threshold = options.score_threshold
         self._length = None if options.source is None else len(options.source)
         self._order = _checked_order(options, self._length) if plan.global_frames > 0 else None
@@ -161,7 +164,14 @@ class VideoState(Generic[FeaturesT, MemoryT]):
             if index in self._turns:
                 self._store.put(index, features)
         available = {**self._global, **step.known, **encoded}
-        windows = []
+        windows: list[Window[FeaturesT]] = []
+        done: list[tuple[int, float]] = []
+
+        def complete() -> None:
+            number, time = self._waiting.popleft()
+            done.append((number * self._every, time))
+            windows.append(self._window(available, frame=number * self._every))
+
         for frame in step.frames:
             place = self._pushed
             self._pushed += 1
@@ -170,28 +180,32 @@ class VideoState(Generic[FeaturesT, MemoryT]):
             self._waiting.append((frame.index, frame.time))
             self._sample_global(place)
             if self._pushed > self._steps + self._plan.future:
-                windows.append(self._window(available))
+                complete()
         while step.ended and self._steps < self._pushed:
-            windows.append(self._window(available))
-        done = [self._waiting.popleft() for _ in windows]
+            complete()
         return Request(KeyFrames(windows, self.memory, self._score_threshold), done)
 
     def _checked(self, frames: Sequence[Image | Frame]) -> list[Frame]:
-        """Check all frames before any is pushed, and number those that are plain arrays."""
+        """Check all frames before any is pushed, and return them with their numbers in the source."""
         batch: list[Frame] = []
-        last, size = self._last_index, self._frame_size
+        last, size, every = self._last_index, self._frame_size, self._every
         for place, item in enumerate(frames, self._pushed):
             frame = item
             if not isinstance(frame, Frame):
-                frame = Frame(index=place, time=place / self._fps, image=frame)
+                frame = Frame(index=place * every, time=place / self._fps, image=frame)
             name = f"frame {frame.index}"
             size = _check_size(frame.image, size, name=name)
-            if frame.index <= last:
-                raise InputError(f"{name}: expected a number above {last}, that of the frame before it")
-            if self._length is not None and frame.index >= self._length:
+            number, rest = divmod(frame.index, every)
+            if rest:
+                raise InputError(f"{name}: expected a multiple of {every}, as every is {every}")
+            if number <= last:
+                raise InputError(
+                    f"{name}: expected a number above {last * every}, that of the frame before it"
+                )
+            if self._length is not None and number >= self._length:
                 raise InputError(f"{name}: the source has only {self._length} frames")
-            last = frame.index
-            batch.append(frame)
+            last = number
+            batch.append(replace(frame, index=number))
         return batch
 
     def _wanted(self, steps: Iterable[int], *, at_start: bool) -> Iterable[tuple[int, int]]:
@@ -243,8 +257,8 @@ class VideoState(Generic[FeaturesT, MemoryT]):
         self._global = {i: self._global.get(i, available[i]) for i in indexes}
         return [self._global[i] for i in indexes]
 
-    def _window(self, available: Mapping[int, FeaturesT]) -> Window[FeaturesT]:
-        """Return the window of the next key frame."""
+    def _window(self, available: Mapping[int, FeaturesT], *, frame: int) -> Window[FeaturesT]:
+        """Return the window of the next key frame, whose number in the video is `frame`."""
         assert self._frame_size is not None
         key = self._steps
         window = Window(
@@ -253,6 +267,7 @@ class VideoState(Generic[FeaturesT, MemoryT]):
             local=[self._local[i] for i in window_indexes(self._plan, key, self._pushed)],
             global_frames=self._global_frames(available),
             frame_size=self._frame_size,
+            frame=frame,
         )
         self._steps += 1
         self._local = {i: f for i, f in self._local.items() if i >= self._steps - self._plan.past}

@@ -36,13 +36,14 @@ def test_items_are_told_apart_by_identity() -> None:
 
 def test_windows_come_back_from_a_run() -> None:
     a, b, c, d = (FrameFeatures(SIZE) for _ in range(4))
-    windows = [Window(4, b, [a, b, c], [d], SIZE), Window(5, c, [b, c, c], [a], SIZE)]
+    windows = [Window(4, b, [a, b, c], [d], SIZE, frame=8), Window(5, c, [b, c, c], [a], SIZE, frame=10)]
     run = Run.of(windows)
     assert run.local.items == [a, b, c, c]
     again = run.windows(key=1)
     for window, other in zip(windows, again, strict=True):
         assert (other.step, other.key, other.frame_size) == (window.step, window.key, SIZE)
         assert (other.local, other.global_frames) == (window.local, window.global_frames)
+        assert other.frame is None  # a captured function cannot depend on it
 
 
 @pytest.mark.parametrize(

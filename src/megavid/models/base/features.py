@@ -43,6 +43,8 @@ class Window(Generic[FeaturesT]):
             length, so frames are repeated near the ends of the video.
         global_frames: The global frames.
         frame_size: (height, width) of the video's frames, pixels.
+        frame: Number of the key frame in its video, as its result has it. None in a function that a CUDA
+            graph holds, which cannot depend on it.
     """
 
     step: int
@@ -50,3 +52,4 @@ class Window(Generic[FeaturesT]):
     local: Sequence[FeaturesT]
     global_frames: Sequence[FeaturesT]
     frame_size: tuple[int, int]
+    frame: int | None = None
