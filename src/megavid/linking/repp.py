@@ -18,31 +18,27 @@ from pydantic import Field
 
 from megavid.core.config import Number
 from megavid.linking.class_vectors import ScoredBoxes, class_agreement
-from megavid.linking.linker_config import LinkerConfig
 from megavid.linking.pair_model import PairModel, read_pair_model, shipped_pair_model
-from megavid.linking.tubelet_stage import TubeletStage
+from megavid.linking.tubelet_stage import TubeletConfig, TubeletStage
 from megavid.linking.tubelets import Tubelets, average_vectors, drop_unlinked, fill_gaps, smooth_boxes
 
 
-class ReppConfig(LinkerConfig):
+class ReppConfig(TubeletConfig):
     """Settings of REPP.
 
     Attributes:
         model: Pair model, a file (.json) that `megavid link --fit` wrote; None for the one that ships.
         min_probability: Lowest probability, according to the pair model, of a pair of boxes that is linked.
-        suppression_iou: Within a class, boxes that overlap a better one by more than this IoU lose the class
-            before linking; 1 for none.
         drop_unlinked: Whether boxes that are linked to no other box are dropped, as in the paper, unless the
             video has only one frame.
         max_gap: Largest number of frames that an object may be missed for; boxes are interpolated there. The
-            paper fills no gaps.
+            default is 0, since the paper fills no gaps.
         sigma: Standard deviation of the Gaussian that smooths boxes, in frames; 0 for none.
     """
 
     name: Literal["repp"] = "repp"
     model: str | None = None
     min_probability: Number = Field(default=0.7, ge=0, le=1)
-    suppression_iou: Number = Field(default=0.5, gt=0, le=1)
     drop_unlinked: bool = True
     max_gap: int = Field(default=0, ge=0, le=1000)
     sigma: Number = Field(default=1.0, ge=0, le=1000)
@@ -54,13 +50,8 @@ class ReppConfig(LinkerConfig):
             InputError: The pair model cannot be read.
         """
         model = shipped_pair_model() if self.model is None else read_pair_model(Path(self.model))
-        return TubeletStage(
-            match=partial(match_by_model, model=model, min_probability=self.min_probability),
-            max_gap=self.max_gap,
-            min_score=self.min_score,
-            suppression_iou=self.suppression_iou,
-            improve=self._improve,
-        )
+        match = partial(match_by_model, model=model, min_probability=self.min_probability)
+        return TubeletStage(self, match=match, improve=self._improve)
 
     def _improve(self, tubelets: Tubelets) -> Tubelets:
         if self.drop_unlinked:

@@ -19,27 +19,26 @@ from scipy.optimize import linear_sum_assignment
 from megavid.core.config import Number
 from megavid.core.detections import FrameResult
 from megavid.core.iou import paired_iou
-from megavid.linking.class_vectors import ScoredBoxes, class_agreement, to_detections, to_scored_boxes
-from megavid.linking.linker_config import LinkerConfig
+from megavid.linking.class_vectors import ScoredBoxes, class_agreement, to_detections
 from megavid.linking.stage import Stage
-from megavid.linking.tubelet_stage import TubeletStage
-from megavid.linking.tubelets import TubeletLinker, Tubelets, average_vectors, fill_gaps
+from megavid.linking.tubelet_stage import TubeletConfig, TubeletStage
+from megavid.linking.tubelets import Match, TubeletLinker, Tubelets, average_vectors, fill_gaps
 
 
-class _SeqBboxConfig(LinkerConfig):
+class _SeqBboxConfig(TubeletConfig):
     """Settings of both forms of Seq-Bbox matching.
 
     Attributes:
         max_distance: Largest distance of two boxes that are linked: 1 / (IoU * inner product of their class
             vectors).
-        suppression_iou: Within a class, boxes that overlap a better one by more than this IoU lose the class
-            before linking; 1 for none.
-        max_gap: Largest number of frames that an object may be missed for.
     """
 
     max_distance: Number = Field(default=10.0, ge=1)
-    suppression_iou: Number = Field(default=0.5, gt=0, le=1)
-    max_gap: int = Field(default=3, ge=0, le=1000)
+
+    @property
+    def match(self) -> Match:
+        """Function that pairs boxes of two frames."""
+        return partial(match_by_distance, max_distance=self.max_distance)
 
 
 class SeqBboxConfig(_SeqBboxConfig):
@@ -49,13 +48,7 @@ class SeqBboxConfig(_SeqBboxConfig):
 
     def start(self) -> TubeletStage:
         """Return a new stage for one video."""
-        return TubeletStage(
-            match=partial(match_by_distance, max_distance=self.max_distance),
-            max_gap=self.max_gap,
-            min_score=self.min_score,
-            suppression_iou=self.suppression_iou,
-            improve=_improve,
-        )
+        return TubeletStage(self, match=self.match, improve=_improve)
 
 
 class SeqBboxOnlineConfig(_SeqBboxConfig):
@@ -65,30 +58,20 @@ class SeqBboxOnlineConfig(_SeqBboxConfig):
 
     def start(self) -> SeqBboxOnline:
         """Return a new stage for one video."""
-        return SeqBboxOnline(
-            max_distance=self.max_distance,
-            max_gap=self.max_gap,
-            min_score=self.min_score,
-            suppression_iou=self.suppression_iou,
-        )
+        return SeqBboxOnline(self)
 
 
 class SeqBboxOnline(Stage):
     """Gives each box the mean of the class vectors of its tubelet up to its frame.
 
     Args:
-        max_distance: Largest distance of two boxes that are linked.
-        max_gap: Largest number of frames without a box within a tubelet.
-        min_score: Lowest score of a box that is linked, and of a class that becomes a detection.
-        suppression_iou: See `suppress_within_classes`.
+        config: The settings.
     """
 
-    def __init__(
-        self, *, max_distance: float, max_gap: int, min_score: float, suppression_iou: float
-    ) -> None:
-        self._linker = TubeletLinker(partial(match_by_distance, max_distance=max_distance), max_gap=max_gap)
-        self._min_score, self._suppression_iou = min_score, suppression_iou
-        self._means = _RunningMeans(max_gap=max_gap)
+    def __init__(self, config: SeqBboxOnlineConfig) -> None:
+        self._config = config
+        self._linker = TubeletLinker(config.match, max_gap=config.max_gap)
+        self._means = _RunningMeans(max_gap=config.max_gap)
 
     @property
     def look_ahead(self) -> int:
@@ -97,16 +80,14 @@ class SeqBboxOnline(Stage):
 
     def push(self, result: FrameResult) -> list[FrameResult]:
         """Link the boxes of the next frame, and return its result."""
-        found = to_scored_boxes(
-            result.detections, min_score=self._min_score, suppression_iou=self._suppression_iou
-        )
+        found = self._config.scored_boxes(result.detections)
         tubelets = self._linker.push(found)
         detections = to_detections(
             ScoredBoxes(found.boxes, self._means.update(tubelets, found.vectors)),
             result.detections,
             tracks=tubelets,
             interpolated=None,
-            min_score=self._min_score,
+            min_score=self._config.min_score,
         )
         return [replace(result, detections=detections)]
 

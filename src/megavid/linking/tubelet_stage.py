@@ -1,4 +1,7 @@
-"""A stage that links the boxes of a whole video to tubelets, and then improves the tubelets."""
+"""A stage that links the boxes of a whole video to tubelets, and then improves the tubelets.
+
+Its settings are also those of linkers that build tubelets on a stream.
+"""
 
 from __future__ import annotations
 
@@ -7,40 +10,51 @@ from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
+from megavid.core.config import Number
 from megavid.core.detections import Detections, FrameResult
 from megavid.linking.class_vectors import ScoredBoxes, to_detections, to_scored_boxes
+from megavid.linking.linker_config import LinkerConfig
 from megavid.linking.stage import Stage
 from megavid.linking.tubelets import Match, TubeletLinker, Tubelets
+
+
+class TubeletConfig(LinkerConfig):
+    """Settings of linkers that build tubelets.
+
+    Attributes:
+        suppression_iou: Within a class, boxes that overlap a better one by more than this IoU lose the class
+            before linking; 1 for none.
+        max_gap: Largest number of frames that an object may be missed for.
+    """
+
+    suppression_iou: Number = Field(default=0.5, gt=0, le=1)
+    max_gap: int = Field(default=3, ge=0, le=1000)
+
+    def scored_boxes(self, detections: Detections) -> ScoredBoxes:
+        """Return the boxes to link in a frame with their class vectors; see `to_scored_boxes`."""
+        return to_scored_boxes(detections, min_score=self.min_score, suppression_iou=self.suppression_iou)
 
 
 class TubeletStage(Stage):
     """Links the boxes of one video, whose results come at its end.
 
-    The results have a detection for each class of a box with a score of at least `min_score`; all detections
-    of a box have the id of its tubelet as their track.
+    The results have a detection for each class of a box with a score of at least `config.min_score`; all
+    detections of a box have the id of its tubelet as their track.
 
     Args:
+        config: The settings.
         match: Pairs boxes of two frames.
-        max_gap: Largest number of frames without a box within a tubelet.
-        min_score: Lowest score of a box that is linked, and of a class that becomes a detection.
-        suppression_iou: See `suppress_within_classes`.
         improve: Function applied to the tubelets of the video, unless it has only one frame.
     """
 
     def __init__(
-        self,
-        *,
-        match: Match,
-        max_gap: int,
-        min_score: float,
-        suppression_iou: float,
-        improve: Callable[[Tubelets], Tubelets],
+        self, config: TubeletConfig, *, match: Match, improve: Callable[[Tubelets], Tubelets]
     ) -> None:
-        self._linker = TubeletLinker(match, max_gap=max_gap)
+        self._config = config
+        self._linker = TubeletLinker(match, max_gap=config.max_gap)
         self._improve = improve
-        self._min_score, self._suppression_iou = min_score, suppression_iou
-        self._fills_gaps = max_gap > 0
         self._results: list[FrameResult] = []  # without their boxes
         self._frames: list[ScoredBoxes] = []
         self._tubelets: list[NDArray[np.int64]] = []
@@ -52,9 +66,7 @@ class TubeletStage(Stage):
 
     def push(self, result: FrameResult) -> list[FrameResult]:
         """Link the boxes of the next frame; no result is ready before the end of the video."""
-        found = to_scored_boxes(
-            result.detections, min_score=self._min_score, suppression_iou=self._suppression_iou
-        )
+        found = self._config.scored_boxes(result.detections)
         self._frames.append(found)
         self._tubelets.append(self._linker.push(found))
         self._results.append(replace(result, detections=result.detections[[]]))
@@ -79,6 +91,6 @@ class TubeletStage(Stage):
             here.found,
             result.detections,
             tracks=here.tubelet,
-            interpolated=here.interpolated if self._fills_gaps else None,
-            min_score=self._min_score,
+            interpolated=here.interpolated if self._config.max_gap else None,
+            min_score=self._config.min_score,
         )
