@@ -146,11 +146,8 @@ def test_half_precision_computes_boxes_in_float32(
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        (
-            "resnet50",
-            {},
-            "no detector 'resnet50'; expected one of .*ssd300_vgg16.*; did you mean fcos_resnet50",
-        ),
+        ("resnet50", {}, "no detector 'resnet50'; expected one of .*ssd300_vgg16"),
+        ("SSD300-VGG16", {}, "no detector 'SSD300-VGG16'; .*; 'ssd300_vgg16' differs by case"),
         (f"{SSDLITE}:COCO_V2", {}, f"torchvision:{SSDLITE}: expected weights COCO_V1, got 'COCO_V2'"),
         (SSDLITE, {"method.window": 6}, "method.window: unknown key"),
         (SSDLITE, {"input.min_size": 6}, "input: unknown key"),

@@ -5,7 +5,6 @@ torchvision numbers classes from 1; label 0 is the background. The names of the 
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -19,6 +18,7 @@ from torchvision.models import detection, get_model, get_model_weights, list_mod
 
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
+from megavid.core.similar_names import hint_similar
 from megavid.core.text import listed
 from megavid.models.adapters.frame_adapter import AdapterConfig, FrameAdapter
 from megavid.models.adapters.outside_labels import OutsideLabels
@@ -134,8 +134,7 @@ def find_model(name: str) -> NamedModel:
     model, _, weights = name.partition(":")
     known = list_models(module=detection)
     if model not in known:
-        close = difflib.get_close_matches(model, known, n=1)
-        hint = f"; did you mean {close[0]}?" if close else ""
+        hint = hint_similar(model, known)
         raise InputError(f"torchvision has no detector {model!r}; expected one of {listed(known)}{hint}")
     choices = get_model_weights(model)
     if weights in {"", "DEFAULT"}:
