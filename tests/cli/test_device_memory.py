@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import PIL.Image
 import pytest
@@ -14,6 +15,8 @@ import yaml
 from megavid.checkpoints.load import load_detector
 from megavid.checkpoints.weights import write_weights
 from megavid.cli import main
+from megavid.cli.detector_options import DetectorOptions
+from megavid.cli.inference import InferenceOptions
 from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.datasets.synthetic.camera import film
@@ -156,3 +159,24 @@ def test_full_memory_is_found_behind_the_error_that_followed() -> None:
 def test_other_errors_pass() -> None:
     with pytest.raises(RuntimeError, match="shapes"), translate_memory_errors("take fewer frames"):
         raise RuntimeError("shapes cannot be multiplied")
+
+
+@pytest.mark.parametrize(
+    ("detector", "dtype", "advice"),
+    [
+        (
+            "torchvision:fasterrcnn_resnet50_fpn_v2",
+            "float32",
+            "; try --dtype bfloat16 or a smaller network input (--method.max-size)",
+        ),
+        ("torchvision:ssd300_vgg16", "float32", "; try --dtype bfloat16"),  # its input has a fixed size
+        ("transformers:PekingU/rtdetr_v2_r18vd", "bfloat16", ""),
+    ],
+)
+def test_settings_that_a_detector_lacks_are_not_advised(
+    detector: str, dtype: Literal["float32", "bfloat16"], advice: str
+) -> None:
+    options = DetectorOptions(detector=detector, inference=InferenceOptions(dtype=dtype))
+    with pytest.raises(InputError) as caught, options.translate_errors():
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+    assert str(caught.value) == f"the device's memory is full with --batch-size 1{advice}"

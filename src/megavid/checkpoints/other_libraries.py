@@ -35,6 +35,22 @@ def is_outside_name(name: object) -> bool:
     return isinstance(name, str) and name.partition(":")[0] in _LOADERS and ":" in name
 
 
+def size_setting(name: str | None) -> str | None:
+    """Return the setting that limits the size of a detector's network input; None if there is none.
+
+    Args:
+        name: Name of a detector of another library; None for a detector of megavid.
+
+    Returns:
+        Dotted path of the setting.
+    """
+    if name is None:
+        return "input.max_size"
+    library, _, model = name.partition(":")
+    has_fixed_size = model.startswith("ssd")  # of torchvision's detectors, only these
+    return "method.max_size" if library == "torchvision" and not has_fixed_size else None
+
+
 def load_outside_detector(
     name: str,
     *,

@@ -74,7 +74,7 @@ class Benchmark:
         )
         inference = self.inference.settings().model_copy(update=dict.fromkeys(self.without, False))
         self.threads.choose(self.device)
-        with self.inference.translate_errors(batch_size=self.batch_size):
+        with self.inference.translate_errors(batch_size=self.batch_size, detector=self.detector):
             detector = load_detector(
                 choose_model(self.model, detector=self.detector),
                 weights=self.weights,

@@ -81,7 +81,7 @@ class DetectorOptions:
 
     def translate_errors(self) -> AbstractContextManager[None]:
         """Return a context that turns errors of the device into one-line errors that name these options."""
-        return self.inference.translate_errors(batch_size=self.batch_size)
+        return self.inference.translate_errors(batch_size=self.batch_size, detector=self.detector)
 
 
 def choose_model(model: str | None, *, detector: str | None) -> str | None:

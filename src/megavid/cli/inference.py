@@ -49,22 +49,27 @@ class InferenceOptions:
         return Inference.plain(dtype=self.dtype)
 
     @contextmanager
-    def translate_errors(self, *, batch_size: int) -> Iterator[None]:
+    def translate_errors(self, *, batch_size: int, detector: str | None) -> Iterator[None]:
         """Turn errors of compilation and about full memory into one-line errors that name options.
 
         Args:
             batch_size: Number of frames that go through the network together.
+            detector: Name of a detector of another library; None for a detector of megavid.
 
         Raises:
             InputError: The network cannot be compiled, or the device's memory is full.
         """
+        from megavid.checkpoints.other_libraries import size_setting
         from megavid.models.acceleration.compiling import translate_compiler_errors
         from megavid.models.acceleration.device_memory import translate_memory_errors
 
         advice = ["a smaller --batch-size"] if batch_size > 1 else []
         if self.dtype == "float32":
             advice.append("--dtype bfloat16")
-        advice.append("a smaller network input (--input.max-size)")
-        message = f"the device's memory is full with --batch-size {batch_size}; try {' or '.join(advice)}"
+        if setting := size_setting(detector):
+            advice.append(f"a smaller network input (--{setting.replace('_', '-')})")
+        message = f"the device's memory is full with --batch-size {batch_size}"
+        if advice:
+            message += f"; try {' or '.join(advice)}"
         with translate_compiler_errors("--compile"), translate_memory_errors(message):
             yield
