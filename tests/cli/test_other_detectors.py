@@ -94,6 +94,19 @@ def test_wrong_options_are_explained(
         (["detect", str(folder), *options, "--model", "mega_r50"], "--detector: cannot be combined"),
         (["detect", str(folder), *weights, "--model", NAME], "a detector of another library is --detector"),
         (["detect", str(folder), "--detector", SSDLITE], "--detector: expected LIBRARY:NAME"),
+        (["detect", str(folder), "--detector", "mega_r101_vid"], "got weights: --weights mega_r101_vid"),
+        (
+            ["detect", str(folder), "--model", "mega_generated"],
+            "--model: expected a configuration, got weights: --weights mega_generated",
+        ),
+        (
+            ["detect", str(folder), "--detector", NAME, "--weights", "mega_generated"],
+            f"mega_generated: expected a file of weights for {NAME}, got the name of other weights",
+        ),
+        (
+            ["detect", str(folder), "--detector", NAME, "--weights", "https://localhost/x.pth"],
+            f"expected a file of weights for {NAME}, got an address; download it first",
+        ),
         (["detect", str(folder), *options, "--loose"], "inference.loose: expected false on cpu"),
         (["detect", str(folder), *options, "--score-threshold", "0"], "method.score_threshold"),
         (["detect", str(folder), *options, "--method.window", "3"], "method.window: unknown key"),

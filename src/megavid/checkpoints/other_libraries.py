@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from megavid.checkpoints.published import find_source, published_weights
 from megavid.checkpoints.weights import load_state, read_state_dict
 from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
@@ -73,11 +74,22 @@ def load_outside_detector(
         InputError: There is no such detector, a library is missing, the weights cannot be downloaded, or a
             file or value is wrong.
     """
+    if weights is not None:
+        _check_is_file(os.fspath(weights), name)
     library, _, rest = name.partition(":")
     detector = _LOADERS[library](rest, weights, overrides).eval().to(device)
     if inference is not None:
         detector.prepare(inference)
     return detector
+
+
+def _check_is_file(weights: str, name: str) -> None:
+    """Check that weights for a detector are not given by a name or an address, as those of megavid are."""
+    expected = f"{weights}: expected a file of weights for {name}"
+    if weights in published_weights():
+        raise InputError(f"{expected}, got the name of other weights, which `megavid weights` lists")
+    if find_source(weights) is not None:
+        raise InputError(f"{expected}, got an address; download it first")
 
 
 def _load_torchvision(

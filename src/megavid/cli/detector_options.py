@@ -95,8 +95,16 @@ def choose_model(model: str | None, *, detector: str | None) -> str | None:
         InputError: Both are given, or one of them is what the other is for.
     """
     from megavid.checkpoints.other_libraries import LIBRARIES, is_outside_name
+    from megavid.checkpoints.published import published_weights
     from megavid.core.errors import InputError
 
+    for option, name, expected in (
+        ("--detector", detector, "a detector of another library"),
+        ("--model", model, "a configuration"),
+    ):
+        entry = published_weights().get(name or "")
+        if entry is not None and entry.kind == "detector":
+            raise InputError(f"{option}: expected {expected}, got weights: --weights {name}")
     if detector is None:
         if is_outside_name(model):
             raise InputError(
