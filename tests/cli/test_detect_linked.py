@@ -98,17 +98,25 @@ def test_mistakes_are_explained(run: Run, folder: Path, capsys: pytest.CaptureFi
 
 
 def test_a_linker_of_the_whole_video_is_refused_for_a_live_stream(
-    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = io.BytesIO()
-    make_video(data, 4, format="mpegts")
-    with serve(data.getvalue()) as address:
-        assert run(address, "--link", "seq_nms") == 2
-    message = error_of(capsys)
-    assert (
-        "link: seq_nms needs a whole video, got a live stream; for live streams: seq_bbox_online" in message
-    )
+    """It is refused before the stream is opened and the weights are loaded, neither of which exists."""
+    missing = ["--weights", "none.safetensors", "-o", str(tmp_path / "out")]
+    for stream in ("http://127.0.0.1:1/stream", "99"):
+        assert main(["detect", stream, *missing, "--link", "seq_nms"]) == 2
+        assert (
+            "link: seq_nms needs a whole video, got a live stream; for live streams: seq_bbox_online"
+            in error_of(capsys)
+        )
     assert not (tmp_path / "out").exists()
+
+
+def test_a_pair_model_is_read_before_the_weights(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = ["--weights", "none.safetensors", "-o", str(tmp_path / "out")]
+    assert main(["detect", str(folder), *missing, "--link", "repp", "--link.model", "none.json"]) == 2
+    assert "none.json: no such file" in error_of(capsys)
 
 
 def test_a_live_stream_is_linked_by_a_linker_that_does_not_wait(run: Run, tmp_path: Path) -> None:

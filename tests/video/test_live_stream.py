@@ -12,7 +12,7 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.video import live_stream
-from megavid.video.open_input import LiveStream, open_input
+from megavid.video.open_input import LiveStream, is_live, open_input
 from tests.video.videos import make_video, number, serve
 
 
@@ -26,6 +26,11 @@ def test_a_live_stream_is_read(tmp_path: Path) -> None:
     assert [frame.index for frame in frames] == list(range(30))
     assert [number(frame.image) for frame in frames] == list(range(30))
     np.testing.assert_allclose([frame.time for frame in frames], np.arange(30) / 25, atol=1e-9)
+
+
+def test_cameras_and_streams_are_told_from_files() -> None:
+    assert all(is_live(spec) for spec in ("0", "99", "rtsp://host/stream", "http://127.0.0.1:1/x"))
+    assert not any(is_live(spec) for spec in ("./0", "clip.mp4", "file:///clip.mp4", "a/*.png", Path("0")))
 
 
 def test_a_stream_that_cannot_be_opened_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,9 +61,12 @@ class Detect:
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
         from megavid.jobs.detect_to_folder import DetectOptions, detect_to_folder
-        from megavid.video.open_input import open_input
+        from megavid.runtime.result_queue import check_live_linker
+        from megavid.video.open_input import is_live, open_input
 
         link, overrides = read_linker(self.link, overrides, option="--link")
+        if is_live(self.input):
+            check_live_linker(link)
         options = DetectOptions(
             score_threshold=self.score_threshold,
             classes=split_names("--classes", self.classes) or (),

@@ -27,7 +27,8 @@ def read_linker(
         The settings, and the options that belong to something else.
 
     Raises:
-        InputError: The linker or a setting is unknown, a value is wrong, or there are settings but no linker.
+        InputError: The linker or a setting is unknown, a value is wrong, a file that a setting names
+            cannot be read, or there are settings but no linker.
     """
     settings = {path: text for path, text in overrides.items() if path.startswith(_SECTION)}
     others = {path: text for path, text in overrides.items() if path not in settings}
@@ -40,4 +41,6 @@ def read_linker(
     from megavid.linking.linkers import linker_config
 
     values = {path.removeprefix(_SECTION): value for path, value in parse_overrides(settings).items()}
-    return linker_config(name, values, origin=option), others
+    linker = linker_config(name, values, origin=option)
+    linker.start()  # reads the files that settings name, so that a mistake is found before any work
+    return linker, others

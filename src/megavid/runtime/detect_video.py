@@ -23,7 +23,7 @@ from megavid.runtime.prefetch import prefetch, queue_length
 from megavid.runtime.result_queue import check_live_linker
 from megavid.runtime.session import PendingResults, VideoSession
 from megavid.video.every_nth import EveryNth
-from megavid.video.open_input import LiveStream, Video, VideoFile, open_input
+from megavid.video.open_input import Video, VideoFile, is_live, open_input
 
 
 def detect_video(
@@ -69,7 +69,11 @@ def detect_video(
         ...     print(result.index, result.time, result.detections.boxes)
     """
     check_range("batch_size", batch_size, least=1, most=MOST_BATCH)
-    opened = _open(video, fps=fps, linker=as_linker(link)) if isinstance(video, str | os.PathLike) else None
+    opened = None
+    if isinstance(video, str | os.PathLike):
+        if is_live(video):
+            check_live_linker(as_linker(link))
+        opened = open_input(video, fps=fps)
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
     is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
     if not is_whole and not isinstance(frames, Iterable):
@@ -86,14 +90,6 @@ def detect_video(
         link=link,
     )
     return _results(session, frames, opened, batch_size=batch_size)
-
-
-def _open(path: str | os.PathLike[str], *, fps: float | None, linker: LinkerConfig | None) -> Video:
-    """Open a video, and check that the linker can be used for it if it is a live stream."""
-    opened = open_input(path, fps=fps)
-    if isinstance(opened, LiveStream):
-        check_live_linker(linker)
-    return opened
 
 
 def _results(

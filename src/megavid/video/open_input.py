@@ -17,7 +17,7 @@ from megavid.video.live_stream import LiveStream
 from megavid.video.suffixes import IMAGE_SUFFIXES, image_files, is_image_name, is_video_name
 from megavid.video.video_file import VideoFile
 
-__all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "open_input"]
+__all__ = ["ImageFolder", "ImagePages", "LiveStream", "Video", "VideoFile", "is_live", "open_input"]
 
 Video = VideoFile | ImageFolder | ImagePages | LiveStream
 """An opened video of any kind."""
@@ -50,7 +50,7 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
         raise InputError("expected a video, a folder of images, a camera or a stream, got an empty name")
     if isinstance(spec, str):
         spec = spec.removeprefix("file://")
-    if isinstance(spec, str) and (spec.isdecimal() or "://" in spec):
+    if isinstance(spec, str) and is_live(spec):
         _refuse_fps(fps, spec)
         return LiveStream(spec)
     path = Path(spec)
@@ -65,6 +65,14 @@ def open_input(spec: str | os.PathLike[str], *, fps: float | None = None) -> Vid
         return ImageFolder(images, name=name, rate=_image_rate(fps))
     _refuse_fps(fps, path)
     return VideoFile(path)
+
+
+def is_live(spec: str | os.PathLike[str]) -> bool:
+    """Return whether an input for `open_input` is a camera or a stream; nothing is opened."""
+    if not isinstance(spec, str):
+        return False
+    name = spec.removeprefix("file://")
+    return name.isdecimal() or "://" in name
 
 
 def _describe_expected(folder: Path, accepted: str) -> str:
