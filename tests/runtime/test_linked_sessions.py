@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
+import PIL.Image
 import pytest
 import torch
 
@@ -162,6 +164,20 @@ def test_linked_results_are_waited_for_once_and_in_order(
         first.wait()
     second.wait()
     assert [result.index for result in session.flush()] == [0, 1]
+
+
+def test_results_before_an_unreadable_frame_are_linked(
+    device: torch.device, make_frames: MakeFrames, tmp_path: Path, name: str
+) -> None:
+    images = make_frames(6)
+    for i, image in enumerate(images):
+        PIL.Image.fromarray(image).save(tmp_path / f"{i}.png")
+    (tmp_path / "4.png").write_bytes((tmp_path / "4.png").read_bytes()[:3000])
+    detector = build_tiny("single_frame", device)
+    results: list[FrameResult] = []
+    with pytest.raises(InputError, match=r"4\.png"):
+        results.extend(detect_video(detector, tmp_path, link=name))
+    assert_same(results, list(detect_video(detector, images[:4], link=name)), device)
 
 
 def test_unknown_linkers_and_live_streams_are_refused(detector: VideoDetector) -> None:

@@ -58,7 +58,7 @@ def detect_video(
         global_order: Frame numbers in the order in which they become global frames.
         seed: Seed for the choice of global frames.
         official_quirks: Reproduce the original release's defect at the start of a video.
-        link: Linker of the results. One that needs the whole video gives them at its end.
+        link: Linker of the results. One that needs the whole video gives them at its end, or before an error.
 
     Raises:
         InputError: The video cannot be read, an argument is out of range, or the linker is unknown or not for
@@ -69,11 +69,7 @@ def detect_video(
         ...     print(result.index, result.time, result.detections.boxes)
     """
     check_range("batch_size", batch_size, least=1, most=MOST_BATCH)
-    opened = None
-    if isinstance(video, str | os.PathLike):
-        if is_live(video):
-            check_live_linker(as_linker(link))
-        opened = open_input(video, fps=fps)
+    opened = _open(video, fps=fps, link=link) if isinstance(video, str | os.PathLike) else None
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
     is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
     if not is_whole and not isinstance(frames, Iterable):
@@ -90,6 +86,13 @@ def detect_video(
         link=link,
     )
     return _results(session, frames, opened, batch_size=batch_size)
+
+
+def _open(path: str | os.PathLike[str], *, fps: float | None, link: LinkerConfig | str | None) -> Video:
+    """Check that the linker can be used for the video if it is a live stream, and open it."""
+    if is_live(path):
+        check_live_linker(as_linker(link))
+    return open_input(path, fps=fps)
 
 
 def _results(
@@ -118,6 +121,9 @@ def run_session(
 
     If the whole video is available, the results of a batch are yielded when the next batch has been pushed,
     so that a GPU always has work. The results of a stream are yielded as early as possible.
+
+    If a frame cannot be read, the results of the frames before it are linked and yielded, and then the error
+    is raised.
     """
     waiting: deque[PendingResults] = deque()
     ahead = 1 if session.state.has_source else 0
@@ -130,6 +136,7 @@ def run_session(
     except Exception:  # An error comes after the results of the frames before it.
         for pending in waiting:
             yield from pending.wait()
+        yield from session.queue.flush()
         raise
     for pending in waiting:
         yield from pending.wait()

@@ -47,8 +47,12 @@ class ResultQueue:
             raise ValueError("expected to wait for the results of a session once, in the order of submission")
         self._next += 1
         ready = [linked for result in results for linked in self._stage.push(result)]
-        if place.ended:
-            ready += self._stage.flush()
+        linked = [self._above_threshold(result) for result in ready]
+        return linked + self.flush() if place.ended else linked
+
+    def flush(self) -> list[FrameResult]:
+        """Return the results that the linker still holds, as if the video had ended."""
+        ready = [] if self._stage is None else self._stage.flush()
         return [self._above_threshold(result) for result in ready]
 
     def _above_threshold(self, result: FrameResult) -> FrameResult:
