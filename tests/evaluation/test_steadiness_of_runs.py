@@ -36,6 +36,7 @@ def test_the_table_of_two_runs() -> None:
         "longest_gap": ("2.00", "-", "-"),
         "center_jitter": ("5.00", "-", "-"),
         "size_jitter": ("10.00", "-", "-"),
+        "interpolated": ("-", "-", "-"),
     }
     assert table.never_found == ("0", "1", "+1")
     assert table.thresholds == ("0.500", "-", "")
@@ -95,7 +96,8 @@ def test_differences_use_the_same_resamples_for_both_runs() -> None:
     difference = steadiness_differences(one, two)["found"]
     assert (difference.value, difference.interval) == (1 / 8, Interval(0, 1 / 4))
     assert steadiness_differences(one, two)["flickers"].interval == Interval(-25, 0)
-    same = steadiness_differences(one, one)
+    filled = measure(data, *found, interpolated=np.arange(8) == 2)
+    same = steadiness_differences(filled, filled)
     assert all(d.value == 0 and d.interval == Interval(0, 0) for d in same.values())
     table = steadiness_table({"A": one, "B": two})
     assert table.columns == ("A", "B", "B-A", "interval")

@@ -58,11 +58,14 @@ def measure(
     *found: Detection,
     threshold: float | None = 0.5,
     detected: NDArray[np.bool_] | None = None,
+    interpolated: NDArray[np.bool_] | None = None,
 ) -> Any:
     columns: list[Any] = list(zip(*found, strict=True)) if found else [[], [], [], []]
     boxes = Boxes(*columns)
     truth = Boxes(data.box_frames, data.boxes, data.labels)
-    return measure_steadiness(boxes, truth, data, score_threshold=threshold, detected=detected)
+    return measure_steadiness(
+        boxes, truth, data, score_threshold=threshold, detected=detected, interpolated=interpolated
+    )
 
 
 EXAMPLE: list[Detection] = [

@@ -17,6 +17,12 @@ if TYPE_CHECKING:
     from megavid.evaluation.scores import Scores
 
 
+_MOST_CLASSES = 10
+"""Steadiness is printed by class for up to this many classes."""
+
+_MEASURES_BY_CLASS = ("flickers", "class_switches", "found")
+
+
 def print_scores(scores: Scores) -> None:
     """Print AP50 of each class in percent, the mean with its interval, COCO's metrics and notes."""
     table = Table("class")
@@ -103,6 +109,25 @@ def _print_steadiness(runs: Mapping[str, Scores]) -> None:
     table.add_row("score threshold", *content.thresholds)
     print_table(table)
     say(f"  steadiness: {describe_tracks(measured)}")
+    if len(runs) == 1:
+        _print_steadiness_by_class(*runs.values())
+
+
+def _print_steadiness_by_class(scores: Scores) -> None:
+    """Print the steadiness of each class, if there are a few classes."""
+    from megavid.evaluation.steadiness_groups import steadiness_by_class
+    from megavid.evaluation.steadiness_text import group_cells, group_columns
+
+    assert scores.steadiness is not None
+    groups = steadiness_by_class(scores.steadiness, scores.classes)
+    if not 1 < len(groups) <= _MOST_CLASSES:
+        return
+    table = Table("steadiness\nby class")
+    for column in group_columns(_MEASURES_BY_CLASS):
+        table.add_column(column, justify="right")
+    for group in groups:
+        table.add_row(cell(group.name), *group_cells(group, _MEASURES_BY_CLASS))
+    print_table(table)
 
 
 def _notes(scores: Scores) -> list[str]:

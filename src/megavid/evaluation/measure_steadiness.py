@@ -30,6 +30,7 @@ def measure_steadiness(
     *,
     score_threshold: float | None,
     detected: NDArray[np.bool_] | None = None,
+    interpolated: NDArray[np.bool_] | None = None,
 ) -> Steadiness | None:
     """Measure how steadily the objects with a track id are found.
 
@@ -42,6 +43,7 @@ def measure_steadiness(
         annotations: The data set, F frames.
         score_threshold: Only detections with a score above this count; None if no detection counts.
         detected: bool (F,), frames that the detector ran on, from `detected_frames`; None for all.
+        interpolated: bool (N,), detections that fill a gap; None if they are not marked.
 
     Returns:
         The measures; None if no object that counts has a track id.
@@ -51,14 +53,15 @@ def measure_steadiness(
     rows = np.flatnonzero(counts if detected is None else counts & detected[truth.frame])
     if len(rows) == 0:
         return None
-    video, id_, label, frame = a.video[truth.frame], a.tracks, a.labels, truth.frame
-    rows = rows[np.lexsort((frame[rows], label[rows], id_[rows], video[rows]))]
-    key = np.stack((video[rows], id_[rows], label[rows]))
-    starts = np.flatnonzero(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0)))
+    rows, starts = _by_track(rows, a)
     offsets = np.append(starts, len(rows))
     track = np.repeat(np.arange(len(starts)), np.diff(offsets))
-    detection, state = _detections_on(found, truth, a.difficult, score_threshold, num_frames=len(a))
+    detection, state = _detections_on(found, truth, a, score_threshold)
     detection, state = detection[rows], state[rows]
+    only_interpolated = None
+    if interpolated is not None and interpolated.any():
+        _, others = _detections_on(found.take(~interpolated), truth, a, score_threshold)
+        only_interpolated = (state == FOUND) & (others[rows] != FOUND)
     flickers, longest_gap = _gaps(track, state, len(starts))
     hits = np.flatnonzero(state == FOUND)
     center_jitter, size_jitter = _jitter(
@@ -67,27 +70,33 @@ def measure_steadiness(
     return Steadiness(
         score_threshold=score_threshold,
         videos=a.videos,
-        video=video[rows[starts]],
-        track=id_[rows[starts]],
-        label=label[rows[starts]],
+        video=a.video[truth.frame[rows[starts]]],
+        track=a.tracks[rows[starts]],
+        label=a.labels[rows[starts]],
         offsets=offsets,
-        number=a.number[frame[rows]],
+        number=a.number[truth.frame[rows]],
         state=state,
         class_switches=_class_switches(found, detection, track, len(starts)),
         flickers=flickers,
         longest_gap=longest_gap,
         center_jitter=center_jitter,
         size_jitter=size_jitter,
+        only_interpolated=only_interpolated,
     )
 
 
+def _by_track(rows: NDArray[np.int64], a: Annotations) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Sort objects by track and time, and find the place of the first object of each track, (T,)."""
+    frame = a.box_frames[rows]
+    key = np.stack((a.video[frame], a.tracks[rows], a.labels[rows]))
+    order = np.lexsort((frame, *key[::-1]))
+    key = key[:, order]
+    starts = np.flatnonzero(np.append(True, (key[:, 1:] != key[:, :-1]).any(axis=0)))
+    return rows[order], starts
+
+
 def _detections_on(
-    found: Boxes,
-    truth: Boxes,
-    ignored: NDArray[np.bool_],
-    score_threshold: float | None,
-    *,
-    num_frames: int,
+    found: Boxes, truth: Boxes, a: Annotations, score_threshold: float | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
     """Return the detection on each object (its row, -1 for none) and the object's state, (M,) each."""
     assert found.score is not None
@@ -97,8 +106,8 @@ def _detections_on(
     rows = np.flatnonzero(found.score > score_threshold)
     rows = rows[np.argsort(-found.score[rows], kind="stable")]
     chosen = found.take(rows)
-    matched = match_classes(chosen, truth, num_frames=num_frames)
-    others = match_remaining(chosen, truth, matched, num_frames=num_frames, ignored=ignored)
+    matched = match_classes(chosen, truth, num_frames=len(a))
+    others = match_remaining(chosen, truth, matched, num_frames=len(a), ignored=a.difficult)
     for objects, value in ((matched, FOUND), (others, WRONG_CLASS)):
         some = objects >= 0
         detection[objects[some]] = rows[some]

@@ -19,6 +19,7 @@ from megavid.evaluation.confusion import BACKGROUND, Confusion
 from megavid.evaluation.error_analysis import KINDS, Errors
 from megavid.evaluation.scoring import AveragePrecision
 from megavid.evaluation.steadiness import NOT_MEASURED, Steadiness
+from megavid.evaluation.steadiness_groups import steadiness_by_class, steadiness_by_video
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ class Scores:
                 for name, result in self.sizes.items()
             },
             "best_f1": _best(self.best),
-            "steadiness": _steadiness(self.steadiness),
+            "steadiness": self._steadiness(),
             "coco": {name: _number(value) for name, value in self.coco.items()},
             "frames": self.frames,
             "objects": self.objects,
@@ -136,6 +137,17 @@ class Scores:
         if not self.samples:
             return None
         return {"videos": len(self.videos), "resamples": RESAMPLES, "level": LEVEL}
+
+    def _steadiness(self) -> dict[str, Any]:
+        if self.steadiness is None:
+            return {"not_measured": NOT_MEASURED}
+        by_class = steadiness_by_class(self.steadiness, self.classes)
+        by_video = steadiness_by_video(self.steadiness)
+        return {
+            **self.steadiness.as_dict(),
+            "classes": {one.name: one.as_dict() for one in by_class},
+            "videos": [{"name": one.name, **one.as_dict()} for one in by_video],
+        }
 
     def _class(self, label: int) -> dict[str, Any]:
         curve = self.results["all"].curves[label]
@@ -198,10 +210,6 @@ def _best(best: BestF1 | None) -> dict[str, float] | None:
         "precision": best.precision,
         "recall": best.recall,
     }
-
-
-def _steadiness(steadiness: Steadiness | None) -> dict[str, Any]:
-    return {"not_measured": NOT_MEASURED} if steadiness is None else steadiness.as_dict()
 
 
 def _number(value: float) -> float | None:

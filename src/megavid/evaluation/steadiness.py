@@ -8,7 +8,7 @@ Shapes: V videos, T tracks, P frames of all tracks together, R resamples.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,8 @@ class Steadiness:
             fewer than two frames.
         size_jitter: float64 (T,), sum of the standard deviations of the detections' scale (the square root of
             the area) and aspect ratio, each divided by the truth's; NaN like `center_jitter`.
+        only_interpolated: bool (P,), frames in which the object is found, but would not be found without the
+            interpolated boxes; None if no box is marked as interpolated.
     """
 
     score_threshold: float | None
@@ -66,6 +68,7 @@ class Steadiness:
     longest_gap: NDArray[np.int64]
     center_jitter: NDArray[np.float64]
     size_jitter: NDArray[np.float64]
+    only_interpolated: NDArray[np.bool_] | None = None
 
     def __len__(self) -> int:
         """Return the number of tracks."""
@@ -79,7 +82,7 @@ class Steadiness:
     @cached_property
     def found(self) -> NDArray[np.int64]:
         """(T,), number of frames of each track in which the object is found."""
-        return np.add.reduceat((self.state == FOUND).astype(np.int64), self.offsets[:-1])
+        return self._count(self.state == FOUND)
 
     @cached_property
     def fragments(self) -> NDArray[np.int64]:
@@ -96,9 +99,22 @@ class Steadiness:
 
         Flickers are counted per 100 frames of tracks; class switches and shares of frames are means over all
         tracks; fragments and gaps are means over the tracks that are found at all; jitter is a mean over the
-        tracks that are found in at least two frames.
+        tracks that are found in at least two frames; "interpolated" is a share of all found frames.
         """
         return {name: float(_ratio(a.sum(), b.sum())) for name, (a, b) in self._terms().items()}
+
+    def measures_by(self, group: NDArray[Any], groups: int) -> dict[str, NDArray[np.float64]]:
+        """Return the measures over the tracks of each group.
+
+        Args:
+            group: int (T,), group of each track, such as `label` or `video`.
+            groups: Number of groups, G.
+
+        Returns:
+            (G,) values of each measure, as in `measures`, keyed by the names in `MEASURES`.
+        """
+        sums = {name: _sums(terms, group, groups) for name, terms in self._terms().items()}
+        return {name: _ratio(numerator, denominator) for name, (numerator, denominator) in sums.items()}
 
     def samples(self) -> dict[str, NDArray[np.float64]] | None:
         """Return the measures in resamples of the videos with tracks (see `bootstrap`).
@@ -114,7 +130,7 @@ class Steadiness:
             return None
         samples = {}
         for name, terms in self._terms().items():
-            per_video = (np.bincount(resamples.frame_video, term, resamples.videos) for term in terms)
+            per_video = _sums(terms, resamples.frame_video, resamples.videos)
             numerator, denominator = (resamples.counts @ sums for sums in per_video)
             samples[name] = _ratio(numerator, denominator)
         return samples
@@ -124,7 +140,8 @@ class Steadiness:
 
         A track to which a measure does not apply has 0 in both.
         """
-        ever_found, all_tracks = self.found > 0, np.ones(len(self))
+        ever_found, all_tracks, none = self.found > 0, np.ones(len(self)), np.zeros(len(self))
+        filled = None if self.only_interpolated is None else self._count(self.only_interpolated)
         return {
             "flickers": (100 * self.flickers, self.frames),
             "class_switches": (self.class_switches, all_tracks),
@@ -133,11 +150,16 @@ class Steadiness:
             "longest_gap": (self.longest_gap, ever_found),
             "center_jitter": (np.nan_to_num(self.center_jitter), ~np.isnan(self.center_jitter)),
             "size_jitter": (np.nan_to_num(self.size_jitter), ~np.isnan(self.size_jitter)),
+            "interpolated": (none, none) if filled is None else (filled, self.found),
         }
+
+    def _count(self, chosen: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Count the chosen frames (P,) of each track, (T,)."""
+        return np.add.reduceat(chosen.astype(np.int64), self.offsets[:-1])
 
     def as_dict(self) -> dict[str, Any]:
         """Return the measures over all tracks as JSON values, with None for NaN."""
-        numbers: dict[str, Any] = {n: None if np.isnan(x) else x for n, x in self.measures().items()}
+        numbers: dict[str, Any] = json_numbers(self.measures())
         if (samples := self.samples()) is not None:
             intervals = {name: percentile_interval(values) for name, values in samples.items()}
             numbers["intervals"] = {n: None if i is None else [i.low, i.high] for n, i in intervals.items()}
@@ -153,8 +175,14 @@ MEASURES = {
     "longest_gap": "Frames of the longest run in which the object is not found, between two in which it is.",
     "center_jitter": "Standard deviation of a box's offset from the object, relative to the object's size.",
     "size_jitter": "Standard deviation of a box's scale and aspect ratio, relative to the object's.",
+    "interpolated": "Share of the found frames in which only an interpolated box finds the object.",
 }
 """What each measure means."""
+
+
+def json_numbers(measures: Mapping[str, float]) -> dict[str, float | None]:
+    """Return measures as JSON values, with None for NaN."""
+    return {name: None if np.isnan(value) else value for name, value in measures.items()}
 
 
 def least_steady(runs: Sequence[Steadiness], *, most: int) -> list[tuple[int, ...]]:
@@ -180,6 +208,14 @@ def least_steady(runs: Sequence[Steadiness], *, most: int) -> list[tuple[int, ..
         return -changes, sum(float(r.found[t] / r.frames[t]) for r, t in pairs)
 
     return sorted(common, key=unsteady)[:most]
+
+
+def _sums(
+    terms: tuple[NDArray[Any], NDArray[Any]], group: NDArray[Any], groups: int
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the sums of both terms of a measure over the tracks of each group."""
+    numerator, denominator = (np.bincount(group, term, groups) for term in terms)
+    return numerator, denominator
 
 
 def _ratio(numerator: ArrayLike, denominator: ArrayLike) -> NDArray[np.float64]:

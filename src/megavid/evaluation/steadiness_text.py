@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from megavid.evaluation.bootstrap import Interval, percentile_interval
 from megavid.evaluation.comparison import steadiness_differences
 from megavid.evaluation.number_text import percent, percent_interval
 from megavid.evaluation.steadiness import Steadiness
+from megavid.evaluation.steadiness_groups import GroupSteadiness
 
 NAMES = {
     "flickers": "flickers per 100 frames",
@@ -19,10 +20,23 @@ NAMES = {
     "longest_gap": "longest gap, frames",
     "center_jitter": "center jitter, %",
     "size_jitter": "size jitter, %",
+    "interpolated": "found by interpolation only, %",
 }
 """What each of `MEASURES` is called in tables."""
 
-_SHARES = {"found", "center_jitter", "size_jitter"}
+SHORT_NAMES = {
+    "flickers": "flickers",
+    "class_switches": "switches",
+    "fragments": "fragments",
+    "found": "found, %",
+    "longest_gap": "gap",
+    "center_jitter": "center, %",
+    "size_jitter": "size, %",
+    "interpolated": "interp., %",
+}
+"""What each of `MEASURES` is called in tables with a column for each of them."""
+
+_SHARES = {"found", "center_jitter", "size_jitter", "interpolated"}
 
 
 @dataclass(frozen=True)
@@ -72,6 +86,22 @@ def steadiness_table(runs: Mapping[str, Steadiness]) -> SteadinessTable:
         cells.extend([""] * (len(columns) - len(cells)))
     texts = {name: tuple(row) for name, row in rows.items()}
     return SteadinessTable(tuple(columns), texts, tuple(never_found), tuple(thresholds))
+
+
+def group_columns(measures: Iterable[str] = SHORT_NAMES) -> tuple[str, ...]:
+    """Return the headings of the cells of `group_cells`."""
+    return "tracks", "frames", "never found", *(SHORT_NAMES[name] for name in measures)
+
+
+def group_cells(group: GroupSteadiness, measures: Iterable[str] = SHORT_NAMES) -> tuple[str, ...]:
+    """Format the steadiness of a class or video for a row of a table.
+
+    Args:
+        group: Steadiness of the class or video.
+        measures: Measures to show, names in `MEASURES`.
+    """
+    counts = (group.tracks, group.track_frames, group.never_found)
+    return *map(str, counts), *(_text(name, group.measures[name]) for name in measures)
 
 
 def describe_tracks(runs: Mapping[str, Steadiness]) -> str:

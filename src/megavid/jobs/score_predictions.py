@@ -50,7 +50,8 @@ def score_predictions(
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
-    found = locate(predictions, annotations, problems=problems).boxes(predictions)
+    located = locate(predictions, annotations, problems=problems)
+    found = located.boxes(predictions)
     truth = Boxes(annotations.box_frames, annotations.boxes, annotations.labels)
     frames, ignored, areas = len(annotations), annotations.difficult, annotations.object_areas
     size: dict[str, Any] = {"num_frames": frames, "num_classes": len(annotations.classes)}
@@ -75,6 +76,7 @@ def score_predictions(
             annotations,
             score_threshold=None if best is None else best.score_threshold,
             detected=detected_frames(predictions, annotations),
+            interpolated=None if predictions.interpolated is None else predictions.interpolated[located.rows],
         ),
         found=found,
         truth=truth,

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from megavid.evaluation.plots import as_svg, draw_strips
 from megavid.evaluation.scores import Scores
-from megavid.evaluation.steadiness import MEASURES, NOT_MEASURED
-from megavid.evaluation.steadiness_text import NAMES, describe_tracks, steadiness_table
+from megavid.evaluation.steadiness import MEASURES, NOT_MEASURED, Steadiness
+from megavid.evaluation.steadiness_groups import GroupSteadiness, steadiness_by_class, steadiness_by_video
+from megavid.evaluation.steadiness_text import (
+    NAMES,
+    describe_tracks,
+    group_cells,
+    group_columns,
+    steadiness_table,
+)
+
+_MOST_GROUPS = 1000
+"""Largest number of rows in the tables of classes and videos; `scores.json` lists all of them."""
 
 
 def steadiness_section(runs: Mapping[str, Scores]) -> dict[str, Any]:
@@ -30,5 +40,23 @@ def steadiness_section(runs: Mapping[str, Scores]) -> dict[str, Any]:
         "names": NAMES,
         "meanings": MEASURES,
         "strips": as_svg(draw_strips(measured, classes)),
+        "groups": _tables(*measured.values(), classes=classes) if len(measured) == 1 else [],
+        "group_columns": group_columns(),
     }
     return {"steadiness": section}
+
+
+def _tables(steadiness: Steadiness, *, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the tables of classes and of videos."""
+    kinds: dict[str, list[GroupSteadiness]] = {
+        "class": steadiness_by_class(steadiness, classes),
+        "video": steadiness_by_video(steadiness),
+    }
+    return [
+        {
+            "kind": kind,
+            "left_out": max(0, len(groups) - _MOST_GROUPS),
+            "rows": [{"name": one.name, "cells": group_cells(one)} for one in groups[:_MOST_GROUPS]],
+        }
+        for kind, groups in kinds.items()
+    ]
