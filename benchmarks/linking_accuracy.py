@@ -3,9 +3,13 @@
     python -m benchmarks.linking_accuracy FOLDER
 
 The folder has `detections.npz` (video, frame, boxes (N, 4), scores (N, K) of all classes) and `truth.json`,
-CocoVID with a list "exhaustive" of the (video, class) pairs in which every object is annotated. AP50 is for
-each of these pairs by itself, first after suppression within classes, then after each linker. Linkers get the
-suppressed boxes, one for each class, as saved predictions have them.
+CocoVID with a list "exhaustive" of the (video, class) pairs in which every object is annotated. All numbers
+are of these pairs, first after suppression within classes, then after each linker. Linkers get the suppressed
+boxes, one for each class, as saved predictions have them.
+
+AP50 is for each pair by itself. Steadiness is for the tracks of all pairs together, at score thresholds that
+are chosen without the clip that is measured: for each clip, the one with the best F1 on the pairs of the
+other clips; then 0.5 for all clips, the default of `megavid detect`.
 """
 
 from __future__ import annotations
@@ -19,15 +23,25 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from benchmarks.commit import commit
 from megavid.core.box_ops import nms_per_class
 from megavid.core.detections import Detections, FrameResult
-from megavid.evaluation import Boxes, average_precision
+from megavid.datasets.open import Source, open_annotations
+from megavid.datasets.table.annotations import Annotations
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation import Boxes
+from megavid.evaluation.best_f1 import best_f1
+from megavid.evaluation.measure_steadiness import measure_steadiness
+from megavid.evaluation.outcomes import Outcomes, Selection, outcomes_by_class
+from megavid.evaluation.scoring import Curve
+from megavid.evaluation.steadiness_text import NAMES, measure_text
 from megavid.linking.linkers import LINKERS
 
 LOWEST_SCORE = 0.001
 SUPPRESSION_IOU = 0.5
+FIXED_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
@@ -38,60 +52,64 @@ class Pair:
         video: Number of the video, from 0.
         label: Number of the class, from 0.
         name: Names of both.
-        truth: Annotated boxes, all of class 0.
     """
 
     video: int
     label: int
     name: str
-    truth: Boxes
+
+
+@dataclass(frozen=True)
+class Found:
+    """Detections in all videos.
+
+    Attributes:
+        boxes: N detections.
+        interpolated: bool (N,), detections that fill a gap.
+    """
+
+    boxes: Boxes
+    interpolated: NDArray[np.bool_]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("folder", type=Path)
     folder: Path = parser.parse_args().folder
-    truth = json.loads((folder / "truth.json").read_text())
-    found = np.load(folder / "detections.npz")
-    classes = tuple(category["name"] for category in truth["categories"])
-    chosen = pairs_of(truth)
-    numbers = sorted({pair.video for pair in chosen})
-    videos = {n: results(found, n, truth["videos"][n]["length"], classes) for n in numbers}
-    print(f"commit {commit()}; {', '.join(pair.name for pair in chosen)}")
-    print("no linking:", *(f"{score(videos[pair.video], pair):.1f}" for pair in chosen))
+    path = folder / "truth.json"
+    truth = open_annotations(Source(path=path), problems=Problems())
+    pairs = [
+        Pair(truth.videos.index(one["video"]), truth.classes.index(one["category"]), " ".join(one.values()))
+        for one in json.loads(path.read_text())["exhaustive"]
+    ]
+    saved = np.load(folder / "detections.npz")
+    lengths = truth.frames_per_video.tolist()
+    videos = [results(saved, i, length, truth.classes) for i, length in enumerate(lengths)]
+    runs = {"no linking": collect(videos)}
     for name, config in LINKERS.items():
-        linked = {n: list(config().start()(video)) for n, video in videos.items()}
-        print(f"{name}:", *(f"{score(linked[pair.video], pair):.1f}" for pair in chosen))
+        runs[name] = collect([list(config().start()(video)) for video in videos])
+    outcomes = {name: outcomes_of(found.boxes, truth, pairs) for name, found in runs.items()}
+    print(f"commit {commit()}\nAP50", *(pair.name for pair in pairs), sep=" | ")
+    for name, of_pairs in outcomes.items():
+        print(name, *(f"{100 * Curve.of(one).ap:.1f}" for one in of_pairs), sep=" | ")
+    for title in ("best F1 on the other clips", f"fixed score {FIXED_THRESHOLD}"):
+        print(f"\n{title}", "thresholds", "precision, %", *NAMES.values(), "never found", sep=" | ")
+        for name, found in runs.items():
+            thresholds = [FIXED_THRESHOLD] * len(pairs)
+            if title.startswith("best"):
+                thresholds = thresholds_of_others(outcomes[name], pairs)
+            row = measures(found, truth, pairs, thresholds)
+            print(name, *describe(thresholds, outcomes[name]), *row, sep=" | ")
 
 
-def pairs_of(truth: dict[str, Any]) -> list[Pair]:
-    """Return the pairs in which every object is annotated."""
-    videos = [video["name"] for video in truth["videos"]]
-    classes = [category["name"] for category in truth["categories"]]
-    frames = {image["id"]: (image["video_id"] - 1, image["frame_id"]) for image in truth["images"]}
-    pairs = []
-    for entry in truth["exhaustive"]:
-        video, label = videos.index(entry["video"]), classes.index(entry["category"])
-        boxes = sorted(
-            (frames[a["image_id"]][1], *a["bbox"])
-            for a in truth["annotations"]
-            if frames[a["image_id"]][0] == video and a["category_id"] == label + 1
-        )
-        frame, x, y, width, height = np.array(boxes).T
-        corners = np.stack([x, y, x + width, y + height], axis=1)
-        objects = Boxes(frame.astype(np.int64), corners, np.zeros(len(boxes), np.int64))
-        pairs.append(Pair(video, label, f"{entry['video']} {entry['category']}", objects))
-    return pairs
-
-
-def results(found: Any, video: int, length: int, classes: tuple[str, ...]) -> list[FrameResult]:
+def results(saved: Any, video: int, length: int, classes: tuple[str, ...]) -> list[FrameResult]:
     """Return the detections of a video after suppression within classes."""
     frames = []
     for frame in range(length):
-        rows = (found["video"] == video) & (found["frame"] == frame)
-        vectors = found["scores"][rows].astype(np.float32)
+        rows = (saved["video"] == video) & (saved["frame"] == frame)
+        vectors = saved["scores"][rows].astype(np.float32)
         row, label = np.nonzero(vectors >= LOWEST_SCORE)
-        boxes, scores = torch.from_numpy(found["boxes"][rows][row]), torch.from_numpy(vectors[row, label])
+        boxes, scores = torch.from_numpy(saved["boxes"][rows][row]), torch.from_numpy(vectors[row, label])
         labels = torch.from_numpy(label)
         kept = nms_per_class(boxes, scores, labels, SUPPRESSION_IOU)
         frames.append(
@@ -100,17 +118,78 @@ def results(found: Any, video: int, length: int, classes: tuple[str, ...]) -> li
     return frames
 
 
-def score(video: Sequence[FrameResult], pair: Pair) -> float:
-    """Return AP50 of the pair's class in its video, in percent."""
-    chosen = [result.detections[result.detections.labels == pair.label] for result in video]
-    counts = [len(detections) for detections in chosen]
-    found = Boxes(
-        np.repeat(np.arange(len(video)), counts),
-        torch.cat([detections.boxes for detections in chosen]).numpy(),
-        np.zeros(sum(counts), np.int64),
-        torch.cat([detections.scores for detections in chosen]).numpy(),
+def collect(videos: Sequence[Sequence[FrameResult]]) -> Found:
+    """Gather the detections of all videos, whose frames are all annotated."""
+    found = [result.detections for video in videos for result in video]
+    marks = [
+        torch.zeros(len(one), dtype=torch.bool) if one.interpolated is None else one.interpolated
+        for one in found
+    ]
+    boxes = Boxes(
+        np.repeat(np.arange(len(found)), [len(one) for one in found]),
+        torch.cat([one.boxes for one in found]).numpy(),
+        torch.cat([one.labels for one in found]).numpy(),
+        torch.cat([one.scores for one in found]).numpy(),
     )
-    return 100 * float(average_precision(found, pair.truth, num_frames=len(video), num_classes=1).mean)
+    return Found(boxes, torch.cat(marks).numpy())
+
+
+def outcomes_of(found: Boxes, truth: Annotations, pairs: Sequence[Pair]) -> list[Outcomes]:
+    """Return the outcomes of each pair by itself."""
+    objects = Boxes(truth.box_frames, truth.boxes, truth.labels)
+    by_pair = []
+    for pair in pairs:
+        mine, wanted = (
+            boxes.take((truth.video[boxes.frame] == pair.video) & (boxes.label == pair.label))
+            for boxes in (found, objects)
+        )
+        every = Selection(np.zeros(len(wanted), np.bool_))
+        sizes = {"num_frames": len(truth), "num_classes": len(truth.classes)}
+        by_pair.append(outcomes_by_class(mine, wanted, [every], lambda one: one[0], **sizes)[pair.label])
+    return by_pair
+
+
+def thresholds_of_others(outcomes: Sequence[Outcomes], pairs: Sequence[Pair]) -> list[float]:
+    """Return for each pair the score threshold with the best F1 on the pairs of the other videos."""
+    thresholds = []
+    for pair in pairs:
+        best = best_f1([one for one, other in zip(outcomes, pairs, strict=True) if other.video != pair.video])
+        assert best is not None
+        thresholds.append(best.score_threshold)
+    return thresholds
+
+
+def measures(
+    found: Found, truth: Annotations, pairs: Sequence[Pair], thresholds: Sequence[float]
+) -> list[str]:
+    """Return the measures of `NAMES` over the tracks of all pairs, and the number that are never found.
+
+    Annotated objects of other classes keep the detections that are on them, as in `megavid score`.
+    """
+    objects = Boxes(truth.box_frames, truth.boxes, truth.labels)
+    lowest = np.full(len(truth.videos), np.inf)
+    lowest[[pair.video for pair in pairs]] = thresholds
+    kept = found.boxes.score > lowest[truth.video[found.boxes.frame]]
+    steadiness = measure_steadiness(
+        found.boxes.take(kept), objects, truth, score_threshold=0, interpolated=found.interpolated[kept]
+    )
+    assert steadiness is not None
+    known = {(pair.video, pair.label) for pair in pairs}
+    keys = zip(steadiness.video.tolist(), steadiness.label.tolist(), strict=True)
+    in_pairs = np.array([key in known for key in keys])
+    values = steadiness.measures_by(in_pairs.astype(np.int64), 2)
+    never_found = int((in_pairs & (steadiness.found == 0)).sum())
+    return [*(measure_text(name, float(values[name][1])) for name in NAMES), str(never_found)]
+
+
+def describe(thresholds: Sequence[float], outcomes: Sequence[Outcomes]) -> tuple[str, str]:
+    """Return the range of the thresholds, and the precision of the pairs together, in percent."""
+    true, false = 0, 0.0
+    for one, threshold in zip(outcomes, thresholds, strict=True):
+        kept = one.score > threshold
+        true, false = true + int(one.hit[kept].sum()), false + float(one.false[kept].sum())
+    span = f"{min(thresholds):.3f} to {max(thresholds):.3f}"
+    return span, f"{100 * true / (true + false):.1f}" if true else "-"
 
 
 if __name__ == "__main__":

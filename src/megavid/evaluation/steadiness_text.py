@@ -65,13 +65,13 @@ def steadiness_table(runs: Mapping[str, Steadiness]) -> SteadinessTable:
     """
     columns, steadiness = [*runs], [*runs.values()]
     values = [one.measures() for one in steadiness]
-    rows = {name: [_text(name, of_run[name]) for of_run in values] for name in NAMES}
+    rows = {name: [measure_text(name, of_run[name]) for of_run in values] for name in NAMES}
     never_found = [str(one.never_found) for one in steadiness]
     if len(runs) == 2:
         differences = steadiness_differences(*steadiness)
         columns.append(f"{columns[1]}-{columns[0]}")
         for name, row in rows.items():
-            row.append(_text(name, differences[name].value, "+"))
+            row.append(measure_text(name, differences[name].value, "+"))
         never_found.append(f"{steadiness[1].never_found - steadiness[0].never_found:+d}")
         intervals = {name: one.interval for name, one in differences.items()}
     else:
@@ -101,7 +101,7 @@ def group_cells(group: GroupSteadiness, measures: Iterable[str] = SHORT_NAMES) -
         measures: Measures to show, names in `MEASURES`.
     """
     counts = (group.tracks, group.track_frames, group.never_found)
-    return *map(str, counts), *(_text(name, group.measures[name]) for name in measures)
+    return *map(str, counts), *(measure_text(name, group.measures[name]) for name in measures)
 
 
 def describe_tracks(runs: Mapping[str, Steadiness]) -> str:
@@ -125,7 +125,14 @@ def describe_tracks(runs: Mapping[str, Steadiness]) -> str:
     return text
 
 
-def _text(name: str, value: float, sign: str = "") -> str:
+def measure_text(name: str, value: float, sign: str = "") -> str:
+    """Format a measure, shares in percent; "-" for NaN.
+
+    Args:
+        name: Name of the measure, one of `MEASURES`.
+        value: The measure.
+        sign: "+" to put a plus sign before positive numbers.
+    """
     if name in _SHARES:
         return percent(value, sign)
     return "-" if math.isnan(value) else f"{value:{sign}.2f}"
