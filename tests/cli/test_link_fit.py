@@ -11,9 +11,13 @@ import torch
 
 from megavid.cli import main
 from megavid.core.detections import Detections, FrameResult
+from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder
+from megavid.datasets.table.problems import Problems
+from megavid.evaluation.formats.parquet_table import write_parquet
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
 from tests.cli.helpers import error_of
+from tests.evaluation.generated import noisy_predictions
 
 
 def write(folder: Path, name: str, *, tracks: bool = True) -> tuple[str, str]:
@@ -45,6 +49,24 @@ def test_a_model_is_fitted_and_used(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert pq.read_table(linked)["track"].to_pylist() == [0, 1] * 30
 
 
+def test_the_part_of_a_data_set_is_chosen_as_for_scores(
+    exported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, found, model = exported / "balls", tmp_path / "found.parquet", tmp_path / "model.json"
+    train = open_annotations(Source(path=data, subset="vid_train"), problems=Problems())
+    write_parquet(noisy_predictions(train, seed=1), found)
+    line = ["link", "--fit", str(data), str(found), "-o", str(model)]
+    assert main(line) == 2  # the default part is vid_val
+    assert "video 'val/0000_000004': has none of its 4 frames" in error_of(capsys)
+    assert main([*line, "--subset", "vid_train"]) == 0
+    printed = capsys.readouterr().out
+    train.save(tmp_path / "train.parquet")
+    assert main(["link", "--fit", str(tmp_path / "train.parquet"), str(found), "-o", str(model)]) == 0
+    assert capsys.readouterr().out == printed
+    assert main([*line, "--skip-bad"]) == 2  # without the frames that the predictions lack, none is left
+    assert "--fit: expected detections of two objects or more" in capsys.readouterr().err
+
+
 def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, found = write(tmp_path, "one")
     untracked, _ = write(tmp_path, "two", tracks=False)
@@ -54,6 +76,8 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         ([found], "link: expected PREDICTIONS and --method NAME, or --fit DATA PREDICTIONS"),
         (["--fit", data, found, "--method", "repp"], "--fit: expected no PREDICTIONS to link, --method or"),
         (["--fit", data, found, "--link.sigma", "1"], "--fit: expected no PREDICTIONS to link, --method or"),
+        ([found, "--method", "repp", "--subset", "x"], "--skip-bad: need --fit DATA PREDICTIONS"),
+        (["--fit", data, found, "--subset", "x"], "subset"),
         (["--fit", untracked, found], "--fit: expected detections of two objects or more"),
         (["--fit", data, str(tmp_path / "none.parquet")], "none.parquet"),
     ):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +11,9 @@ import tyro
 
 from megavid.cli.arguments import refuse_overrides
 from megavid.cli.linker_options import read_linker
-from megavid.cli.options import optional
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
+from megavid.cli.source import DataOptions, report_problems
 from megavid.core.errors import InputError
 
 
@@ -36,9 +37,11 @@ class Link:
         tuple[tuple[Path, Path], ...], tyro.conf.UseAppendAction, optional("DATA PREDICTIONS")
     ] = ()
     """Fit the pair model of repp, for --link.model, on a data set with track ids and a detector's predictions
-    for it (.parquet, .pth, .txt or .json); can be given several times."""
+    for it (.parquet, .pth, .txt or .json); can be given several times. The options for annotations, such as
+    --subset, apply to each data set."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """File to write: .parquet, or .json with --fit."""
+    options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
@@ -46,6 +49,11 @@ class Link:
             return self._fit(overrides)
         if self.predictions is None or self.method is None:
             raise InputError("link: expected PREDICTIONS and --method NAME, or --fit DATA PREDICTIONS")
+        if self.options != DataOptions():
+            raise InputError(
+                "--format, --subset, --classes, --images, --skip-bad: need --fit DATA PREDICTIONS, since "
+                "linking reads no annotations"
+            )
         return self._link(self.predictions, self.method, overrides)
 
     def _fit(self, overrides: Mapping[str, str]) -> int:
@@ -54,7 +62,10 @@ class Link:
 
         if self.predictions is not None or self.method is not None or overrides:
             raise InputError("--fit: expected no PREDICTIONS to link, --method or settings beside it")
-        fitted = fit_on_predictions(self.fit, self.output)
+        sources = [(self.options.source(data), predictions) for data, predictions in self.fit]
+        problems = self.options.problems()
+        fitted = fit_on_predictions(sources, self.output, problems=problems)
+        report_problems(problems)
         say(f"{self.output}: fitted on {fitted.boxes} boxes; tells {fitted.accuracy:.1%} of the pairs apart")
         return 0
 

@@ -15,12 +15,15 @@ from megavid.linking.fit_pair_model import FittedPairModel, TrackedBoxes, fit_pa
 from megavid.linking.pair_model import write_pair_model
 
 
-def fit_on_predictions(sources: Sequence[tuple[Path, Path]], target: Path) -> FittedPairModel:
+def fit_on_predictions(
+    sources: Sequence[tuple[Source, Path]], target: Path, *, problems: Problems
+) -> FittedPairModel:
     """Fit the pair model (`linking.pair_model`) and write it.
 
     Args:
         sources: Data sets, whose objects have track ids, each with the predictions of a detector for it.
         target: The file to write (.json); it appears whole or not at all.
+        problems: Collects what the data sets or the predictions lack, as in `score_predictions`.
 
     Raises:
         InputError: A data set or predictions cannot be read or do not fit each other, scikit-learn is not
@@ -29,14 +32,14 @@ def fit_on_predictions(sources: Sequence[tuple[Path, Path]], target: Path) -> Fi
     if target.suffix != ".json":
         raise InputError(f"{target}: expected a name that ends in .json")
     check_target(target)
-    fitted = fit_pair_model([_tracked_boxes(data, predictions) for data, predictions in sources])
+    fitted = fit_pair_model([_tracked_boxes(data, path, problems) for data, path in sources])
     about = {"boxes": fitted.boxes, "accuracy": round(fitted.accuracy, 4)}
     write_pair_model(fitted.model, target, about=about)
     return fitted
 
 
-def _tracked_boxes(data: Path, predictions: Path) -> TrackedBoxes:
+def _tracked_boxes(data: Source, predictions: Path, problems: Problems) -> TrackedBoxes:
     """Match predictions to the tracks of their data set."""
-    annotations = open_annotations(Source(path=data), problems=Problems())
-    table = open_predictions(predictions, annotations, problems=Problems())
-    return match_tracks(locate(table, annotations, problems=Problems()).boxes(table), annotations)
+    annotations = open_annotations(data, problems=problems)
+    table = open_predictions(predictions, annotations, problems=problems)
+    return match_tracks(locate(table, annotations, problems=problems).boxes(table), annotations)
