@@ -22,6 +22,9 @@ from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
 from megavid.jobs.executors.ranks import Ranks
+from megavid.jobs.link_predictions import link_predictions
+from megavid.linking.seq_bbox import SeqBboxConfig
+from megavid.linking.seq_nms import SeqNmsConfig
 from megavid.models.base.video_detector import VideoDetector
 from tests.cli.helpers import read_predictions, write_video
 from tests.conftest import TINY_METHODS, build_tiny
@@ -122,6 +125,42 @@ def test_an_interrupted_run_continues_with_the_missing_videos(detect: Detect, tm
     )
     shutil.rmtree(images)
     assert detect()
+
+
+def test_an_interrupted_run_with_a_linker_continues(detect: Detect, tmp_path: Path) -> None:
+    link = SeqBboxConfig(max_distance=1000)
+    assert detect(out=tmp_path / "whole", link=link)
+    last = tmp_path / "data" / "drei" / "008.png"
+    last.rename(tmp_path / "last.png")
+    with pytest.raises(InputError, match="drei"):
+        detect(link=link)
+    assert len(list((tmp_path / "out" / "parts").glob("*.parquet"))) == 2
+    (tmp_path / "last.png").rename(last)
+    shutil.rmtree(tmp_path / "data" / "b" / "eins")
+    with pytest.raises(InputError, match="different linking"):
+        detect(link=SeqNmsConfig())
+    assert detect(link=link)
+    assert rows_of(tmp_path / "out") == rows_of(tmp_path / "whole")
+    assert {row["frame"] for row in rows_of(tmp_path / "out") if row["track"] == 0} >= {3, 4, 5}
+
+
+def test_only_annotated_frames_of_a_video_file_are_linked(
+    detect: Detect, tmp_path: Path, make_frames: MakeFrames
+) -> None:
+    write_video(tmp_path / "clip.mp4", make_frames(9), rate=Fraction(20))
+    builder = AnnotationBuilder(CLASSES, root=tmp_path)
+    builder.video("clip", source="clip.mp4")
+    for number in (2, 5, 8):
+        builder.frame(number)
+    data = builder.build()
+    assert detect(data, out=tmp_path / "unlinked")
+    link_predictions(
+        tmp_path / "unlinked" / "predictions.parquet", tmp_path / "linked.parquet", SeqNmsConfig()
+    )
+    assert detect(data, link=SeqNmsConfig())
+    rows = rows_of(tmp_path / "out")
+    assert rows == read_predictions(tmp_path / "linked.parquet")[0]
+    assert {row["frame"] for row in rows} == {2, 5, 8}
 
 
 def test_a_run_with_other_settings_in_the_same_folder_is_refused(detect: Detect, tmp_path: Path) -> None:

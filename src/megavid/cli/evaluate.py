@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from megavid.cli.detector_options import DetectorOptions
-from megavid.cli.options import FLAT
+from megavid.cli.linker_options import read_linker
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 from megavid.cli.score_options import ScoreOptions
 from megavid.cli.source import DataSource
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from megavid.datasets.table.annotations import Annotations
     from megavid.datasets.table.problems import Problems
     from megavid.jobs.executors.ranks import Ranks
+    from megavid.linking.linker_config import LinkerConfig
     from megavid.models.base.video_detector import VideoDetector
 
 
@@ -43,6 +45,10 @@ class Evaluate:
     """Reproduce a defect of the original release at the first frame of a video."""
     seed: int = 0
     """Random seed for the choice of global frames."""
+    link: Annotated[str | None, optional("NAME")] = None
+    """Link the detections of each video over time before they are saved and scored, as megavid link does with
+    saved ones. Linkers: seq_nms, seq_diou, repp, seq_bbox and seq_bbox_online. A setting is given by its
+    path: --link.min-score 0.01"""
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
@@ -56,6 +62,7 @@ class Evaluate:
 
         if self.scoring.coco:
             require_library()
+        link, overrides = read_linker(self.link, overrides, option="--link")
         with joined_ranks() as ranks, self.detector.translate_errors():
             annotations, problems = self.source.open()
             annotations = check_sizes(annotations, problems=problems)
@@ -63,7 +70,7 @@ class Evaluate:
             motion = find_motion(annotations, self.scoring.motion)
             before = threads_before(self.output, ranks)
             detector = self.detector.load(overrides, ranks=ranks, threads_before=before)
-            if not self._detect(detector, annotations, problems, ranks):
+            if not self._detect(detector, annotations, problems, ranks, link):
                 say("megavid: interrupted; the same command resumes the run")
                 return 130
             if not ranks.first:
@@ -78,7 +85,12 @@ class Evaluate:
         return 0
 
     def _detect(
-        self, detector: VideoDetector, annotations: Annotations, problems: Problems, ranks: Ranks
+        self,
+        detector: VideoDetector,
+        annotations: Annotations,
+        problems: Problems,
+        ranks: Ranks,
+        link: LinkerConfig | None,
     ) -> bool:
         """Write the predictions of all videos; return whether the run is complete."""
         from megavid.jobs.detect_in_data_set import EvaluateOptions, detect_in_data_set
@@ -88,6 +100,7 @@ class Evaluate:
             causal=self.causal,
             seed=self.seed,
             official_quirks=self.official_quirks,
+            link=link,
         )
         return detect_in_data_set(
             detector,

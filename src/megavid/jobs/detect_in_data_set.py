@@ -27,6 +27,7 @@ from megavid.jobs.output_folder import PREDICTIONS, make_output_folder
 from megavid.jobs.progress import progress
 from megavid.jobs.stop_requests import StoppedError, stop_request
 from megavid.jobs.threads.thread_count import recorded_threads
+from megavid.linking.linker_config import LinkerConfig
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
 from megavid.runtime.prefetch import prefetch, queue_length
@@ -44,6 +45,8 @@ class EvaluateOptions:
         causal: See `VideoSession`.
         seed: See `VideoSession`.
         official_quirks: See `VideoSession`.
+        link: Linker of the results of each video; None for none. It is given what would be saved without it,
+            so the result is that of `link_predictions`.
     """
 
     score_threshold: float | None = None
@@ -51,6 +54,7 @@ class EvaluateOptions:
     causal: bool = False
     seed: int = 0
     official_quirks: bool = False
+    link: LinkerConfig | None = None
 
     def __post_init__(self) -> None:
         check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
@@ -124,9 +128,12 @@ class _Job:
 
     def settings(self) -> dict[str, Any]:
         """Return the settings that determine the predictions, as JSON values."""
+        link, options = self.options.link, asdict(self.options)
+        del options["link"]
         return {
             **self.detector.description(),
-            "options": asdict(self.options),
+            "options": options,
+            "linking": None if link is None else link.model_dump(mode="json"),
             "data": {"frames": len(self.annotations), "sha256": _fingerprint(self.annotations)},
         }
 
@@ -162,11 +169,19 @@ def _detect_video(job: _Job, video: int, path: Path, tick: Callable[[], None]) -
         writer = PredictionWriter(aside, metadata={})
         if opened.frames is not None:
             writer.set_size(name, width=opened.frames.width, height=opened.frames.height)
-        for result, row in _results(job, opened):
-            left.remove(row)
-            numbered = replace(result, index=int(annotations.number[row]))
-            writer.write(name, numbered, file=annotations.files[row].as_py())
-            tick()
+        rows: dict[int, int] = {}  # by frame number
+
+        def detected() -> Iterator[FrameResult]:
+            for result, row in _results(job, opened):
+                left.remove(row)
+                number = int(annotations.number[row])
+                rows[number] = row
+                yield replace(result, index=number)
+                tick()
+
+        link = job.options.link
+        for result in detected() if link is None else link.start()(detected()):
+            writer.write(name, result, file=annotations.files[rows[result.index]].as_py())
         for row in left & set(opened.rows):  # damaged frames of a video file, which yield no result
             problems.add(Kind.BAD_IMAGE, annotations.describe(row), "cannot be decoded")
         writer.close(left_out=len(left))
