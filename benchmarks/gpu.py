@@ -129,8 +129,10 @@ class Run:
         while left := [name for name in names if name not in rows]:
             failure = self._work(left) if time.time() < self._end - _WORKER_START else "no time left"
             unfinished = [name for name in left if name not in rows]
-            if failure and unfinished:
-                self._add({"row": unfinished[0], "error": f"not measured: {failure}"})
+            if "device" in self._report:
+                unfinished = unfinished[:1]  # else no worker can start
+            for name in unfinished if failure else []:
+                self._add({"row": name, "error": f"not measured: {failure}"})
 
     def _work(self, names: Sequence[str]) -> str | None:
         """Have a worker measure rows until it ends; return why it ended in the middle of a row, if it did."""

@@ -33,7 +33,7 @@ def spread_norms(detector: FasterRCNN) -> None:
                 (module.weight, 0.8, 1.2),
                 (module.bias, -0.2, 0.2),
             ):
-                values.uniform_(low, high, generator=generator)
+                values.copy_(torch.empty(values.shape).uniform_(low, high, generator=generator))
 
 
 @pytest.mark.parametrize(

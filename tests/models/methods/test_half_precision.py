@@ -19,8 +19,9 @@ from megavid.models.acceleration.inference import FAST, Inference, MayRound
 from megavid.models.faster_rcnn.box_head import HeadOutput
 from megavid.models.faster_rcnn.faster_rcnn import FasterRCNN
 from megavid.models.faster_rcnn.rpn import RPNOutput
-from tests.agreement import agreement
+from tests.agreement import assert_agree
 from tests.conftest import build_tiny
+from tests.tolerances import Tolerance
 
 MakeFrames = Callable[[int], list[Image]]
 HalfPrecision = Literal["bfloat16", "float16"]
@@ -28,8 +29,8 @@ HalfPrecision = Literal["bfloat16", "float16"]
 RELATIVE_ERROR = {"bfloat16": 0.015, "float16": 0.0015}
 """Largest allowed error of raw outputs, relative to their norm. Measured: at most 0.0088 and 0.0008."""
 
-AGREEMENT = {"bfloat16": (2.0, 0.05, 0.93), "float16": (1.0, 0.02, 0.97)}
-"""Tolerances in pixels and score, and least agreement within them. Measured agreement: 0.96 and 0.98."""
+AGREEMENT = {"bfloat16": Tolerance(2.0, 0.05, share=0.89), "float16": Tolerance(1.0, 0.02, share=0.91)}
+"""Agreement of detections. Measured: at least 0.917 and 0.939, the first on a CPU, the second on a GPU."""
 
 WATCHED = {"cuda_graphs": False}
 """Setting for a network whose outputs are recorded, since a CUDA graph calls no hooks."""
@@ -134,6 +135,5 @@ def test_trained_detectors_find_the_same_objects(
     half = load_detector(
         weights=weights, device=device, inference=SETTINGS[settings].model_copy(update={"dtype": dtype})
     )
-    pixels, score, least = AGREEMENT[dtype]
-    results = [list(detect_video(detector, frames)) for detector in (half, full)]
-    assert agreement(*results, pixels=pixels, score=score) > least
+    results, expected = (list(detect_video(detector, frames)) for detector in (half, full))
+    assert_agree(results, expected, AGREEMENT[dtype])
