@@ -105,7 +105,7 @@ LINES = {
     "index": "data index data.json -o out",
     "check": "data check data.json",
     "stats": "data stats data.json",
-    "export": "data export data.json --to cocovid -o out.json",
+    "export": "data export data.json --as coco -o out.json",
     "synthesize": "data synthesize out --videos 1 --frames 1 --workers 1",
     "train": "train recipe.yaml -o out --check --device cpu --threads 1",
     "evaluate": "evaluate --data data.json --weights weights.safetensors -o out --device cpu --threads 1",

@@ -61,9 +61,9 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cvat_export(folder / "clips", names=NAMES, frames=6)
     write_synthetic_set(folder / "balls", SyntheticSet(videos=5, frames=4, height=144, width=192))
     parts = ["--subset", "vid_train"]
-    for form, name in (("cocovid", "balls.json"), ("yolo", "yolo")):
+    for form, name in (("coco", "balls.json"), ("yolo", "yolo")):
         target = folder / name
-        assert main(["data", "export", str(folder / "balls"), "--to", form, *parts, "-o", str(target)]) == 0
+        assert main(["data", "export", str(folder / "balls"), "--as", form, *parts, "-o", str(target)]) == 0
     return folder
 
 

@@ -70,7 +70,7 @@ def test_output_in_the_home_folder_is_written_there_only(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(place)
     for _ in range(2):  # the second round replaces the output of the first
-        assert main(["data", "export", str(data), "--to", "cocovid", "--output=~/x.json"]) == 0
+        assert main(["data", "export", str(data), "--as", "coco", "--output=~/x.json"]) == 0
         assert main(["data", "index", str(home / "x.json"), "--images", str(data.parent), "-o=~"]) == 0
     assert sorted(p.name for p in home.iterdir()) == ["x.json", "x.parquet"]
     assert list(place.iterdir()) == []
@@ -95,7 +95,7 @@ def test_closed_output_ends_a_command_silently(tmp_path: Path) -> None:
     data = write_videos(tmp_path)
     code = "import sys; from megavid.cli import console; console()"
     process = subprocess.Popen(
-        [sys.executable, "-c", code, "data", "export", str(data), "--to", "cocovid", "-o", "a.json"],
+        [sys.executable, "-c", code, "data", "export", str(data), "--as", "coco", "-o", "a.json"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

@@ -48,7 +48,7 @@ def test_index_writes_all_subsets(root: Path, tmp_path: Path, capsys: pytest.Cap
 
 def test_index_of_one_subset_and_of_another_format(root: Path, tmp_path: Path) -> None:
     assert data("index", root, "-o", tmp_path / "i", "--subset", "vid_val", "--workers", 1) == 0
-    assert data("export", tmp_path / "i" / "vid_val.parquet", "--to", "cocovid", "-o", root / "val.json") == 0
+    assert data("export", tmp_path / "i" / "vid_val.parquet", "--as", "coco", "-o", root / "val.json") == 0
     assert data("index", root / "val.json", "-o", tmp_path / "i") == 0
     one, two = (load_annotations(tmp_path / "i" / name) for name in ("vid_val.parquet", "val.parquet"))
     assert one.boxes.tolist() == two.boxes.tolist()
@@ -216,21 +216,21 @@ def test_stats_print_only_the_most_frequent_of_many_classes(
 
 
 def test_export_to_cocovid_and_yolo(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert data("export", root, "--to", "yolo", "-o", tmp_path / "y", "--tracks") == 0
+    assert data("export", root, "--as", "yolo", "-o", tmp_path / "y", "--tracks") == 0
     label = tmp_path / "y/labels/val/ILSVRC2015_val_00000001/000002.txt"
     # This is the fourth video of the data set, and its objects have the fourth class.
     assert label.read_text().split()[0] == "3"
     assert label.read_text().split()[5] == "0"
-    assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json", "--tracks") == 2
-    assert "--tracks: expected --to yolo" in capsys.readouterr().err
-    assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json") == 0
+    assert data("export", root, "--as", "coco", "-o", tmp_path / "x.json", "--tracks") == 2
+    assert "--tracks: expected --as yolo" in capsys.readouterr().err
+    assert data("export", root, "--as", "coco", "-o", tmp_path / "x.json") == 0
     assert len(read_coco(tmp_path / "x.json", problems=Problems())) == 15
 
 
 @pytest.mark.parametrize("form", ["cvat", "mot"])
 def test_export_of_tracks(root: Path, tmp_path: Path, form: str) -> None:
-    assert data("export", root, "--to", "cocovid", "-o", tmp_path / "x.json") == 0
-    assert data("export", root, "--to", form, "-o", tmp_path / "out") == 0
+    assert data("export", root, "--as", "coco", "-o", tmp_path / "x.json") == 0
+    assert data("export", root, "--as", form, "-o", tmp_path / "out") == 0
     read = open_annotations(Source(path=tmp_path / "out"), problems=Problems())
     expected = read_coco(tmp_path / "x.json", problems=Problems())
     assert len(read.videos) == len(expected.videos)
@@ -298,7 +298,7 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     lines = [
         ["data", "synthesize", "set", "--videos", "2", "--frames", "2", "--workers", "1"],
         ["data", "index", "set", "-o", "index", "--workers", "1"],
-        ["data", "export", "index/vid_train.parquet", "--to", "cocovid", "-o", "a.json"],
+        ["data", "export", "index/vid_train.parquet", "--as", "coco", "-o", "a.json"],
     ]
     code = f"from megavid.cli import main\nfor line in {lines}: assert main(line) == 0"
     found = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from fractions import Fraction
 from pathlib import Path
@@ -13,20 +12,12 @@ import PIL.Image
 import pyarrow.parquet as pq
 import pytest
 
-from megavid.cli import main
-from megavid.core.frames import Image
-from megavid.datasets.open import Source, open_annotations
-from megavid.datasets.table.annotations import Annotations
-from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_schema import METADATA_KEY, read_metadata
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
+from tests.cli.exported_clip import expected_rows, export, images, read, rows_of
 from tests.cli.helpers import error_of, write_video
-from tests.evaluation.predicted_clip import FRAMES, HEIGHT, ROWS, WIDTH, Row, add_clip, write_clip
+from tests.evaluation.predicted_clip import FRAMES, HEIGHT, ROWS, WIDTH, add_clip, write_clip
 from tests.evaluation.prediction_tables import frame_result
-
-
-def images() -> list[Image]:
-    return [np.full((HEIGHT, WIDTH, 3), 20 * i, np.uint8) for i in range(FRAMES)]
 
 
 @pytest.fixture
@@ -35,38 +26,6 @@ def clip(tmp_path: Path) -> Path:
     write_video(tmp_path / "clip.mp4", images(), Fraction(10))
     write_clip(tmp_path / "p.parquet")
     return tmp_path
-
-
-def export(folder: Path, form: str, out: str, *options: object, source: str = "p.parquet") -> int:
-    arguments = ["predictions", "to", str(folder / out), str(folder / source), "--as", form]
-    return main([*arguments, *map(str, options)])
-
-
-def read(path: Path, **options: Any) -> Annotations:
-    return open_annotations(Source(path=path, **options), problems=Problems())
-
-
-def rows_of(a: Annotations, *, video: int = 0) -> list[tuple[Any, ...]]:
-    """Return frame, class, track and box of each box of a video; tracks are named after their first box."""
-    found: list[tuple[Any, ...]] = []
-    first: dict[int, tuple[Any, ...]] = {}
-    for row, frame in enumerate(a.box_frames.tolist()):
-        if a.video[frame] == video:
-            number, box = int(a.number[frame]), tuple(np.round(a.boxes[row], 3).tolist())
-            name = (
-                first.setdefault(int(a.tracks[row]), (number, box)) if a.tracks[row] >= 0 else (number, box)
-            )
-            found.append((number, a.classes[a.labels[row]], name, box))
-    return sorted(found)
-
-
-def expected_rows(rows: tuple[Row, ...] = ROWS) -> list[tuple[Any, ...]]:
-    found: list[tuple[Any, ...]] = []
-    first: dict[int, tuple[Any, ...]] = {}
-    for frame, label, track, _, *box in rows:
-        name = (frame, tuple(box)) if track < 0 else first.setdefault(track, (frame, tuple(box)))
-        found.append((frame, ("cat", "dog")[label], name, tuple(box)))
-    return sorted(found)
 
 
 @pytest.mark.parametrize(
@@ -91,61 +50,6 @@ def test_annotation_formats_are_read_back(
     assert found.videos[0] in {"clip", "clip.mp4"}
     if form in {"cvat", "coco"}:
         assert found.sources == ("clip.mp4",)
-
-
-def test_csv_has_a_row_for_each_box(clip: Path) -> None:
-    assert export(clip, "csv", "out.csv") == 0
-    with (clip / "out.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    assert rows[0] == {
-        **{
-            "video": "clip.mp4",
-            "frame": "0",
-            "time": "0",
-            "file": "",
-            "class": "cat",
-            "score": "0.899999976",
-        },
-        **{"x1": "1", "y1": "2", "x2": "11", "y2": "12", "track": "3", "interpolated": "0"},
-    }
-    read_back = [
-        (
-            int(r["frame"]),
-            r["class"],
-            r["track"],
-            float(r["score"]),
-            *(float(r[c]) for c in ("x1", "y1", "x2", "y2")),
-        )
-        for r in rows
-    ]
-    for one, row in zip(read_back, ROWS, strict=True):
-        assert one[:3] == (row[0], ("cat", "dog")[row[1]], str(row[2]) if row[2] >= 0 else "")
-        assert one[3:] == pytest.approx(row[3:])
-    assert float(rows[-1]["time"]) == pytest.approx(0.7)
-    assert [row["interpolated"] for row in rows] == ["0", "0", "0", "0", "1", "0", "0"]
-
-
-def test_label_studio_tasks(clip: Path) -> None:
-    assert export(clip, "labelstudio", "out.json", "--address", "/data/local-files/?d=") == 0
-    [task] = json.loads((clip / "out.json").read_text())
-    assert task["data"] == {"video": "/data/local-files/?d=clip.mp4"}
-    [prediction] = task["predictions"]
-    regions = {region["id"]: region for region in prediction["result"]}
-    assert list(regions) == ["track_3_0", "box_2", "track_7_1"]
-    cat = regions["track_3_0"]
-    tags = {"type": "videorectangle", "from_name": "box", "to_name": "video"}
-    assert tags.items() <= cat.items()
-    assert cat["score"] == pytest.approx((0.9 + 0.8 + 0.7) / 3)
-    assert cat["value"]["labels"] == ["cat"]
-    sequence = cat["value"]["sequence"]
-    assert [shape["frame"] for shape in sequence] == [1, 2, 4]
-    # The box of frame 2 is not kept in frame 3, in which the cat is missing.
-    assert [shape["enabled"] for shape in sequence] == [True, False, False]
-    assert [shape["time"] for shape in sequence] == pytest.approx([0, 0.1, 0.3])
-    shape = sequence[1]
-    box = [shape[key] for key in ("x", "y", "width", "height")]
-    assert box == pytest.approx([100 * 2 / 64, 100 * 3 / 48, 100 * 10.5 / 64, 100 * 10 / 48])
-    assert [shape["enabled"] for shape in regions["track_7_1"]["value"]["sequence"]] == [True, True, False]
 
 
 def test_coco_has_scores(clip: Path) -> None:
@@ -186,7 +90,8 @@ def test_every_nth_frame_of_those_processed(clip: Path) -> None:
     write_clip(clip / "sparse.parquet", every=2)
     assert export(clip, "csv", "all.csv", source="sparse.parquet") == 0
     assert export(clip, "cvat", "out", "--every", 2, source="sparse.parquet") == 0
-    assert len((clip / "all.csv").read_text().splitlines()) == 1 + 2
+    frames = [line.split(",")[1] for line in (clip / "all.csv").read_text().splitlines()]
+    assert frames == ["frame", "0", "2", "4", "6"]
     xml = (clip / "out" / "clip.xml").read_text()
     assert "<frame_filter>step=4</frame_filter>" in xml
     assert "<stop_frame>4</stop_frame>" in xml
@@ -348,3 +253,48 @@ def test_boxes_without_area_are_left_out(clip: Path, capsys: pytest.CaptureFixtu
     assert export(clip, "mot", "out", source="flat.parquet") == 0
     assert "without 1 boxes that have no area" in capsys.readouterr().out
     assert rows_of(read(clip / "out")) == expected_rows()
+
+
+def test_videos_of_the_same_name_in_different_folders(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Each video is found in its own folder, and never by the name of the other one."""
+    writer = PredictionWriter(tmp_path / "p.parquet", metadata={})
+    for name in ("a/pond.mp4", "b/pond.mp4"):
+        add_clip(writer, name, size=False)
+    writer.close()
+    for place in ("videos", "videos/a"):
+        (tmp_path / place).mkdir()
+        write_video(tmp_path / place / "pond.mp4", images(), Fraction(10))
+    assert export(tmp_path, "coco", "out.json", "--video", tmp_path / "videos") == 2
+    assert "video 'b/pond.mp4': no images found" in error_of(capsys)
+    (tmp_path / "videos" / "b").mkdir()
+    (tmp_path / "videos" / "pond.mp4").rename(tmp_path / "videos" / "b" / "pond.mp4")
+    assert export(tmp_path, "coco", "out.json", "--video", tmp_path / "videos") == 0
+    assert read(tmp_path / "out.json").sources == ("a/pond.mp4", "b/pond.mp4")
+
+
+@pytest.mark.parametrize(
+    ("about", "message"),
+    [
+        ({"videos": {"clip.mp4": 10**12}}, "videos.clip.mp4: "),
+        ({"videos": {str(n): 4_000_000 for n in range(9)}}, "expected at most 5000000 frames, got 36000000"),
+        ({"every": 2**40}, "every: "),
+        (
+            {"video_info": {str(n): {"frame_numbers": [[0, 3_999_999, 1]]} for n in range(9)}, "videos": {}},
+            "frames in all videos, got more",
+        ),
+    ],
+)
+def test_claims_of_many_frames_are_refused(
+    clip: Path, about: dict[str, Any], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = read_metadata(clip / "p.parquet")
+    if not about.get("videos", True):  # names of videos come from the key `videos`
+        about = {**about, "videos": dict.fromkeys(about["video_info"], 1)}
+    table = pq.read_table(clip / "p.parquet").replace_schema_metadata(
+        {METADATA_KEY: json.dumps(known | about)}
+    )
+    pq.write_table(table, clip / "many.parquet")
+    assert export(clip, "csv", "out.csv", source="many.parquet") == 2
+    assert message in error_of(capsys)

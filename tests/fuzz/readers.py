@@ -24,7 +24,9 @@ from megavid.checkpoints.weights import write_weights
 from megavid.core.config import read_mapping, validate
 from megavid.core.errors import InputError
 from megavid.datasets.check import check_annotations
+from megavid.datasets.formats.box_csv.write_box_csv import write_box_csv
 from megavid.datasets.formats.coco.write_cocovid import write_cocovid
+from megavid.datasets.formats.label_studio.write_label_studio import write_label_studio
 from megavid.datasets.formats.yolo.write_yolo import write_yolo
 from megavid.datasets.motion import motion_iou, read_motion_mat
 from megavid.datasets.open import Source, open_annotations
@@ -92,6 +94,21 @@ def _data_set(folder: Path) -> Annotations:
 
 def _coco(folder: Path) -> None:
     write_cocovid(_data_set(folder), folder / "set" / "a.json")
+
+
+def _box_csv(folder: Path) -> None:
+    write_box_csv(_data_set(folder), folder / "set" / "a.csv")
+
+
+def _label_studio(folder: Path) -> None:
+    data = _data_set(folder)
+    write_label_studio(data, folder / "set" / "a.json")
+    tasks = json.loads((folder / "set" / "a.json").read_text())
+    tasks[0]["annotations"] = tasks[0].pop("predictions")
+    for number, task in enumerate(tasks):
+        make_video(folder / "set" / f"{number}.mp4", 3)
+        task["data"]["video"] = f"/data/upload/1/0a1b2c3d-{number}.mp4"
+    (folder / "set" / "a.json").write_text(json.dumps(tasks))
 
 
 def _yolo(folder: Path) -> None:
@@ -208,6 +225,8 @@ def _read_media(folder: Path, random: Random) -> None:
 TARGETS = [
     _annotations("coco", _coco, path="set/a.json", pattern="set/a.json"),
     _annotations("yolo", _yolo),
+    _annotations("csv", _box_csv, path="set/a.csv", pattern="set/a.csv"),
+    _annotations("labelstudio", _label_studio, path="set/a.json", pattern="set/a.json"),
     _annotations("mot", _mot),
     _annotations(
         "cvat",

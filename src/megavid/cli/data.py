@@ -5,19 +5,19 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
 from megavid.cli.arguments import check_output_is_no_input, refuse_overrides
+from megavid.cli.export_options import FormatOptions
 from megavid.cli.options import FLAT, optional
 from megavid.cli.output import cell, say
 from megavid.cli.source import DataOptions, ReadOptions, report_problems
 from megavid.cli.synthesize import Synthesize
-from megavid.core.errors import InputError
 
 if TYPE_CHECKING:
     from megavid.datasets.stats import DataStats
@@ -35,8 +35,8 @@ class Index:
     """Read annotations and write them as an index (.parquet), which opens much faster.
 
     SOURCE: a folder with Annotations/VID or Annotations/DET (ILSVRC), CocoVID or COCO (.json), MOT
-    (gt/gt.txt), CVAT for video (.xml, .zip) or YOLO. All subsets of ILSVRC that exist are indexed, in several
-    processes; the same command resumes an interrupted run.
+    (gt/gt.txt), CVAT for video (.xml, .zip), Label Studio (.json), megavid's CSV, or YOLO. All subsets of
+    ILSVRC that exist are indexed, in several processes; the same command resumes an interrupted run.
     """
 
     path: SourcePath
@@ -191,63 +191,51 @@ class Stats:
 class Export:
     """Write a data set in another format.
 
-    cocovid: a .json file. cvat: a new folder with an XML file "CVAT for video 1.1" for each video. mot: a new
-    folder with gt/gt.txt for each video. Images and videos stay where they are. yolo: a new folder with
+    cvat: a new folder with an XML file "CVAT for video 1.1" for each video. coco: a CocoVID file (.json).
+    mot: a new folder with gt/gt.txt for each video. csv: a table with a row for each box. labelstudio: tasks
+    of Label Studio (.json) with predictions. Images and videos stay where they are. yolo: a new folder with
     images, labels and data.yaml, in which images are links to the originals and frames of video files are
     JPEG files.
     """
 
     path: SourcePath
     """Annotations, in any format that `megavid data index` reads."""
-    to: Literal["cocovid", "yolo", "cvat", "mot"]
-    """Format to write."""
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
-    """Output: a .json file for cocovid, a folder for the others."""
-    tracks: bool = False
-    """For yolo: add each object's track id as a sixth number to its line."""
+    """File or new folder to write."""
+    format_options: Annotated[FormatOptions, FLAT]
     options: Annotated[DataOptions, FLAT] = field(default_factory=DataOptions)
 
     def run(self) -> int:
         """Run the command and return its exit code."""
-        from megavid.core.files.atomic import check_target
-        from megavid.core.files.ownership import json_by_megavid
-        from megavid.datasets.formats.coco.write_cocovid import write_cocovid
-        from megavid.datasets.formats.cvat.write_cvat import write_cvat
-        from megavid.datasets.formats.mot.write_mot import write_mot
-        from megavid.datasets.formats.yolo.write_yolo import write_yolo
+        from megavid.datasets.formats.exports import EXPORTS, ToExport, check_export_options
         from megavid.datasets.open import open_annotations
         from megavid.datasets.sizes import fill_sizes
         from megavid.jobs.progress import progress
 
+        form, tracks, address = astuple(self.format_options)
+        check_export_options(form, tracks=tracks, address=address)
+        export = EXPORTS[form]
+        export.check_target(self.output)
         check_output_is_no_input(self.output, self.path)
-        if self.to == "cocovid":
-            check_target(self.output, ours=json_by_megavid)
         problems = self.options.problems()
         annotations = open_annotations(self.options.source(self.path), problems=problems)
-        if self.to == "yolo":
-            with progress("export") as meter:
-                written = write_yolo(
-                    annotations,
-                    self.output,
-                    tracks=self.tracks,
+        with progress("export") as meter:
+            written = export.write(
+                ToExport(
+                    annotations=annotations if export.needs_pixels else fill_sizes(annotations),
+                    tracks=tracks,
+                    address=address,
                     problems=problems,
                     progress=meter.update,
-                )
-            frames, boxes = written.frames, written.boxes
-            skipped = {"difficult or crowds": written.difficult, "outside their frames": written.outside}
-        elif self.tracks:
-            raise InputError(f"--tracks: expected --to yolo; {self.to} always has the tracks")
-        else:
-            writers: dict[str, Callable[[Annotations, Path], None]] = {
-                "cocovid": write_cocovid,
-                "cvat": write_cvat,
-                "mot": write_mot,
-            }
-            writers[self.to](fill_sizes(annotations), self.output)
-            frames, boxes, skipped = len(annotations), len(annotations.boxes), {}
+                ),
+                self.output,
+            )
         report_problems(problems)
-        say(f"{self.output}: {frames} frames, {boxes} boxes")
-        for reason, count in skipped.items():
+        say(f"{self.output}: {written.frames} frames, {written.boxes} boxes")
+        for reason, count in (
+            ("difficult or crowds", written.difficult),
+            ("outside their frames", written.outside),
+        ):
             if count:
                 say(f"  without {count} boxes that are {reason}")
         return 0

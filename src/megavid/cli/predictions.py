@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 import tyro
 
 from megavid.cli.arguments import check_output_is_no_input, refuse_overrides, split_names
-from megavid.cli.options import optional
+from megavid.cli.export_options import FormatOptions
+from megavid.cli.options import FLAT, optional
 from megavid.cli.output import say
 
 
@@ -20,7 +21,7 @@ class Predictions:
 
     cvat: a folder with an XML file "CVAT for video 1.1" for each video. coco: a CocoVID file (.json) with
     scores. mot: a folder with gt/gt.txt for each video. yolo: a folder with images, labels and data.yaml.
-    csv: a table with a row for each box. labelstudio: tasks of Label Studio (.json) with pre-annotations.
+    csv: a table with a row for each box. labelstudio: tasks of Label Studio (.json) with predictions.
     """
 
     action: Annotated[Literal["to"], tyro.conf.Positional]
@@ -29,8 +30,7 @@ class Predictions:
     """File or new folder to write."""
     predictions: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="PREDICTIONS")]
     """Predictions saved by megavid (.parquet)."""
-    form: Annotated[Literal["cvat", "coco", "mot", "yolo", "csv", "labelstudio"], tyro.conf.arg(name="as")]
-    """Format to write."""
+    format_options: Annotated[FormatOptions, FLAT]
     score_threshold: float = 0.0
     """Export boxes with at least this score."""
     classes: Annotated[str | None, optional("NAME,NAME", "all")] = None
@@ -40,11 +40,6 @@ class Predictions:
     video: Annotated[Path | None, optional("FILE|FOLDER")] = None
     """Video file or folder of images; for several videos, a folder that contains them by their names. Needed
     for yolo, for coco if frames are images, and for predictions that do not have the size of frames."""
-    tracks: bool = False
-    """For yolo: add each object's track id as a sixth number to its line."""
-    address: Annotated[str, tyro.conf.arg(metavar="PREFIX")] = ""
-    """For labelstudio: what Label Studio needs before the name of a video to find it, such as
-    "/data/local-files/?d=videos/"."""
 
     def run(self, overrides: Mapping[str, str]) -> int:
         """Run the command and return its exit code."""
@@ -52,13 +47,11 @@ class Predictions:
 
         refuse_overrides(overrides, "predictions")
         options = ExportOptions(
-            form=self.form,
+            **vars(self.format_options),
             video=self.video,
             score_threshold=self.score_threshold,
             classes=split_names("--classes", self.classes) or (),
             every=self.every,
-            tracks=self.tracks,
-            address=self.address,
         )
         check_output_is_no_input(self.output, self.predictions, self.video)
         summary = export_predictions(self.predictions, self.output, options)

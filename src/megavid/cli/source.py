@@ -21,7 +21,7 @@ class ReadOptions:
     """How to read annotations."""
 
     format: Annotated[
-        str | None, optional("index|ilsvrc|coco|mot|cvat|yolo", "recognized from the files")
+        str | None, optional("index|ilsvrc|labelstudio|coco|mot|cvat|csv|yolo", "recognized from the files")
     ] = None
     """Format of the annotations; "coco" includes CocoVID."""
     subset: Annotated[str | None, optional("NAME", "vid_val for ILSVRC")] = None

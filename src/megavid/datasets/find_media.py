@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PureWindowsPath
 
@@ -34,20 +35,24 @@ def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) ->
 
     Args:
         folder: The folder to search.
-        names: Possible names of the video, with or without suffix; earlier names are preferred.
+        names: Possible names of the video, with or without suffix, perhaps in folders that are separated by
+            `/`; earlier names are preferred.
         root: The folder that the result is relative to.
         only: Whether `folder` belongs to this video alone.
 
     Raises:
         InputError: Several video files match a name, or a folder cannot be read.
     """
-    videos = _videos(folder)
+    videos: dict[Path, list[Path]] = {}
     for name in names:
-        found = [path for path in videos if path.stem == _stem(name)]
-        found = [path for path in found if path.name in names] or found
+        place, stem = (folder / name).parent, _stem(name).rpartition("/")[2]
+        if place not in videos:
+            videos[place] = _videos(place)
+        found = [path for path in videos[place] if path.stem == stem]
+        found = [path for path in found if path in {folder / name for name in names}] or found
         if len(found) > 1:
             names_found = listed([path.name for path in found])
-            raise InputError(f"{folder}: expected one video called {_stem(name)}, got {names_found}")
+            raise InputError(f"{place}: expected one video called {stem}, got {names_found}")
         if found:
             return Media(source=_relative(found[0], root))
     places = [top / _stem(name) for name in names for top in (folder, folder / "images")]
@@ -56,6 +61,22 @@ def find_media(folder: Path, names: Sequence[str], *, root: Path, only: bool) ->
         if files:
             return Media(files=tuple(_relative(file, root) for file in files))
     return Media()
+
+
+def names_to_find(videos: Iterable[str]) -> dict[str, list[str]]:
+    """Return the names by which `find_media` may find each video: its own, and that without its folders.
+
+    If two videos have the same name without their folders, they are found by their whole names only.
+
+    Args:
+        videos: Names of all videos of a data set.
+    """
+    bases = {name: base_name(name) for name in videos}
+    counts = Counter(bases.values())
+    return {
+        name: list(dict.fromkeys((name, base) if base and counts[base] == 1 else (name,)))
+        for name, base in bases.items()
+    }
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -101,7 +122,7 @@ def _videos(folder: Path) -> list[Path]:
 
 def _stem(name: str) -> str:
     """Remove the suffix of a name if it is that of a video file."""
-    return PurePath(name).stem if is_video_name(name) else name
+    return str(PurePath(name).with_suffix("")) if is_video_name(name) else name
 
 
 def _relative(path: Path, root: Path) -> str:

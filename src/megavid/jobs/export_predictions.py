@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from megavid.core.errors import InputError
-from megavid.core.files.atomic import Ours, check_new_folder, check_target
-from megavid.core.files.ownership import json_by_megavid, written_by_megavid
 from megavid.core.ranges import check_range, check_share
 from megavid.core.similar_names import hint_similar
-from megavid.datasets.formats.coco.write_cocovid import write_cocovid
-from megavid.datasets.formats.cvat.write_cvat import write_cvat
-from megavid.datasets.formats.mot.write_mot import write_mot
-from megavid.datasets.formats.yolo.write_yolo import write_yolo
+from megavid.datasets.formats.export_format import ExportFormat
+from megavid.datasets.formats.exports import EXPORTS, ToExport, check_export_options
 from megavid.datasets.table.problems import Problems
-from megavid.evaluation.formats.box_csv import write_box_csv
-from megavid.evaluation.formats.label_studio import write_label_studio
 from megavid.evaluation.formats.parquet_columns import read_frame_columns
 from megavid.evaluation.formats.parquet_schema import check_suffix
 from megavid.evaluation.formats.parquet_table import read_parquet
-from megavid.evaluation.predicted_annotations import PredictedAnnotations, PredictedVideo, as_annotations
+from megavid.evaluation.predicted_annotations import PredictedVideo, as_annotations
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.jobs.predicted_videos import describe_videos, media_root
 from megavid.jobs.progress import progress
-
-ExportFormat = Literal["cvat", "coco", "mot", "yolo", "csv", "labelstudio"]
 
 _LARGEST_STRIDE = 1_000_000
 
@@ -58,10 +49,7 @@ class ExportOptions:
     def __post_init__(self) -> None:
         check_range("every", self.every, least=1, most=_LARGEST_STRIDE)
         check_share("score_threshold", self.score_threshold)
-        if self.tracks and self.form != "yolo":
-            raise InputError(f"--tracks: expected --as yolo, got {self.form}, which always has tracks")
-        if self.address and self.form != "labelstudio":
-            raise InputError(f"--address: expected --as labelstudio, got {self.form}")
+        check_export_options(self.form, tracks=self.tracks, address=self.address)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +85,8 @@ def export_predictions(source: Path, target: Path, options: ExportOptions) -> Ex
         InputError: The predictions are missing, broken or lack what the format needs; a class is unknown;
             the videos cannot be read or do not fit; or `target` cannot be written.
     """
-    form = _FORMATS[options.form]
-    form.check_target(target)
+    export = EXPORTS[options.form]
+    export.check_target(target)
     check_suffix(source)
     if options.video is not None and not options.video.exists():
         raise InputError(f"--video: {options.video}: no such file or folder")
@@ -106,7 +94,7 @@ def export_predictions(source: Path, target: Path, options: ExportOptions) -> Ex
     classes = _chosen_classes(predictions, options.classes)
     columns = read_frame_columns(source)
     videos = describe_videos(predictions, columns, options.video, every=options.every)
-    form.check_videos(source, videos, options)
+    _check_videos(source, videos, options)
     predicted = as_annotations(
         predictions,
         columns,
@@ -115,15 +103,26 @@ def export_predictions(source: Path, target: Path, options: ExportOptions) -> Ex
         classes=classes,
         score_threshold=options.score_threshold,
     )
-    outside = form.write(predicted, target, options)
     a = predicted.annotations
+    with progress("export") as meter:
+        written = export.write(
+            ToExport(
+                annotations=a,
+                scores=predicted.scores,
+                times=predicted.times,
+                tracks=options.tracks,
+                address=options.address,
+                progress=meter.update,
+            ),
+            target,
+        )
     tracked = {(int(v), int(t)) for v, t in zip(a.video[a.box_frames], a.tracks, strict=True) if t >= 0}
     return ExportSummary(
         videos=len(a.videos),
-        frames=len(a),
-        boxes=len(a.boxes) - outside,
+        frames=written.frames,
+        boxes=written.boxes,
         tracks=len(tracked),
-        left_out=predicted.without_area + outside,
+        left_out=predicted.without_area + written.outside,
         other_classes=predicted.other_classes,
     )
 
@@ -143,92 +142,19 @@ def _chosen_classes(predictions: PredictionTable, names: Sequence[str]) -> tuple
     return tuple(names) or known
 
 
-def _write_yolo(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    a = predicted.annotations
-    with progress("export") as meter:
-        written = write_yolo(a, target, tracks=options.tracks, problems=Problems(), progress=meter.update)
-    return written.outside
-
-
-def _write_coco(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    write_cocovid(predicted.annotations, target, scores=predicted.scores)
-    return 0
-
-
-def _write_cvat(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    write_cvat(predicted.annotations, target)
-    return 0
-
-
-def _write_mot(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    write_mot(predicted.annotations, target)
-    return 0
-
-
-def _write_csv(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    write_box_csv(predicted, target)
-    return 0
-
-
-def _write_label_studio(predicted: PredictedAnnotations, target: Path, options: ExportOptions) -> int:
-    write_label_studio(predicted, target, address=options.address)
-    return 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Format:
-    """A format of exports.
-
-    Attributes:
-        write: Function that writes predictions, and returns the number of boxes that it left out because they
-            are outside their frame.
-        suffix: Suffix of the file; "" if the output is a folder.
-        ours: Function that returns whether megavid wrote an existing file.
-        needs_size: Whether the size of frames is needed.
-        needs_files: Whether the name of each video's file or of all its images is needed.
-        needs_pixels: Whether the videos themselves are needed.
-    """
-
-    write: Callable[[PredictedAnnotations, Path, ExportOptions], int]
-    suffix: str = ""
-    ours: Ours = written_by_megavid
-    needs_size: bool = False
-    needs_files: bool = False
-    needs_pixels: bool = False
-
-    def check_target(self, target: Path) -> None:
-        """Check that the output can be written, before reading anything."""
-        if not self.suffix:
-            check_new_folder(target)
-            return
-        if target.suffix.lower() != self.suffix:
-            raise InputError(f"{target}: expected a name that ends in {self.suffix}")
-        check_target(target, ours=self.ours)
-
-    def check_videos(self, source: Path, videos: Sequence[PredictedVideo], options: ExportOptions) -> None:
-        """Check that what the format needs is known of all videos."""
-        for video in videos:
-            lacking = ""
-            if self.needs_pixels and options.video is None:
-                lacking = "the images"
-            elif self.needs_size and not all(video.size):
-                lacking = "the size"
-            elif self.needs_files and not video.source and None in video.files:
-                lacking = "the names of all images"
-            if lacking:
-                raise InputError(
-                    f"{source}: lacks {lacking} of video {video.name!r}, which {options.form} needs; --video "
-                    "gives the video"
-                )
-
-
-_FORMATS: dict[ExportFormat, _Format] = {
-    "cvat": _Format(write=_write_cvat, needs_size=True),
-    "coco": _Format(
-        write=_write_coco, suffix=".json", ours=json_by_megavid, needs_size=True, needs_files=True
-    ),
-    "mot": _Format(write=_write_mot),
-    "yolo": _Format(write=_write_yolo, needs_pixels=True),
-    "csv": _Format(write=_write_csv, suffix=".csv"),
-    "labelstudio": _Format(write=_write_label_studio, suffix=".json", ours=json_by_megavid, needs_size=True),
-}
+def _check_videos(source: Path, videos: Sequence[PredictedVideo], options: ExportOptions) -> None:
+    """Check that what the format needs is known of all videos."""
+    export = EXPORTS[options.form]
+    for video in videos:
+        lacking = ""
+        if export.needs_pixels and options.video is None:
+            lacking = "the images"
+        elif export.needs_size and not all(video.size):
+            lacking = "the size"
+        elif export.needs_files and not video.source and None in video.files:
+            lacking = "the names of all images"
+        if lacking:
+            raise InputError(
+                f"{source}: lacks {lacking} of video {video.name!r}, which {options.form} needs; --video "
+                "gives the video"
+            )

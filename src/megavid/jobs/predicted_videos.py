@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import inside
-from megavid.datasets.find_media import describe_missing, find_media, images_in
+from megavid.datasets.find_media import describe_missing, find_media, images_in, names_to_find
+from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.datasets.match_frames import number_files
 from megavid.evaluation.formats.parquet_columns import FrameColumns
 from megavid.evaluation.formats.video_info import read_video_info
@@ -61,18 +62,21 @@ def describe_videos(
         every: Keep every n-th of the frames that the detector ran on.
 
     Raises:
-        InputError: A video has no frames, cannot be found or opened, or does not fit the predictions; or the
-            numbers of its frames are unknown.
+        InputError: A video has no frames, cannot be found or opened, or does not fit the predictions; the
+            numbers of its frames are unknown; or there are too many frames in all.
     """
     p = predictions
     names = list(dict.fromkeys([*(p.lengths or ()), *p.videos]))
     if not names:
         raise InputError(f"{p.origin}: expected predictions of a video, got no frames")
-    found = []
-    for name in names:
-        media = None if path is None else _open_media(path, name, only=len(names) == 1)
+    found, frames = [], 0
+    for name, wanted in names_to_find(names).items():
+        media = None if path is None else _open_media(path, name, wanted, only=len(names) == 1)
         rows = np.flatnonzero(p.video == (p.videos.index(name) if name in p.videos else -1))
         numbers = _frame_numbers(p, name, rows, media)
+        frames += len(numbers)
+        if frames > MOST_FRAMES:
+            raise InputError(f"{p.origin}: expected at most {MOST_FRAMES} frames in all videos, got more")
         images = dict(zip(p.frame[rows].tolist(), columns.files.take(rows).to_pylist(), strict=True))
         files = _image_names(images, numbers.tolist(), media)
         named = name if is_video_name(name) and not any(files) else ""
@@ -93,19 +97,19 @@ def media_root(path: Path) -> Path:
     return (path if path.is_dir() else path.parent).absolute()
 
 
-def _open_media(path: Path, name: str, *, only: bool) -> _Media:
+def _open_media(path: Path, name: str, wanted: Sequence[str], *, only: bool) -> _Media:
     """Find a video and read its length and size.
 
     Args:
         path: The video file or folder of images; or a folder that contains the video by its name.
         name: Name of the video in the predictions.
+        wanted: Names that the video may have in the folder.
         only: Whether the predictions are of this video only, so that `path` may be the video itself.
     """
     root = media_root(path)
     places = images_in(path) if only else []
     if path.is_dir() and not places:
         inside(path, name)  # the name is from a file, and must not lead out of the folder
-        wanted = list(dict.fromkeys((name, PurePath(name).name)))
         media = find_media(root, wanted, root=root, only=False)
         if not media.source and not media.files:
             raise InputError(f"--video: {path}: video {name!r}: {describe_missing(path, wanted)}")

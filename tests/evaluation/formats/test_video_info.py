@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from megavid.core.errors import InputError
+from megavid.datasets.formats.frame_runs import FrameRuns
 from megavid.evaluation.formats.parquet_metadata import parse_metadata
 from megavid.evaluation.formats.parquet_schema import read_metadata
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
-from megavid.evaluation.formats.video_info import FrameRuns, read_video_info
+from megavid.evaluation.formats.video_info import read_video_info
 from tests.evaluation.prediction_tables import frame_result
 
 
@@ -27,10 +28,7 @@ from tests.evaluation.prediction_tables import frame_result
     ],
 )
 def test_numbers_are_collected_as_runs(numbers: list[int], runs: list[list[int]]) -> None:
-    collected = FrameRuns()
-    for number in numbers:
-        collected.add(number)
-    assert collected.runs == runs
+    assert FrameRuns(numbers).runs == runs
     info = read_video_info({"video_info": {"a": {"frame_numbers": runs}}}, "a", origin="x")
     assert info.frames is not None
     assert info.frames.tolist() == numbers

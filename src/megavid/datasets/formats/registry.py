@@ -6,10 +6,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from megavid.datasets.formats.box_csv.read_box_csv import is_box_csv, read_box_csv
 from megavid.datasets.formats.coco.read_coco import is_coco, read_coco
 from megavid.datasets.formats.cvat.read_cvat import is_cvat, read_cvat
 from megavid.datasets.formats.ilsvrc.ilsvrc_layout import find_root, is_ilsvrc, subsets
 from megavid.datasets.formats.ilsvrc.read_ilsvrc import read_ilsvrc
+from megavid.datasets.formats.label_studio.read_label_studio import is_label_studio, read_label_studio
 from megavid.datasets.formats.mot.read_mot import is_mot, read_mot
 from megavid.datasets.formats.yolo.read_yolo import is_yolo, read_yolo, yolo_subsets
 from megavid.datasets.table.annotations import Annotations, load_annotations
@@ -64,6 +66,13 @@ FORMATS: dict[str, Format] = {
         options=frozenset({"subset", "classes"}),
         subsets=lambda path: subsets(find_root(path)),
     ),
+    "labelstudio": Format(
+        title="Label Studio's export of videos",
+        example="Label Studio's export of videos (.json)",
+        matches=is_label_studio,
+        read=read_label_studio,
+        options=frozenset({"classes", "images"}),
+    ),
     "coco": Format(
         title="CocoVID or COCO",
         example="CocoVID or COCO (.json)",
@@ -83,6 +92,13 @@ FORMATS: dict[str, Format] = {
         example="CVAT for video (.xml, .zip)",
         matches=is_cvat,
         read=read_cvat,
+        options=frozenset({"classes", "images"}),
+    ),
+    "csv": Format(
+        title="megavid's CSV",
+        example="megavid's CSV",
+        matches=is_box_csv,
+        read=read_box_csv,
         options=frozenset({"classes", "images"}),
     ),
     "yolo": Format(

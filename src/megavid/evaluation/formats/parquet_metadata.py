@@ -9,9 +9,13 @@ from pydantic import ConfigDict, Field
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.json_yaml import load_json
+from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.evaluation.formats.video_info import VideoInfoEntry
 
-_Count = Annotated[int, Field(ge=0)]
+_Count = Annotated[int, Field(ge=0, le=MOST_FRAMES)]
+
+_LARGEST_STRIDE = 2**31 - 1
+"""Largest distance of detected frames, as of `megavid detect --every`."""
 
 
 class _DetectorConfig(Config):
@@ -48,7 +52,7 @@ class _Metadata(Config):
     frames: _Count = 0
     video_info: dict[str, VideoInfoEntry] = Field(default_factory=dict)
     left_out: _Count = 0
-    every: int = Field(default=1, ge=1)
+    every: int = Field(default=1, ge=1, le=_LARGEST_STRIDE)
     complete: bool = True
     linking: dict[str, Any] | None = None
     postprocessing: str | None = None
@@ -69,12 +73,16 @@ def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:
         All keys of the metadata, always including `classes`.
 
     Raises:
-        InputError: The content is not a JSON object, `classes` is missing, or a value has a wrong type.
+        InputError: The content is not a JSON object, `classes` is missing, or a value has a wrong type or is
+            too large.
     """
     about = load_json(content, origin=f"{origin}, metadata")
     if not isinstance(about, dict):
         raise InputError(f"{origin}, metadata: expected an object in JSON, got {type(about).__name__}")
     known = validate(_Metadata, about, origin=f"{origin}, metadata")
+    total = sum(known.videos.values())
+    if total > MOST_FRAMES:
+        raise InputError(f"{origin}, metadata: videos: expected at most {MOST_FRAMES} frames, got {total}")
     # Files of version 0.1 have the classes only in the configuration.
     classes = about.get("config", {}).get("classes") if known.classes is None else known.classes
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):

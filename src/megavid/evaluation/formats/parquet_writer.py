@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from megavid.core.errors import InputError
+from megavid.datasets.formats.frame_runs import FrameRuns
 from megavid.evaluation.formats.parquet_schema import METADATA_KEY, NAME, SCHEMA
-from megavid.evaluation.formats.video_info import FrameRuns
 
 if TYPE_CHECKING:
     from megavid.core.detections import FrameResult  # imports torch

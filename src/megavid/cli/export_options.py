@@ -1,0 +1,23 @@
+"""Options of the commands that export boxes, from data sets and from predictions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from megavid.datasets.formats.export_format import ExportFormat
+
+
+@dataclass(frozen=True, kw_only=True)
+class FormatOptions:
+    """The format to write, and options of single formats."""
+
+    form: Annotated[ExportFormat, tyro.conf.arg(name="as")]
+    """Format to write."""
+    tracks: bool = False
+    """For yolo: add each object's track id as a sixth number to its line."""
+    address: Annotated[str, tyro.conf.arg(metavar="PREFIX")] = ""
+    """For labelstudio: what Label Studio needs before the name of a video to find it, such as
+    "/data/local-files/?d=videos/"."""

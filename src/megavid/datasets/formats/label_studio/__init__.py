@@ -1,0 +1,1 @@
+"""Read exports of Label Studio for videos, and write tasks for it."""
