@@ -16,6 +16,8 @@ import pytest
 
 from megavid.cli import main
 from megavid.datasets.formats.coco.read_coco import read_coco
+from megavid.datasets.formats.exports import EXPORTS
+from megavid.datasets.formats.registry import FORMATS
 from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.table.annotations import Annotations, load_annotations
 from megavid.datasets.table.problems import Problems
@@ -314,3 +316,12 @@ def test_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
         shutil.rmtree(place)
     assert found[0] == found[1]
     assert len(found[0]) == 12  # 4 images, 4 annotations, classes, contact sheet, index, a.json
+
+
+def test_help_lists_all_formats(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("stats", "export"):
+        with pytest.raises(SystemExit):
+            main(["data", command, "--help"])
+    text = "".join(capsys.readouterr().out.split())
+    assert "|".join(FORMATS) in text
+    assert "{" + ",".join(EXPORTS) + "}" in text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import PIL.Image
@@ -16,29 +17,50 @@ from megavid.datasets.table.problems import Problems
 from tests.datasets.formats.coco import coco_files
 from tests.datasets.formats.cvat import cvat_xml
 from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
+from tests.datasets.formats.label_studio import label_studio_export
 from tests.datasets.formats.mot import mot_files
 
 
-def make(name: str, folder: Path) -> Path:
-    """Write a data set with at least one frame."""
-    folder.mkdir()
-    if name == "ilsvrc":
-        return write_ilsvrc(folder, val_videos=1)
-    if name == "coco":
-        return coco_files.write(folder / "x.json")
-    if name == "mot":
-        return mot_files.write(folder / "s", "1,1,1,1,5,5\n")
-    if name == "cvat":
-        return cvat_xml.write(folder / "clip.xml", cvat_xml.box(0, 0))
-    if name == "yolo":
-        PIL.Image.new("RGB", (9, 9)).save(folder / "1.png")
-        (folder / "classes.txt").write_text("cat")
-        return folder
+def make_index(folder: Path) -> Path:
     builder = AnnotationBuilder(("a",), root=folder)
     builder.video("v")
     builder.frame(0)
     builder.build().save(folder / "x.parquet")
     return folder / "x.parquet"
+
+
+def make_yolo(folder: Path) -> Path:
+    PIL.Image.new("RGB", (9, 9)).save(folder / "1.png")
+    (folder / "classes.txt").write_text("cat")
+    return folder
+
+
+def make_csv(folder: Path) -> Path:
+    (folder / "x.csv").write_text("video,frame,class,x1,y1,x2,y2\nv,0,cat,1,1,5,5\n")
+    return folder / "x.csv"
+
+
+def make_label_studio(folder: Path) -> Path:
+    label_studio_export.write_clip(folder / "clip.mp4")
+    return label_studio_export.write_export(folder / "x.json", label_studio_export.task())
+
+
+MAKERS: dict[str, Callable[[Path], Path]] = {
+    "index": make_index,
+    "ilsvrc": lambda folder: write_ilsvrc(folder, val_videos=1),
+    "coco": lambda folder: coco_files.write(folder / "x.json"),
+    "mot": lambda folder: mot_files.write(folder / "s", "1,1,1,1,5,5\n"),
+    "cvat": lambda folder: cvat_xml.write(folder / "clip.xml", cvat_xml.box(0, 0)),
+    "yolo": make_yolo,
+    "csv": make_csv,
+    "labelstudio": make_label_studio,
+}
+
+
+def make(name: str, folder: Path) -> Path:
+    """Write a data set with at least one frame."""
+    folder.mkdir()
+    return MAKERS[name](folder)
 
 
 @pytest.mark.parametrize("name", FORMATS)
