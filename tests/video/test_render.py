@@ -68,16 +68,27 @@ def test_a_label_at_the_top_edge_stays_inside_the_frame() -> None:
 @pytest.mark.parametrize("text", ["giant panda 0.90", "#12 dog 0.5", "cat", "a  b ", "\u00c4pfel"])
 def test_a_label_looks_as_if_its_text_was_drawn_at_once(text: str, color: Color) -> None:
     font = ImageFont.load_default(size=20)
-    left, _, right, _ = font.getbbox(text)
+    wide_text = text.replace(" ", "  ")
+    left, _, right, _ = font.getbbox(wide_text)
     bottom = font.getbbox("Ag")[3]
     pad = round(bottom / 8)
     strip = Pillow.new("RGB", (round(right - left) + 2 * pad, round(bottom) + 2 * pad), color)
     fill = "white" if color[0] == 200 else "black"
-    ImageDraw.Draw(strip).text((pad - left, pad), text, fill=fill, font=font)
+    ImageDraw.Draw(strip).text((pad - left, pad), wide_text, fill=fill, font=font)
     drawn = draw_marks(black(1280, 720), [Mark((100, 300, 101, 301), text, color)])
     label = drawn[300 - strip.height : 300, 100 : 100 + strip.width]
     np.testing.assert_array_equal(label, np.asarray(strip))
     assert not drawn[:, 100 + strip.width :].any()
+
+
+def test_words_of_a_label_are_apart_in_a_small_frame() -> None:
+    drawn = draw_marks(black(192, 144), [Mark((20, 50, 120, 100), "dots 0.72", (200, 30, 60))])
+    strip = drawn[50 - 12 : 50, 20:60]
+    has_text = (strip != np.array((200, 30, 60))).any(axis=(0, 2))
+    first, last = np.flatnonzero(has_text)[[0, -1]]
+    gaps = np.diff(np.flatnonzero(has_text[first : last + 1])) - 1
+    assert gaps.max() >= 4
+    assert sorted(gaps)[-2] <= 1  # between letters
 
 
 def test_a_box_narrower_than_two_lines_is_filled() -> None:

@@ -21,6 +21,10 @@ Span = tuple[int, int, int, int]
 """x1, y1, x2, y2 in integer pixels, half-open."""
 
 
+_SPACE = "  "
+"""Space between two words of a label: two of the font's, since one is hard to see in small frames."""
+
+
 @dataclass(frozen=True)
 class Mark:
     """A box to draw, half-open in pixels of the frame, with its text and color.
@@ -150,7 +154,7 @@ def _draw_label(canvas: Image, text: str, corner: tuple[int, int], *, color: Col
     words = text.split(" ")  # names and scores occur in many labels, but each word is rendered once
     last = len(words) - 1
     parts = [
-        _render(word if i == last else f"{word} ", size, starts=i == 0, ends=i == last)
+        _render(word if i == last else word + _SPACE, size, starts=i == 0, ends=i == last)
         for i, word in enumerate(words)
     ]
     opacity = np.concatenate(parts, axis=1)
