@@ -31,7 +31,7 @@ class Score:
     Writes scores.json, pr_curves.png, confusion.png and report.html to the output folder. Intervals are 95 %
     bootstrap intervals over the videos (1000 resamples).
     Formats of predictions: megavid's .parquet, the original release's predictions.pth, ILSVRC's text format
-    (.txt) and COCO results (.json).
+    (.txt), COCO results and COCO annotations with scores (.json), and MOT's det.txt for data of one video.
     """
 
     predictions: Annotated[Path | None, tyro.conf.Positional, optional("PREDICTIONS")] = None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -80,7 +81,34 @@ def test_entries_are_read_block_by_block(
         open_predictions(path, data, problems=Problems())
 
 
-@pytest.mark.parametrize("text", ["", "{}", "7", '{"annotations": []}'])
+@pytest.mark.parametrize("text", ["{}", '{"annotations": []}'])
+def test_objects_without_images_are_refused(tmp_path: Path, data: Annotations, text: str) -> None:
+    (tmp_path / "p.json").write_text(text)
+    with pytest.raises(InputError, match=r"p.json: expected COCO annotations, with a list 'images'"):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
+
+
+def test_annotations_with_scores_are_read_by_their_own_ids(tmp_path: Path, data: Annotations) -> None:
+    about: dict[str, Any] = {
+        "videos": [{"id": 5, "name": "a"}],
+        "images": [{"id": 7, "video_id": 5, "frame_id": 3, "file_name": "a/3.jpg"}],
+        "categories": [{"id": 4, "name": "cat"}],
+        "annotations": [{"id": 1, "image_id": 7, "category_id": 4, "bbox": [1, 2, 3, 4], "score": 0.5}],
+    }
+    (tmp_path / "p.json").write_text(json.dumps(about))
+    # In the data set, image 7 is in video b, and category 4 does not exist.
+    table = open_predictions(tmp_path / "p.json", data, problems=Problems())
+    assert (table.videos, table.class_names) == (("a",), ("cat",))
+    assert table.frame.tolist() == [3]
+    assert table.boxes.tolist() == [[1, 2, 4, 6]]
+    assert table.scores.tolist() == [0.5]
+    del about["annotations"][0]["score"]
+    (tmp_path / "p.json").write_text(json.dumps(about))
+    with pytest.raises(InputError, match=r"p.json, entry 0: expected .* and score"):
+        open_predictions(tmp_path / "p.json", data, problems=Problems())
+
+
+@pytest.mark.parametrize("text", ["", "7", '"text"'])
 def test_other_json_is_refused(tmp_path: Path, data: Annotations, text: str) -> None:
     (tmp_path / "p.json").write_text(text)
     with pytest.raises(InputError, match=r"p.json: expected COCO results, a list of boxes"):

@@ -1,6 +1,7 @@
 """Predictions as COCO results: a JSON list of objects with `image_id`, `category_id`, `bbox` and `score`.
 
-A `bbox` is x, y, width and height, in pixels.
+A `bbox` is x, y, width and height, in pixels. COCO annotations whose objects have scores are read, too: they
+are such a list together with the images and categories that it refers to.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import Any
 
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
+from megavid.core.files.json_yaml import read_json
 from megavid.core.files.regular_files import check_regular_file
+from megavid.datasets.formats.coco.read_coco import read_coco as read_annotations
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
@@ -24,22 +27,41 @@ _BLOCK = 1 << 20  # characters to read at a time; an entry is far shorter
 _CONTENT = re.compile(r"[^\s,]")
 
 
+def has_images(path: Path) -> bool:
+    """Return whether a file has images and categories, since it is a JSON object instead of a list.
+
+    Raises:
+        InputError: The path does not lead to a file.
+    """
+    check_regular_file(path)
+    try:
+        with path.open(encoding="utf-8-sig") as file:
+            return file.read(_BLOCK).lstrip().startswith("{")
+    except (OSError, UnicodeDecodeError):
+        return False  # the reader of COCO results explains what is wrong
+
+
 def read_coco(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
     """Read COCO results entry by entry, without holding the whole text in memory.
 
     Args:
         path: The file.
-        annotations: The data set, which has the ids of images and categories.
+        annotations: The data set, which has the ids of images and categories. Not used if the file has images
+            and categories itself.
         problems: Collects invalid entries.
 
     Raises:
         InputError: The file cannot be read or is not a JSON list; or `problems` does not skip an invalid
             entry.
     """
+    entries: Iterator[Any] = _entries(path)
+    if has_images(path):
+        annotations = read_annotations(path, problems=problems)
+        entries = iter(read_json(path)["annotations"])
     frames = {image: row for row, image in enumerate(annotations.image_ids.tolist())}
     labels = {category: label for label, category in enumerate(annotations.category_ids)}
     rows = RowCollector(path, unit="entry")
-    for number, entry in enumerate(_entries(path)):
+    for number, entry in enumerate(entries):
         where = f"{path}, entry {number}"
         try:
             image, category, score = entry["image_id"], entry["category_id"], float(entry["score"])

@@ -37,8 +37,8 @@ class RowCollector:
 
         Args:
             place: Number of the box's line or entry in the file.
-            frame: Row of the frame in the data set.
-            label: Number of the class in the data set, from 0.
+            frame: Row of the frame in the data set, or its number in the video.
+            label: Number of the class, from 0.
             score: Score in [0, 1].
             box: x1 y1 x2 y2, half-open, in pixels of the frame.
         """
@@ -60,6 +60,30 @@ class RowCollector:
             labels=_column(self._labels),
             scores=_column(self._scores),
             boxes=_column(self._boxes).reshape(-1, 4),
+            origin=self._path,
+        )
+        return without_bad_rows(table, problems, unit=self._unit, places=_column(self._places))
+
+    def build_video(self, video: str, class_names: Sequence[str], problems: Problems) -> PredictionTable:
+        """Return the table of all valid boxes of a single video.
+
+        Args:
+            video: Name of the video.
+            class_names: Names of the classes.
+            problems: Collects invalid boxes.
+
+        Raises:
+            InputError: A box is invalid; see `without_bad_rows`.
+        """
+        table = PredictionTable(
+            videos=(video,),
+            video=np.zeros(len(self._places), np.int32),
+            frame=_column(self._frames).astype(np.int64),
+            labels=_column(self._labels),
+            scores=_column(self._scores),
+            boxes=_column(self._boxes).reshape(-1, 4),
+            class_names=tuple(class_names),
+            lengths=None,
             origin=self._path,
         )
         return without_bad_rows(table, problems, unit=self._unit, places=_column(self._places))

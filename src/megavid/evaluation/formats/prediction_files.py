@@ -4,10 +4,11 @@
 |---|---|
 | .parquet | megavid's own |
 | .pth | the original release's `predictions.pth` |
-| .txt | ILSVRC's text format |
-| .json | COCO results |
+| .txt | MOT's `det.txt`, whose values are separated by commas, or ILSVRC's text format |
+| .json | COCO results, or COCO annotations with scores |
 
-All formats but the first identify a frame by its row or id in the data set.
+The original release's format, ILSVRC's text format and COCO results identify a frame by its row or id in the
+data set. MOT's format is read, but not written.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from megavid.datasets.table.problems import Problems
 from megavid.evaluation.boxes import Boxes
 from megavid.evaluation.formats.coco_results import read_coco, write_coco
 from megavid.evaluation.formats.ilsvrc_text import read_text, write_text
+from megavid.evaluation.formats.mot_detections import is_mot, read_mot
 from megavid.evaluation.formats.parquet_table import read_parquet, write_parquet
 from megavid.evaluation.locate import locate
 from megavid.evaluation.prediction_table import PredictionTable
@@ -39,12 +41,34 @@ def _write_official(path: Path, annotations: Annotations, found: Boxes) -> None:
     write_official(path, annotations, found)
 
 
+def _read_text(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
+    if not is_mot(path):
+        return read_text(path, annotations, problems=problems)
+    if len(annotations.videos) != 1:
+        raise InputError(
+            f"{path}: is of one video, whose name MOT's format lacks; expected a data set of one video, got "
+            f"{len(annotations.videos)}"
+        )
+    [video] = annotations.videos
+    return read_mot(path, video=video, class_names=annotations.classes, problems=problems)
+
+
 _FORMATS = {
     ".pth": (_read_official, _write_official),
-    ".txt": (read_text, write_text),
+    ".txt": (_read_text, write_text),
     ".json": (read_coco, write_coco),
 }
 _SUFFIXES = ", ".join((".parquet", *_FORMATS))
+
+
+def check_format(path: Path) -> None:
+    """Check that the suffix of a file to read stands for a format.
+
+    Raises:
+        InputError: It does not.
+    """
+    if path.suffix not in {".parquet", *_FORMATS}:
+        raise InputError(f"{path}: expected predictions that end in {_SUFFIXES}")
 
 
 def open_predictions(path: Path, annotations: Annotations, *, problems: Problems) -> PredictionTable:
@@ -59,10 +83,9 @@ def open_predictions(path: Path, annotations: Annotations, *, problems: Problems
         InputError: The file is missing, broken or in no known format; or `problems` does not skip an invalid
             row.
     """
+    check_format(path)
     if path.suffix == ".parquet":
         return read_parquet(path, problems=problems)
-    if path.suffix not in _FORMATS:
-        raise InputError(f"{path}: expected predictions that end in {_SUFFIXES}")
     read, _ = _FORMATS[path.suffix]
     return read(path, annotations, problems=problems)
 

@@ -82,7 +82,7 @@ def read_rows(path: Path, problems: Problems) -> Rows:
         if not line.strip():
             continue
         where = f"{path}, line {number}"
-        values = _values(line)
+        values = parse_values(line)
         if values is None:
             expected = "expected frame, id, left, top, width, height and perhaps more numbers"
             problems.add(Kind.BAD_ROW, where, f"{expected}, got {line.strip()!r}")
@@ -110,8 +110,8 @@ _MOT15 = 10
 """Number of columns in MOT15's files, of which the last three are world coordinates."""
 
 
-def _values(line: str) -> list[float] | None:
-    """Parse the numbers of a line; return None if one is not a finite number or there are too few."""
+def parse_values(line: str) -> list[float] | None:
+    """Parse the numbers of a line; return None if one is not a finite number, or there are less than six."""
     try:
         values = [float(value) for value in line.rstrip(", \t\r").split(",")]
     except ValueError:
