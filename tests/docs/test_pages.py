@@ -32,7 +32,7 @@ from tests.cli.helpers import write_video
 from tests.datasets.formats.cvat.cvat_export import write_cvat_export
 from tests.datasets.formats.ilsvrc.ilsvrc_set import write_ilsvrc
 from tests.docs.pages import PAGES, ROOT, STAND_INS, Block, blocks, commands, shrink
-from tests.models.adapters.outside_models import SSDLITE, write_torchvision, write_transformers
+from tests.models.adapters.outside_models import SSDLITE, write_boxes, write_torchvision, write_transformers
 from tests.official import official_shapes, write_official
 
 PACKAGE = ROOT / "src" / "megavid"
@@ -55,6 +55,7 @@ def example_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_cvat_export(folder / "clips", names=("pond", "river", "lake", "sea", "fen"), frames=4)
     write_torchvision(folder / "small.pth", labels=91)
     write_transformers(folder / "rt_detr", "rt_detr_v2")
+    write_boxes(folder / "det.txt", frames=4)
     return folder
 
 
@@ -97,12 +98,14 @@ def test_page_runs_from_top_to_bottom(page: str, here: Path, monkeypatch: pytest
 def load_small(model: str | None = None, **options: Any) -> VideoDetector:
     """Load a detector in place of `load_detector`: ignore `model`, use a small input, do not compile.
 
-    A detector of another library is replaced by a small one.
+    A detector of another library is replaced by a small one. Saved boxes are loaded as they are.
     """
     options.setdefault("device", "cpu")
     options["inference"] = options.get("inference", FAST).model_copy(update={"compile": False})
     if model in STAND_INS:
         return load_detector(STAND_INS[model], **options)
+    if model is not None and model.startswith("boxes:"):
+        return load_detector(model, **options)
     return load_detector(None, overrides={"input.min_size": 64, "input.max_size": 96}, **options)
 
 

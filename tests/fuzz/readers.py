@@ -33,7 +33,9 @@ from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.stats import compute_stats
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Problems
+from megavid.evaluation.formats.parquet_table import write_parquet
 from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
+from megavid.evaluation.formats.saved_video import read_saved_video
 from megavid.evaluation.locate import locate
 from megavid.training.recipe import Recipe
 from megavid.video.image_folder import ImageFolder
@@ -155,6 +157,31 @@ def _read_predictions(folder: Path, random: Random) -> None:
     assert np.isfinite(found.scores).all()
 
 
+def _saved_boxes(folder: Path) -> None:
+    (folder / "boxes.txt").write_text("".join(f"{f},-1,5,6,20,16,0.5,{t}\n" for f in (1, 2) for t in (1, 2)))
+    image = {"id": 3, "video_id": 1, "frame_id": 0, "file_name": "0.png", "width": 64, "height": 48}
+    box = {"id": 1, "image_id": 3, "category_id": 2, "bbox": [5, 6, 20, 16], "score": 0.5}
+    about = {
+        "videos": [{"id": 1, "name": "a"}],
+        "images": [image],
+        "categories": [{"id": 2, "name": "fox"}],
+        "annotations": [box],
+    }
+    (folder / "boxes.json").write_text(json.dumps(about))
+    del about["videos"]  # plain COCO
+    (folder / "boxes_of_images.json").write_text(json.dumps(about))
+    write_parquet(noisy_predictions(_data_set(folder)), folder / "boxes.parquet")
+
+
+def _read_saved_boxes(folder: Path, random: Random) -> None:
+    path = _change_one(folder, "boxes*", random)
+    names = ("fox", "hare") if path.suffix == ".txt" else None
+    video = "clip 0" if path.suffix == ".parquet" else None
+    found = read_saved_video(path, class_names=names, video=video, first_frame=random.choice((None, 0, 1)))
+    assert np.isfinite(found.table.boxes).all()
+    assert (found.table.frame >= 0).all()
+
+
 def _weights(folder: Path) -> None:
     detector = build_tiny("single_frame")
     config = detector.config.model_dump(mode="json")
@@ -240,6 +267,7 @@ TARGETS = [
     ),
     _annotations("index", _index, path="set/a.parquet", pattern="set/a.parquet"),
     Target("predictions", _predictions, _read_predictions),
+    Target("saved boxes", _saved_boxes, _read_saved_boxes),
     Target("weights", _weights, _read_weights),
     Target("recipe", _recipe, _read_recipe),
     Target("media", _media, _read_media),

@@ -57,7 +57,8 @@ def load_detector(
     Args:
         config: Name of a shipped configuration (`shipped_configs`), or path of a YAML file. None takes the
             configuration stored with the weights or, if there is none, infers it from their tensors. Or name
-            of a detector of another library, such as "torchvision:fasterrcnn_resnet50_fpn_v2".
+            of a detector of another library, such as "torchvision:fasterrcnn_resnet50_fpn_v2", or of a file
+            of boxes that any tool saved for a video, such as "boxes:det.txt".
         weights: A `.safetensors` file of megavid, a checkpoint of the original release, or the name or
             address of weights (see `fetch_weights`). None gives random weights. For a detector of another
             library, a file of that library; None for the weights that the library downloads.

@@ -1,4 +1,7 @@
-"""Load detectors of other libraries by a name that starts with the library, such as "torchvision:NAME"."""
+"""Load detectors of other libraries by a name that starts with the library, such as "torchvision:NAME".
+
+Boxes that any tool saved are such a detector, too: "boxes:FILE".
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,7 @@ from typing import Any
 
 import torch
 
+from megavid.checkpoints.load_saved_boxes import load_saved_boxes
 from megavid.checkpoints.published import find_source, published_weights
 from megavid.checkpoints.weights import load_state, read_state_dict
 from megavid.core.config import validate, with_overrides
@@ -63,8 +67,8 @@ def load_outside_detector(
     """Load a detector of another library.
 
     Args:
-        name: Library and name of the detector there, such as "torchvision:ssd300_vgg16"; `is_outside_name` is
-            true for it.
+        name: Library and name of the detector there, such as "torchvision:ssd300_vgg16", or "boxes:" and a
+            file; `is_outside_name` is true for it.
         weights: File of weights; None for those that the name stands for.
         device: Device to load onto.
         overrides: Values of the detector's configuration by dotted path, such as {"method.min_size": 480}.
@@ -135,10 +139,14 @@ def _load_transformers(
 _UNKNOWN_CLASSES = ["_"]
 """Classes of a configuration that is read before the network is loaded, which knows its classes."""
 
-_LOADERS: Mapping[str, Callable[[str, str | os.PathLike[str] | None, Mapping[str, Any]], FrameAdapter]] = {
+_Loader = Callable[[str, str | os.PathLike[str] | None, Mapping[str, Any]], FrameAdapter]
+
+_LIBRARY_LOADERS: Mapping[str, _Loader] = {
     "torchvision": _load_torchvision,
     "transformers": _load_transformers,
 }
 
-LIBRARIES = tuple(_LOADERS)
+_LOADERS: Mapping[str, _Loader] = {**_LIBRARY_LOADERS, "boxes": load_saved_boxes}
+
+LIBRARIES = tuple(_LIBRARY_LOADERS)
 """Libraries whose detectors can be loaded."""

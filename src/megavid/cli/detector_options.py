@@ -29,7 +29,8 @@ class DetectorOptions:
     detector: Annotated[str | None, optional("LIBRARY:NAME")] = None
     """A detector of another library, such as torchvision:fasterrcnn_resnet50_fpn_v2 or
     transformers:PekingU/rtdetr_v2_r18vd. Unless --weights gives a file, the library downloads published
-    weights at first use."""
+    weights at first use. Or boxes:FILE for boxes that any tool saved for the video: megavid's .parquet, MOT's
+    det.txt or COCO's .json."""
     model: Annotated[str | None, optional("NAME|YAML", "that of the weights")] = None
     """Name of a shipped configuration or a YAML file."""
     device: str = "auto"
@@ -115,7 +116,7 @@ def choose_model(model: str | None, *, detector: str | None) -> str | None:
         raise InputError("--detector: cannot be combined with a configuration, which is for megavid's own")
     if not is_outside_name(detector):
         raise InputError(
-            f"--detector: expected LIBRARY:NAME with a library of {', '.join(LIBRARIES)}, got {detector}; "
-            "megavid's own detectors are loaded by --weights"
+            f"--detector: expected LIBRARY:NAME with a library of {', '.join(LIBRARIES)}, or boxes:FILE, "
+            f"got {detector}; megavid's own detectors are loaded by --weights"
         )
     return detector

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import PurePath
 
 
 def printable(text: str, *, limit: int = 120) -> str:
@@ -33,6 +35,13 @@ def listed(names: Sequence[str], *, most: int = 20) -> str:
     """
     rest = len(names) - most
     return ", ".join(names[:most]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def natural_key(path: PurePath) -> tuple[list[list[str | int]], str]:
+    """Return the key by which paths are sorted in natural order: 2.png before 10.png."""
+    # re.split alternates between text and digits, so text is always compared with text.
+    parts = [re.split(r"([0-9]+)", part) for part in path.parts]
+    return [[int(t) if i % 2 else t.lower() for i, t in enumerate(part)] for part in parts], str(path)
 
 
 def _safe(character: str) -> str:

@@ -93,11 +93,16 @@ def detect_in_data_set(
         Whether all videos are done; False if the user asked to stop.
 
     Raises:
-        InputError: The data set is empty, its classes are not those of the detector, a frame cannot be read,
-            or `folder` holds parts of a run with other settings.
+        InputError: The data set is empty, its classes are not those of the detector, the detector is not for
+            any video, a frame cannot be read, or `folder` holds parts of a run with other settings.
     """
     if len(annotations) == 0:
         raise InputError(f"{annotations.root}: the data set has no frames")
+    if not detector.for_any_video:
+        raise InputError(
+            f"{detector.architecture}: expected a detector of any video to evaluate; megavid score scores "
+            "saved predictions"
+        )
     check_classes(detector, annotations, problems)
     job = _Job(detector, annotations, options, problems)
     run = {**job.settings(), **metadata}

@@ -17,6 +17,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target
 from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.datasets.table.problems import Problems
+from megavid.evaluation.formats.parquet_metadata import check_not_linked
 from megavid.evaluation.formats.parquet_schema import check_suffix, read_metadata
 from megavid.evaluation.formats.parquet_videos import VideoPredictions, read_videos
 from megavid.evaluation.formats.parquet_writer import RowWriter, frame_rows
@@ -85,9 +86,7 @@ def _check_files(source: Path, target: Path) -> dict[str, Any]:
         if target.samefile(source):
             raise InputError(f"{target}: is the input; choose another name for the output")
     about = read_metadata(source)
-    for key in ("linking", "postprocessing"):
-        if about.get(key) is not None:
-            raise InputError(f"{source}: expected predictions that are not linked, got {key}: {about[key]}")
+    check_not_linked(about, origin=source)
     check_target(target)
     return about
 

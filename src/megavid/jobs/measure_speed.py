@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
+from megavid.core.errors import InputError
 from megavid.core.frames import Image
 from megavid.core.profiling import PROFILE_RANGES, range_of
 from megavid.core.ranges import MOST_BATCH, check_range
@@ -102,7 +103,14 @@ def benchmark(detector: VideoDetector, options: BenchmarkOptions) -> BenchmarkRe
     Args:
         detector: Detector, as `load_detector` returns it.
         options: Options of the measurement.
+
+    Raises:
+        InputError: The detector gives saved boxes.
     """
+    if not detector.for_any_video:
+        raise InputError(
+            f"{detector.architecture}: expected a detector that computes, so that it has a speed"
+        )
     filmed = film(seed=0, video=0, frames=_FILMED, height=options.height, width=options.width)
     images = [frame.image for frame in filmed]
     one = detector.preprocess(torch.from_numpy(images[0])[None].to(detector.device))

@@ -61,22 +61,22 @@ def detect_video(
         link: Linker of the results. One that needs the whole video gives them at its end, or before an error.
 
     Raises:
-        InputError: The video cannot be read, an argument is out of range, or the linker is unknown or not for
-            live streams.
+        InputError: The video cannot be read or is not for the detector, an argument is out of range, or the
+            linker is unknown or not for live streams.
 
     Examples:
         >>> for result in detect_video(detector, "clip.mp4", score_threshold=0.5):
         ...     print(result.index, result.time, result.detections.boxes)
     """
     check_range("batch_size", batch_size, least=1, most=MOST_BATCH)
-    opened = _open(video, fps=fps, link=link) if isinstance(video, str | os.PathLike) else None
+    opened = _open(detector, video, fps=fps, link=link) if isinstance(video, str | os.PathLike) else None
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
-    is_whole = hasattr(frames, "__len__") and hasattr(frames, "__getitem__")
-    if not is_whole and not isinstance(frames, Iterable):
-        raise InputError(f"video: expected a path or RGB frames, got {type(video).__name__}")
+    whole = _as_source(frames)
+    if whole is not None:
+        detector.check_video(len(whole))
     session = VideoSession(
         detector,
-        source=_tolerant(cast(FrameSource, frames)) if is_whole else None,
+        source=None if whole is None else _tolerant(whole),
         causal=causal,
         global_order=global_order,
         seed=seed,
@@ -88,11 +88,27 @@ def detect_video(
     return _results(session, frames, opened, batch_size=batch_size)
 
 
-def _open(path: str | os.PathLike[str], *, fps: float | None, link: LinkerConfig | str | None) -> Video:
-    """Check that the linker can be used for the video if it is a live stream, and open it."""
+def _open(
+    detector: VideoDetector,
+    path: str | os.PathLike[str],
+    *,
+    fps: float | None,
+    link: LinkerConfig | str | None,
+) -> Video:
+    """Check that detector and linker can be used for the video if it is a live stream, and open it."""
     if is_live(path):
+        detector.check_video(None)
         check_live_linker(as_linker(link))
     return open_input(path, fps=fps)
+
+
+def _as_source(frames: object) -> FrameSource | None:
+    """Return frames that have a length and can be indexed; None for others that can only be iterated over."""
+    if hasattr(frames, "__len__") and hasattr(frames, "__getitem__"):
+        return cast(FrameSource, frames)
+    if not isinstance(frames, Iterable):
+        raise InputError(f"video: expected a path or RGB frames, got {type(frames).__name__}")
+    return None
 
 
 def _results(

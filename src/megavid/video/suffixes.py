@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from pathlib import Path, PurePath
+
+from megavid.core.text import natural_key
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm")
 """Suffixes of image files, in lower case."""
@@ -25,7 +26,7 @@ def image_files(paths: Iterable[Path]) -> list[Path]:
     Hidden files are left out.
     """
     images = (path for path in paths if is_image_name(path) and not path.name.startswith("."))
-    return sorted((path for path in images if path.is_file()), key=_natural_key)
+    return sorted((path for path in images if path.is_file()), key=natural_key)
 
 
 def is_image_name(name: str | PurePath) -> bool:
@@ -36,9 +37,3 @@ def is_image_name(name: str | PurePath) -> bool:
 def is_video_name(name: str | PurePath) -> bool:
     """Return whether a name or path has the suffix of a video file, in upper or lower case."""
     return PurePath(name).suffix.lower() in VIDEO_SUFFIXES
-
-
-def _natural_key(path: Path) -> tuple[list[list[str | int]], str]:
-    # re.split alternates between text and digits, so text is always compared with text.
-    parts = [re.split(r"([0-9]+)", part) for part in path.parts]
-    return [[int(t) if i % 2 else t.lower() for i, t in enumerate(part)] for part in parts], str(path)

@@ -14,11 +14,12 @@ from tests.models.adapters.outside_models import (
     SSDLITE,
     TRANSFORMERS,
     find_bright,
+    write_boxes,
     write_torchvision,
     write_transformers,
 )
 
-KINDS = ["function", SSDLITE, FASTER_RCNN, "rt_detr_v2", "detr"]
+KINDS = ["function", "boxes", SSDLITE, FASTER_RCNN, "rt_detr_v2", "detr"]
 """Names of detectors that `outside` builds."""
 
 
@@ -30,6 +31,7 @@ def outside_files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_torchvision(folder / f"{name}.pth", name)
     for kind in TRANSFORMERS:
         write_transformers(folder / kind, kind)
+    write_boxes(folder / "det.txt", frames=5)
     return folder
 
 
@@ -39,7 +41,10 @@ def outside(request: pytest.FixtureRequest, outside_files: Path, device: torch.d
     kind = request.param
     if kind == "function":
         return FrameDetector(find_bright, class_names=["left", "right"])
-    if kind in TRANSFORMERS:
+    if kind == "boxes":
+        names = {"method.class_names": ["left", "right"]}
+        detector = load_detector(f"boxes:{outside_files / 'det.txt'}", device=device, overrides=names)
+    elif kind in TRANSFORMERS:
         detector = load_detector(f"transformers:{outside_files / kind}", device=device)
     else:
         detector = load_detector(f"torchvision:{kind}", weights=outside_files / f"{kind}.pth", device=device)

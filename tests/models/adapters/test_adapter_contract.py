@@ -26,7 +26,8 @@ def push_all(session: VideoSession, frames: list[Image]) -> list[FrameResult]:
 
 @pytest.mark.parametrize("length", [1, 3])
 def test_results_are_in_order_and_valid(outside: FrameAdapter, make_frames: MakeFrames, length: int) -> None:
-    results = list(detect_video(outside, make_frames(length)))
+    # An iterator has no length: saved boxes refuse a video that is known to be shorter.
+    results = list(detect_video(outside, iter(make_frames(length))))
     assert [r.index for r in results] == list(range(length))
     for result in results:
         found = result.detections
@@ -42,11 +43,11 @@ def test_results_are_in_order_and_valid(outside: FrameAdapter, make_frames: Make
 
 
 def test_streaming_equals_offline_and_has_no_delay(outside: FrameAdapter, make_frames: MakeFrames) -> None:
-    frames = make_frames(3)
+    frames = make_frames(5)
     session = VideoSession(outside)
     assert session.look_ahead == 0
     streamed = [session.push(frame) for frame in frames]
-    assert [[r.index for r in ready] for ready in streamed] == [[0], [1], [2]]
+    assert [[r.index for r in ready] for ready in streamed] == [[0], [1], [2], [3], [4]]
     assert_same(list(detect_video(outside, frames)), list(chain.from_iterable(streamed)), outside.device)
 
 
@@ -87,12 +88,12 @@ def test_sessions_do_not_affect_each_other(outside: FrameAdapter, make_frames: M
 
 def test_thresholds(outside: FrameAdapter, make_frames: MakeFrames) -> None:
     frames = make_frames(1)
-    [everything] = detect_video(outside, frames)
+    [everything] = detect_video(outside, iter(frames))
     scores = everything.detections.scores
     threshold = scores[len(scores) // 2].item()
-    [few] = detect_video(outside, frames, score_threshold=threshold)
+    [few] = detect_video(outside, iter(frames), score_threshold=threshold)
     assert 0 < len(few.detections) == (scores > threshold).sum() < len(scores)
-    [none] = detect_video(outside, frames, score_threshold=1 - 1e-15)
+    [none] = detect_video(outside, iter(frames), score_threshold=1 - 1e-15)
     assert len(none.detections) == 0
     assert none.detections.boxes.shape == (0, 4)
 

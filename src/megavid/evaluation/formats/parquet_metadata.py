@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -60,6 +61,19 @@ class _Metadata(Config):
     weights: str | None = None
     weights_sha256: str | None = None
     config: _DetectorConfig = _DetectorConfig()
+
+
+def check_not_linked(metadata: Mapping[str, Any], *, origin: object) -> None:
+    """Check that predictions were not linked: a linker needs the scores and boxes of the detector.
+
+    Raises:
+        InputError: They were linked.
+    """
+    for key in ("linking", "postprocessing"):
+        if metadata.get(key) is not None:
+            raise InputError(
+                f"{origin}: expected predictions that are not linked, got {key}: {metadata[key]}"
+            )
 
 
 def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:

@@ -35,7 +35,7 @@ class VideoPredictions:
     files: Mapping[int, str]
 
 
-def read_videos(path: Path, *, problems: Problems) -> Iterator[VideoPredictions]:
+def read_videos(path: Path, *, problems: Problems, only: str | None = None) -> Iterator[VideoPredictions]:
     """Read the videos of a predictions file that have boxes, with one video in memory at a time.
 
     Only the parts of the file (row groups) that have rows of a video are read for it.
@@ -43,6 +43,7 @@ def read_videos(path: Path, *, problems: Problems) -> Iterator[VideoPredictions]
     Args:
         path: A file that `PredictionWriter` or `write_parquet` wrote.
         problems: Collects invalid rows (see `without_bad_rows`).
+        only: Name of the only video to read; None for all.
 
     Raises:
         InputError: The file is missing, broken or not a predictions file; or `problems` does not skip an
@@ -54,6 +55,8 @@ def read_videos(path: Path, *, problems: Problems) -> Iterator[VideoPredictions]
         groups = _groups_of_videos(file, path, about)
         reader = _Groups(file)
         for name, numbers in groups.items():
+            if only is not None and name != only:
+                continue
             rows = pa.concat_tables([reader.rows_of(name, number) for number in numbers])
             yield _predictions(name, rows, path=path, about=about, problems=problems)
 

@@ -91,7 +91,7 @@ class FrameAdapter(VideoDetector[FoundObjects, None]):
                 f"{self.architecture}: expected detections in {len(images)} frames, got {len(found)}"
             )
         size = (images.shape[2], images.shape[3])
-        return [_features(one, size, self.device) for one in found]
+        return [found_objects(one, size, self.device) for one in found]
 
     def initial_memory(self) -> None:
         """Return None: there is no memory."""
@@ -142,8 +142,14 @@ class FrameAdapter(VideoDetector[FoundObjects, None]):
                 module.forward = torch.compile(module.forward, dynamic=False)
 
 
-def _features(found: Detections, size: tuple[int, int], device: torch.device) -> FoundObjects:
-    """Clip boxes to the frame, drop those outside it, and sort by descending score."""
+def found_objects(found: Detections, size: tuple[int, int], device: torch.device) -> FoundObjects:
+    """Clip boxes to the frame, drop those outside it, and sort by descending score.
+
+    Args:
+        found: Detections in a frame, in any order.
+        size: (height, width) of the frame.
+        device: Device of the result.
+    """
     height, width = size
     found = found.to(device)
     boxes = found.boxes.float()

@@ -45,6 +45,10 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
     config_type: ClassVar[type[DetectorConfig]]
     """Type of the configuration."""
 
+    for_any_video: ClassVar[bool] = True
+    """Whether the detector can be used for any video. Otherwise, it knows the boxes of one, and `check_video`
+    refuses others as far as they differ."""
+
     size_hint: ClassVar[str] = "smaller values in the configuration"
     """Advice on making the network smaller, for the message that it does not fit into memory."""
 
@@ -107,6 +111,16 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
         Returns:
             Detections in pixels of the original frame, highest score first, on the device of the weights; and
             the memory for the next key frame.
+        """
+
+    def check_video(self, length: int | None) -> None:
+        """Check that the detector can be used for a video, before it is read; by default, for any.
+
+        Args:
+            length: Number of frames of the video; None for a live stream.
+
+        Raises:
+            InputError: The detector is for other videos.
         """
 
     def encode_frames(self, frames: Tensor) -> list[FeaturesT]:
