@@ -134,7 +134,12 @@ def _frame_numbers(
     numbers = read_video_info(p.metadata, name, origin=p.origin).frames
     every = int(p.metadata.get("every", 1))
     if numbers is None and p.lengths is not None:
-        numbers = np.arange(p.lengths.get(name, 0)) * every
+        length = p.lengths.get(name, 0)
+        if length > MOST_FRAMES:
+            raise InputError(
+                f"{p.origin}, metadata: video {name!r}: expected at most {MOST_FRAMES} frames, got {length}"
+            )
+        numbers = np.arange(length) * every
     elif numbers is None and media is not None:
         numbers = np.arange(0, media.length, every)
     elif numbers is None:

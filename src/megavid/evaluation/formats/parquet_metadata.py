@@ -10,10 +10,9 @@ from pydantic import ConfigDict, Field
 from megavid.core.config import Config, validate
 from megavid.core.errors import InputError
 from megavid.core.files.json_yaml import load_json
-from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.evaluation.formats.video_info import VideoInfoEntry
 
-_Count = Annotated[int, Field(ge=0, le=MOST_FRAMES)]
+_Count = Annotated[int, Field(ge=0)]
 
 _LARGEST_STRIDE = 2**31 - 1
 """Largest distance of detected frames, as of `megavid detect --every`."""
@@ -94,9 +93,6 @@ def parse_metadata(content: bytes, *, origin: object) -> dict[str, Any]:
     if not isinstance(about, dict):
         raise InputError(f"{origin}, metadata: expected an object in JSON, got {type(about).__name__}")
     known = validate(_Metadata, about, origin=f"{origin}, metadata")
-    total = sum(known.videos.values())
-    if total > MOST_FRAMES:
-        raise InputError(f"{origin}, metadata: videos: expected at most {MOST_FRAMES} frames, got {total}")
     # Files of version 0.1 have the classes only in the configuration.
     classes = about.get("config", {}).get("classes") if known.classes is None else known.classes
     if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):

@@ -82,7 +82,7 @@ def test_two_videos_do_not_share_a_file(tmp_path: Path) -> None:
         (SHORT.strip() + ",y2\n", "line 1: expected each column once"),
         (SHORT + "a,0,fox,1,2,3\n", "line 2: expected 7 values, as the first line has, got 6"),
         (SHORT + ",0,fox,1,2,3,4\n", "line 2: expected the name of a video, got ''"),
-        (SHORT + "../a,0,fox,1,2,3,4\n", "'../a': expected the name of a file within"),
+        (SHORT + "../a,0,fox,1,2,3,4\n", "line 2: '../a': expected the name of a file within"),
         (SHORT + "a,-1,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
         (SHORT + "a,1.5,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
         (SHORT + "a,,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),

@@ -204,6 +204,10 @@ BAD = [
         "was labeled with 24 frames in 1 s, but clip.mp4 has 10 frames per second",
         lambda: task(region(keyframe(1, 0, 0, 9, 9), framesCount=24)),
     ),
+    (
+        "was labeled with 9 frames in 1 s, but clip.mp4 has 10 frames per second",
+        lambda: task(region(keyframe(1, 0, 0, 9, 9), framesCount=9)),
+    ),
     ("expected value as an object, got []", lambda: task({**region(), "value": []})),
     (
         "expected type videorectangle, got 'rectanglelabels'; export tasks of images as COCO",
@@ -222,7 +226,7 @@ BAD = [
     ("expected annotations as a list of objects, got [3]", lambda: task(annotations=[3])),
     ("expected data as an object, got 'clip.mp4'", lambda: task(data="clip.mp4")),
     ("expected data with the address of one video", lambda: task(data={"video": 3})),
-    ("no images found: expected a video or a folder of images called other", lambda: task(video="other.mp4")),
+    ("expected the video other.mp4 in", lambda: task(video="/data/other.mp4")),
     (
         "expected megavid_frames as runs of first, last and step, got [3]",
         lambda: task(data={"video": "clip.mp4", "megavid_frames": [3]}),
@@ -256,6 +260,15 @@ def test_invalid_tasks_and_regions_are_refused_or_skipped(
     found = read(folder, make(), good, problems=problems)
     assert len(problems.found) == 1
     assert [box[1] for box in boxes_of(found)] == ["elk"]
+
+
+@pytest.mark.parametrize(("frames", "duration"), [(10, 1.0), (11, 1.04), (13, 1.3), (10, 3.0)])
+def test_sound_and_rounding_may_change_the_number_of_frames(
+    folder: Path, frames: int, duration: float
+) -> None:
+    """The sound of 0.3 seconds makes three frames more; a number that equals the video's is right."""
+    labels = region(keyframe(9, 0, 0, 9, 9), framesCount=frames, duration=duration)
+    assert len(read(folder, task(labels)).boxes) == 2
 
 
 def test_two_tasks_of_a_video_are_refused(folder: Path) -> None:

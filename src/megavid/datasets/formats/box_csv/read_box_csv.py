@@ -83,7 +83,10 @@ class _Reader:
             frames: The rows of each of its frames, by ascending number.
             only: Whether the file has no other video.
         """
-        inside(self.builder.root, name)  # the name is from a file, and must not lead out of the folder
+        try:
+            inside(self.builder.root, name)  # the name is from a file, and must not lead out of the folder
+        except InputError as error:
+            raise InputError(f"{next(iter(frames.values()))[0].where}: {error}") from error
         files = self._named_files(name, frames)
         source = ""
         if not files:

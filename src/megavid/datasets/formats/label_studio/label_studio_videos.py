@@ -10,7 +10,8 @@ from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 from megavid.core.files.paths import is_file
-from megavid.datasets.find_media import base_name, describe_missing, find_media
+from megavid.core.text import listed
+from megavid.datasets.find_media import base_name, find_media
 from megavid.datasets.formats.json_values import shown
 from megavid.datasets.formats.label_studio.label_studio_regions import BadRegionError
 from megavid.datasets.table.problems import Kind
@@ -74,7 +75,8 @@ def find_video(folder: Path, address: str) -> str:
     names = list(dict.fromkeys(name for name in map(base_name, paths) if name))
     source = find_media(folder, names, root=folder, only=False).source
     if not source:
-        raise BadRegionError(f"{describe_missing(folder, names)}; boxes are in percent of it", Kind.NO_IMAGE)
+        expected = f"expected the video {listed(names, most=2)} in {folder}, whose size the boxes need"
+        raise BadRegionError(f"{expected}; --images says where videos are", Kind.NO_IMAGE)
     return source
 
 

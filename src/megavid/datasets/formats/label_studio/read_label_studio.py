@@ -27,6 +27,9 @@ from megavid.datasets.table.problems import Kind, Problems
 MOST_FILLED = 10_000_000
 """Largest number of boxes to interpolate, which take a gigabyte."""
 
+_LARGEST_ROUNDING = 0.999
+"""Largest number of frames by which rounding changes their number."""
+
 _HEAD = 4096
 """Number of bytes at the start of a file that are searched for its first character."""
 
@@ -102,7 +105,7 @@ class _Reader:
                 size, length, rate = (video.width, video.height), len(video), float(video.rate)
         except InputError as error:
             raise BadRegionError(str(error), Kind.BAD_IMAGE) from error
-        _check_rate(task, source, rate)
+        _check_rate(task, source, rate, length)
         frames = _labeled_frames(task, source, length)
         regions = self._known(task, length)
         self._check_room(len(frames), sum(count_filled(region, frames, length=length) for region in regions))
@@ -192,17 +195,18 @@ def _labeled_frames(task: Task, source: str, length: int) -> Sequence[int]:
     return frames
 
 
-def _check_rate(task: Task, source: str, rate: float) -> None:
-    """Check that Label Studio counted the frames that the video has.
+def _check_rate(task: Task, source: str, rate: float, length: int) -> None:
+    """Check that Label Studio counted the frames that the video has, or as many as its rate and duration say.
 
-    Label Studio divides the duration by the `framerate` of its configuration, so with a wrong one, every box
-    is in another frame than the one that people saw.
+    Label Studio multiplies the duration by the `framerate` of its configuration and rounds the result, so
+    with a wrong rate, boxes are in other frames than people saw. The duration includes the sound, which may
+    be longer than the frames.
     """
     for region in task.regions:
         if region.timeline is None:
             continue
         frames, duration = region.timeline
-        if abs(frames - rate * duration) > 1:
+        if frames != length and abs(frames - rate * duration) > _LARGEST_ROUNDING:
             raise BadRegionError(
                 f"was labeled with {frames:g} frames in {duration:g} s, but {source} has {rate:g} frames per "
                 f'second: expected framerate="{rate:g}" in the tag Video of the labeling configuration'
