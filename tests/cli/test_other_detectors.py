@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -52,14 +53,17 @@ def test_detections_are_linked(linker: str, folder: Path, options: list[str], tm
 
 
 def test_detect_with_transformers(folder: Path, tmp_path: Path, device: torch.device) -> None:
-    name = f"transformers:{write_transformers(tmp_path / 'rt_detr', 'rt_detr_v2')}"
+    weights = write_transformers(tmp_path / "rt_detr", "rt_detr_v2")
+    name = f"transformers:{weights}"
     line = ["detect", str(folder), "--detector", name, "--device", str(device), "--score-threshold", "0.01"]
     assert main([*line, "--save-frames", "-o", str(tmp_path / "out")]) == 0
     rows, metadata = read_predictions(tmp_path / "out" / "predictions.parquet")
     assert {row["class_name"] for row in rows} <= {"fox", "hare"}
     assert len(rows) > 0
     assert metadata["architecture"] == "rt_detr_v2"
-    assert "weights" not in metadata
+    assert metadata["weights"] == "model.safetensors"
+    digest = hashlib.sha256((weights / "model.safetensors").read_bytes()).hexdigest()
+    assert metadata["weights_sha256"] == digest
 
 
 def test_evaluate_matches_classes_by_name(

@@ -17,6 +17,7 @@ from megavid.checkpoints.published import find_source, published_weights
 from megavid.checkpoints.weights import load_state, read_state_dict
 from megavid.core.config import validate, with_overrides
 from megavid.core.errors import InputError
+from megavid.core.files.checksums import file_sha256
 from megavid.models.acceleration.inference import Inference
 from megavid.models.adapters.frame_adapter import FrameAdapter
 from megavid.models.adapters.outside_labels import OutsideLabels
@@ -32,7 +33,9 @@ from megavid.models.adapters.transformers_detector import (
     commit_of,
     labels_of,
     load_network,
+    weight_files,
 )
+from megavid.models.base.video_detector import VideoDetector
 
 
 def is_outside_name(name: object) -> bool:
@@ -87,6 +90,30 @@ def load_outside_detector(
     return detector
 
 
+def describe_outside_weights(detector: VideoDetector) -> dict[str, str]:
+    """Return the file name and SHA-256 of the published weights of another library's detector.
+
+    Predictions store both, as for other weights (`describe_weights`). If the weights are in several files,
+    the SHA-256 is that of the files one after another.
+
+    Args:
+        detector: A detector that `load_outside_detector` loaded without a file of weights.
+
+    Returns:
+        The description; empty for other detectors, and if a library keeps the files elsewhere.
+    """
+    files = []
+    if isinstance(detector, TorchvisionDetector):
+        settings = detector.config.method
+        files = [find_model(f"{settings.model}:{settings.weights}").downloaded]
+    elif isinstance(detector, TransformersDetector):
+        files = weight_files(detector.network, detector.config.method)
+    if not files or not all(file.is_file() for file in files):
+        return {}
+    names = ", ".join(file.name for file in files)
+    return {"weights": names, "weights_sha256": file_sha256(*files)}
+
+
 def _check_is_file(weights: str, name: str) -> None:
     """Check that weights for a detector are not given by a name or an address, as those of megavid are."""
     expected = f"{weights}: expected a file of weights for {name}"
@@ -129,9 +156,10 @@ def _load_transformers(
         {"classes": _UNKNOWN_CLASSES, "method": {"name": "transformers", "model": name}}, overrides
     )
     kind = TransformersDetector.config_type
-    network, processor = load_network(validate(kind, data, origin=origin).method)
+    settings = validate(kind, data, origin=origin).method
+    network, processor = load_network(settings)
     labels = labels_of(network)
-    data = with_overrides(data, {"classes": labels.names, "method.revision": commit_of(network)})
+    data = with_overrides(data, {"classes": labels.names, "method.revision": commit_of(settings)})
     config = validate(kind, data, origin=origin)
     return TransformersDetector(config=config, network=network, processor=processor, labels=labels)
 

@@ -81,7 +81,7 @@ class Detect:
         with open_input(self.input, fps=self.fps) as video, self.detector.translate_errors():
             detector = self.detector.load(overrides)
             summary = detect_to_folder(
-                detector, video, self.output, options, metadata=self.detector.about_weights()
+                detector, video, self.output, options, metadata=self.detector.about_weights(detector)
             )
         self._print_summary(summary)
         return 0 if summary.complete else 130

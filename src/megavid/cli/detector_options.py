@@ -74,11 +74,14 @@ class DetectorOptions:
             inference=self.inference.settings(),
         )
 
-    def about_weights(self) -> dict[str, str]:
-        """Return metadata for predictions: name and SHA-256 of a file of weights."""
+    def about_weights(self, detector: VideoDetector) -> dict[str, str]:
+        """Return metadata for predictions: name and SHA-256 of the weights of the loaded detector."""
+        from megavid.checkpoints.other_libraries import describe_outside_weights
         from megavid.checkpoints.weights import describe_weights
 
-        return {} if self.weights is None else describe_weights(self.weights)
+        if self.weights is None:
+            return describe_outside_weights(detector)
+        return describe_weights(self.weights)
 
     def translate_errors(self) -> AbstractContextManager[None]:
         """Return a context that turns errors of the device into one-line errors that name these options."""

@@ -108,6 +108,6 @@ class Evaluate:
             self.output,
             options,
             ranks=ranks,
-            metadata=self.detector.about_weights(),
+            metadata=self.detector.about_weights(detector),
             problems=problems,
         )

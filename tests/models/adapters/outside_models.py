@@ -98,6 +98,23 @@ def _rt_detr_config(kind: type[Any], backbone: Any) -> Any:
     )
 
 
+def _rf_detr_config() -> Any:
+    backbone = library.RfDetrDinov2Config(
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        image_size=64,
+        patch_size=8,
+        num_windows=2,
+        out_features=["stage1", "stage2"],
+    )
+    heads = {"decoder_self_attention_heads": 2, "decoder_cross_attention_heads": 2}
+    sizes = {"d_model": 16, "decoder_ffn_dim": 32, "decoder_layers": 2, "intermediate_size": 32}
+    return library.RfDetrConfig(
+        backbone_config=backbone, num_queries=20, group_detr=1, id2label=_NAMES, **heads, **sizes
+    )
+
+
 def _hgnet_config() -> Any:
     return library.HGNetV2Config(
         stem_channels=[3, 8, 8],
@@ -127,13 +144,15 @@ def _transformers_parts(kind: str) -> tuple[Any, Any]:
         config = transformers.RTDetrV2Config if is_v2 else transformers.DFineConfig
         processor = transformers.RTDetrImageProcessor(size={"height": 64, "width": 64})
         return _rt_detr_config(config, resnet if is_v2 else _hgnet_config()), processor
+    if kind == "rf_detr":
+        return _rf_detr_config(), transformers.RfDetrImageProcessor(size={"height": 64, "width": 64})
     if kind == "detr":
         return _detr_config(transformers.DetrConfig), transformers.DetrImageProcessor(size=sides)
     config = _detr_config(transformers.ConditionalDetrConfig)
     return config, transformers.ConditionalDetrImageProcessor(size=sides)
 
 
-TRANSFORMERS = ("rt_detr_v2", "d_fine", "detr", "conditional_detr")
+TRANSFORMERS = ("rt_detr_v2", "d_fine", "rf_detr", "detr", "conditional_detr")
 """Kinds of models that `write_transformers` writes."""
 
 

@@ -12,6 +12,8 @@ from torchvision.models import detection, get_model, list_models
 from torchvision.ops import FrozenBatchNorm2d
 
 from megavid import Inference, InputError, detect_video, load_detector
+from megavid.checkpoints.other_libraries import describe_outside_weights
+from megavid.core.files.checksums import file_sha256
 from megavid.core.frames import Image
 from megavid.models.adapters.torchvision_detector import TorchvisionDetector, find_model, network_of_state
 from tests.models.adapters.outside_models import FASTER_RCNN, SSDLITE, torchvision_model, write_torchvision
@@ -75,6 +77,8 @@ def test_published_weights_and_their_classes(downloaded: Path, make_frames: Make
     assert detector.class_names[:2] == ("person", "bicycle")
     assert detector.class_names[-1] == "toothbrush"
     assert from_file.class_names == detector.class_names
+    about = {"weights": model.downloaded.name, "weights_sha256": file_sha256(model.downloaded)}
+    assert describe_outside_weights(detector) == about
     [frame] = make_frames(1)
     expected = by_torchvision(torchvision_model(labels=91), frame)
     pairs = zip(expected["scores"].tolist(), expected["labels"].tolist(), strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,7 @@ import torch
 import transformers
 
 from megavid import Inference, InputError, detect_video, load_detector
+from megavid.checkpoints.other_libraries import describe_outside_weights
 from megavid.core.frames import Image
 from megavid.models.adapters.transformers_detector import TransformersDetector
 from tests.models.adapters.outside_models import TRANSFORMERS
@@ -53,17 +55,17 @@ def test_detections_are_those_of_transformers(
     kind: str, outside_files: Path, make_frames: MakeFrames
 ) -> None:
     frames, folder = make_frames(2), outside_files / kind
-    # RT-DETR and D-FINE give as many pairs of query and class as there are queries, here 20.
-    most = {"method.max_detections": 20 if kind in {"rt_detr_v2", "d_fine"} else 100}
+    # These give as many pairs of query and class as there are queries, here 20.
+    most = {"method.max_detections": 20 if kind in {"rt_detr_v2", "d_fine", "rf_detr"} else 100}
     detector = load(folder, overrides=most)
     assert detector.class_names == ("fox", "hare")  # label 0 has the name N/A
     results = list(detect_video(detector, frames, batch_size=2))
     for result, theirs in zip(results, by_transformers(folder, frames), strict=True):
         found = result.detections
-        named = theirs["labels"] > 0
-        boxes = theirs["boxes"][named]
+        boxes = theirs["boxes"]
         boxes = torch.stack((boxes[:, 0::2].clamp(0, 96), boxes[:, 1::2].clamp(0, 64)), 2).flatten(1)
-        expected = sorted_rows(boxes, theirs["scores"][named], theirs["labels"][named] - 1)
+        kept = (theirs["labels"] > 0) & (boxes[:, 2:] > boxes[:, :2]).all(1)  # named, and in the frame
+        expected = sorted_rows(boxes[kept], theirs["scores"][kept], theirs["labels"][kept] - 1)
         assert 0 < len(expected) == len(found)
         actual = sorted_rows(found.boxes, found.scores, found.labels)
         assert torch.tensor(actual).allclose(torch.tensor(expected), atol=2e-3)
@@ -106,6 +108,50 @@ def test_a_folder_is_recorded_and_named_from_the_working_directory(
     assert about["architecture"] == "detr"
     assert about["config"]["method"]["model"] == "./detr"
     assert about["config"]["method"]["revision"] is None
+
+
+def sha256(*files: Path) -> str:
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+def test_the_files_of_weights_are_described(outside_files: Path, tmp_path: Path) -> None:
+    one = outside_files / "detr"
+    about = {"weights": "model.safetensors", "weights_sha256": sha256(one / "model.safetensors")}
+    detector = load(one)
+    assert describe_outside_weights(detector) == about
+
+    shutil.copytree(one, tmp_path / "bin")
+    (tmp_path / "bin" / "model.safetensors").unlink()
+    file = tmp_path / "bin" / "pytorch_model.bin"
+    torch.save(detector.network.state_dict(), file)
+    about = {"weights": "pytorch_model.bin", "weights_sha256": sha256(file)}
+    assert describe_outside_weights(load(tmp_path / "bin")) == about
+
+    shutil.copytree(one, tmp_path / "shards")
+    (tmp_path / "shards" / "model.safetensors").unlink()
+    library.AutoModelForObjectDetection.from_pretrained(one).save_pretrained(
+        tmp_path / "shards", max_shard_size="40KB"
+    )
+    shards = sorted((tmp_path / "shards").glob("model-*.safetensors"))
+    assert len(shards) > 1
+    about = {"weights": ", ".join(file.name for file in shards), "weights_sha256": sha256(*shards)}
+    assert describe_outside_weights(load(tmp_path / "shards")) == about
+
+
+def test_weights_in_the_cache_of_the_hub_are_described(outside_files: Path, tmp_path: Path) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    repository = tmp_path / "hub" / "models--someone--detr"
+    shutil.copytree(outside_files / "detr", repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    code = (
+        "from megavid import load_detector\n"
+        "from megavid.checkpoints.other_libraries import describe_outside_weights\n"
+        "detector = load_detector('transformers:someone/detr', device='cpu')\n"
+        "print(detector.config.method.revision, *describe_outside_weights(detector).values())"
+    )
+    printed = run_python(code, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path))
+    assert printed == f"{commit} model.safetensors {sha256(outside_files / 'detr' / 'model.safetensors')}"
 
 
 def test_weights_for_other_classes_are_refused(outside_files: Path, tmp_path: Path) -> None:

@@ -14,10 +14,19 @@ from torchvision.ops import box_convert
 
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
+from megavid.core.files.json_yaml import read_json
 from megavid.models.acceleration.accelerate import compute_in_float32
 from megavid.models.adapters.frame_adapter import AdapterConfig, FrameAdapter
 from megavid.models.adapters.outside_labels import OutsideLabels
 from megavid.models.base.detector_config import DetectorConfig
+
+_WEIGHT_FILES = (
+    "model.safetensors",
+    "model.safetensors.index.json",
+    "pytorch_model.bin",
+    "pytorch_model.bin.index.json",
+)
+"""Names of files of weights, in the order in which transformers looks for them. An index names several."""
 
 _BOX_HEADS = {"bbox_embed", "bbox_predictor", "enc_bbox_head", "enc_out_bbox_embed"}
 """Names of the parts of transformers' detectors that compute boxes."""
@@ -138,6 +147,39 @@ def load_network(config: TransformersConfig) -> tuple[nn.Module, Any]:
     return network.eval(), processor
 
 
+def weight_files(network: nn.Module, config: TransformersConfig) -> list[Path]:
+    """Return the files that `load_network` has read a model's weights from.
+
+    Args:
+        network: The model.
+        config: Its configuration, with the commit of a repository on the hub as its revision.
+
+    Returns:
+        One file, or several in the order of their names; none if the hub's cache does not have them.
+    """
+    explicit = getattr(network.config, "transformers_weights", None)
+    for name in _WEIGHT_FILES if explicit is None else (str(explicit),):
+        path = _find_file(config, name)
+        if path is not None and name.endswith(".index.json"):
+            shards = sorted(set(read_json(path)["weight_map"].values()))
+            found = [_find_file(config, shard) for shard in shards]
+            return [file for file in found if file is not None]
+        if path is not None:
+            return [path]
+    return []
+
+
+def _find_file(config: TransformersConfig, name: str) -> Path | None:
+    """Return the path of a file of a model, in its folder or in the cache of the hub."""
+    folder = Path(config.model).expanduser()
+    if folder.is_dir():
+        return folder / name if (folder / name).is_file() else None
+    from huggingface_hub import try_to_load_from_cache  # a part of transformers
+
+    found = try_to_load_from_cache(config.model, name, revision=config.revision)
+    return Path(found) if isinstance(found, str) else None
+
+
 def labels_of(network: nn.Module) -> OutsideLabels:
     """Return the classes of a model, by the names in its configuration; a label without a name is none."""
     config: Any = network.config
@@ -145,11 +187,10 @@ def labels_of(network: nn.Module) -> OutsideLabels:
     return OutsideLabels(categories=names, background=None)
 
 
-def commit_of(network: nn.Module) -> str | None:
-    """Return the commit on the hub that a model is from; None for a folder."""
-    config: Any = network.config
-    commit: str | None = getattr(config, "_commit_hash", None)
-    return commit
+def commit_of(config: TransformersConfig) -> str | None:
+    """Return the commit on the hub that a loaded model is from; None for a folder."""
+    path = None if Path(config.model).expanduser().is_dir() else _find_file(config, "config.json")
+    return None if path is None else path.parent.name  # the cache has a folder for each commit
 
 
 def _reason(name: str, error: Exception, *, is_folder: bool) -> str:
