@@ -12,6 +12,7 @@ import PIL.Image
 import pytest
 
 from megavid.cli import main
+from megavid.datasets.frame_reader import read_frame
 from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
@@ -99,6 +100,7 @@ def test_boxes_come_back(clip: Path, form: str, out: str) -> None:
     assert (found.videos, found.sources) == (("clip.mp4",), ("clip.mp4",))
     assert found.classes == ("cat", "dog")
     assert found.generated.any() == (form == "csv")  # Label Studio's keyframes do not tell
+    assert [round(read_frame(found, frame).mean() / 20) for frame in range(FRAMES)] == list(range(FRAMES))
     if form == "csv":
         assert found.tracks.tolist() == [row[2] for row in ROWS]
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -17,10 +18,12 @@ from megavid import load_detector
 from megavid.core.errors import InputError
 from megavid.core.reference_plans import ReferenceGroup, TrainingPlan
 from megavid.datasets.clip_order import ClipOrder
+from megavid.datasets.formats.box_csv.write_box_csv import write_box_csv
 from megavid.datasets.formats.coco.write_cocovid import write_cocovid
+from megavid.datasets.formats.label_studio.write_label_studio import write_label_studio
 from megavid.datasets.synthetic.camera import film
 from megavid.datasets.synthetic.scene import CLASSES
-from megavid.datasets.table.annotations import AnnotationBuilder, load_annotations
+from megavid.datasets.table.annotations import AnnotationBuilder, Annotations, load_annotations
 from megavid.training.clips.clip_reader import ClipReader
 from megavid.video.images import read_image
 from megavid.video.video_writer import VideoWriter
@@ -58,7 +61,17 @@ def test_training_on_cocovid_with_other_classes(
     assert detector.class_names == own.classes
 
 
-def test_training_on_video_files(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("index.parquet", Annotations.save),
+        ("tasks.json", write_label_studio),
+        ("boxes.csv", write_box_csv),
+    ],
+)
+def test_training_on_video_files(
+    tmp_path: Path, name: str, write: Callable[[Annotations, Path], None]
+) -> None:
     frames = list(film(seed=0, video=1, frames=12, height=64, width=96))
     with VideoWriter(tmp_path / "clip.mp4", rate=Fraction(25), width=96, height=64) as writer:
         for t, frame in enumerate(frames):
@@ -69,8 +82,8 @@ def test_training_on_video_files(tmp_path: Path) -> None:
         builder.frame(t, width=96, height=64)
         for box, label, track in zip(frame.boxes.tolist(), frame.labels, frame.tracks, strict=True):
             builder.box(*box, label=int(label), track=int(track))
-    builder.build().save(tmp_path / "index.parquet")
-    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(tmp_path / "index.parquet"))
+    write(builder.build(), tmp_path / name)
+    recipe = write_recipe(tmp_path / "recipe.yaml", recipe_values(tmp_path / name))
     assert train(recipe, tmp_path / "run") == 0
     assert numbers(tmp_path / "run")[-1]["AP50"] >= 0
 
