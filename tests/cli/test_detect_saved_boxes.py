@@ -121,14 +121,17 @@ def test_a_lost_frame_does_not_shift_the_boxes_of_others(tmp_path: Path) -> None
     assert found(tmp_path / "again") == found(tmp_path / "out")
 
 
+@pytest.mark.parametrize("min_score", ["0.001", "0.4"])  # 0.4 is exactly the score of a box
 @pytest.mark.parametrize("linker", LINKERS)
-def test_linked_boxes_are_those_of_megavid_link(linker: str, clip: Path, boxes: Path, tmp_path: Path) -> None:
+def test_linked_boxes_are_those_of_megavid_link(
+    linker: str, min_score: str, clip: Path, boxes: Path, tmp_path: Path
+) -> None:
     assert detect(clip, boxes, tmp_path / "out", *NAMES) == 0
     saved = tmp_path / "out" / "predictions.parquet"
-    linked = tmp_path / "linked.parquet"
-    assert main(["link", str(saved), "--method", linker, "-o", str(linked)]) == 0
-    assert detect(clip, boxes, tmp_path / "one", *NAMES, "--link", linker) == 0
-    assert detect(clip, saved, tmp_path / "two", "--link", linker) == 0
+    linked, lowest = tmp_path / "linked.parquet", ["--link.min-score", min_score]
+    assert main(["link", str(saved), "--method", linker, *lowest, "-o", str(linked)]) == 0
+    assert detect(clip, boxes, tmp_path / "one", *NAMES, "--link", linker, *lowest) == 0
+    assert detect(clip, saved, tmp_path / "two", "--link", linker, *lowest) == 0
     expected = pq.read_table(linked).to_pylist()
     assert len(expected) > 0
     for out in ("one", "two"):

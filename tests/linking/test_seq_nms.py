@@ -89,10 +89,10 @@ def test_links_need_the_same_class() -> None:
     assert linked([[(0, 0.2, 0)], [(1, 0.4, 0)]]) == [[(0, 0.2, 0, 0)], [(1, 0.4, 0, 1)]]
 
 
-def test_boxes_below_the_lowest_score_suppress_and_link_nothing() -> None:
+def test_boxes_up_to_the_lowest_score_suppress_and_link_nothing() -> None:
     frames = [[(0, 0.9, 0)], [(0, 0.1, 0)], [(0, 0.5, 0)]]
-    assert linked(frames, min_score=0.2) == [[(0, 0.9, 0, 0)], [], [(0, 0.5, 0, 1)]]
-    assert linked(frames, min_score=0.1)[1] == [(0, 0.5, 0, 0)]
+    assert linked(frames, min_score=0.1) == [[(0, 0.9, 0, 0)], [], [(0, 0.5, 0, 1)]]
+    assert linked(frames, min_score=0.09)[1] == [(0, 0.5, 0, 0)]
 
 
 def test_seq_diou_subtracts_the_distance_of_the_centers_from_the_overlap() -> None:

@@ -54,11 +54,11 @@ def to_scored_boxes(detections: Detections, *, min_score: float, suppression_iou
 
     Args:
         detections: Detections of a frame.
-        min_score: Detections with a lower score are left out.
+        min_score: Detections with a score up to this are left out.
         suppression_iou: See `suppress_within_classes`. Libraries that give the scores of all classes have
             often left boxes of an object that are each the best one for another class.
     """
-    detections = detections[detections.scores >= min_score].cpu()
+    detections = detections[detections.scores > min_score].cpu()
     boxes = detections.boxes.float().contiguous().numpy()
     _, first, box = np.unique(boxes.view("V16"), return_index=True, return_inverse=True)
     box = box.reshape(-1)

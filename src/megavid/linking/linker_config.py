@@ -15,8 +15,8 @@ class LinkerConfig(Config, ABC):
 
     Attributes:
         name: Name of the linker, which a subclass narrows to a literal: its key in `linkers.LINKERS`.
-        min_score: Lowest score of a box that is linked; other boxes are dropped. A detector whose results are
-            linked while it runs is run with this threshold.
+        min_score: Boxes with a score above this are linked; others are dropped. It is the threshold of a
+            detector whose results are linked while it runs.
     """
 
     name: str = ""

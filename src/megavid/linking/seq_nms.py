@@ -78,7 +78,7 @@ class SeqNms(Stage):
     Args:
         overlap: Overlap of two boxes: `paired_iou`, or `paired_diou` for Seq-DIoU.
         rescoring: Which score the boxes of a sequence get.
-        min_score: Lowest score of a box that is linked; other boxes are dropped.
+        min_score: Boxes with a score above this are linked; others are dropped.
     """
 
     def __init__(self, *, overlap: Overlap, rescoring: Rescoring, min_score: float) -> None:
@@ -93,7 +93,7 @@ class SeqNms(Stage):
     def push(self, result: FrameResult) -> list[FrameResult]:
         """Keep the result of the next frame; none is ready before the end of the video."""
         found = result.detections
-        self._results.append(replace(result, detections=found[found.scores >= self._min_score]))
+        self._results.append(replace(result, detections=found[found.scores > self._min_score]))
         return []
 
     def flush(self) -> list[FrameResult]:
