@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 import safetensors
+import torch
+from torchvision.models import get_model
 
 from megavid.cli import main
 from megavid.datasets.table.annotations import load_annotations
@@ -173,11 +175,10 @@ def test_recipe_depends_on_the_hardware(
     exported: Path, here: Path, monkeypatch: pytest.MonkeyPatch, hardware: Hardware, expected: dict[str, Any]
 ) -> None:
     monkeypatch.setattr("megavid.training.hardware.find_hardware", lambda device: hardware)
-    Path("resnet50.pth").touch()
-    assert init(exported / "clips", "--start.backbone", "resnet50.pth") == 0
+    assert init(exported / "clips", "--start.backbone", "torchvision:resnet50") == 0
     values = recipe()
     assert values["model"] == "mega_r50"
-    assert values["start"] == {"backbone": "resnet50.pth"}
+    assert values["start"] == {"backbone": "torchvision:resnet50"}
     assert {name: values["run"][name] for name in expected} == expected
     # With published weights, the recipe keeps frozen norms, frozen first stages and the published size.
     assert "backbone.norm" not in values["settings"]
@@ -185,6 +186,40 @@ def test_recipe_depends_on_the_hardware(
     assert values["settings"]["input.min_size"] == 600
     assert values["optimizer"]["learning_rate"] == 0.001
     assert ("activation_checkpointing" in values["run"]) == ("activation_checkpointing" in expected)
+
+
+@pytest.mark.parametrize("depth", [18, 50])
+def test_a_recipe_that_starts_from_a_resnet_of_torchvision_trains_as_it_is(
+    exported: Path, here: Path, capsys: pytest.CaptureFixture[str], depth: int
+) -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.save(get_model(f"resnet{depth}", weights=None).state_dict(), "resnet.pth")
+    small = ["--input.min_size", "96", "--input.max_size", "128", "--rpn.post_nms_top_n", "20"]
+    assert init(exported / "clips", "--start.backbone", "resnet.pth", *small) == 0
+    assert recipe()["settings"].get("backbone.depth", 50) == depth
+    assert recipe()["settings"].get("backbone.stride_in_1x1", True) == (depth == 18)
+    assert main(["train", "project/recipe.yaml", "--check", "-o", "run", "--device", "cpu"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("backbone", "model", "settings"),
+    [
+        ("torchvision:resnet50", "mega_r50", {"backbone.stride_in_1x1": False}),
+        ("torchvision:resnet101", "mega_r101", {"backbone.stride_in_1x1": False}),
+        ("torchvision:resnet34", "mega_r50", {"backbone.depth": 34}),
+        ("msra:resnet50", "mega_r50", {}),
+        ("msra:resnet101", "mega_r101", {}),
+        ("timm:convnext_tiny.fb_in22k", "mega_r50", {"backbone.timm": "convnext_tiny.fb_in22k"}),
+    ],
+)
+def test_the_network_has_the_backbone_that_it_starts_from(
+    exported: Path, here: Path, backbone: str, model: str, settings: dict[str, Any]
+) -> None:
+    assert init(exported / "clips", "--start.backbone", backbone) == 0
+    values = recipe()
+    assert values["model"] == model
+    own = {path: value for path, value in values["settings"].items() if path.startswith("backbone.")}
+    assert own == settings
 
 
 def test_steps_depend_on_the_data(exported: Path, here: Path) -> None:

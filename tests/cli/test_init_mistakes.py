@@ -25,6 +25,10 @@ def test_mistakes_are_explained(exported: Path, here: Path, capsys: pytest.Captu
         (["--model", "mega_r18"], "mega_r18: no such configuration"),
         (["--start.detector", "none.pth"], "none.pth: no such weight file"),
         (["--start.backbone", "none.pth"], "none.pth: no such file"),
+        (
+            ["--model", "mega_r101", "--start.backbone", "torchvision:resnet50"],
+            "torchvision:resnet50: expected a ResNet-101, as in mega_r101, got a ResNet-50",
+        ),
         (["--run.stepz", "5"], "run.stepz: unknown key"),
         (["--run.steps", "abc"], "--run.steps: expected a whole number"),
         # The model and the weights are checked before --val-videos, which is invalid here, too.

@@ -18,7 +18,7 @@ from megavid.checkpoints.detectron import read_detectron
 from megavid.checkpoints.tensors import check_tensors
 from megavid.checkpoints.weights import read_state_dict
 from megavid.core.errors import InputError
-from megavid.models.layers.resnet import DEPTHS
+from megavid.models.layers.resnet import DEPTHS, FIRST_BOTTLENECK_DEPTH
 
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 """Mean and standard deviation by which torchvision normalizes red, green and blue values from 0 to 1."""
@@ -27,6 +27,8 @@ _EPSILON = 1e-5
 """Epsilon that torchvision's batch norm adds to the variance."""
 
 _STAGE = re.compile(r"layer[1-4]\.")
+
+_BLOCK = re.compile(r"layer[1-4]\.\d+\.")
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,15 @@ class BackboneWeights:
 
     state: dict[str, Tensor]
     stride_in_1x1: bool | None
+
+    @property
+    def depth(self) -> int | None:
+        """Depth of the ResNet, a key of `DEPTHS`; None for another one."""
+        names = {found.group() for name in self.state if (found := _BLOCK.search(name))}
+        blocks = tuple(sum(name.startswith(f"layer{stage}.") for name in names) for stage in range(1, 5))
+        has_bottlenecks = self.stride_in_1x1 is not None
+        depths = [depth for depth in DEPTHS if (depth >= FIRST_BOTTLENECK_DEPTH) == has_bottlenecks]
+        return next((depth for depth in depths if DEPTHS[depth] == blocks), None)
 
 
 def read_backbone(path: Path, *, mean: tuple[float, float, float]) -> BackboneWeights:

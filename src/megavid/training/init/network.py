@@ -16,6 +16,7 @@ from megavid.core.errors import InputError
 from megavid.datasets.table.annotations import Annotations
 from megavid.models.base.fitting import FittedSettings, Start, TrainingObjects
 from megavid.models.method_registry import METHODS, detector_config, rename_config_keys
+from megavid.training.init.backbone_settings import backbone_settings
 
 Nested = dict[str, Any]
 
@@ -59,24 +60,49 @@ def propose_detector_network(
 
 
 def propose_new_network(
-    train: Annotations, model: str, overrides: Mapping[str, Any], *, from_scratch: bool, small: bool
+    train: Annotations,
+    model: str | None,
+    overrides: Mapping[str, Any],
+    *,
+    backbone: str | None,
+    small: bool,
 ) -> NetworkProposal:
     """Propose a network that starts from random weights or from a backbone's weights only.
 
     Args:
         train: The training data.
-        model: Name of a shipped configuration, or path of a YAML file.
+        model: Name of a shipped configuration, or path of a YAML file; None for MEGA with the ResNet that
+            the backbone's weights are for, by default a ResNet-50.
         overrides: Values that the user gives, by dotted path.
-        from_scratch: Whether the backbone starts from random weights, too.
+        backbone: File, name or address of the backbone's weights; None for random ones.
         small: Whether to propose a small network, which a CPU trains in an hour or two.
 
     Raises:
-        InputError: The model cannot be read.
+        InputError: The model or the backbone's weights cannot be read, or the weights are for a ResNet of
+            another depth than that of the model.
     """
-    values = _flat(_configuration(*read_config(model)))
-    start: Start = "nothing" if from_scratch else "backbone"
-    fitted = _fit(values, train, overrides, start=start, small=small)
-    return NetworkProposal(model, dict(fitted.settings), fitted, _settings_reasons(fitted))
+    name = model or "mega_r50"
+    values = _flat(_configuration(*read_config(name)))
+    if backbone is None:
+        fitted = _fit(values, train, overrides, start="nothing", small=small)
+        return NetworkProposal(name, dict(fitted.settings), fitted, _settings_reasons(fitted))
+    wanted = backbone_settings(backbone, {**values, **overrides})
+    depth = wanted.get("backbone.depth")
+    if depth == 101 and model is None:
+        name = "mega_r101"
+        values = _flat(_configuration(*read_config(name)))
+    theirs = overrides.get("backbone.depth", values.get("backbone.depth"))
+    if depth not in {None, theirs} and (model is not None or "backbone.depth" in overrides):
+        raise InputError(
+            f"--start.backbone: {backbone}: expected a ResNet-{theirs}, as in {name}, got a ResNet-{depth}; "
+            "choose another --model, or leave it out"
+        )
+    settings = {path: value for path, value in wanted.items() if value != values[path]}
+    fitted = _fit({**values, **settings}, train, overrides, start="backbone", small=small)
+    reasons = {f"settings.{path}": f"as {backbone} needs it" for path in settings}
+    return NetworkProposal(
+        name, settings | dict(fitted.settings), fitted, reasons | _settings_reasons(fitted)
+    )
 
 
 def _fit(

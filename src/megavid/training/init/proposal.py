@@ -117,13 +117,12 @@ def _network(
 ) -> NetworkProposal:
     if start.detector is not None:
         return propose_detector_network(train, start.detector, model, overrides)
-    from_scratch = start.backbone is None
     return propose_new_network(
         train,
-        model or "mega_r50",
+        model,
         overrides,
-        from_scratch=from_scratch,
-        small=from_scratch and hardware.device == "cpu" and model in {None, *shipped_configs()},
+        backbone=start.backbone,
+        small=start.backbone is None and hardware.device == "cpu" and model in {None, *shipped_configs()},
     )
 
 
