@@ -123,9 +123,10 @@ def test_detected_frames_are_those_that_the_file_records() -> None:
     data = make_data_set(**{"b": [0, 1], "c": [0], "val/a": [2, 3, 4, 5]})
     recorded = {"video_info": {"a": {"frame_numbers": [[2, 4, 2], [5, 5, 1]]}}}
     cases = (
-        (make_table(metadata=recorded), [1, 1, 0, 1, 0, 1, 1]),  # video c was not detected in
+        # One frame of video b was detected in, and none of video c.
+        (make_table(metadata=recorded), [1, 0, 0, 1, 0, 1, 1]),
         (make_table(metadata={"every": 2}), [1, 0, 0, 1, 0, 1, 0]),
-        (make_table(), [1, 1, 0, 1, 1, 1, 1]),
+        (make_table(), [1, 0, 0, 1, 1, 1, 1]),  # a box is in frame 4: all may be
         (make_table(lengths=None, metadata={"every": 2}), [1] * 7),
     )
     for predictions, expected in cases:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -11,63 +10,10 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.evaluation.formats.parquet_table import write_parquet
-from megavid.jobs.link_predictions import frame_numbers, link_predictions
+from megavid.jobs.link_predictions import link_predictions
 from megavid.linking.repp import ReppConfig
 from megavid.linking.seq_nms import SeqNmsConfig
 from tests.evaluation.prediction_tables import make_table
-
-
-@pytest.mark.parametrize(
-    ("frames", "length", "every", "expected"),
-    [
-        ([0, 2], 5, 1, [0, 1, 2, 3, 4]),
-        ([0, 2], None, 1, [0, 1, 2]),  # up to the last frame with boxes
-        ([5, 15], 5, 5, [0, 5, 10, 15, 20]),
-        ([10], None, 5, [0, 5, 10]),
-        ([0, 1 << 40], 5, 1, [0, 1 << 40]),  # the frames between would not fit in memory
-        ([0, 1 << 40], None, 1, [0, 1 << 40]),
-        ([0, 1 << 40], 1 << 50, 1, [0, 1 << 40]),
-        ([1, 4], 4, 1, [1, 2, 3, 4]),  # numbered from 1: 4 is not one of the first four frames
-        ([7, 8, 20, 100], 9, 1, [7, 8, 20, 100]),  # nothing tells the other five
-        ([0, 100], 3, 1, [0, 100]),
-        ([3, 7], None, 5, [3, 7]),  # not in steps of five
-    ],
-)
-def test_frame_numbers(frames: list[int], length: int | None, every: int, expected: list[int]) -> None:
-    n = len(frames)
-    changes: dict[str, Any] = {"labels": np.zeros(n, np.int32), "scores": np.full(n, 0.5, np.float32)}
-    table = make_table(
-        videos=("a",),
-        video=np.zeros(n, np.int32),
-        frame=np.array(frames),
-        boxes=np.zeros((n, 4), np.float32),
-        lengths=None if length is None else {"a": length},
-        metadata={"every": every},
-        **changes,
-    )
-    assert frame_numbers(table, "a").tolist() == expected
-
-
-@pytest.mark.parametrize(
-    ("boxes", "expected"),
-    [
-        ([3], [1, 3, 5, 6]),
-        ([2, 3], [2, 3]),  # frame 2 contradicts the record, so that the record is not used
-    ],
-)
-def test_recorded_frame_numbers(boxes: list[int], expected: list[int]) -> None:
-    n = len(boxes)
-    table = make_table(
-        videos=("a",),
-        video=np.zeros(n, np.int32),
-        frame=np.array(boxes),
-        labels=np.zeros(n, np.int32),
-        scores=np.full(n, 0.5, np.float32),
-        boxes=np.zeros((n, 4), np.float32),
-        lengths={"a": 2},
-        metadata={"video_info": {"a": {"frame_numbers": [[1, 5, 2], [6, 6, 1]]}}},
-    )
-    assert frame_numbers(table, "a").tolist() == expected
 
 
 def test_rows_in_any_order_and_without_times_are_linked(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from megavid.core.similar_names import hint_similar
 from megavid.datasets.table.annotations import Annotations
 from megavid.datasets.table.problems import Kind, Problems
 from megavid.evaluation.boxes import Boxes
-from megavid.evaluation.formats.video_info import read_video_info
+from megavid.evaluation.formats.video_info import frame_numbers
 from megavid.evaluation.prediction_table import PredictionTable
 
 
@@ -80,23 +80,20 @@ def detected_frames(predictions: PredictionTable, annotations: Annotations) -> N
         annotations: The data set, F frames.
 
     Returns:
-        bool (F,). If a file does not record frame numbers, the detector is taken to have run on all frames of
-        its videos, or on every nth one if the file records that; if a file does not record its videos, on all
-        frames of the data set.
+        bool (F,). If a file does not record frame numbers, they are those that `frame_numbers` finds; if a
+        file does not record its videos, the detector is taken to have run on all frames of the data set.
 
     Raises:
-        InputError: The recorded frame numbers are invalid.
+        InputError: See `frame_numbers`.
     """
     if predictions.lengths is None:
         return np.ones(len(annotations), np.bool_)
     numbers = _match_videos(predictions, annotations)
-    every = int(predictions.metadata.get("every", 1))
     detected = np.zeros(len(annotations), np.bool_)
     for name in predictions.lengths.keys() & numbers.keys():
         span = annotations.frames_of(numbers[name])
         number = annotations.number[span]
-        info = read_video_info(predictions.metadata, name, origin=predictions.origin)
-        detected[span] = number % every == 0 if info.frames is None else np.isin(number, info.frames)
+        detected[span] = np.isin(number, frame_numbers(predictions, name, known=number))
     return detected
 
 

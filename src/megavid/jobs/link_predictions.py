@@ -10,18 +10,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from megavid.core.detections import Detections, FrameResult
 from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path, check_target
-from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.datasets.table.problems import Problems
 from megavid.evaluation.formats.parquet_metadata import check_not_linked
 from megavid.evaluation.formats.parquet_schema import check_suffix, read_metadata
 from megavid.evaluation.formats.parquet_videos import VideoPredictions, read_videos
 from megavid.evaluation.formats.parquet_writer import RowWriter, frame_rows
-from megavid.evaluation.formats.video_info import read_video_info
+from megavid.evaluation.formats.video_info import frame_numbers
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.jobs.progress import progress
 from megavid.linking.linker_config import LinkerConfig
@@ -104,41 +102,6 @@ def _frame_results(video: VideoPredictions) -> Iterator[FrameResult]:
     for i, (frame, start, end) in enumerate(zip(frames.tolist(), starts, ends, strict=True)):
         time = float("nan") if times is None else float(times[i])
         yield FrameResult(frame, time, _detections(rows, slice(start, end)))
-
-
-def frame_numbers(table: PredictionTable, video: str) -> NDArray[np.int64]:
-    """Return the numbers of the frames that the detector processed in a video, as far as they are known.
-
-    The table lacks frames without boxes, but the metadata records all frames. Files of early versions lack
-    this record, and a record that lacks a frame with boxes is not used. The frames are then taken to be those
-    from 0 in steps of `every`, as many as were processed. If boxes are in other frames, as in a data set that
-    numbers frames from 1, they are taken to be those from the first to the last frame with boxes. If this
-    gives more frames than were processed, or than any video has, it is unknown which ones were, and only the
-    frames with boxes are returned.
-
-    Args:
-        table: Predictions of the video, one or more rows.
-        video: Name of the video.
-
-    Returns:
-        int64 (F,), ascending.
-
-    Raises:
-        InputError: The recorded frame numbers are invalid.
-    """
-    recorded = read_video_info(table.metadata, video, origin=table.origin).frames
-    with_boxes = np.unique(table.frame)
-    if recorded is not None and np.isin(with_boxes, recorded).all():
-        return recorded
-    every = int(table.metadata.get("every", 1))
-    length = None if table.lengths is None else table.lengths.get(video)
-    first, last = int(with_boxes[0]), int(with_boxes[-1])
-    most = MOST_FRAMES if length is None else min(length, MOST_FRAMES)
-    for start, end in ((0, last + 1 if length is None else every * length), (first, last + 1)):
-        numbers = range(start, end, every)  # a wrong number may make it too long for memory
-        if len(numbers) <= most and all(frame in numbers for frame in with_boxes.tolist()):
-            return np.arange(start, end, every, dtype=np.int64)
-    return with_boxes
 
 
 def _detections(table: PredictionTable, rows: slice) -> Detections:

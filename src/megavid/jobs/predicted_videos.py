@@ -17,7 +17,7 @@ from megavid.datasets.find_media import describe_missing, find_media, images_in,
 from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.datasets.match_frames import number_files
 from megavid.evaluation.formats.parquet_columns import FrameColumns
-from megavid.evaluation.formats.video_info import read_video_info
+from megavid.evaluation.formats.video_info import frame_numbers, read_video_info
 from megavid.evaluation.predicted_annotations import PredictedVideo
 from megavid.evaluation.prediction_table import PredictionTable
 from megavid.video.decode import DEFAULT_RATE
@@ -73,7 +73,7 @@ def describe_videos(
     for name, wanted in names_to_find(names).items():
         media = None if path is None else _open_media(path, name, wanted, only=len(names) == 1)
         rows = np.flatnonzero(p.video == (p.videos.index(name) if name in p.videos else -1))
-        numbers = _frame_numbers(p, name, rows, media)
+        numbers = _frame_numbers(p, name, media)
         frames += len(numbers)
         if frames > MOST_FRAMES:
             raise InputError(f"{p.origin}: expected at most {MOST_FRAMES} frames in all videos, got more")
@@ -127,33 +127,18 @@ def _open_media(path: Path, name: str, wanted: Sequence[str], *, only: bool) -> 
         return _Media(path=places[0], source=relative[0], files=(), length=len(video), size=size)
 
 
-def _frame_numbers(
-    p: PredictionTable, name: str, rows: NDArray[np.int64], media: _Media | None
-) -> NDArray[np.int64]:
-    """Return the numbers of the frames of a video that the detector ran on; `rows` are those of its boxes."""
-    numbers = read_video_info(p.metadata, name, origin=p.origin).frames
-    every = int(p.metadata.get("every", 1))
-    if numbers is None and p.lengths is not None:
-        length = p.lengths.get(name, 0)
-        if length > MOST_FRAMES:
-            raise InputError(
-                f"{p.origin}, metadata: video {name!r}: expected at most {MOST_FRAMES} frames, got {length}"
-            )
-        numbers = np.arange(length) * every
-    elif numbers is None and media is not None:
-        numbers = np.arange(0, media.length, every)
-    elif numbers is None:
+def _frame_numbers(p: PredictionTable, name: str, media: _Media | None) -> NDArray[np.int64]:
+    """Return the numbers of the frames of a video that the detector ran on."""
+    if (
+        p.lengths is None
+        and media is None
+        and read_video_info(p.metadata, name, origin=p.origin).frames is None
+    ):
         raise InputError(f"{p.origin}: does not say which frames video {name!r} has; --video gives the video")
+    numbers = frame_numbers(p, name, known=None if media is None else np.arange(media.length))
     if len(numbers) and media is not None and media.source and numbers[-1] >= media.length:
         message = f"has {media.length} frames, but the predictions of {name!r} have frame {numbers[-1]}"
         raise InputError(f"{media.path}: {message}")
-    unknown = rows[~np.isin(p.frame[rows], numbers)]
-    if len(unknown):
-        row = int(unknown[0])
-        raise InputError(
-            f"{p.origin}, row {row}: video {name!r}, frame {p.frame[row]}: expected one of the "
-            f"{len(numbers)} frames that the metadata says there are"
-        )
     return numbers
 
 
