@@ -71,6 +71,9 @@ def test_early_parquet_files_tell_only_the_number_of_frames(tmp_path: Path) -> N
     assert found.frames.tolist() == [0, 2]
     write_parquet(make_table(lengths=None), tmp_path / "p.parquet")
     assert read_saved_video(tmp_path / "p.parquet", video="a").frames is None
+    write_parquet(make_table(lengths={"a": 10**12}), tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="video 'a': expected at most 5000000 frames, got 1000000000000"):
+        read_saved_video(tmp_path / "p.parquet", video="a")
     write_parquet(make_table(), tmp_path / "p.parquet")  # a box in frame 4 of 2
     with pytest.raises(
         InputError, match=r"expected boxes in the 2 recorded frames of video 'a', got one in .* 4"

@@ -20,7 +20,7 @@ from megavid.evaluation.formats.parquet_metadata import check_not_linked
 from megavid.evaluation.formats.parquet_schema import read_metadata
 from megavid.evaluation.formats.parquet_videos import read_videos
 from megavid.evaluation.formats.prediction_files import check_format, open_predictions
-from megavid.evaluation.formats.video_info import read_video_info
+from megavid.evaluation.formats.video_info import check_number_of_frames, read_video_info
 from megavid.evaluation.prediction_table import PredictionTable
 
 
@@ -116,6 +116,7 @@ def _from_parquet(path: Path, video: str | None) -> SavedVideo:
     info = read_video_info(about, name, origin=path)
     frames = info.frames
     if frames is None and name in lengths:
+        check_number_of_frames(lengths[name], name, origin=path)
         frames = np.arange(lengths[name], dtype=np.int64) * int(about.get("every", 1))
     table = found[name] if name in found else _empty_table(name, about["classes"], path)
     return SavedVideo(name=name, table=_sorted(table), frames=frames, size=info.size)

@@ -68,6 +68,18 @@ def read_video_info(metadata: Mapping[str, Any], name: str, *, origin: object) -
     return VideoInfo(size, None if runs is None else expand_runs(runs, where))
 
 
+def check_number_of_frames(number: int, video: str, *, origin: object) -> None:
+    """Check the number of frames that a file says were processed in a video, before it takes memory.
+
+    Raises:
+        InputError: It is larger than `MOST_FRAMES`.
+    """
+    if number > MOST_FRAMES:
+        raise InputError(
+            f"{origin}, metadata: video {video!r}: expected at most {MOST_FRAMES} frames, got {number}"
+        )
+
+
 def frame_numbers(
     predictions: PredictionTable, video: str, *, known: NDArray[np.int64] | None = None
 ) -> NDArray[np.int64]:
@@ -106,10 +118,8 @@ def frame_numbers(
             )
         return recorded
     length = None if p.lengths is None else p.lengths.get(video)
-    if length is not None and length > MOST_FRAMES:
-        raise InputError(
-            f"{p.origin}, metadata: video {video!r}: expected at most {MOST_FRAMES} frames, got {length}"
-        )
+    if length is not None:
+        check_number_of_frames(length, video, origin=p.origin)
     every = min(int(p.metadata.get("every", 1)), LARGEST_NUMBER)
     for numbers in _possible_numbers(with_boxes, every=every, length=length, known=known):
         if np.isin(with_boxes, numbers).all():
