@@ -124,7 +124,7 @@ def test_classes_can_be_selected(
 def test_empty_results_are_explained(run: Run, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(folder, "--score-threshold", "0.9999") == 0
     said = capsys.readouterr().out
-    assert "0 detections\n  note: no score reaches 0.9999; --score-threshold sets a lower limit" in said
+    assert "0 detections\n  note: no score exceeds 0.9999; --score-threshold sets a lower limit" in said
     assert run(folder, "--score-threshold", "0", "--track") == 0
     said = capsys.readouterr().out
     assert re.search(r"[1-9]\d* detections, 0 tracks\n  note: no tracks: one begins with", said)

@@ -13,6 +13,7 @@ import torch
 
 from megavid.cli import main
 from megavid.core.frames import Image
+from megavid.datasets.synthetic.camera import film
 from megavid.linking.linkers import LINKERS
 from tests.cli.helpers import error_of, read_predictions, read_video, write_video
 from tests.video.videos import make_video, serve
@@ -58,6 +59,21 @@ def test_pictures_show_the_frames_of_their_results(run: Run, tmp_path: Path, mak
     for name in names:
         one, two = (PIL.Image.open(tmp_path / folder / name) for folder in ("frames0", "frames2"))
         assert one.tobytes() == two.tobytes()
+
+
+@pytest.mark.parametrize(("options", "threshold"), [([], 0.5), (["--link", "seq_nms"], 0.3)])
+def test_threshold_without_option(tmp_path: Path, options: list[str], threshold: float) -> None:
+    images = [frame.image for frame in film(seed=0, video=3, frames=3, height=144, width=216)]
+    video = write_video(tmp_path / "clip.mp4", images)
+
+    def scores(name: str, *given: str) -> list[float]:
+        command = ["detect", str(video), "--weights", "single_frame_generated", "-o", str(tmp_path / name)]
+        assert main([*command, *options, *given]) == 0
+        return [row["score"] for row in read_predictions(tmp_path / name / "predictions.parquet")[0]]
+
+    all_scores = scores("all", "--score-threshold", "0")
+    assert min(all_scores) < threshold < max(all_scores)
+    assert scores("default") == [score for score in all_scores if score > threshold]
 
 
 def test_settings_and_classes_apply(

@@ -18,6 +18,12 @@ from megavid.cli.output import say
 if TYPE_CHECKING:
     from megavid.jobs.detect_to_folder import DetectSummary
 
+DRAWN = 0.5
+"""Score threshold of `megavid detect`."""
+
+DRAWN_LINKED = 0.3
+"""Score threshold of `megavid detect --link`, since linked scores are means of those of single frames."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Detect:
@@ -33,8 +39,9 @@ class Detect:
     detector: Annotated[DetectorOptions, FLAT]
     output: Annotated[Path, tyro.conf.arg(aliases=["-o"])]
     """Output folder."""
-    score_threshold: float = 0.5
-    """Draw and save detections with at least this score."""
+    score_threshold: Annotated[float | None, optional("FLOAT", "0.5, or 0.3 with --link")] = None
+    """Draw and save detections with a score above this. Linking gives the boxes of a track their mean score,
+    which is below the best scores of single frames."""
     classes: Annotated[str | None, optional("NAME,NAME", "all")] = None
     """Classes to draw and save, separated by commas."""
     every: int = 1
@@ -67,8 +74,11 @@ class Detect:
         link, overrides = read_linker(self.link, overrides, option="--link")
         if is_live(self.input):
             check_live_linker(link)
+        threshold = self.score_threshold
+        if threshold is None:
+            threshold = DRAWN if link is None else DRAWN_LINKED
         options = DetectOptions(
-            score_threshold=self.score_threshold,
+            score_threshold=threshold,
             classes=split_names("--classes", self.classes) or (),
             every=self.every,
             save_frames=self.save_frames,
@@ -83,17 +93,17 @@ class Detect:
             summary = detect_to_folder(
                 detector, video, self.output, options, metadata=self.detector.about_weights(detector)
             )
-        self._print_summary(summary)
+        self._print_summary(summary, threshold)
         return 0 if summary.complete else 130
 
-    def _print_summary(self, summary: DetectSummary) -> None:
+    def _print_summary(self, summary: DetectSummary, threshold: float) -> None:
         """Print the counts and the files written, and a hint if nothing was found."""
         if not summary.complete:
             say("megavid: interrupted", error=True)
         tracks = "" if summary.tracks is None else f", {summary.tracks} tracks"
         say(f"{summary.frames} frames, {summary.detections} detections{tracks}")
-        if summary.frames and not summary.detections and self.score_threshold > 0:
-            say(f"  note: no score reaches {self.score_threshold:g}; --score-threshold sets a lower limit")
+        if summary.frames and not summary.detections and threshold > 0:
+            say(f"  note: no score exceeds {threshold:g}; --score-threshold sets a lower limit")
         elif self.track and summary.tracks == 0:
             say(
                 "  note: no tracks: one begins with a score of 0.5, and its boxes overlap from frame to frame"
