@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from megavid.cli import main
 from megavid.linking.linkers import LINKERS
@@ -183,6 +184,37 @@ def test_exported_boxes_come_back(clip: Path, boxes: Path, tmp_path: Path) -> No
     assert main(["predictions", "to", str(exported), str(saved), "--as", "coco"]) == 0
     assert detect(clip, exported, tmp_path / "again") == 0
     assert sorted(found(tmp_path / "again")) == sorted(found(tmp_path / "out"))
+
+
+def test_images_with_other_names_are_refused(
+    tmp_path: Path, make_frames: MakeFrames, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def write_folder(name: str, *images: str) -> Path:
+        folder = tmp_path / name
+        folder.mkdir()
+        for image, frame in zip(images, make_frames(3), strict=True):
+            Image.fromarray(frame).save(folder / image)
+        return folder
+
+    folder = write_folder("a", "8.png", "9.png", "10.png")
+    about = {
+        "images": [{"id": i, "file_name": f"photos/{i}.png"} for i in (10, 9, 8)],
+        "categories": [{"id": 1, "name": "fox"}],
+        "annotations": [{"image_id": 9, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}],
+    }
+    coco = tmp_path / "coco.json"
+    coco.write_text(json.dumps(about))
+    assert detect(folder, coco, tmp_path / "out") == 0
+    assert found(tmp_path / "out") == [(1, "fox", 0.5, [1, 2, 4, 6])]
+    saved = tmp_path / "out" / "predictions.parquet"
+    assert detect(folder, saved, tmp_path / "again") == 0
+    other = write_folder("b", "8.png", "10.png", "11.png")  # the second image was removed
+    for boxes in (coco, saved):
+        capsys.readouterr()
+        assert detect(other, boxes, tmp_path / "other") == 2
+        message = f"{boxes.name}: is for a video with 9.png as frame 1, counted from 0, got 10.png"
+        assert message in error_of(capsys)
+    assert not (tmp_path / "other").exists()
 
 
 def test_mistakes_are_explained(

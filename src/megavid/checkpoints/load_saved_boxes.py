@@ -61,4 +61,5 @@ def load_saved_boxes(
         frames=saved.frames,
         size=saved.size,
         length=saved.length,
+        images=saved.images,
     )

@@ -121,7 +121,7 @@ def detect_to_folder(
         InputError: An option is invalid, the video is broken, an output cannot be written, or the video is a
             live stream and the linker needs a whole one, or the detector is for other videos.
     """
-    detector.check_video(None if isinstance(video, LiveStream) else len(video))
+    detector.check_video(None if isinstance(video, LiveStream) else video)
     if isinstance(video, LiveStream):
         check_live_linker(options.link)
     labels = _labels_of(options.classes, detector.class_names)

@@ -73,7 +73,7 @@ def detect_video(
     frames = opened or cast("FrameSource | Iterable[Image | Frame]", video)
     whole = _as_source(frames)
     if whole is not None:
-        detector.check_video(len(whole))
+        detector.check_video(whole)
     session = VideoSession(
         detector,
         source=None if whole is None else _tolerant(whole),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePath
 
 import numpy as np
@@ -35,6 +35,8 @@ class SavedVideo:
             on, or those of the data set. None if the file does not say.
         size: Width and height of the frames in pixels; None if unknown.
         length: Number of frames of the video; None if unknown.
+        images: File of the image of each frame, by its number; without frames whose image the file does not
+            name, or that the file identifies by a number of its own.
     """
 
     name: str
@@ -42,6 +44,7 @@ class SavedVideo:
     frames: NDArray[np.int64] | None = None
     size: tuple[int, int] | None = None
     length: int | None = None
+    images: Mapping[int, str] = field(default_factory=dict)
 
 
 def read_saved_video(
@@ -110,7 +113,7 @@ def _from_mot(path: Path, class_names: Sequence[str] | None, first_frame: int) -
 def _from_parquet(path: Path, video: str | None) -> SavedVideo:
     about = read_metadata(path)
     check_not_linked(about, origin=path)
-    found = {one.name: one.table for one in read_videos(path, problems=Problems(), only=video)}
+    found = {one.name: one for one in read_videos(path, problems=Problems(), only=video)}
     lengths: dict[str, int] = about.get("videos", {})
     name = _choose(video, [*lengths, *found], path)
     info = read_video_info(about, name, origin=path)
@@ -118,8 +121,11 @@ def _from_parquet(path: Path, video: str | None) -> SavedVideo:
     if frames is None and name in lengths:
         check_number_of_frames(lengths[name], name, origin=path)
         frames = np.arange(lengths[name], dtype=np.int64) * int(about.get("every", 1))
-    table = found[name] if name in found else _empty_table(name, about["classes"], path)
-    return SavedVideo(name=name, table=_sorted(table), frames=frames, size=info.size)
+    if name not in found:
+        table = _empty_table(name, about["classes"], path)
+        return SavedVideo(name=name, table=table, frames=frames, size=info.size)
+    one = found[name]
+    return SavedVideo(name=name, table=_sorted(one.table), frames=frames, size=info.size, images=one.files)
 
 
 def _empty_table(name: str, classes: Sequence[str], path: Path) -> PredictionTable:
@@ -184,6 +190,7 @@ def _from_stills(
         frames=np.arange(len(rows), dtype=np.int64),
         size=_size(annotations, rows, annotations.root),
         length=len(rows),
+        images=dict(enumerate(annotations.files.take(rows).to_pylist())),
     )
 
 
@@ -233,4 +240,9 @@ def _numbered(found: SavedVideo, first_frame: int) -> SavedVideo:
                 f"{found.name!r}, got one in frame {other[0]}"
             )
         frames = frames - first_frame
-    return replace(found, table=replace(table, frame=table.frame - first_frame), frames=frames)
+    return replace(
+        found,
+        table=replace(table, frame=table.frame - first_frame),
+        frames=frames,
+        images={number - first_frame: file for number, file in found.images.items()},
+    )

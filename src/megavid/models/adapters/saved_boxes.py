@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePath
 from typing import Literal
 
 import numpy as np
@@ -15,10 +16,12 @@ from torch import Tensor
 from megavid.core.config import Number
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
+from megavid.core.frames import FrameSource
 from megavid.models.acceleration.inference import Inference
 from megavid.models.adapters.frame_adapter import AdapterConfig, FoundObjects, FrameAdapter, found_objects
 from megavid.models.base.detector_config import DetectorConfig
 from megavid.models.base.features import Window
+from megavid.video.image_folder import ImageFolder
 
 
 class SavedBoxesConfig(AdapterConfig):
@@ -56,6 +59,7 @@ class SavedBoxes(FrameAdapter):
         frames: int64 (F,), numbers of the frames that may have boxes, ascending; None for all frames.
         size: Width and height of the frames, pixels; None if unknown.
         length: Number of frames of the video; None if unknown.
+        images: File of the image of each frame, by its number, without frames whose image is unknown.
     """
 
     config_type = DetectorConfig[SavedBoxesConfig]
@@ -70,10 +74,11 @@ class SavedBoxes(FrameAdapter):
         frames: NDArray[np.int64] | None = None,
         size: tuple[int, int] | None = None,
         length: int | None = None,
+        images: Mapping[int, str] | None = None,
     ) -> None:
         super().__init__(config)
         self._boxes, self._numbers, self._frames = boxes, numbers, frames
-        self._size, self._length = size, length
+        self._size, self._length, self._images = size, length, images or {}
         self._file: str = config.method.file
 
     @property
@@ -86,21 +91,24 @@ class SavedBoxes(FrameAdapter):
         """What stands for a network: "saved boxes"."""
         return "saved boxes"
 
-    def check_video(self, length: int | None) -> None:
-        """Check that the boxes can be those of a video of `length` frames.
+    def check_video(self, video: FrameSource | None) -> None:
+        """Check that the boxes can be those of a video, by the number of its frames and the names of images.
 
         Raises:
-            InputError: The file has a frame that the video lacks or another number of frames, or the video is
-                a live stream.
+            InputError: The file has a frame that the video lacks, another number of frames or another image
+                as a frame; or the video is a live stream.
         """
-        if length is None:
+        if video is None:
             raise InputError(f"{self._file}: saved boxes belong to a recorded video, got a live stream")
+        length = len(video)
         if self._length is not None and self._length != length:
             raise InputError(f"{self._file}: is for a video of {self._length} frames, got one of {length}")
         recorded = self._numbers if self._frames is None else self._frames
         last = int(recorded[-1]) if len(recorded) else -1
         if last >= length:
             raise InputError(f"{self._file}: has frame {last}, counted from 0; the video has {length} frames")
+        if isinstance(video, ImageFolder):
+            self._check_images(video)
 
     def find(self, images: Tensor) -> Sequence[Detections]:
         """Find nothing: pixels do not tell which frame they are of. `detect` looks the boxes up."""
@@ -152,6 +160,16 @@ class SavedBoxes(FrameAdapter):
                 f"{self._file}: has no results for frame {frame} of the video, only for {shown}; --every or "
                 "method.first_frame may help"
             )
+
+    def _check_images(self, video: ImageFolder) -> None:
+        """Check that the frames of a folder of images have the names that the file gives them."""
+        for frame, file in self._images.items():
+            expected, name = PurePath(file).name, video.paths[frame].name
+            if name != expected:
+                raise InputError(
+                    f"{self._file}: is for a video with {expected} as frame {frame}, counted from 0, got "
+                    f"{name}"
+                )
 
     def _check_inside(self, boxes: Tensor, frame: int, width: int, height: int) -> None:
         outside = (boxes[:, 2:] <= 0) | (boxes[:, :2] >= boxes.new_tensor([width, height]))

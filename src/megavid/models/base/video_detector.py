@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from megavid.core.detections import Detections
 from megavid.core.errors import InputError
+from megavid.core.frames import FrameSource
 from megavid.core.profiling import profile_range
 from megavid.core.reference_plans import ReferencePlan, TrainingPlan
 from megavid.models.acceleration.accelerate import AccelerationPlan, accelerate
@@ -113,11 +114,11 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
             the memory for the next key frame.
         """
 
-    def check_video(self, length: int | None) -> None:
+    def check_video(self, video: FrameSource | None) -> None:
         """Check that the detector can be used for a video, before it is read; by default, for any.
 
         Args:
-            length: Number of frames of the video; None for a live stream.
+            video: The video; None for a live stream.
 
         Raises:
             InputError: The detector is for other videos.
