@@ -71,7 +71,10 @@ def test_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, found = write(tmp_path, "one")
     untracked, _ = write(tmp_path, "two", tracks=False)
     out = ["-o", str(tmp_path / "model.json")]
+    linked = str(tmp_path / "linked.parquet")
+    assert main(["link", found, "--method", "seq_nms", "-o", linked]) == 0
     for command, message in (
+        (["--fit", data, linked], "linked.parquet: expected predictions that are not linked, got linking"),
         ([], "link: expected PREDICTIONS and --method NAME, or --fit DATA PREDICTIONS"),
         ([found], "link: expected PREDICTIONS and --method NAME, or --fit DATA PREDICTIONS"),
         (["--fit", data, found, "--method", "repp"], "--fit: expected no PREDICTIONS to link, --method or"),

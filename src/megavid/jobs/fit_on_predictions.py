@@ -9,6 +9,7 @@ from megavid.core.errors import InputError
 from megavid.core.files.atomic import check_target
 from megavid.datasets.open import Source, open_annotations
 from megavid.datasets.table.problems import Problems
+from megavid.evaluation.formats.parquet_metadata import check_not_linked
 from megavid.evaluation.formats.prediction_files import open_predictions
 from megavid.evaluation.locate import locate
 from megavid.linking.fit_pair_model import FittedPairModel, TrackedBoxes, fit_pair_model, match_tracks
@@ -26,8 +27,8 @@ def fit_on_predictions(
         problems: Collects what the data sets or the predictions lack, as in `score_predictions`.
 
     Raises:
-        InputError: A data set or predictions cannot be read or do not fit each other, scikit-learn is not
-            installed, or `target` cannot be written.
+        InputError: A data set or predictions cannot be read or do not fit each other, predictions are linked,
+            scikit-learn is not installed, or `target` cannot be written.
     """
     if target.suffix != ".json":
         raise InputError(f"{target}: expected a name that ends in .json")
@@ -42,4 +43,5 @@ def _tracked_boxes(data: Source, predictions: Path, problems: Problems) -> Track
     """Match predictions to the tracks of their data set."""
     annotations = open_annotations(data, problems=problems)
     table = open_predictions(predictions, annotations, problems=problems)
+    check_not_linked(table.metadata, origin=predictions)
     return match_tracks(locate(table, annotations, problems=problems).boxes(table), annotations)
