@@ -150,6 +150,8 @@ def test_tasks_without_annotations_are_left_out(folder: Path) -> None:
     assert any("2 tasks without annotations are left out" in text for text in problems.warnings)
     with pytest.raises(InputError, match="expected tasks with annotations, got 1 without"):
         read(folder, task(annotations=skipped))
+    with pytest.raises(InputError, match="expected tasks with annotations or predictions, got 1 without"):
+        read(folder, task(annotations=[]))
 
 
 def test_classifications_are_noted(folder: Path) -> None:
@@ -274,6 +276,8 @@ def test_sound_and_rounding_may_change_the_number_of_frames(
 def test_two_tasks_of_a_video_are_refused(folder: Path) -> None:
     with pytest.raises(InputError, match=r"task 6: is of clip.mp4, as .*task 5: expected one task for each"):
         read(folder, task(), task(id=6))
+    with pytest.raises(InputError, match=r"task 5: is of clip.mp4, as .*task 5: expected one task for each"):
+        read(folder, task(), task())
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,8 @@ def read_tasks(path: Path, problems: Problems) -> list[Task]:
         problems.note(path, f"{count} results of type {kind} have no boxes and are not read")
     found = [task for task in tasks if task is not None]
     if not found and not problems.found:
-        raise InputError(f"{path}: expected tasks with {key}, got {len(content)} without")
+        wanted = "annotations" if key == "annotations" else "annotations or predictions"
+        raise InputError(f"{path}: expected tasks with {wanted}, got {len(content)} without")
     return found
 
 

@@ -97,9 +97,9 @@ class _Reader:
         from megavid.video.video_file import VideoFile  # noqa: PLC0415 - others need no video decoder
 
         source = find_video(self.builder.root, task.address)
-        other = self._seen.setdefault(source, task.where)
-        if other != task.where:
-            raise BadRegionError(f"is of {source}, as {other}: expected one task for each video")
+        if source in self._seen:
+            raise BadRegionError(f"is of {source}, as {self._seen[source]}: expected one task for each video")
+        self._seen[source] = task.where
         try:
             with closing(VideoFile(self.builder.root / source)) as video:
                 size, length, rate = (video.width, video.height), len(video), float(video.rate)
