@@ -78,9 +78,9 @@ def test_address_is_a_start_for_training_and_a_detector(
 def test_detector_of_another_library_is_no_weights(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    name = "torchvision:ssd300_vgg16"
-    assert main(["detect", str(folder), "--weights", name, "-o", str(tmp_path / "out")]) == 2
-    assert f"{name}: expected weights of megavid; --detector takes" in capsys.readouterr().err
+    for name in ("torchvision:ssd300_vgg16", "transformers:PekingU/rtdetr_v2_r18vd", "boxes:det.txt"):
+        assert main(["detect", str(folder), "--weights", name, "-o", str(tmp_path / "out")]) == 2
+        assert f"{name}: expected weights of megavid; --detector takes" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

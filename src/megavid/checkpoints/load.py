@@ -12,7 +12,7 @@ import torch
 
 from megavid.checkpoints.download import fetch
 from megavid.checkpoints.other_libraries import is_outside_name, load_outside_detector
-from megavid.checkpoints.published import Published, find_source, published_weights
+from megavid.checkpoints.published import Published, find_source, library_of, published_weights
 from megavid.checkpoints.weights import (
     FlowNetWeights,
     Weights,
@@ -110,6 +110,8 @@ def fetch_weights(name: str | os.PathLike[str]) -> Path:
     """
     source = find_source(name)
     if source is None:
+        if library_of(name) is None and is_outside_name(os.fspath(name)):
+            raise InputError(f"{name}: expected weights of megavid; --detector takes this name")
         return find_weights(name)
     return fetch(source, partial(_convert_download, published_weights().get(source.name)))
 
