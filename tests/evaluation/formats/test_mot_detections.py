@@ -53,6 +53,7 @@ def test_an_empty_file_has_no_boxes(tmp_path: Path) -> None:
         ("1,-1,1,1,-9,9,0.5", Kind.INVERTED, "expected a width and a height above 0, got -9 and 9"),
         ("1,-1,1,1,9,0,0.5", Kind.INVERTED, "got 9 and 0"),
         ("1,-1,1,1,9,9,34.7", Kind.BAD_ROW, "expected a score from 0 to 1, got 34.7; rescale all scores"),
+        ("1,-1,1,1,9,9,1.0000001", Kind.BAD_ROW, "expected a score from 0 to 1, got 1.0000001"),
         ("1,-1,1,1,9,9,-1", Kind.BAD_ROW, "expected a score from 0 to 1, got -1"),
         (
             "1,-1,1,1,9,9,0.5",

@@ -138,6 +138,7 @@ def test_nothing_is_computed(tmp_path: Path, inference: Inference, message: str)
 def test_wrong_settings_are_explained(tmp_path: Path) -> None:
     for settings, message in (
         ({"class_names": ["fox", "fox"]}, "classes: should name each class once"),
+        ({"class_names": ["fox", " "]}, "classes: should be names, but one is blank"),
         ({"class_names": []}, "method.class_names: "),
         ({"first_frame": -1}, "method.first_frame: "),
         ({"window": 3}, "method.window: unknown key"),
@@ -150,3 +151,5 @@ def test_wrong_settings_are_explained(tmp_path: Path) -> None:
         load_detector(f"boxes:{tmp_path / 'none.parquet'}")
     with pytest.raises(InputError, match="expected predictions that end in"):
         load_detector("boxes:")
+    with pytest.raises(InputError, match=r"det.txt: refers to .* if it is MOT's det.txt, method.class_names"):
+        load(tmp_path, "", class_names=None)

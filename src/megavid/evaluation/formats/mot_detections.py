@@ -97,7 +97,7 @@ def _problem(values: Sequence[float], first_frame: int, classes: int) -> tuple[K
     if not (width > 0 and height > 0):
         return Kind.INVERTED, f"expected a width and a height above 0, got {width:g} and {height:g}"
     if not 0 <= score <= 1:
-        return Kind.BAD_ROW, f"expected a score from 0 to 1, got {score:g}; rescale all scores of the file"
+        return Kind.BAD_ROW, f"expected a score from 0 to 1, got {score}; rescale all scores of the file"
     return _class_problem(_class(values), classes)
 
 

@@ -87,8 +87,10 @@ def read_saved_video(
             _refuse(f"{path} has categories and images itself", class_names=class_names, data=data)
         _refuse("the data set names the classes", class_names=class_names)
         if data is None and not own:
+            or_mot = "; if it is MOT's det.txt, method.class_names names its classes"
             raise InputError(
                 f"{path}: refers to images and classes of a data set, whose annotations method.data names"
+                f"{or_mot if path.suffix == '.txt' else ''}"
             )
         found = _from_data_set(path, data or path, video)
     return _numbered(found, first_frame or 0)

@@ -47,6 +47,8 @@ class DetectorConfig(Config, Generic[MethodConfigT]):
     @field_validator("classes")
     @classmethod
     def _names_differ(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if not all(name.strip() for name in classes):
+            raise ValueError("should be names, but one is blank")
         twice = sorted(name for name, count in Counter(classes).items() if count > 1)
         if twice:
             raise ValueError(f"should name each class once, but has {', '.join(twice)} more than once")
