@@ -31,6 +31,12 @@ def is_remote(address: str | Path) -> bool:
     return "://" in str(address) and not str(address).startswith("file://")
 
 
+def remote_address(address: str) -> str:
+    """Return a remote address without `/` at its end."""
+    scheme, _, rest = address.partition("://")
+    return f"{scheme}://{rest.rstrip('/')}"
+
+
 class Storage:
     """A folder for files, on this machine or remote.
 
@@ -73,14 +79,14 @@ class Storage:
             >>> storage = Storage.open("s3://bucket/results")
             >>> storage.write("done/1.json", b"{}")
         """
-        if not str(address):
+        if str(address) in {"", "file://"}:
             raise InputError("expected a folder, got an empty name")
         if not is_remote(address):
             path = os.path.abspath(str(address).removeprefix("file://"))  # noqa: PTH100 - links are kept
             return cls(path, LocalFiles(Path(path)))
         from megavid.core.files.backends.remote_files import open_remote
 
-        address = str(address).rstrip("/")
+        address = remote_address(str(address))
         return cls(address, retry(address, lambda: open_remote(address), remote=True))
 
     @property
@@ -144,11 +150,15 @@ class Storage:
 
     def names(self, folder: str = "") -> Iterator[str]:
         """List the files in a folder and its subfolders, sorted, without hidden ones."""
-        yield from self._try(folder, lambda: list(self._backend.names(folder)))
+        yield from self._try(folder, lambda: sorted(self._backend.names(folder)))
 
     def files(self, folder: str = "") -> Iterator[StoredFile]:
         """List these files with their sizes and versions."""
-        yield from self._try(folder, lambda: list(self._backend.files(folder)))
+        yield from self._try(folder, lambda: sorted(self._backend.files(folder), key=lambda file: file.name))
+
+    def folders(self, folder: str) -> list[str]:
+        """List the folders directly in a folder, sorted."""
+        return self._try(folder, lambda: sorted(self._backend.folders(folder)))
 
     def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
         """Describe files; None for what is not a file."""

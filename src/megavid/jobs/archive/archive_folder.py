@@ -27,12 +27,12 @@ from megavid.jobs.archive.archive_records import (
 
 SETTINGS = "run.json"
 
-_SHARDS = [f"{number:02x}" for number in range(256)]
 _THREADS = 16  # lists of a remote storage at a time
 _RUNNING_SECONDS = 3600.0
 """Age up to which a part without a record may belong to a segment that is being committed."""
 
-_PART = re.compile(r"parts/[0-9a-f]{2}/(?P<id>[0-9a-f]{32})\.parquet")
+_PART = re.compile(r"parts/[0-9a-f]{2}/[0-9a-f]{32}\.parquet")
+_DONE = re.compile(r"done/[0-9a-f]{2}/[0-9a-f]{32}\.json")
 
 
 class ArchiveFolder:
@@ -137,7 +137,7 @@ class ArchiveFolder:
         A record of 0 bytes, which a machine that lost its power may leave, does not count.
         """
         with ThreadPoolExecutor(1 if self.storage.is_local else _THREADS) as pool:
-            return set(chain.from_iterable(pool.map(self._done_shard, _SHARDS)))
+            return set(chain.from_iterable(pool.map(self._done_in, self.storage.folders("done"))))
 
     def records(self, segments: Iterable[str] | None = None) -> Iterator[tuple[str, DoneRecord | InputError]]:
         """Read the records of segments.
@@ -223,9 +223,9 @@ class ArchiveFolder:
             self.storage.remove(file.name)
         return len(left)
 
-    def _done_shard(self, digits: str) -> list[str]:
-        files = self.storage.files(f"done/{digits}")
-        return [_stem(file.name) for file in files if file.name.endswith(".json") and file.bytes > 0]
+    def _done_in(self, folder: str) -> list[str]:
+        files = self.storage.files(folder)
+        return [_stem(file.name) for file in files if file.bytes > 0 and _DONE.fullmatch(file.name)]
 
     def _read_all(self, folder: str, kind: type[RecordT]) -> dict[str, RecordT]:
         names = (name for name in self.storage.names(folder) if name.endswith(".json"))

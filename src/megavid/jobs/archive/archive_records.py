@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
@@ -97,11 +97,12 @@ def parse_record(kind: type[RecordT], data: bytes, origin: str) -> RecordT:
         InputError: The data is something else.
     """
     try:
-        return _adapter(kind).validate_json(data)
+        record: RecordT = _adapter(kind).validate_json(data)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
         raise InputError(f"{origin}: broken record: {key + ': ' if key else ''}{problem['msg']}") from error
+    return record
 
 
 def dump_record(record: DoneRecord | FailRecord | VideoLength) -> bytes:
@@ -110,5 +111,5 @@ def dump_record(record: DoneRecord | FailRecord | VideoLength) -> bytes:
 
 
 @cache
-def _adapter(kind: type[RecordT]) -> TypeAdapter[RecordT]:
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

@@ -19,7 +19,14 @@ from megavid.core.errors import InputError
 from megavid.core.files.atomic import atomic_path
 from megavid.core.files.ownership import anything
 from megavid.core.files.paths import is_folder
-from megavid.core.files.storage import MissingFileError, Storage, StorageError, StoredFile, is_remote
+from megavid.core.files.storage import (
+    MissingFileError,
+    Storage,
+    StorageError,
+    StoredFile,
+    is_remote,
+    remote_address,
+)
 from megavid.core.text import natural_key
 from megavid.jobs.archive.manifest_rows import MANIFEST_SUFFIXES, read_manifest
 from megavid.jobs.archive.segments import ListedVideo
@@ -72,7 +79,7 @@ def list_videos(spec: str | Path, *, column: str | None = None) -> VideoList:
         >>> listed = list_videos("s3://bucket/cameras/*.mp4")
         >>> print(len(listed.videos), sum(video.bytes for video in listed.videos))
     """
-    if not str(spec):
+    if str(spec) in {"", "file://"}:
         raise InputError("expected videos, got an empty name")
     address = _absolute(str(spec))
     storage, name = _locate(address)
@@ -237,7 +244,7 @@ def _below(root: str, address: str) -> str:
 def _absolute(address: str, folder: str | None = None) -> str:
     """Return the absolute path or address of a file that a user named, relative to a folder."""
     if is_remote(address):
-        return address.rstrip("/")
+        return remote_address(address)
     path = address.removeprefix("file://")
     if folder is None or not is_remote(folder) or path.startswith("/"):
         return os.path.abspath(os.path.join(folder or "", path))  # noqa: PTH100, PTH118 - links are kept

@@ -83,6 +83,13 @@ class LocalFiles:
     def names(self, folder: str) -> Iterator[str]:
         return (name for name, _ in self._walk(folder))
 
+    def folders(self, folder: str) -> list[str]:
+        try:
+            with os.scandir(self.folder / folder) as found:
+                return [f"{folder}/{entry.name}" for entry in found if entry.is_dir()]
+        except FileNotFoundError:
+            return []
+
     def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
         return [self._describe(name) for name in names]
 
@@ -99,7 +106,7 @@ class LocalFiles:
         return _stored_file(name, about)
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
-        """Find the regular files in a folder, sorted; a folder that links lead to twice is entered once."""
+        """Find the regular files in a folder; a folder that links lead to twice is entered once."""
         entered: set[tuple[int, int]] = set()
         waiting = [folder]
         while waiting:

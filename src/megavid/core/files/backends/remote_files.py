@@ -93,14 +93,13 @@ class RemoteFiles:
     def files(self, folder: str) -> Iterator[StoredFile]:
         root = self.path(folder)
         if self._fsspec is not None:
-            found = self._fsspec.find(root, detail=True)
-            described = (_from_fsspec(path, about) for path, about in sorted(found.items()))
+            described = (_from_fsspec(about["name"], about) for about in self._list_fsspec(root))
         else:
             selector = fs.FileSelector(root, recursive=True, allow_not_found=True)
             infos = self.filesystem.get_file_info(selector)
             if not infos:
                 self._check_bucket()
-            described = (_from_arrow(about) for about in sorted(infos, key=lambda about: about.path))
+            described = (_from_arrow(about) for about in infos)
         prefix = self._root.strip("/") + "/"
         for file in described:
             if file is None or not file.name.startswith(prefix):
@@ -111,6 +110,19 @@ class RemoteFiles:
 
     def names(self, folder: str) -> Iterator[str]:
         return (file.name for file in self.files(folder))
+
+    def folders(self, folder: str) -> list[str]:
+        if self._fsspec is None:
+            selector = fs.FileSelector(self.path(folder), allow_not_found=True)
+            infos = self.filesystem.get_file_info(selector)
+            return [f"{folder}/{about.base_name}" for about in infos if about.type == fs.FileType.Directory]
+        self._fsspec.invalidate_cache()
+        try:
+            found = self._fsspec.ls(self.path(folder), detail=True)
+        except FileNotFoundError:
+            return []
+        paths = [about["name"].rstrip("/") for about in found if about["type"] == "directory"]
+        return [f"{folder}/{path.rpartition('/')[2]}" for path in paths]
 
     def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
         paths = [self.path(name) for name in names]
@@ -154,6 +166,18 @@ class RemoteFiles:
         if self._is_object_store and self.filesystem.get_file_info([bucket])[0].type == fs.FileType.NotFound:
             raise OSError(f"NO_SUCH_BUCKET: {bucket}")
 
+    def _list_fsspec(self, root: str) -> Iterator[Mapping[str, Any]]:
+        """List files folder by folder, since fsspec's own walk leaves out folders whose listing failed."""
+        self._fsspec.invalidate_cache()
+        waiting = [root]
+        while waiting:
+            try:
+                found = self._fsspec.ls(waiting.pop(), detail=True)
+            except FileNotFoundError:  # nothing was written yet
+                continue
+            waiting += [about["name"] for about in found if about["type"] == "directory"]
+            yield from (about for about in found if about["type"] == "file")
+
     def _stat_fsspec(self, path: str) -> StoredFile | None:
         try:
             return _from_fsspec(path, self._fsspec.info(path))
@@ -172,8 +196,8 @@ def open_remote(address: str) -> RemoteFiles:
     """
     scheme, _, rest = address.partition("://")
     host = rest.split("/")[0]
-    if not host and scheme in {"s3", "gs"}:
-        raise InputError(f"{address}: expected {scheme}://BUCKET/FOLDER, got no bucket")
+    if not rest.strip("/") or (not host and scheme in {"s3", "gs"}):
+        raise InputError(f"{address}: expected {scheme}://PLACE/FOLDER, got no place")
     if scheme == "s3":
         return RemoteFiles(_open_s3(host), rest)
     if scheme == "gs":
@@ -200,6 +224,7 @@ def _open_s3(bucket: str) -> fs.S3FileSystem:
         region = region or "us-east-1"
     return fs.S3FileSystem(
         region=region or fs.resolve_s3_region(bucket),
+        allow_delayed_open=True,  # so that a small file is one request
         connect_timeout=_CONNECT_SECONDS,
         request_timeout=_REQUEST_SECONDS,
         **arguments,
@@ -235,9 +260,11 @@ def _from_arrow(about: Any) -> StoredFile | None:
 def _from_fsspec(path: str, about: Mapping[str, Any]) -> StoredFile | None:
     if about.get("type") != "file" or about.get("size") is None:
         return None
+    tag = about.get("ETag") or about.get("etag")
     time = next((about[key] for key in _TIMES if about.get(key) is not None), None)
-    tag = about.get("ETag") or about.get("etag") or time
+    if isinstance(time, str):
+        time = datetime.fromisoformat(time)
     if isinstance(time, datetime):
         time = time.timestamp()
-    modified = float(time) if isinstance(time, int | float) else None
-    return StoredFile(path.lstrip("/"), int(about["size"]), "" if tag is None else str(tag), modified)
+    seconds = None if time is None else int(time)
+    return StoredFile(path.lstrip("/"), int(about["size"]), str(tag or seconds or ""), seconds)

@@ -44,7 +44,8 @@ _NO_SPACE = re.compile(r"no space left|quota ?exceeded|EntityTooLarge", re.IGNOR
 _NO_CREDENTIALS = re.compile(
     r"INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"
     r"|INVALID_CLIENT_TOKEN_ID|InvalidClientTokenId|UNRECOGNIZED_CLIENT|EXPIRED_TOKEN|ExpiredToken"
-    r"|INVALID_SIGNATURE|INCOMPLETE_SIGNATURE|MISSING_AUTHENTICATION_TOKEN|UNAUTHENTICATED|credentials",
+    r"|INVALID_SIGNATURE|INCOMPLETE_SIGNATURE|MISSING_AUTHENTICATION_TOKEN|UNAUTHENTICATED"
+    r"|Unable to locate credentials",
     re.IGNORECASE,
 )
 _FORBIDDEN = re.compile(r"ACCESS_DENIED|AccessDenied|PERMISSION_DENIED|HTTP status 403")
@@ -87,12 +88,14 @@ def retry(address: str, action: Callable[[], T], *, remote: bool) -> T:
             raise
         except Exception as error:
             reason = error.__cause__ if isinstance(error, InputError) else error
-            if not isinstance(reason, Exception):
+            if isinstance(error, InputError) and not isinstance(reason, OSError):
                 raise
+            assert isinstance(reason, Exception)
             left = end - time.monotonic()
             if left <= 0 or not _may_pass(reason, remote=remote):
                 _refuse(address, reason, remote=remote)
-            logger.warning("%s: %s; trying again for %.0f seconds", address, _text(reason), left)
+            if pause == _FIRST_PAUSE:
+                logger.warning("%s: %s; trying again for %.0f seconds", address, _text(reason), left)
             time.sleep(min(pause * random.uniform(0.5, 1.0), left))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
@@ -121,9 +124,12 @@ def _refuse(address: str, error: Exception, *, remote: bool) -> NoReturn:
         raise StorageError(f"{address}: cannot be written: {text}") from error
     if remote and _NO_CREDENTIALS.search(text):
         raise StorageError(f"{address}: the credentials were not accepted: {text}") from error
+    if isinstance(error, PermissionError) or (remote and _FORBIDDEN.search(text)):
+        raise InputError(f"{address}: access denied: {text}") from error
     raise InputError(f"{address}: cannot be used: {text}") from error
 
 
 def _text(error: Exception) -> str:
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    return " ".join(str(text).split())
+    text = " ".join(str(text).split())
+    return re.sub("^When .*?(?=AWS Error)", "", text)  # the address says it already

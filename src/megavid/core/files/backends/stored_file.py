@@ -60,6 +60,9 @@ class Backend(Protocol):
     def names(self, folder: str) -> Iterator[str]:
         """List the names of these files, without their sizes and versions."""
 
+    def folders(self, folder: str) -> list[str]:
+        """List the folders directly in a folder."""
+
     def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
         """Describe files; None for what is not a file."""
 
