@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -128,6 +129,18 @@ def test_a_video_is_fetched_whole(archive: Storage, tmp_path: Path) -> None:
     assert path.suffix == ".mp4"
     assert list(cache.iterdir()) == ([] if archive.is_local else [path])
     assert archive.is_local == (str(path) == video.address)
+
+
+def test_a_remote_folder_is_listed_without_asking_for_each_video(
+    s3: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = Storage.open("s3://bucket/many")
+    for number in range(30):
+        storage.write(f"{number}.mp4", b"1")
+    with caplog.at_level(logging.INFO, logger="werkzeug"):
+        assert len(list_videos("s3://bucket/many").videos) == 30
+    requests = [message for message in caplog.messages if "/bucket" in message]
+    assert 1 <= len(requests) <= 4
 
 
 def test_a_remote_video_that_is_too_large_is_refused(s3: object, tmp_path: Path) -> None:

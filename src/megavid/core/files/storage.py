@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
@@ -20,10 +20,10 @@ __all__ = ["ConnectionLostError", "MissingFileError", "Storage", "StorageError",
 T = TypeVar("T")
 
 _THREADS = 32
-"""Number of files of a remote storage that are read at a time."""
+"""Number of files of a remote storage that are read or described at a time."""
 
 _BATCH = 4096
-"""Number of files that wait to be read."""
+"""Number of files that wait for a thread."""
 
 
 def is_remote(address: str | Path) -> bool:
@@ -106,18 +106,11 @@ class Storage:
         """Read a whole file."""
         return self._try(name, lambda: self._backend.read(name))
 
-    def read_many(self, names: Iterator[str]) -> Iterator[tuple[str, bytes]]:
+    def read_many(self, names: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         """Read small files, in the order of their names; those that do not exist any more are left out."""
-        if self.is_local:  # threads would only wait for each other
-            for name in names:
-                if (data := self._read_if_exists(name)) is not None:
-                    yield name, data
-            return
-        with ThreadPoolExecutor(_THREADS) as pool:
-            while batch := list(islice(names, _BATCH)):
-                for name, found in zip(batch, pool.map(self._read_if_exists, batch), strict=True):
-                    if found is not None:
-                        yield name, found
+        for name, data in self._map(lambda name: (name, self._read_if_exists(name)), names):
+            if data is not None:
+                yield name, data
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file, whole or not at all; one of the same name is replaced."""
@@ -160,13 +153,42 @@ class Storage:
         """List the folders directly in a folder, sorted."""
         return self._try(folder, lambda: sorted(self._backend.folders(folder)))
 
-    def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
-        """Describe files; None for what is not a file."""
-        return self._try(names[0] if names else "", lambda: self._backend.stat(names))
+    def stat(self, name: str) -> StoredFile | None:
+        """Describe a file; None for what is not a file."""
+        return self._try(name, lambda: self._backend.stat(name))
+
+    def stat_many(self, names: Iterable[str]) -> Iterator[StoredFile | InputError | None]:
+        """Describe files, several at a time if they are remote.
+
+        Yields:
+            As `stat` returns for each name; in the place of a file that may not be looked at, the error.
+
+        Raises:
+            StorageError: The storage cannot be used.
+        """
+        return self._map(self._stat_or_error, names)
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes of this machine left while they wrote."""
         self._try("", self._backend.remove_leftovers)
+
+    def _map(self, function: Callable[[str], T], names: Iterable[str]) -> Iterator[T]:
+        """Apply a function to names, by threads if the storage is remote."""
+        if self.is_local:  # threads would only wait for each other
+            yield from map(function, names)
+            return
+        waiting = iter(names)
+        with ThreadPoolExecutor(_THREADS) as pool:
+            while batch := list(islice(waiting, _BATCH)):
+                yield from pool.map(function, batch)
+
+    def _stat_or_error(self, name: str) -> StoredFile | InputError | None:
+        try:
+            return self.stat(name)
+        except StorageError:
+            raise
+        except InputError as error:
+            return error
 
     def _read_if_exists(self, name: str) -> bytes | None:
         try:

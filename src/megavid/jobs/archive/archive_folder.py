@@ -132,10 +132,7 @@ class ArchiveFolder:
             return None
 
     def done_ids(self) -> set[str]:
-        """List the segments that are done, without reading their records.
-
-        A record of 0 bytes, which a machine that lost its power may leave, does not count.
-        """
+        """List the segments that have a record, without reading it."""
         with ThreadPoolExecutor(1 if self.storage.is_local else _THREADS) as pool:
             return set(chain.from_iterable(pool.map(self._done_in, self.storage.folders("done"))))
 
@@ -167,7 +164,7 @@ class ArchiveFolder:
             InputError: A record is broken.
         """
         records = self._read_all("failed", FailRecord)
-        done = self.storage.stat([_done_name(segment) for segment in records])
+        done = self.storage.stat_many(map(_done_name, records))
         return {
             segment: record
             for (segment, record), found in zip(records.items(), done, strict=True)
@@ -224,8 +221,7 @@ class ArchiveFolder:
         return len(left)
 
     def _done_in(self, folder: str) -> list[str]:
-        files = self.storage.files(folder)
-        return [_stem(file.name) for file in files if file.bytes > 0 and _DONE.fullmatch(file.name)]
+        return [_stem(name) for name in self.storage.names(folder) if _DONE.fullmatch(name)]
 
     def _read_all(self, folder: str, kind: type[RecordT]) -> dict[str, RecordT]:
         names = (name for name in self.storage.names(folder) if name.endswith(".json"))

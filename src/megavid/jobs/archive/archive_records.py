@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from functools import cache
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, TypeVar
 
 from pydantic import ConfigDict, TypeAdapter, ValidationError
@@ -97,7 +95,7 @@ def parse_record(kind: type[RecordT], data: bytes, origin: str) -> RecordT:
         InputError: The data is something else.
     """
     try:
-        record: RecordT = _adapter(kind).validate_json(data)
+        record: RecordT = _ADAPTERS[kind].validate_json(data)
     except ValidationError as error:
         problem = error.errors()[0]
         key = ".".join(map(str, problem["loc"]))
@@ -107,9 +105,9 @@ def parse_record(kind: type[RecordT], data: bytes, origin: str) -> RecordT:
 
 def dump_record(record: DoneRecord | FailRecord | VideoLength) -> bytes:
     """Write a record as JSON."""
-    return json.dumps(asdict(record), allow_nan=False).encode()
+    return _ADAPTERS[type(record)].dump_json(record)
 
 
-@cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
-    return TypeAdapter(kind)
+_ADAPTERS: dict[type, TypeAdapter[Any]] = {
+    kind: TypeAdapter(kind) for kind in (DoneRecord, FailRecord, VideoLength)
+}

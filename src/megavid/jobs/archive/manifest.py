@@ -6,11 +6,10 @@ import errno
 import hashlib
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from glob import has_magic
-from itertools import islice
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
@@ -33,9 +32,6 @@ from megavid.jobs.archive.segments import ListedVideo
 from megavid.video.suffixes import is_video_name
 
 __all__ = ["VideoList", "fetch", "is_remote", "list_videos"]
-
-_BATCH = 1000
-"""Number of files that a storage is asked for at a time."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +79,7 @@ def list_videos(spec: str | Path, *, column: str | None = None) -> VideoList:
         raise InputError("expected videos, got an empty name")
     address = _absolute(str(spec))
     storage, name = _locate(address)
-    file = storage.stat([name])[0] if name else None
+    file = storage.stat(name) if name else None
     is_manifest = file is not None and PurePosixPath(name).suffix.lower() in MANIFEST_SUFFIXES
     if column is not None and not is_manifest:
         raise InputError(f"{spec}: expected a CSV or Parquet file for column {column!r}")
@@ -145,7 +141,7 @@ def fetch(video: ListedVideo, folder: Path, *, limit: int | None = None) -> Path
 
 
 def _check_same(video: ListedVideo, storage: Storage, name: str) -> None:
-    file = storage.stat([name])[0]
+    file = storage.stat(name)
     if file is None:
         raise MissingFileError(f"{video.address}: no such file")
     if (file.bytes, file.version) != (video.bytes, video.version):
@@ -178,28 +174,14 @@ def _stat(addresses: Sequence[str]) -> Iterator[tuple[str, StoredFile | str]]:
         by_root[_root(address)].append(address)
     for root, members in by_root.items():
         storage = Storage.open(root)
-        waiting = iter(members)
-        while batch := list(islice(waiting, _BATCH)):
-            names = [_below(root, address) for address in batch]
-            yield from zip(batch, _stat_batch(storage, names), strict=True)
-
-
-def _stat_batch(storage: Storage, names: Sequence[str]) -> Iterable[StoredFile | str]:
-    try:
-        files = storage.stat(names)
-    except StorageError:
-        raise
-    except InputError as error:  # one of them may not be looked at
-        if len(names) == 1:
-            return [error.without(storage.address_of(names[0]))]
-        return [found for name in names for found in _stat_batch(storage, [name])]
-    return [file or _missing(storage, name) for name, file in zip(names, files, strict=True)]
-
-
-def _missing(storage: Storage, name: str) -> str:
-    if storage.is_local and is_folder(Path(storage.address_of(name))):
-        return "expected a video file, got a folder"
-    return "no such file"
+        found = storage.stat_many(_below(root, address) for address in members)
+        for address, file in zip(members, found, strict=True):
+            if isinstance(file, InputError):
+                yield address, file.without(address)
+            elif file is None and storage.is_local and is_folder(Path(address)):
+                yield address, "expected a video file, got a folder"
+            else:
+                yield address, file or "no such file"
 
 
 def _matching(storage: Storage, pattern: str) -> Iterator[StoredFile]:

@@ -6,7 +6,7 @@ import errno
 import os
 import shutil
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -90,13 +90,7 @@ class LocalFiles:
         except FileNotFoundError:
             return []
 
-    def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
-        return [self._describe(name) for name in names]
-
-    def remove_leftovers(self) -> None:
-        remove_leftovers(self.folder)
-
-    def _describe(self, name: str) -> StoredFile | None:
+    def stat(self, name: str) -> StoredFile | None:
         try:
             about = (self.folder / name).stat()
         except (FileNotFoundError, NotADirectoryError, ValueError):  # a NUL in a name raises ValueError
@@ -104,6 +98,9 @@ class LocalFiles:
         if not stat.S_ISREG(about.st_mode):
             return None
         return _stored_file(name, about)
+
+    def remove_leftovers(self) -> None:
+        remove_leftovers(self.folder)
 
     def _walk(self, folder: str) -> Iterator[tuple[str, os.DirEntry[str]]]:
         """Find the regular files in a folder; a folder that links lead to twice is entered once."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
@@ -77,7 +77,7 @@ class RemoteFiles:
         Neither Arrow nor fsspec has an operation for it, so two writers may both find no file and both write
         one. One of the two files remains.
         """
-        if self.stat([name])[0] is not None:
+        if self.stat(name) is not None:
             return False
         self.write(name, data)
         return True
@@ -124,13 +124,17 @@ class RemoteFiles:
         paths = [about["name"].rstrip("/") for about in found if about["type"] == "directory"]
         return [f"{folder}/{path.rpartition('/')[2]}" for path in paths]
 
-    def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
-        paths = [self.path(name) for name in names]
-        if self._fsspec is not None:
-            found = [self._stat_fsspec(path) for path in paths]
+    def stat(self, name: str) -> StoredFile | None:
+        path = self.path(name)
+        if self._fsspec is None:
+            file = _from_arrow(self.filesystem.get_file_info(path))
         else:
-            found = [_from_arrow(about) for about in self.filesystem.get_file_info(paths)]
-        return [file and replace(file, name=name) for name, file in zip(names, found, strict=True)]
+            self._fsspec.invalidate_cache()
+            try:
+                file = _from_fsspec(path, self._fsspec.info(path))
+            except FileNotFoundError:
+                return None
+        return file and replace(file, name=name)
 
     def remove_leftovers(self) -> None:
         """Leave everything: other machines may be writing."""
@@ -177,12 +181,6 @@ class RemoteFiles:
                 continue
             waiting += [about["name"] for about in found if about["type"] == "directory"]
             yield from (about for about in found if about["type"] == "file")
-
-    def _stat_fsspec(self, path: str) -> StoredFile | None:
-        try:
-            return _from_fsspec(path, self._fsspec.info(path))
-        except FileNotFoundError:
-            return None
 
 
 def open_remote(address: str) -> RemoteFiles:

@@ -39,7 +39,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _LOST = (errno.ESTALE, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ENETDOWN, errno.ENETUNREACH)
 """Error numbers of network disks whose server is away."""
 
-_NO_BUCKET = re.compile(r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist", re.IGNORECASE)
+_NO_BUCKET = re.compile(
+    r"NO_SUCH_BUCKET|NoSuchBucket|bucket does not exist|Bucket '.*' not found", re.IGNORECASE
+)
 _NO_SPACE = re.compile(r"no space left|quota ?exceeded|EntityTooLarge", re.IGNORECASE)
 _NO_CREDENTIALS = re.compile(
     r"INVALID_ACCESS_KEY_ID|InvalidAccessKeyId|SIGNATURE_DOES_NOT_MATCH|SignatureDoesNotMatch"

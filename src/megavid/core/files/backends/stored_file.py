@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -63,8 +63,8 @@ class Backend(Protocol):
     def folders(self, folder: str) -> list[str]:
         """List the folders directly in a folder."""
 
-    def stat(self, names: Sequence[str]) -> list[StoredFile | None]:
-        """Describe files; None for what is not a file."""
+    def stat(self, name: str) -> StoredFile | None:
+        """Describe a file; None for what is not a file."""
 
     def remove_leftovers(self) -> None:
         """Remove what killed processes of this machine left while they wrote."""
