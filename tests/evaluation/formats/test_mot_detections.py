@@ -89,12 +89,12 @@ def test_commas_tell_the_format(tmp_path: Path, text: str, expected: bool) -> No
     assert is_mot(tmp_path / "p.txt") is expected
 
 
-def data_set(tmp_path: Path, *videos: str) -> Annotations:
+def data_set(tmp_path: Path, *videos: str, first: int = 0) -> Annotations:
     builder = AnnotationBuilder(("fox", "hare"), root=tmp_path)
     for video in videos:
         builder.video(video)
-        builder.frame(0)
-        builder.frame(1)
+        builder.frame(first)
+        builder.frame(first + 1)
     return builder.build()
 
 
@@ -107,3 +107,6 @@ def test_predictions_of_a_data_set_of_one_video(tmp_path: Path) -> None:
         InputError, match=r"det.txt: is of one video.*expected a data set of one video, got 2"
     ):
         open_predictions(path, data_set(tmp_path, "a", "b"), problems=Problems())
+    with pytest.raises(InputError, match=r"det.txt: counts frames from 1, as the data seem to do"):
+        open_predictions(path, data_set(tmp_path, "a", first=1), problems=Problems())
+    assert open_predictions(path, data_set(tmp_path, "a", first=2), problems=Problems()).frame.tolist() == [1]

@@ -50,6 +50,11 @@ def _read_text(path: Path, annotations: Annotations, *, problems: Problems) -> P
             f"{len(annotations.videos)}"
         )
     [video] = annotations.videos
+    if len(annotations) and annotations.number.min() == 1:
+        raise InputError(
+            f"{path}: counts frames from 1, as the data seem to do, whose first frame is 1; expected data "
+            "that count from 0, since it is not known which of their frames is frame 1 of the file"
+        )
     return read_mot(path, video=video, class_names=annotations.classes, problems=problems)
 
 

@@ -70,6 +70,10 @@ def test_two_videos_do_not_share_a_file(tmp_path: Path) -> None:
     assert read(tmp_path, SHORT + "a/pond.mp4,2,fox,1,2,3,4\n").sources == ("pond.mp4",)
     found = read(tmp_path, SHORT + "a/pond.mp4,2,fox,1,2,3,4\nb/pond.mp4,2,fox,1,2,3,4\n")
     assert found.sources == ("", "")
+    with pytest.raises(
+        InputError, match=r"line 3: expected one name for pond\.mp4, got 'pond' and 'pond\.mp4'"
+    ):
+        read(tmp_path, SHORT + "pond,2,fox,1,2,3,4\npond.mp4,3,fox,1,2,3,4\n")
 
 
 @pytest.mark.parametrize(
@@ -81,13 +85,19 @@ def test_two_videos_do_not_share_a_file(tmp_path: Path) -> None:
         (SHORT.strip() + ",color\n", "line 1: column 'color' is unknown"),
         (SHORT.strip() + ",y2\n", "line 1: expected each column once"),
         (SHORT + "a,0,fox,1,2,3\n", "line 2: expected 7 values, as the first line has, got 6"),
-        (SHORT + ",0,fox,1,2,3,4\n", "line 2: expected the name of a video, got ''"),
+        (SHORT + ",0,fox,1,2,3,4\n", "line 2: expected the name of a video without blanks around it, got ''"),
+        (
+            SHORT + "a ,0,fox,1,2,3,4\n",
+            "line 2: expected the name of a video without blanks around it, got 'a '",
+        ),
+        (SHORT + "a,1_0,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
+        (SHORT + "a,1, fox,1,2,3,4\n", "line 2: expected the name of a class without blanks around it"),
         (SHORT + "../a,0,fox,1,2,3,4\n", "line 2: '../a': expected the name of a file within"),
         (SHORT + "a,-1,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
         (SHORT + "a,1.5,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
         (SHORT + "a,,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
         (SHORT + "a,1e300,fox,1,2,3,4\n", "line 2: expected frame as a whole number from 0 to"),
-        (SHORT + "a,0,,1,2,3,4\n", "line 2: expected the name of a class, got ''"),
+        (SHORT + "a,0,,1,2,3,4\n", "line 2: expected the name of a class without blanks around it, got ''"),
         (SHORT + "a,0,fox,,2,3,4\n", "line 2: expected x1 as a number of pixels, got ''"),
         (SHORT + 'a,0,fox,"1,5",2,3,4\n', "line 2: expected x1 as a number of pixels, got '1,5'"),
         (SHORT + "a,0,fox,1,nan,3,4\n", "line 2: expected y1 as a number of pixels, got 'nan'"),

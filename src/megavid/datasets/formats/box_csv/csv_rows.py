@@ -116,8 +116,8 @@ def _row(header: list[str], cells: list[str], where: str) -> CsvRow:
         raise _BadCellError(f"expected {len(header)} values, as the first line has, got {len(cells)}")
     row = dict(zip(header, cells, strict=True))
     video = row["video"]
-    if not video.strip() or "\0" in video:
-        raise _BadCellError(f"expected the name of a video, got {shown(video)}")
+    if not video.strip() or video != video.strip() or "\0" in video:
+        raise _BadCellError(f"expected the name of a video without blanks around it, got {shown(video)}")
     return CsvRow(where, video, _whole(row, "frame"), row.get("file", ""), _box(row))
 
 
@@ -125,8 +125,10 @@ def _box(row: dict[str, str]) -> CsvBox | None:
     if not any(row[name] for name in _BOX):
         return None
     name = class_name(row["class"])
-    if name is None:
-        raise _BadCellError(f"expected the name of a class, got {shown(row['class'])}")
+    if name is None or name != name.strip():
+        raise _BadCellError(
+            f"expected the name of a class without blanks around it, got {shown(row['class'])}"
+        )
     x1, y1, x2, y2 = (_coordinate(row, key) for key in _BOX[1:])
     if not (x2 > x1 and y2 > y1):
         message = f"expected x1 < x2 and y1 < y2, got {x1:g}, {y1:g}, {x2:g}, {y2:g}"
@@ -156,7 +158,7 @@ def _coordinate(row: dict[str, str], key: str) -> float:
 
 def _number(text: str) -> float | None:
     try:
-        number = float(text)
+        number = float(text.replace("_", "?"))  # Python allows 1_000
     except ValueError:
         return None
     return number if math.isfinite(number) else None

@@ -73,6 +73,7 @@ class _Reader:
     def __init__(self, path: Path, builder: AnnotationBuilder, problems: Problems) -> None:
         self.builder, self._path, self._problems = builder, path, problems
         self._labels = {name: label for label, name in enumerate(builder.classes)}
+        self._videos: dict[str, str] = {}  # by video file
 
     def read(self, name: str, wanted: Sequence[str], frames: _Frames, *, only: bool) -> None:
         """Add a video to the table.
@@ -99,6 +100,10 @@ class _Reader:
             elif not source:
                 missing = describe_missing(self.builder.root, wanted)
                 self._problems.warn(f"video {name!r}", missing)
+        other = self._videos.setdefault(source, name) if source else name
+        if other != name:
+            where = next(iter(frames.values()))[0].where
+            raise InputError(f"{where}: expected one name for {source}, got {other!r} and {name!r}")
         self.builder.video(name, source=source)
         for number, rows in frames.items():
             self.builder.frame(number, file=files.get(number))
