@@ -99,6 +99,13 @@ def check(path: Path) -> None:
             for frame in kept:
                 np.testing.assert_array_equal(frame.image, expected[frame.index])
             assert video.lost == 0
+        for step, start in ((1, 7), (1, len(expected) - 1), (3, 5)):
+            kept = list(video.every(step, start=start))
+            assert [frame.index for frame in kept] == list(range(start, len(expected), step))
+            assert [frame.time for frame in kept] == times[start::step]
+            for frame in kept:
+                np.testing.assert_array_equal(frame.image, expected[frame.index])
+            assert video.lost == 0
 
 
 @pytest.mark.parametrize(

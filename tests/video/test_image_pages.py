@@ -53,6 +53,11 @@ def test_every_picture_is_a_frame(tmp_path: Path, name: str) -> None:
         kept = list(pages.every(2))
         assert [(frame.index, number(frame.image)) for frame in kept] == [(0, 0), (2, 2), (4, 4)]
         np.testing.assert_allclose([frame.time for frame in kept], [0, 2 / float(rate), 4 / float(rate)])
+        kept = list(pages.every(2, start=1))
+        assert [(frame.index, number(frame.image)) for frame in kept] == [(i, i) for i in range(1, COUNT, 2)]
+        np.testing.assert_allclose(
+            [frame.time for frame in kept], [i / float(rate) for i in range(1, COUNT, 2)]
+        )
         with pytest.raises(IndexError):
             pages[COUNT]
 

@@ -48,9 +48,9 @@ class ImageFolder:
     def __iter__(self) -> Iterator[Frame]:
         return self.every(1)
 
-    def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over images 0, n, 2n and so on; the others are not read."""
-        for index in range(0, len(self), n):
+    def every(self, n: int, *, start: int = 0) -> Iterator[Frame]:
+        """Iterate over images `start`, `start` + n and so on; the others are not read."""
+        for index in range(start, len(self), n):
             yield Frame(index, float(index / self.rate), self[index])
 
     def __getitem__(self, index: int) -> Image:

@@ -53,14 +53,15 @@ class ImagePages:
     def __iter__(self) -> Iterator[Frame]:
         return self.every(1)
 
-    def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over pictures 0, n, 2n and so on."""
-        step = 1 if self.is_timed else n  # durations are only known after decoding
-        time = Fraction(0)
+    def every(self, n: int, *, start: int = 0) -> Iterator[Frame]:
+        """Iterate over pictures `start`, `start` + n and so on."""
+        # Durations are only known after decoding.
+        first, step = (0, 1) if self.is_timed else (start, n)
+        time = first / self.rate
         with open_image(self.path) as image:
-            for index in range(0, len(self), step):
+            for index in range(first, len(self), step):
                 picture = self._picture(image, index)
-                if index % n == 0:
+                if index >= start and (index - start) % n == 0:
                     yield Frame(index, float(time), picture)
                 time += _duration(image) or step / self.rate
 

@@ -113,16 +113,36 @@ class VideoFile:
         # In a file without damage, frames that the decoder did not return were not meant to be shown.
         self.lost = self._index.declared - delivered if damaged else 0
 
-    def every(self, n: int) -> Iterator[Frame]:
-        """Iterate over frames 0, n, 2n and so on; the others are not converted and, if possible, not decoded.
+    def _onwards(self, start: int) -> Iterator[Frame]:
+        """Iterate over the frames from `start` > 0 on, as `__iter__` does over all frames."""
+        delivered, last, damaged = 0, start - 1, self._index.declared > len(self)
+        convert = RgbConverter().convert
+        for frame_threads in (True, False):  # the second time, what decoding with frame threads lost
+            if last + 1 == len(self):
+                break
+            cursor = Cursor(self.path, self._index, frame_threads=frame_threads)
+            try:
+                for number, frame in cursor.onwards(last + 1):
+                    yield self._frame(number, frame, convert)
+                    delivered, last = delivered + 1, number
+            finally:
+                cursor.close()
+            damaged = damaged or cursor.damaged
+        self.lost = self._index.declared - start - delivered if damaged else 0
+
+    def every(self, n: int, *, start: int = 0) -> Iterator[Frame]:
+        """Iterate over frames `start`, `start` + n, `start` + 2n and so on.
+
+        The others are not converted and, if possible, not decoded.
 
         Args:
             n: Step between frames, 1 for all frames.
+            start: Number of the first frame.
         """
         if n == 1:
-            yield from self
+            yield from self._onwards(start) if start else self
             return
-        delivered, wanted = 0, range(0, len(self), n)
+        delivered, wanted = 0, range(start, len(self), n)
         cursor, convert = Cursor(self.path, self._index), RgbConverter().convert
         try:
             for index in wanted:
