@@ -31,6 +31,12 @@ def test_a_causal_window_has_no_future_frames() -> None:
     assert window_indexes(plan, 3, 4) == [1, 2, 3]
 
 
+def test_warm_up_is_the_window_before_the_reach_of_the_memory() -> None:
+    assert ReferencePlan(past=12, future=12, memory=25, reach=75).warm_up == 87
+    assert ReferencePlan(past=9, future=9, reach=0).causal().warm_up == 9
+    assert ReferencePlan(past=9, memory=4).warm_up is None
+
+
 def test_global_frames_at_each_step() -> None:
     # At the start, the queue holds the first three frames of the order in reverse, so frame 20 leaves first.
     order = [7, 10, 20, 3, 5]

@@ -25,11 +25,11 @@ class Recording:
         return np.full((2, 2, 3), index, np.uint8)
 
 
-def play(source: Recording, order: list[int], *, size: int, image_bytes: int) -> None:
+def play(source: Recording, order: list[int], *, size: int, image_bytes: int, start: int = 0) -> None:
     """Read global frames as a session does: only those that were neither pushed nor read before."""
-    images = GlobalImages(source, order, size=size)
+    images = GlobalImages(source, order, size=size, start=start)
     known: set[int] = set()
-    for step in range(len(source)):
+    for step in range(start, len(source)):
         known.add(step)
         for index in global_indexes(order, step, size):
             if index not in known:
@@ -63,3 +63,12 @@ def test_large_images_are_read_one_at_a_time() -> None:
     first = global_indexes(global_order(60, seed=3), 0, 3)[0]
     images.read(first, step=0, pushed=1, image_bytes=1 << 30, is_known=lambda index: False)
     assert source.read == [first]
+
+
+def test_a_session_within_a_video_reads_frames_before_its_start_in_the_same_pass() -> None:
+    source = Recording(200)
+    order = global_order(200, seed=3)
+    play(source, order, size=3, image_bytes=1, start=100)
+    assert len(source.read) == len(set(source.read))
+    assert {index for index in order if index < 100} <= set(source.read)
+    assert sum(b < a for a, b in zip(source.read, source.read[1:], strict=False)) == 0

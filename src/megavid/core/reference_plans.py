@@ -17,16 +17,28 @@ class ReferencePlan:
         future: Number of frames after t in the local window, which is the look-ahead.
         global_frames: Number of global frames, which come from anywhere in the video (MEGA, section 3.2).
         memory: Number of frames that are kept after they have left the local window (MEGA, section 3.3).
+        reach: Number of key frames before t on which the memory at t may depend: 0 if it changes no result,
+            and more than `memory` if what is remembered depends on earlier memories. None if the method does
+            not say; a video is then not detected in parts, unless there is no memory at all.
     """
 
     past: int = 0
     future: int = 0
     global_frames: int = 0
     memory: int = 0
+    reach: int | None = None
 
     def causal(self) -> ReferencePlan:
         """Return the plan without look-ahead."""
         return replace(self, future=0)
+
+    @property
+    def warm_up(self) -> int | None:
+        """Number of frames before a key frame on which its result may depend, without the global frames.
+
+        That is past + reach: the window of the first key frame on which the memory depends begins there.
+        """
+        return None if self.reach is None else self.past + self.reach
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,16 +24,16 @@ class PendingBatch:
 
     Attributes:
         detections: Detections of the key frames.
-        frames: Number and time of each key frame of each video.
+        frames: Number and time of each key frame of each video; None for a key frame without a result.
     """
 
     detections: PendingDetections
-    frames: Sequence[Sequence[tuple[int, float]]]
+    frames: Sequence[Sequence[tuple[int, float] | None]]
 
     def wait(self) -> list[list[FrameResult]]:
         """Wait until the results are computed, and return those of each video."""
         return [
-            [FrameResult(index, time, found) for (index, time), found in zip(keys, video, strict=True)]
+            [FrameResult(*key, found) for key, found in zip(keys, video, strict=True) if key is not None]
             for keys, video in zip(self.frames, self.detections.wait(), strict=True)
         ]
 
@@ -80,7 +80,7 @@ class BatchRunner(Generic[FeaturesT, MemoryT]):
                 state.failed = True
             raise
         for (state, _), memory in zip(work, memories, strict=True):
-            state.memory = memory
+            state.keep(memory)
         return PendingBatch(detections, [request.frames for request in requests])
 
     def _encode(self, steps: Sequence[Step[FeaturesT]], batch_size: int) -> list[dict[int, FeaturesT]]:
@@ -101,7 +101,7 @@ class BatchRunner(Generic[FeaturesT, MemoryT]):
         others = _needed(step.others for step in steps)
         if self._detector.fixed_shapes:
             yield from _batched(pushed + others, batch_size)
-        else:  # Global frames are encoded one by one, so that results depend on the batch size only.
+        else:  # Global frames are encoded one by one: whenever one is needed, it rounds alike.
             yield from _batched(pushed, batch_size)
             yield from _batched(others, 1)
 

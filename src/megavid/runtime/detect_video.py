@@ -7,7 +7,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
-from itertools import islice
 from typing import cast
 
 import numpy as np
@@ -131,24 +130,37 @@ def _results(
 
 
 def run_session(
-    session: VideoSession, frames: Iterable[Image | Frame], *, batch_size: int
+    session: VideoSession, frames: Iterable[Image | Frame], *, batch_size: int, last: int | None = None
 ) -> Iterator[FrameResult]:
     """Push frames to a new session, `batch_size` at a time, and yield all results.
 
-    If the whole video is available, the results of a batch are yielded when the next batch has been pushed,
-    so that a GPU always has work. The results of a stream are yielded as early as possible.
+    A batch of a whole video begins with a frame whose number in the session's source is a multiple of
+    `batch_size`, so lost frames and the session's start do not change what is in later batches. The results
+    of a batch are yielded when the next one has been pushed, so that a GPU always has work. The results of a
+    stream are yielded as early as possible.
 
     If a frame cannot be read, the results of the frames before it are linked and yielded, and then the error
     is raised.
+
+    Args:
+        session: A new session.
+        frames: Frames of the video, from the session's start on.
+        batch_size: Number of frames that go through the network together.
+        last: One more than the number in the source of the last frame whose result is wanted. No more
+            batches are read than it needs, which may give results of a few frames after it. None for the
+            whole video.
     """
     waiting: deque[PendingResults] = deque()
     ahead = 1 if session.state.has_source else 0
     try:
-        for batch in _batches(frames, batch_size):
+        for batch in _batches(session, frames, batch_size):
             waiting.append(session.submit(batch))
             if len(waiting) > ahead:
                 yield from waiting.popleft().wait()
-        waiting.append(session.submit_end())
+            if last is not None and session.state.newest_key >= last - 1:
+                break
+        else:
+            waiting.append(session.submit_end())
     except Exception:  # An error comes after the results of the frames before it.
         for pending in waiting:
             yield from pending.wait()
@@ -158,9 +170,23 @@ def run_session(
         yield from pending.wait()
 
 
-def _batches(frames: Iterable[Image | Frame], batch_size: int) -> Iterator[list[Image | Frame]]:
-    iterator = iter(frames)
-    while batch := list(islice(iterator, batch_size)):
+def _batches(
+    session: VideoSession, frames: Iterable[Image | Frame], batch_size: int
+) -> Iterator[list[Image | Frame]]:
+    batch: list[Image | Frame] = []
+    number = session.start - 1  # of the newest frame; frames of a stream are numbered as they come
+    for frame in frames:
+        before, number = number, number + 1
+        if isinstance(frame, Frame) and session.state.has_source:
+            number = frame.index // session.every
+        if batch and number // batch_size != before // batch_size:
+            yield batch
+            batch = []
+        batch.append(frame)
+        if number % batch_size == batch_size - 1:
+            yield batch
+            batch = []
+    if batch:
         yield batch
 
 

@@ -23,12 +23,14 @@ class GlobalImages:
         source: The whole video.
         order: Order of global frames (`global_indexes`).
         size: Number of global frames that are used at a time.
+        start: Number of the first frame that will be pushed.
     """
 
-    def __init__(self, source: FrameSource, order: Sequence[int], *, size: int) -> None:
+    def __init__(self, source: FrameSource, order: Sequence[int], *, size: int, start: int = 0) -> None:
         self._source = source
         self._order = order
         self._size = size
+        self._start = start
         self._images: dict[int, Image] = {}
 
     def read(
@@ -38,8 +40,8 @@ class GlobalImages:
 
         Args:
             index: Frame number.
-            step: Number of key frames that have been processed.
-            pushed: Number of frames that have been pushed to the session.
+            step: Number of the key frame that needs it.
+            pushed: Number of the first frame that has not been pushed to the session.
             image_bytes: Memory of an image, bytes.
             is_known: Called with a frame number; returns whether the features of that frame are stored, so
                 that its image need not be read.
@@ -56,5 +58,5 @@ class GlobalImages:
         """Return the global frames needed now or soon, except those that will be pushed before that."""
         newest = step + self._size - 1  # place in the order, which repeats without end
         later = [self._order[(newest + lead) % len(self._order)] for lead in range(1, READ_AHEAD)]
-        not_pushed = [i for lead, i in enumerate(later, 1) if i >= pushed + lead]
+        not_pushed = [i for lead, i in enumerate(later, 1) if i < self._start or i >= pushed + lead]
         return global_indexes(self._order, step, self._size) + not_pushed

@@ -21,6 +21,7 @@ from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.batch_runner import BatchRunner, PendingBatch
 from megavid.runtime.result_queue import Place, ResultQueue
 from megavid.runtime.video_state import StateOptions, Step, VideoState
+from megavid.runtime.warm_up import warm_up_frames
 from megavid.video.decode import DEFAULT_RATE
 
 _LARGEST_STORE = 1 << 60
@@ -82,11 +83,18 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             the linker's lowest score as its threshold, and `score_threshold` applies to the linked results;
             None then keeps all of them. The linker's look-ahead adds to the detector's; the results of a
             linker that needs the whole video come from `flush`.
+        start: Number in `source` of the first frame that will be pushed, to detect in a part of a video
+            (`runtime.detect_segment`). If it is above 0, the first `warm_up` frames yield no results; those
+            of the others are the same as if all frames of the video had been pushed. Needs `source`, and no
+            linker, which has to see the whole video.
 
     Attributes:
         detector: The detector.
         look_ahead: Number of frames by which a result comes later than its frame; None if the linker needs
             the whole video.
+        start: Number in the source of the first frame to push.
+        every: Distance from one pushed frame to the next in the video.
+        warm_up: Number of frames that are pushed before the first one with a result.
         state: State of the video, which a `SessionGroup` uses.
         queue: Linker of the results, which a `SessionGroup` uses.
 
@@ -112,6 +120,7 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         store_bytes: int = 256 << 20,
         every: int = 1,
         link: LinkerConfig | str | None = None,
+        start: int = 0,
     ) -> None:
         check_range("seed", seed, least=0, most=MOST_SEED)
         check_range("every", every, least=1, most=MOST_STRIDE)
@@ -120,9 +129,11 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             raise InputError(f"fps: expected a positive number, got {fps}")
         if global_order is not None and source is None:
             raise InputError("global_order: needs source, the whole video, for random access")
+        _check_start(start, source, link)
         _check_weights(detector)
         plan = detector.plan.causal() if causal else detector.plan
         linker, threshold = as_linker(link), _check_threshold(score_threshold)
+        self.warm_up = warm_up_frames(detector, plan) if start else 0
         options = StateOptions(
             source=source,
             global_order=global_order,
@@ -132,8 +143,11 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
             fps=fps or float(DEFAULT_RATE),
             store_bytes=store_bytes,
             every=every,
+            start=start,
+            warm_up=self.warm_up,
         )
         self.detector = detector
+        self.start, self.every = start, every
         self.queue = ResultQueue(linker, threshold)
         late = self.queue.look_ahead
         self.look_ahead = None if late is None else plan.future + late
@@ -189,6 +203,19 @@ class VideoSession(Generic[FeaturesT, MemoryT]):
         self._batch_size = max(self._batch_size, len(step.frames))
         batch = self._runner.submit([(self.state, step)], batch_size=self._batch_size)
         return PendingResults(batch, self.queue.reserve(ended=step.ended))
+
+
+def _check_start(start: int, source: FrameSource | None, link: LinkerConfig | str | None) -> None:
+    if not start:
+        return
+    if source is None:
+        raise InputError("start: needs source, the whole video, for random access")
+    check_range("start", start, least=0, most=len(source) - 1)
+    if link is not None:
+        raise InputError(
+            f"link: expected no linker in a session that starts within the video (start: {start}); link the "
+            "results of the whole video"
+        )
 
 
 def _check_weights(detector: VideoDetector) -> None:

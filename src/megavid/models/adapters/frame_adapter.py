@@ -76,7 +76,7 @@ class FrameAdapter(VideoDetector[FoundObjects, None]):
     @property
     def plan(self) -> ReferencePlan:
         """The key frame alone."""
-        return ReferencePlan()
+        return ReferencePlan(reach=0)
 
     def preprocess(self, frames: Tensor) -> Tensor:
         """Put channels first: (B, H, W, 3) -> (B, 3, H, W), uint8 RGB. The library does the rest."""

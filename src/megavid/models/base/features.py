@@ -37,7 +37,8 @@ class Window(Generic[FeaturesT]):
     """The frames that a method uses to detect the objects of a key frame.
 
     Attributes:
-        step: Number of key frames of this video before this one.
+        step: Number of frames of this video before the key frame, without those that `every` leaves out. In a
+            stream, frames that were lost do not count.
         key: The key frame.
         local: The local window, oldest first, including the key frame. The reference plan fixes its
             length, so frames are repeated near the ends of the video.
@@ -45,6 +46,7 @@ class Window(Generic[FeaturesT]):
         frame_size: (height, width) of the video's frames, pixels.
         frame: Number of the key frame in its video, as its result has it. None in a function that a CUDA
             graph holds, which cannot depend on it.
+        advance: Difference to the step of the last key frame: 1, or more after frames that were lost.
     """
 
     step: int
@@ -53,3 +55,4 @@ class Window(Generic[FeaturesT]):
     global_frames: Sequence[FeaturesT]
     frame_size: tuple[int, int]
     frame: int | None = None
+    advance: int = 1

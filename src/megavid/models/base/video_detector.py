@@ -77,7 +77,7 @@ class VideoDetector(Preparable, ABC, Generic[FeaturesT, MemoryT]):
     @property
     @abstractmethod
     def plan(self) -> ReferencePlan:
-        """Frames that `detect` needs."""
+        """Frames that `detect` needs, and how far back the memory reaches."""
 
     @abstractmethod
     def preprocess(self, frames: Tensor) -> Tensor:

@@ -88,8 +88,8 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
 
     @property
     def plan(self) -> ReferencePlan:
-        """The current frame only; the key frame is in the memory."""
-        return ReferencePlan()
+        """The current frame only; the key frame, at most key_interval - 1 frames back, is in the memory."""
+        return ReferencePlan(reach=self.method.key_interval - 1)
 
     def encode(self, images: Tensor) -> list[DffFeatures]:
         """Return a copy of each image of (B, 3, H, W) as its features."""
@@ -103,22 +103,27 @@ class Dff(FasterRCNN[DffFeatures, DffMemory | None]):
         self, window: Window[DffFeatures], memory: DffMemory | None
     ) -> tuple[Window[DffFeatures], DffMemory | None]:
         """Return inputs of `predict` that differ only by whether the frame is a key frame."""
-        is_key = memory is None or window.step % self.method.key_interval == 0
-        step = 0 if is_key else 1  # only a multiple of the interval means a key frame
+        is_key = memory is None or self._begins_interval(window)
         window, memory = super().fixed_inputs(window, None if is_key else memory)
-        return replace(window, step=step), memory
+        # In an interval of one frame, every frame is a key frame.
+        return replace(window, step=0 if is_key else 1, advance=1), memory
 
     def predict(self, window: Window[DffFeatures], memory: DffMemory | None) -> tuple[HeadOutput, DffMemory]:
         """Predict on the map that is warped from the last key frame."""
         image = window.key.image[None]
         current = flow_input(image)
-        if memory is None or window.step % self.method.key_interval == 0:
+        if memory is None or self._begins_interval(window):
             c4 = self.backbone.c4(image)
             memory = DffMemory(current, c4.contiguous(memory_format=self.kernels.memory_format))
         # As in the original, even the map of a key frame is warped, along the flow from this frame to itself.
         c4 = self._propagate(memory, current)
         [found] = self.roi_features(c4, window.key.image_size, self.fcs)
         return self.predictor(found.features, found.proposals, found.image_size, found.valid), memory
+
+    def _begins_interval(self, window: Window[DffFeatures]) -> bool:
+        """Return whether a frame is the first one of its interval that was not lost."""
+        interval = self.method.key_interval
+        return window.step // interval != (window.step - window.advance) // interval
 
     def _propagate(self, key: DffMemory, current: Tensor) -> Tensor:
         """Warp the key frame's map to the current frame, (1, C4, h, w) (section 3, equation 1)."""

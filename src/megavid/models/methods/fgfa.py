@@ -98,7 +98,7 @@ class Fgfa(BatchedFasterRCNN[FgfaFeatures, None]):
     @property
     def plan(self) -> ReferencePlan:
         """The local window on both sides of the key frame."""
-        return ReferencePlan(past=self.method.window, future=self.method.window)
+        return ReferencePlan(past=self.method.window, future=self.method.window, reach=0)
 
     def encode(self, images: Tensor) -> list[FgfaFeatures]:
         """Compute the maps of each image (B, 3, H, W)."""

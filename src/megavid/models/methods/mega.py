@@ -84,6 +84,7 @@ class Mega(BatchedFasterRCNN[RoIFeatures, MegaMemory]):
             future=method.window,
             global_frames=method.global_frames,
             memory=method.memory,
+            reach=method.stages * method.memory,  # see MegaMemory
         )
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:

@@ -60,6 +60,12 @@ class RememberedRoIs:
 class MegaMemory:
     """The long-range memory of a video, and values that the next key frame would otherwise compute again.
 
+    At key frame t, a stage remembers RoIs of the key frames t - M to t - 1 as they entered it, where M is the
+    number of remembered frames. They entered it as the stage before had left them, and that depended on what
+    that stage remembered at the time, and so on. So the memory of S stages depends on S * M key frames, 75 as
+    published. The window of the earliest one begins w frames before it, so a result depends on S * M + w
+    frames before its key frame, 87 as published.
+
     Attributes:
         stages: RoIs of frames that left the window, oldest first, for each stage (section 3.3): an item for
             each frame, or, with fixed shapes, a single item for as many frames as are remembered, at first

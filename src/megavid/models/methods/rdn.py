@@ -113,7 +113,7 @@ class RdnBase(BatchedFasterRCNN[RoIFeatures, RdnMemory]):
     @property
     def plan(self) -> ReferencePlan:
         """The local window on both sides of the key frame."""
-        return ReferencePlan(past=self.method.window, future=self.method.window)
+        return ReferencePlan(past=self.method.window, future=self.method.window, reach=0)
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
         """Compute proposals and RoI features of each image (B, 3, h, w)."""

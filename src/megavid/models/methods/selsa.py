@@ -60,7 +60,7 @@ class Selsa(BatchedFasterRCNN[RoIFeatures, SelsaMemory]):
     @property
     def plan(self) -> ReferencePlan:
         """The global frames."""
-        return ReferencePlan(global_frames=self.method.global_frames)
+        return ReferencePlan(global_frames=self.method.global_frames, reach=0)
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
         """Compute proposals and RoI features of each image (B, 3, h, w)."""

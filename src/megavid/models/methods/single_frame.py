@@ -35,7 +35,7 @@ class SingleFrame(BatchedFasterRCNN[RoIFeatures, None]):
     @property
     def plan(self) -> ReferencePlan:
         """The key frame only."""
-        return ReferencePlan()
+        return ReferencePlan(reach=0)
 
     def encode(self, images: Tensor) -> list[RoIFeatures]:
         """Compute proposals and RoI features of each image (B, 3, h, w)."""
