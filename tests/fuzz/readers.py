@@ -14,6 +14,8 @@ from random import Random
 
 import numpy as np
 import PIL.Image
+import pyarrow as pa
+import pyarrow.parquet as pq
 import scipy.io
 import torch
 import yaml
@@ -23,6 +25,7 @@ from megavid.checkpoints.load import load_detector
 from megavid.checkpoints.weights import write_weights
 from megavid.core.config import read_mapping, validate
 from megavid.core.errors import InputError
+from megavid.core.files.storage import Storage
 from megavid.datasets.check import check_annotations
 from megavid.datasets.formats.box_csv.write_box_csv import write_box_csv
 from megavid.datasets.formats.coco.write_cocovid import write_cocovid
@@ -37,6 +40,10 @@ from megavid.evaluation.formats.parquet_table import write_parquet
 from megavid.evaluation.formats.prediction_files import open_predictions, write_predictions
 from megavid.evaluation.formats.saved_video import read_saved_video
 from megavid.evaluation.locate import locate
+from megavid.jobs.archive.archive_folder import ArchiveFolder
+from megavid.jobs.archive.archive_records import DoneRecord, FailRecord
+from megavid.jobs.archive.manifest import list_videos
+from megavid.jobs.archive.segments import ListedVideo
 from megavid.training.recipe import Recipe
 from megavid.video.image_folder import ImageFolder
 from megavid.video.image_pages import ImagePages
@@ -249,6 +256,31 @@ def _read_media(folder: Path, random: Random) -> None:
                 video[index]
 
 
+def _archive(folder: Path) -> None:
+    rows = {"path": ["a.mp4", "b/c.mp4"], "camera": ["north", "south"]}
+    (folder / "list.txt").write_text("a.mp4\nb/c.mp4\n")
+    (folder / "list.csv").write_text("path,camera\na.mp4,north\nb/c.mp4,south\n")
+    pq.write_table(pa.table(rows), folder / "list.parquet")
+    archive = ArchiveFolder(Storage.open(folder / "out"))
+    archive.begin({"detector": {"method": "mega"}})
+    video = ListedVideo("/a.mp4", 7, "1")
+    archive.commit("a" * 32, folder / "list.txt", DoneRecord(video, 0, 9, 9, 1, {"car": 1}, 1.0, "w", 0, 2.0))
+    archive.fail("b" * 32, FailRecord(video, 9, None, "video", "broken", "w", 1, 2.0))
+    archive.set_length("c" * 32, 18)
+
+
+def _read_archive(folder: Path, random: Random) -> None:
+    path = _change_one(folder, "**/*.*", random)
+    if path.stem == "list":
+        list_videos(path)
+    archive = ArchiveFolder(Storage.open(folder / "out"))
+    assert archive.done_ids() == {"a" * 32}
+    assert len(list(archive.records())) == 1
+    archive.failures()
+    archive.lengths()
+    archive.begin({"detector": {"method": "mega"}})
+
+
 TARGETS = [
     _annotations("coco", _coco, path="set/a.json", pattern="set/a.json"),
     _annotations("yolo", _yolo),
@@ -269,6 +301,7 @@ TARGETS = [
     Target("predictions", _predictions, _read_predictions),
     Target("saved boxes", _saved_boxes, _read_saved_boxes),
     Target("weights", _weights, _read_weights),
+    Target("archive", _archive, _read_archive),
     Target("recipe", _recipe, _read_recipe),
     Target("media", _media, _read_media),
 ]

@@ -7,16 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.archive.s3_server import BUCKET, S3Server, s3_server
+from tests.jobs.archive.s3_server import BUCKET, S3Server
 
 SCHEMES = ("local", "s3", "memory")
 
 
+@pytest.fixture(scope="session")
+def shared_s3() -> Iterator[S3Server]:
+    """Start one server of S3 for all tests, since ending one takes half a second."""
+    server = S3Server()
+    yield server
+    server.stop()
+
+
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
-    """Start a server of S3 on this machine."""
-    with s3_server(monkeypatch) as server:
-        yield server
+def s3(shared_s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
+    """Return a server of S3 on this machine, with files that earlier tests left."""
+    shared_s3.set_environment(monkeypatch)
+    yield shared_s3
+    if not shared_s3.is_running:
+        shared_s3.start()
 
 
 @pytest.fixture(params=SCHEMES)

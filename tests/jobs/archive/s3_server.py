@@ -40,6 +40,18 @@ class S3Server:
             self._server.stop()
         self._server = None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether the server answers."""
+        return self._server is not None
+
+    def set_environment(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Point this process, and those that it starts, to the server."""
+        monkeypatch.setenv("AWS_ENDPOINT_URL", self.url)
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
+        monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+
     def check_keys(self, check: bool) -> None:
         """Refuse all keys, or accept all keys."""
         self._request("POST", "moto-api/reset-auth", b"0" if check else b"1000000000")
@@ -58,10 +70,7 @@ class S3Server:
 def s3_server(monkeypatch: pytest.MonkeyPatch) -> Iterator[S3Server]:
     """Start a server, and point the environment to it."""
     server = S3Server()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", server.url)
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.delenv("AWS_ENDPOINT_URL_S3", raising=False)
+    server.set_environment(monkeypatch)
     try:
         yield server
     finally:

@@ -12,6 +12,7 @@ import pytest
 
 from megavid.core.errors import InputError
 from megavid.core.files.storage import MissingFileError, Storage
+from megavid.jobs.archive import manifest, manifest_rows
 from megavid.jobs.archive.manifest import VideoList, fetch, list_videos
 from megavid.jobs.archive.segments import ListedVideo
 
@@ -237,3 +238,14 @@ def test_a_file_that_may_not_be_looked_at_does_not_hide_the_others(tmp_path: Pat
     found = list_videos(tmp_path / "list.txt")
     assert [video.address for video in found.videos] == [str(tmp_path / "a.mp4")]
     assert found.unreadable == {str(tmp_path / long): "cannot be used: File name too long"}
+
+
+def test_a_manifest_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(pa.table({"path": ["a", "b", "c"]}), tmp_path / "list.parquet")
+    monkeypatch.setattr(manifest_rows, "_MOST_ROWS", 2)
+    with pytest.raises(InputError, match="list.parquet: expected at most 2 rows, got 3"):
+        list_videos(tmp_path / "list.parquet")
+    monkeypatch.setattr(manifest, "LARGEST_MANIFEST", 3)
+    (tmp_path / "list.txt").write_text("a\nb\n")
+    with pytest.raises(InputError, match="list.txt: expected at most 3 bytes, got 4"):
+        list_videos(tmp_path / "list.txt")

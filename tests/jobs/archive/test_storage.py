@@ -120,7 +120,7 @@ def test_links_that_form_a_loop_are_entered_once(tmp_path: Path) -> None:
 
 
 def test_a_server_that_is_away_for_seconds_is_waited_for(s3: S3Server) -> None:
-    storage = Storage.open(f"s3://{BUCKET}/out")
+    storage = Storage.open(f"s3://{BUCKET}/away")
     storage.write("a", b"1")
     s3.stop()
     restart = threading.Timer(2.0, s3.start)

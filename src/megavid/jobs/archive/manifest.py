@@ -27,7 +27,7 @@ from megavid.core.files.storage import (
     remote_address,
 )
 from megavid.core.text import natural_key
-from megavid.jobs.archive.manifest_rows import MANIFEST_SUFFIXES, read_manifest
+from megavid.jobs.archive.manifest_rows import LARGEST_MANIFEST, MANIFEST_SUFFIXES, read_manifest
 from megavid.jobs.archive.segments import ListedVideo
 from megavid.video.suffixes import is_video_name
 
@@ -84,6 +84,8 @@ def list_videos(spec: str | Path, *, column: str | None = None) -> VideoList:
     if column is not None and not is_manifest:
         raise InputError(f"{spec}: expected a CSV or Parquet file for column {column!r}")
     if file is not None and is_manifest:
+        if file.bytes > LARGEST_MANIFEST:
+            raise InputError(f"{spec}: expected at most {LARGEST_MANIFEST} bytes, got {file.bytes}")
         return _list_manifest(address, storage.read(name), column)
     if file is not None:
         found = [file]

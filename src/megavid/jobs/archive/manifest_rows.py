@@ -18,6 +18,11 @@ _PATH_COLUMNS = ("path", "video")
 _ADDRESS = "video"
 """Name that the column of addresses has in a list of videos."""
 
+LARGEST_MANIFEST = 1 << 30
+"""Largest manifest, in bytes, which has ten million paths of a hundred characters."""
+
+_MOST_ROWS = 10_000_000
+
 _LONGEST_PATH = 4096
 """Longest path, in characters. The longest key of an object store has 1,024 bytes."""
 
@@ -101,8 +106,13 @@ def _read_csv(origin: str, data: bytes, column: str | None) -> ManifestRows:
 
 def _read_parquet(origin: str, data: bytes, column: str | None) -> ManifestRows:
     try:
-        table = pq.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
+        file = pq.ParquetFile(pa.BufferReader(data))
+        _check_size(origin, file.metadata)
+        table = file.read()
+        table.validate(full=True)
+    except InputError:
+        raise
+    except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
         raise InputError(f"{origin}: expected a Parquet file: {error}") from error
     where = _find_column(origin, table.column_names, column)
     kind = table.schema.types[where]
@@ -112,6 +122,15 @@ def _read_parquet(origin: str, data: bytes, column: str | None) -> ManifestRows:
         raise InputError(f"{origin}: column {table.column_names[where]}: expected text, got {kind}")
     paths = [path or "" for path in table.column(where).to_pylist()]
     return ManifestRows(paths, table.remove_column(where), range(1, len(paths) + 1), "row")
+
+
+def _check_size(origin: str, metadata: pq.FileMetaData) -> None:
+    """Check the amount of data before reading it, since a small file may expand to any amount."""
+    groups = [metadata.row_group(i) for i in range(metadata.num_row_groups)]
+    chunks = [group.column(i) for group in groups for i in range(group.num_columns)]
+    size = sum(chunk.total_uncompressed_size for chunk in chunks)
+    if size > LARGEST_MANIFEST or metadata.num_rows > _MOST_ROWS:
+        raise InputError(f"{origin}: expected at most {_MOST_ROWS} rows, got {metadata.num_rows}")
 
 
 def _find_column(origin: str, names: Sequence[str], column: str | None) -> int:
