@@ -128,6 +128,14 @@ def test_check_prints_all_problems(root: Path, tmp_path: Path, capsys: pytest.Ca
         assert line in out
 
 
+def test_check_of_a_data_set_without_frames(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "boxes.csv").write_text("video,frame,class,x1,y1,x2,y2\n")
+    assert main(["data", "check", str(tmp_path / "boxes.csv")]) == 1
+    said = capsys.readouterr().out
+    assert "there is nothing to check: expected frames" in said
+    assert "nothing is wrong" not in said
+
+
 def test_videos_without_images_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for number in range(7):
         (tmp_path / f"{number}.xml").write_text(

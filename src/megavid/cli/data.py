@@ -145,12 +145,14 @@ class Check:
         say(f"{len(annotations.videos)} videos, {len(annotations)} frames, {len(annotations.boxes)} boxes:")
         for kind, count in counts.items():
             say(f"{count:8d} x {kind}")
-        if not counts:
+        if len(annotations) == 0:
+            say("there is nothing to check: expected frames")
+        elif not counts:
             say("nothing is wrong")
         if self.sheet is not None:
             write_contact_sheet({"": annotations}, self.sheet)
             say(f"  {self.sheet}")
-        return 1 if counts else 0
+        return 1 if counts or len(annotations) == 0 else 0
 
 
 @dataclass(frozen=True, kw_only=True)
