@@ -28,9 +28,9 @@ class Segment:
 
     Attributes:
         video: The video.
-        first: Number of the first key frame.
+        first: Number of the first key frame. Key frames are the frames that are detected: every n-th one.
         last: One past the last key frame; None for the end of the video.
-        length: Number of frames of the whole video; None if no worker has counted them yet.
+        length: Number of key frames of the whole video; None if no worker has counted them yet.
     """
 
     video: ListedVideo
@@ -49,12 +49,17 @@ class Segment:
         return hashlib.sha256(values.encode()).hexdigest()[:32]
 
 
+def video_id(video: ListedVideo, settings: str) -> str:
+    """Return the identifier of a whole video, which is also that of its only segment if it is short."""
+    return Segment(video, 0, None, None).identifier(settings)
+
+
 def split_video(video: ListedVideo, length: int, *, most: int) -> list[Segment]:
     """Split a video into segments of `most` key frames; a video that is not longer is one segment.
 
     Args:
         video: The video.
-        length: Its number of frames.
+        length: Its number of key frames.
         most: Number of key frames of a segment, a multiple of the batch size.
     """
     if length <= most:

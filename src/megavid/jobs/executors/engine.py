@@ -96,7 +96,17 @@ class Engine(Protocol):
         """Give a task to a worker; call only if `free` is not 0."""
 
     def next_event(self, timeout: float) -> Event | None:
-        """Wait for the next event, at most `timeout` seconds."""
+        """Wait for the next event, at most `timeout` seconds.
 
-    def close(self) -> None:
-        """End all workers: those at work after the segment they work on, and drop the tasks that wait."""
+        A task that was waiting when its worker was lost is no event: another worker gets it.
+
+        Raises:
+            InputError: The workers cannot load the detector.
+        """
+
+    def close(self, *, drain: bool) -> None:
+        """End all workers; `next_event` then only returns the events that came before.
+
+        Args:
+            drain: Whether workers finish the segments that they are at work on. Tasks that wait are dropped.
+        """
