@@ -240,6 +240,12 @@ def test_a_file_that_may_not_be_looked_at_does_not_hide_the_others(tmp_path: Pat
     assert found.unreadable == {str(tmp_path / long): "cannot be used: File name too long"}
 
 
+def test_a_name_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.mp4")).touch()
+    with pytest.raises(InputError, match=r"\\udcff.mp4: expected a name in UTF-8; rename the file"):
+        list_videos(tmp_path)
+
+
 def test_a_manifest_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pq.write_table(pa.table({"path": ["a", "b", "c"]}), tmp_path / "list.parquet")
     monkeypatch.setattr(manifest_rows, "_MOST_ROWS", 2)

@@ -204,6 +204,10 @@ def _matches(parts: Sequence[str], pattern: Sequence[str]) -> bool:
 
 
 def _listed(address: str, file: StoredFile) -> ListedVideo:
+    try:
+        address.encode()
+    except UnicodeEncodeError as error:
+        raise InputError(f"{address}: expected a name in UTF-8; rename the file") from error
     return ListedVideo(address, file.bytes, file.version)
 
 
