@@ -7,5 +7,5 @@ communicates through, and yields the `Ranks` of this process. `cli/evaluate.py` 
 executor; `ranks.share_out` divides the videos of a data set among the processes before work begins.
 
 The workers of an archive do not know each other: a driver (`jobs/archive/driver.py`) gives each of them one
-task after another through an `Engine` (`engine.py`), such as `local_engine.py`.
+task after another through an `Engine` (`engine.py`): `local_engine.py` or `ray_engine.py`.
 """
