@@ -23,8 +23,10 @@ TORCH_FREE = [
     "megavid.evaluation.formats.prediction_files",
     "megavid.evaluation.prediction_table",
     "megavid.evaluation.scoring",
+    "megavid.jobs.archive.archive_status",
+    "megavid.jobs.archive.export_archive",
 ]
-"""Modules that people import to open annotations or to compute scores."""
+"""Modules that people import to open annotations, to compute scores or to look at an archive."""
 
 HEAVY = {"torch", "torchvision", "av", "matplotlib"}
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from megavid.core.errors import InputError
-from megavid.datasets.formats.frame_runs import FrameRuns
+from megavid.datasets.formats.frame_runs import FrameRuns, expand_runs, join_runs
 from megavid.evaluation.formats.parquet_metadata import parse_metadata
 from megavid.evaluation.formats.parquet_schema import read_metadata
 from megavid.evaluation.formats.parquet_writer import PredictionWriter
@@ -34,6 +34,29 @@ def test_numbers_are_collected_as_runs(numbers: list[int], runs: list[list[int]]
     info = read_video_info({"video_info": {"a": {"frame_numbers": runs}}}, "a", origin="x")
     assert info.frames is not None
     assert info.frames.tolist() == numbers
+
+
+@pytest.mark.parametrize(
+    ("runs", "later", "joined"),
+    [
+        ([], [[0, 5, 1]], [[0, 5, 1]]),
+        ([[0, 5, 1]], [], [[0, 5, 1]]),
+        ([[0, 2, 1]], [[3, 5, 1]], [[0, 5, 1]]),
+        ([[0, 8, 4]], [[12, 12, 1]], [[0, 12, 4]]),
+        ([[0, 0, 1]], [[4, 12, 4]], [[0, 12, 4]]),
+        ([[0, 0, 1]], [[4, 4, 1]], [[0, 4, 4]]),
+        ([[0, 2, 1]], [[4, 6, 1]], [[0, 2, 1], [4, 6, 1]]),
+        ([[0, 2, 1]], [[3, 9, 2], [20, 20, 1]], [[0, 2, 1], [3, 9, 2], [20, 20, 1]]),
+    ],
+)
+def test_runs_of_neighboring_stretches_are_joined(
+    runs: list[list[int]], later: list[list[int]], joined: list[list[int]]
+) -> None:
+    assert join_runs(runs, later) == joined
+    assert expand_runs(joined, "").tolist() == [
+        *expand_runs(runs, "").tolist(),
+        *expand_runs(later, "").tolist(),
+    ]
 
 
 def test_size_and_frames_without_boxes_are_recorded(tmp_path: Path) -> None:

@@ -38,6 +38,28 @@ class FrameRuns:
             self.runs.append([number, number, 1])
 
 
+def join_runs(runs: Sequence[Sequence[int]], later: Sequence[Sequence[int]]) -> list[list[int]]:
+    """Join the runs of two stretches of a video, the second of which follows the first.
+
+    Args:
+        runs: First number, last number and step of each run.
+        later: The same of the second stretch.
+
+    Examples:
+        >>> join_runs([[0, 2, 1]], [[3, 5, 1]])
+        [[0, 5, 1]]
+    """
+    joined = [list(run) for run in runs]
+    for first, last, step in later:
+        gap = first - joined[-1][1] if joined else 0
+        steps = [step for first, last, step in (*joined[-1:], (first, last, step)) if first != last]
+        if gap > 0 and all(step == gap for step in steps):
+            joined[-1][1:] = [last, gap]
+        else:
+            joined.append([first, last, step])
+    return joined
+
+
 def expand_runs(runs: Sequence[Sequence[int]], where: str) -> NDArray[np.int64]:
     """Return the numbers in runs, ascending.
 
