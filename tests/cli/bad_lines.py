@@ -28,9 +28,12 @@ import tyro
 
 from megavid.checkpoints.weights import write_weights
 from megavid.cli import COMMANDS, main
+from megavid.cli.archive import Export, Status
+from megavid.cli.archive_run import Run
 from megavid.cli.data import Data
 from megavid.cli.output import say
 from tests.conftest import build_tiny
+from tests.jobs.archive.small_archive import write_small_archive
 from tests.training.small_run import recipe_values, write_recipe
 
 INTEGERS = (
@@ -112,6 +115,9 @@ LINES = {
     "score": "score predictions.parquet --data data.json",
     "link": "link predictions.parquet -o out.parquet --method seq_nms",
     "predictions": "predictions to out.csv predictions.parquet --as csv",
+    "run": "archive run nowhere -o out --weights weights.safetensors --device cpu --threads 1",
+    "status": "archive status archive",
+    "export archive": "archive export archive -o out.parquet",
     "convert": "convert weights.safetensors out.safetensors",
     "demo": "demo --videos 0 --device cpu",
     "benchmark": "benchmark --weights weights.safetensors --height 48 --width 48 --frames 1 --device cpu",
@@ -126,6 +132,7 @@ def commands() -> dict[str, Any]:
     """Return the class of options of each command in `LINES`."""
     union = typing.get_args(typing.get_type_hints(Data)["command"])
     parts = {part.__name__.lower(): part for part in union}
+    parts |= {"run": Run, "status": Status, "export archive": Export}
     return {name: parts.get(name) or COMMANDS[name] for name in LINES}
 
 
@@ -168,7 +175,7 @@ def bad_lines(count: int, *, seed: int, names: Sequence[str] = tuple(LINES)) -> 
             known[name], min(rng.choice((1, 1, 2, 3)), len(known[name]))
         ):
             value = rng.choice([v for v in values(kind) if (name, option, v) not in SLOW])
-            position = 2 if line[0] == "data" else 1
+            position = 2 if line[0] in {"archive", "data"} else 1
             if kind is bool:
                 line.append(f"--{option}")
             elif positional and position < len(line) and not line[position].startswith("-"):
@@ -220,6 +227,7 @@ def write_inputs(folder: Path) -> None:
         code, text = run_in_fork(line.split(), folder, seconds=60)
         assert code == 0, text
     (folder / "made" / "predictions.parquet").rename(folder / "predictions.parquet")
+    write_small_archive(folder / "archive")
     (folder / "home").mkdir()
 
 

@@ -9,7 +9,10 @@ import pytest
 
 from tests.cli.bad_lines import bad_lines, copy_inputs, run_in_fork, write_inputs
 
-QUICK = ("detect", "index", "check", "stats", "export", "score", "link", "predictions", "convert")
+QUICK = (
+    *("detect", "index", "check", "stats", "export", "score", "link", "predictions", "convert"),
+    *("run", "status", "export archive"),
+)
 
 
 @pytest.fixture(scope="module")

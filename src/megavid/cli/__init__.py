@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from megavid.cli.archive import Archive
 from megavid.cli.arguments import prepare_arguments, split_overrides
 from megavid.cli.benchmark import Benchmark
 from megavid.cli.convert import Convert
@@ -33,6 +34,7 @@ COMMANDS: dict[str, Callable[..., Any]] = {
     "score": Score,
     "link": Link,
     "predictions": Predictions,
+    "archive": Archive,
     "convert": Convert,
     "weights": WeightsCommand,
     "demo": Demo,

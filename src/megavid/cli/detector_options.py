@@ -56,13 +56,9 @@ class DetectorOptions:
         """
         from megavid.checkpoints.load import load_detector
         from megavid.core.config import parse_overrides
-        from megavid.core.errors import InputError
         from megavid.jobs.executors.ranks import Ranks
 
-        model = choose_model(self.model, detector=self.detector)
-        if self.detector is None and self.weights is None:
-            raise InputError("expected --weights, or --detector for a detector of another library")
-        self.methods.add()
+        model = self.choose()
         ranks = ranks or Ranks()
         device = ranks.device(self.device)
         self.threads.choose(device, ranks=ranks, before=threads_before)
@@ -73,6 +69,20 @@ class DetectorOptions:
             overrides=parse_overrides(overrides),
             inference=self.inference.settings(),
         )
+
+    def choose(self) -> str | None:
+        """Return what to load besides the weights, and register methods from outside the package.
+
+        Raises:
+            InputError: The options contradict each other, or a module cannot be imported.
+        """
+        from megavid.core.errors import InputError
+
+        model = choose_model(self.model, detector=self.detector)
+        if self.detector is None and self.weights is None:
+            raise InputError("expected --weights, or --detector for a detector of another library")
+        self.methods.add()
+        return model
 
     def about_weights(self, detector: VideoDetector) -> dict[str, str]:
         """Return metadata for predictions: name and SHA-256 of the weights of the loaded detector."""
