@@ -91,7 +91,7 @@ def shrink(arguments: list[str]) -> list[str]:
     for word in words:
         if word in dropped:
             next(words)
-        elif word == "--videos":
+        elif word == "--videos" and kept[0] != "archive":  # a number of videos
             kept += [word, str(min(int(next(words)), 10))]
         elif word != "--compile":
             kept.append(STAND_INS.get(word, word))
