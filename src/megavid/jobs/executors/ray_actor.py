@@ -37,6 +37,9 @@ class RayActor:
             raise InputError(f"{name}: {error}") from error
         return name
 
+    def check(self) -> None:
+        """Answer."""
+
     def run(self, task: Task) -> Event:
         """Run a task."""
         return self._worker.run(task)
@@ -62,4 +65,6 @@ def describe_failure(error: BaseException) -> str:
         return "the connection to it was lost"
     if "memory" in text.partition("Some common causes")[0]:
         return "its machine was out of memory"
-    return text.partition("The actor is dead because ")[2].partition(" Some common causes")[0] or text
+    if "worker process has died" in text:
+        return "its process was killed or crashed, as when memory is full"
+    return text

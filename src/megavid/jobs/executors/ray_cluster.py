@@ -157,7 +157,7 @@ def describe_cluster() -> str:
     """Return what the cluster has and what of it is free, in words."""
     ray = import_ray()
     has, free = _in_words(ray.cluster_resources()), _in_words(ray.available_resources())
-    return f"{len(_nodes())} nodes with {has}; free: {free}"
+    return f"{has} on {len(_nodes())} node(s); free: {free}"
 
 
 def _nodes() -> list[dict[str, float]]:

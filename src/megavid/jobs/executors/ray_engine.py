@@ -64,7 +64,7 @@ class _Answer:
     """What became of a call of an actor."""
 
     worker: _Worker
-    call: Literal["start", "run"]
+    call: Literal["start", "check", "run"]
     future: Any
 
 
@@ -249,7 +249,13 @@ class RayEngine:
             self._lone[worker] = None
         self._listen(worker, "run", worker.actor.run.options(concurrency_group="work").remote(task))
 
-    def _listen(self, worker: _Worker, call: Literal["start", "run"], reference: Any) -> None:
+    def _check_idle(self) -> None:
+        """Give no task to an idle actor before it answers: it may be lost, too, without being noticed."""
+        for worker in self._idle:
+            self._listen(worker, "check", worker.actor.check.options(concurrency_group="work").remote())
+        self._idle.clear()
+
+    def _listen(self, worker: _Worker, call: Literal["start", "check", "run"], reference: Any) -> None:
         answers = self._answers
         reference.future().add_done_callback(lambda future: answers.put(_Answer(worker, call, future)))
 
@@ -262,15 +268,25 @@ class RayEngine:
                 self._idle[worker] = None
             elif not self._closed:
                 self._handle_failed_start(worker, error)
-            return
+        elif answer.call == "check":
+            if error is None:
+                self._idle[worker] = None
+            else:
+                self._bury(worker)
+        else:
+            self._handle_run(worker, answer.future)
+
+    def _handle_run(self, worker: _Worker, future: Any) -> None:
+        error = future.exception()
         task, worker.task = worker.task, None
         assert task is not None
         self._lone.pop(worker, None)
         if error is not None:
             self._bury(worker)
+            self._check_idle()
             self._events.append(Failed(task, worker.name, "worker", describe_failure(error)))
             return
-        self._events.append(answer.future.result())
+        self._events.append(future.result())
         if worker.following is None:
             self._idle[worker] = None
         elif not self._closed:
