@@ -109,8 +109,9 @@ def test_values_that_are_kept_to_save_time_are_computed_alike(
 
 @pytest.mark.parametrize("method", ["dff", "mega"])
 def test_one_key_frame_less_is_too_few(
-    method: str, detector: FasterRCNN, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
+    method: str, make_frames: MakeFrames, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    detector = build_tiny(method, "cpu")  # the last bit tells
     plan = detector.plan
     assert plan.reach == {"dff": 3 - 1, "mega": 3 * 4}[method]  # key_interval - 1; stages * memory
     less = replace(plan, reach=plan.reach - 1)
