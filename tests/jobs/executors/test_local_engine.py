@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,8 @@ from megavid.core.files.storage import Storage
 from megavid.jobs.archive.archive_folder import ArchiveFolder
 from megavid.jobs.archive.archive_records import DoneRecord
 from megavid.jobs.archive.worker_spec import DetectorArguments
+from megavid.jobs.executors import local_engine
+from megavid.jobs.executors.local_engine import LocalEngine
 from megavid.models.method_registry import METHODS
 from tests.conftest import build_tiny
 from tests.jobs.archive.archive_runs import (
@@ -125,6 +128,36 @@ def test_a_video_that_kills_its_process_fails_after_three_tries(tmp_path: Path) 
     assert (failure.video.address, failure.cause, failure.attempts) == (str(deadly), "worker", 3)
     assert "3 times, the last time because its process was killed by SIGKILL" in failure.reason
     assert rows_of(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize(
+    ("cores", "chosen", "workers", "expected"),
+    [
+        (8, None, None, [1] * 8),
+        (8, None, 3, [2, 2, 2]),
+        (8, 4, None, [4, 4]),
+        (2, 4, None, [4]),
+        (2, None, 3, [1, 1, 1]),
+    ],
+)
+def test_processes_share_the_cores(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    chosen: int | None,
+    workers: int | None,
+    expected: list[int],
+) -> None:
+    (tmp_path / "cache").mkdir()
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(local_engine, "usable_cores", lambda: cores)
+    monkeypatch.setattr(local_engine, "usable_memory", lambda: 1 << 40)
+    spec = replace(make_spec(tmp_path / "out", DetectorArguments()), threads=chosen)
+    engine = LocalEngine(spec, workers=workers)
+    assert [one.threads for one in engine.specs] == expected
+    assert engine.free == 2 * len(expected)
+    monkeypatch.setattr(local_engine, "usable_memory", lambda: 5 << 30)
+    assert len(LocalEngine(spec).specs) == 1
 
 
 def test_processes_that_cannot_load_the_detector_end_the_run(tmp_path: Path) -> None:

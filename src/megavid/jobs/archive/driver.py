@@ -184,6 +184,7 @@ class _Driver:
         if event.cause == "output":
             raise InputError(event.reason)
         if event.cause == "video":
+            self._lost_in_a_row = 0
             self._record(event, "video", event.reason)
             return
         self._lost_in_a_row += 1

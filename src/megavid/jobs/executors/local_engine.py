@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 
@@ -30,22 +30,13 @@ from megavid.jobs.archive.worker import SegmentWorker
 from megavid.jobs.archive.worker_spec import WorkerSpec
 from megavid.jobs.executors.engine import Event, Failed, Task
 from megavid.jobs.stop_requests import ignore_stop_requests, uninterrupted
+from megavid.jobs.threads.thread_count import users_threads
 
 _WORKER_BYTES = 4 << 30
 """Memory that a process needs on a CPU, with a detector of published size."""
 
 _FAILED_STARTS = 3
 """Number of processes that may end one after another before they have loaded the detector."""
-
-
-_CONTEXT = (
-    multiprocessing.get_context("forkserver")
-    if sys.platform == "linux"
-    else multiprocessing.get_context("spawn")
-)
-"""Starts processes, on Linux from one that has imported PyTorch and never used it, which takes no time."""
-
-_CONTEXT.set_forkserver_preload(["megavid.jobs.archive.worker"])
 
 
 @dataclass(frozen=True)
@@ -103,13 +94,18 @@ class LocalEngine:
         spec: What the workers have to know. With device "auto" or "cuda", each process is given a GPU.
         workers: Number of processes; None for one for each GPU, or on a CPU one for each core, but no more
             than have 4 GiB of memory each.
+
+    Attributes:
+        specs: What each process has to know.
     """
 
     def __init__(self, spec: WorkerSpec, *, workers: int | None = None) -> None:
         gpus = _gpus(spec.device)
-        count = workers or len(gpus) or max(1, min(usable_cores(), usable_memory() // _WORKER_BYTES))
-        threads = spec.threads or max(1, usable_cores() // count)
-        self._specs = [
+        threads = users_threads(spec.threads)
+        most = min(usable_cores() // (threads or 1), usable_memory() // _WORKER_BYTES)
+        count = workers or len(gpus) or max(most, 1)
+        threads = threads or max(usable_cores() // count, 1)
+        self.specs = [
             replace(spec, threads=threads, device=gpus[i % len(gpus)] if gpus else spec.device)
             for i in range(count)
         ]
@@ -127,7 +123,7 @@ class LocalEngine:
     @property
     def free(self) -> int:
         """Number of further tasks that it takes now."""
-        return 2 * len(self._specs) - self._at_work - len(self._waiting)
+        return 2 * len(self.specs) - self._at_work - len(self._waiting)
 
     def submit(self, task: Task) -> None:
         """Give a task to a process; processes start with the first tasks."""
@@ -163,7 +159,7 @@ class LocalEngine:
             worker.state = "ending"
         while self._workers:
             self._listen(None)
-        remove_leftovers(self._specs[0].cache)  # of killed processes
+        remove_leftovers(self.specs[0].cache)  # of killed processes
 
     @property
     def _at_work(self) -> int:
@@ -171,9 +167,9 @@ class LocalEngine:
 
     def _hand_out(self) -> None:
         """Start processes if there is work for them, and give tasks to those that have none."""
-        for place in range(min(len(self._specs), self._at_work + len(self._waiting))):
+        for place in range(min(len(self.specs), self._at_work + len(self._waiting))):
             if place not in self._workers:
-                self._workers[place] = _start(self._specs[place], place)
+                self._workers[place] = _start(self.specs[place], place)
         for worker in self._workers.values():
             if worker.state == "ready" and worker.task is None and self._waiting:
                 task = self._choose_task(worker)
@@ -251,12 +247,22 @@ class LocalEngine:
 
 
 def _start(spec: WorkerSpec, place: int) -> _Worker:
-    if sys.platform == "linux":
-        with uninterrupted():  # the process that starts the others, and they, ignore what is ignored now
+    """Start a process. Signals that are ignored while it starts are ignored by it from its beginning on."""
+    ours, theirs = multiprocessing.Pipe()
+    arguments: dict[str, Any] = {"target": _work, "args": (spec, theirs), "daemon": True}
+    process: BaseProcess
+    if sys.platform == "linux" and find_device(spec.device).type == "cpu":
+        # All come from one process that has imported PyTorch and never used it, so they start at once.
+        context = multiprocessing.get_context("forkserver")
+        context.set_forkserver_preload(["megavid.jobs.archive.worker"])
+        with uninterrupted():
             forkserver.ensure_running()
-    ours, theirs = _CONTEXT.Pipe()
-    process = _CONTEXT.Process(target=_work, args=(spec, theirs), daemon=True)
-    process.start()
+        process = context.Process(**arguments)
+        process.start()
+    else:  # a GPU's driver may not work in a process that another one was copied to
+        process = multiprocessing.get_context("spawn").Process(**arguments)
+        with uninterrupted():
+            process.start()
     theirs.close()
     return _Worker(place, f"{socket.gethostname()}-{process.pid}", process, ours)
 

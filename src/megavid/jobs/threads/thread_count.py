@@ -44,23 +44,34 @@ def choose_threads(
     Returns:
         A message to the user about the choice; "" if there is nothing to tell.
     """
-    users_choice = wanted is not None or any(os.environ.get(name) for name in _VARIABLES)
-    threads, why = wanted or torch.get_num_threads(), ""
-    if not users_choice and device == "cpu" and before is not None:
+    chosen = users_threads(wanted)
+    threads, why = chosen or torch.get_num_threads(), ""
+    if chosen is None and device == "cpu" and before is not None:
         threads, why = before, ", as this run did before"
-    elif not users_choice:
+    elif chosen is None:
         threads, why = _measured(device)
     first = ranks.agree(threads)  # even if unused, since all processes have to take part
-    if device == "cpu" and not users_choice:
+    if device == "cpu" and chosen is None:
         threads = first
     torch.set_num_threads(threads)
     if device != "cpu":
         return ""
-    if not users_choice:
+    if chosen is None:
         return f"computes on {_count(threads)}{why}; --threads sets another number"
     if before not in (None, threads):
         return f"computes on {_count(threads)}, on {before} before: results may differ in their last digits"
     return ""
+
+
+def users_threads(wanted: int | None) -> int | None:
+    """Return the number of threads that the user chose, as an option or by a variable; None without a choice.
+
+    Args:
+        wanted: The value of the option; None if it was not given.
+    """
+    if wanted is None and any(os.environ.get(name) for name in _VARIABLES):
+        return torch.get_num_threads()  # PyTorch reads the variables
+    return wanted
 
 
 def recorded_threads(device: str) -> int | None:
