@@ -223,5 +223,6 @@ class Run:
             f"detections in {summary.seconds:.1f} s, {speed:.1f} frames/s; {failed} failed"
         )
         if failed:
-            say(f"  megavid archive status {self.output} has the reasons; --retry-failed tries again")
+            retry = "; --retry-failed tries again" if summary.failed else ""
+            say(f"  megavid archive status {self.output} has the reasons{retry}")
         return summary.exit_code or (1 if unreadable else 0)
