@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from megavid.core.frames import Frame, Image
 from megavid.jobs.metered_detector import MeteredDetector
 from megavid.models.base.video_detector import VideoDetector
 from megavid.runtime.detect_video import run_session
+from megavid.runtime.session import PendingResults
 from megavid.runtime.upload import Upload
 from tests.agreement import agreement
 from tests.conftest import build_tiny
@@ -107,6 +108,31 @@ def test_results_of_a_whole_video_are_read_one_batch_late(
     session = VideoSession(build_tiny("single_frame", device), source=video if whole else None)
     seen = [(result.index, video.newest) for result in run_session(session, iter(video), batch_size=3)]
     assert seen == [(i, min(i // 3 * 3 + 2 + ahead, 11)) for i in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("whole", "batches"), [(True, [[0, 1], [5, 6, 7], [8, 9]]), (False, [[0, 1, 5, 6], [7, 8, 9]])]
+)
+def test_lost_frames_of_a_whole_video_do_not_move_others_to_other_batches(
+    whole: bool,
+    batches: list[list[int]],
+    make_frames: MakeFrames,
+    monkeypatch: pytest.MonkeyPatch,
+    device: torch.device,
+) -> None:
+    images = make_frames(10)
+    session = VideoSession(build_tiny("single_frame", device), source=images if whole else None, every=2)
+    pushed: list[list[int]] = []
+    submit = session.submit
+
+    def recording(frames: Sequence[Frame]) -> PendingResults:
+        pushed.append([frame.index // 2 for frame in frames])
+        return submit(frames)
+
+    monkeypatch.setattr(session, "submit", recording)
+    frames = [Frame(2 * i, i / 25, images[i]) for i in range(10) if i not in (2, 3, 4)]
+    assert len(list(run_session(session, frames, batch_size=4))) == 7
+    assert pushed == batches
 
 
 def test_an_error_comes_after_the_results_before_it(make_frames: MakeFrames, device: torch.device) -> None:
