@@ -1,4 +1,4 @@
-"""An archive for tests of faults: generated videos, a tiny detector, and output in a folder or in S3.
+"""An archive for tests of faults: videos, a detector that takes its time, and output in a folder or in S3.
 
 `python -m tests.jobs.archive.faulty_runs SETUP.pickle` detects in it with Ray, in a process that tests kill.
 """
@@ -15,15 +15,13 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from megavid.checkpoints.weights import write_weights
 from megavid.core.files.storage import Storage
 from megavid.jobs.archive.archive_folder import ArchiveFolder, part_name
 from megavid.jobs.archive.driver import ArchiveSummary
 from megavid.jobs.archive.worker_spec import DetectorArguments, SegmentOptions, WorkerSpec
 from megavid.jobs.executors.engine import Engine
 from megavid.jobs.executors.ray_engine import RayEngine
-from tests.conftest import build_tiny
-from tests.jobs.archive.archive_runs import run, write_videos
+from tests.jobs.archive.archive_runs import SLOW_MODULE, run, write_videos
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Archive:
     """An archive and where its results go.
 
     Attributes:
-        folder: Folder with the videos and the weights.
+        folder: Folder with the videos and the detector's configuration.
         output: Address of the output folder.
     """
 
@@ -45,10 +43,10 @@ class Archive:
     def spec(self) -> WorkerSpec:
         """Begin the archive or go on, and return what workers have to know."""
         return WorkerSpec(
-            detector=DetectorArguments(weights=str(self.folder / "tiny.safetensors")),
-            options=SegmentOptions(score_threshold=0.05),
+            detector=DetectorArguments(model=str(self.folder / "slow.yaml"), method_module=SLOW_MODULE),
+            options=SegmentOptions(),
             output=self.output,
-            settings=self.results.begin({"weights": "tiny"}),
+            settings=self.results.begin({"model": "slow"}),
             segment_frames=16,
             cache=self.folder / "cache",
             cache_bytes=1 << 30,
@@ -68,11 +66,8 @@ class Archive:
 
 
 def make_archive(folder: Path, lengths: Sequence[int]) -> Archive:
-    """Write videos with so many frames, and the weights of a tiny detector."""
+    """Write videos with so many frames."""
     write_videos(folder / "videos", lengths)
-    detector = build_tiny("single_frame")
-    config = detector.config.model_dump(mode="json")
-    write_weights(folder / "tiny.safetensors", detector.state_dict(), config=config, about={})
     return Archive(folder, str(folder / "out"))
 
 
