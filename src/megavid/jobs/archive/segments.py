@@ -7,7 +7,7 @@ import json
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)  # there may be millions
 class ListedVideo:
     """A video of an archive, as it was listed.
 
