@@ -311,7 +311,8 @@ def _work(spec: WorkerSpec, pipe: Connection) -> None:
             pipe.send(worker.run(task))
         except Exception as error:  # such as full memory: a new process begins with free memory
             traceback.print_exc()
-            reason = f"{type(error).__name__}: {str(error).strip().splitlines()[:1]}"
+            first_line = str(error).strip().partition("\n")[0]
+            reason = f"{type(error).__name__}: {first_line}"
             pipe.send(Failed(task, worker.name, "worker", reason))
             code = 1
             break

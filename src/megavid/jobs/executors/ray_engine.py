@@ -2,8 +2,8 @@
 
 Ray core is used and not Ray Data, since an archive is not a fixed data set: tasks come from other tasks (a
 long video is split when its frames are counted), are tried again depending on what failed, and have their
-video fetched by the actor that will run them. Ray Data also takes 7 ms for each of 200 empty tasks on two
-actors, after 3 s to start, where calls of actors take 1 ms (`benchmarks/ray_overhead.py`).
+video fetched by the actor that will run them. Ray Data also takes 6 to 9 ms for each of 200 empty tasks on
+two actors, after 1 to 5 s to start, where calls of actors take 1 ms (`benchmarks/ray_overhead.py`).
 """
 
 from __future__ import annotations
