@@ -129,7 +129,7 @@ class Run:
         while left := [name for name in names if name not in rows]:
             failure = self._work(left) if time.time() < self._end - _WORKER_START else "no time left"
             unfinished = [name for name in left if name not in rows]
-            if "device" in self._report:
+            if "machine" in self._report:
                 unfinished = unfinished[:1]  # else no worker can start
             for name in unfinished if failure else []:
                 self._add({"row": name, "error": f"not measured: {failure}"})

@@ -14,9 +14,14 @@ APART = {
     path
     for pattern in ("cpu/*.py", "cuda/interpreted_*.py", "cuda/test_compilation.py")
     for path in (TESTS / "models" / "acceleration").glob(pattern)
-} | {*(TESTS / "models" / "adapters").glob("test_*_detector.py")}
-"""Tests of code for one type of device, and tests that compare detectors of other libraries with what the
-libraries compute on a CPU. They run on a CPU, whatever device they are for."""
+} | {
+    path
+    for pattern in ("test_*_detector.py", "test_saved_boxes.py")
+    for path in (TESTS / "models" / "adapters").glob(pattern)
+}
+"""Tests of code for one type of device, tests that compare detectors of other libraries with what the
+libraries compute on a CPU, and tests of a detector that computes nothing. They run on a CPU, whatever device
+they are for."""
 
 FILES = [
     path

@@ -33,7 +33,8 @@ def spread_norms(detector: FasterRCNN) -> None:
                 (module.weight, 0.8, 1.2),
                 (module.bias, -0.2, 0.2),
             ):
-                values.copy_(torch.empty(values.shape).uniform_(low, high, generator=generator))
+                drawn = torch.empty(values.shape).uniform_(low, high, generator=generator).to(values.device)
+                values.copy_(drawn)
 
 
 @pytest.mark.parametrize(
