@@ -70,7 +70,7 @@ def test_output_in_the_home_folder_is_written_there_only(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.chdir(place)
     for _ in range(2):  # the second round replaces the output of the first
-        assert main(["data", "export", str(data), "--as", "coco", "--output=~/x.json"]) == 0
+        assert main(["data", "export", str(data), "--to", "cocovid", "--output=~/x.json"]) == 0
         assert main(["data", "index", str(home / "x.json"), "--images", str(data.parent), "-o=~"]) == 0
     assert sorted(p.name for p in home.iterdir()) == ["x.json", "x.parquet"]
     assert list(place.iterdir()) == []

@@ -332,4 +332,4 @@ def test_help_lists_all_formats(capsys: pytest.CaptureFixture[str]) -> None:
             main(["data", command, "--help"])
     text = "".join(capsys.readouterr().out.split())
     assert "|".join(FORMATS) in text
-    assert "{" + ",".join(EXPORTS) + "}" in text
+    assert "{" + ",".join([*EXPORTS, "cocovid"]) + "}" in text

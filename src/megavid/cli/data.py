@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -214,7 +214,7 @@ class Export:
         from megavid.datasets.sizes import fill_sizes
         from megavid.jobs.progress import progress
 
-        form, tracks, address = astuple(self.format_options)
+        form, tracks, address = self.format_options.values
         check_export_options(form, tracks=tracks, address=address)
         export = EXPORTS[form]
         export.check_target(self.output)

@@ -46,8 +46,11 @@ class Predictions:
         from megavid.jobs.export_predictions import ExportOptions, export_predictions
 
         refuse_overrides(overrides, "predictions")
+        form, tracks, address = self.format_options.values
         options = ExportOptions(
-            **vars(self.format_options),
+            form=form,
+            tracks=tracks,
+            address=address,
             video=self.video,
             score_threshold=self.score_threshold,
             classes=split_names("--classes", self.classes) or (),
