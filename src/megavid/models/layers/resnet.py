@@ -45,7 +45,7 @@ class FrozenBatchNorm(FrozenBatchNorm2d):  # type: ignore[misc]
         """(B, C, H, W) -> (B, C, H, W)."""
         if x.dtype == torch.float32 or not self.training:
             return cast(Tensor, super().forward(x))
-        # Without the check of `F.batch_norm`, which refuses an epsilon of 0 up to PyTorch 2.13.
+        # Without the check of `F.batch_norm`, which refuses an epsilon of 0 in PyTorch 2.11.
         mean, variance = self.running_mean, self.running_var
         return torch.batch_norm(x, self.weight, self.bias, mean, variance, False, 0.0, self.eps, False)
 
