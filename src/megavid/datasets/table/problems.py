@@ -33,6 +33,19 @@ class Kind(StrEnum):
     SIMILAR_NAMES = "classes with similar names"
 
 
+class BadRowError(Exception):
+    """A row, or another part of a file, is invalid; the reader of the file passes this on to `Problems.add`.
+
+    Args:
+        message: What was expected and what was found.
+        kind: Kind of the problem.
+    """
+
+    def __init__(self, message: str, kind: Kind = Kind.BAD_ROW) -> None:
+        super().__init__(message)
+        self.kind = kind
+
+
 @dataclass(frozen=True)
 class Problem:
     """One thing that is wrong with a data set.

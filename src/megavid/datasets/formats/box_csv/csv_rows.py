@@ -18,7 +18,7 @@ from megavid.datasets.formats.class_names import class_name
 from megavid.datasets.formats.json_values import shown
 from megavid.datasets.formats.limits import LARGEST_COORDINATE
 from megavid.datasets.table.annotations import NO_TRACK
-from megavid.datasets.table.problems import Kind, Problems
+from megavid.datasets.table.problems import BadRowError, Kind, Problems
 
 NEEDED = ("video", "frame", "class", "x1", "y1", "x2", "y2")
 """Columns that a file must have. `score` and `time` are not read, and the others may be missing."""
@@ -60,14 +60,6 @@ class CsvRow(NamedTuple):
     box: CsvBox | None
 
 
-class _BadCellError(Exception):
-    """A cell of a row is invalid."""
-
-    def __init__(self, message: str, kind: Kind = Kind.BAD_ROW) -> None:
-        super().__init__(message)
-        self.kind = kind
-
-
 def read_rows(path: Path, problems: Problems) -> Iterator[CsvRow]:
     """Yield the valid rows of a file.
 
@@ -88,7 +80,7 @@ def read_rows(path: Path, problems: Problems) -> Iterator[CsvRow]:
             where = f"{path}, line {reader.line_num}"
             try:
                 row = _row(header, cells, where)
-            except _BadCellError as error:
+            except BadRowError as error:
                 problems.add(error.kind, where, str(error))
                 continue
             yield row
@@ -113,11 +105,11 @@ def _check_header(header: list[str], path: Path) -> None:
 
 def _row(header: list[str], cells: list[str], where: str) -> CsvRow:
     if len(cells) != len(header):
-        raise _BadCellError(f"expected {len(header)} values, as the first line has, got {len(cells)}")
+        raise BadRowError(f"expected {len(header)} values, as the first line has, got {len(cells)}")
     row = dict(zip(header, cells, strict=True))
     video = row["video"]
     if not video.strip() or video != video.strip() or "\0" in video:
-        raise _BadCellError(f"expected the name of a video without blanks around it, got {shown(video)}")
+        raise BadRowError(f"expected the name of a video without blanks around it, got {shown(video)}")
     return CsvRow(where, video, _whole(row, "frame"), row.get("file", ""), _box(row))
 
 
@@ -126,24 +118,22 @@ def _box(row: dict[str, str]) -> CsvBox | None:
         return None
     name = class_name(row["class"])
     if name is None or name != name.strip():
-        raise _BadCellError(
-            f"expected the name of a class without blanks around it, got {shown(row['class'])}"
-        )
+        raise BadRowError(f"expected the name of a class without blanks around it, got {shown(row['class'])}")
     x1, y1, x2, y2 = (_coordinate(row, key) for key in _BOX[1:])
     if not (x2 > x1 and y2 > y1):
         message = f"expected x1 < x2 and y1 < y2, got {x1:g}, {y1:g}, {x2:g}, {y2:g}"
-        raise _BadCellError(message, Kind.INVERTED)
+        raise BadRowError(message, Kind.INVERTED)
     track = _whole(row, "track") if row.get("track") else NO_TRACK
     interpolated = row.get("interpolated") or "0"
     if interpolated not in {"0", "1"}:
-        raise _BadCellError(f"expected interpolated as 0 or 1, got {shown(interpolated)}")
+        raise BadRowError(f"expected interpolated as 0 or 1, got {shown(interpolated)}")
     return CsvBox(name, (x1, y1, x2, y2), track, interpolated == "1")
 
 
 def _whole(row: dict[str, str], key: str) -> int:
     number = _number(row[key])
     if number is None or not number.is_integer() or not 0 <= number <= LARGEST_EXACT:
-        raise _BadCellError(
+        raise BadRowError(
             f"expected {key} as a whole number from 0 to {LARGEST_EXACT}, got {shown(row[key])}"
         )
     return int(number)
@@ -152,7 +142,7 @@ def _whole(row: dict[str, str], key: str) -> int:
 def _coordinate(row: dict[str, str], key: str) -> float:
     number = _number(row[key])
     if number is None or abs(number) > LARGEST_COORDINATE:
-        raise _BadCellError(f"expected {key} as a number of pixels, got {shown(row[key])}")
+        raise BadRowError(f"expected {key} as a number of pixels, got {shown(row[key])}")
     return number
 
 

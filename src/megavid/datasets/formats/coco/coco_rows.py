@@ -13,7 +13,7 @@ from megavid.datasets.formats.json_values import finite_number, flag, shown, who
 from megavid.datasets.formats.limits import LARGEST_COORDINATE, LARGEST_SIDE
 from megavid.datasets.frame_names import parse_name
 from megavid.datasets.table.annotations import NO_TRACK
-from megavid.datasets.table.problems import Kind
+from megavid.datasets.table.problems import BadRowError, Kind
 
 Row = dict[str, Any]
 
@@ -22,19 +22,6 @@ FRAME_KEYS = ("frame_id", "frame_index")
 
 _LARGEST_AREA = 1e10
 """Areas of at least this many square pixels count as unknown; COCO's own evaluation has the same limit."""
-
-
-class BadRowError(Exception):
-    """A row is invalid.
-
-    Args:
-        message: What was expected and what was found.
-        kind: Kind of the problem.
-    """
-
-    def __init__(self, message: str, kind: Kind = Kind.BAD_ROW) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,6 @@ from megavid.core.files.paths import is_file
 from megavid.datasets.formats.class_names import check_class_count, class_name
 from megavid.datasets.formats.coco.coco_rows import (
     FRAME_KEYS,
-    BadRowError,
     CocoImage,
     CocoObject,
     CocoVideo,
@@ -34,7 +33,7 @@ from megavid.datasets.formats.track_ids import track_id
 from megavid.datasets.frame_names import is_video_frame, parse_name
 from megavid.datasets.match_frames import number_files
 from megavid.datasets.table.annotations import NO_TRACK, AnnotationBuilder, Annotations
-from megavid.datasets.table.problems import Kind, Problems
+from megavid.datasets.table.problems import BadRowError, Kind, Problems
 from megavid.video.suffixes import is_video_name
 
 

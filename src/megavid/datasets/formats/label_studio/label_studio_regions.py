@@ -17,23 +17,10 @@ from typing import Any, NamedTuple
 from megavid.datasets.formats.class_names import class_name
 from megavid.datasets.formats.json_values import finite_number, shown, whole_number
 from megavid.datasets.formats.limits import LARGEST_COORDINATE, LONGEST_VIDEO
-from megavid.datasets.table.problems import Kind
+from megavid.datasets.table.problems import BadRowError, Kind
 
 Corners = tuple[float, float, float, float]
 """x1 y1 x2 y2 in percent of the frame."""
-
-
-class BadRegionError(Exception):
-    """A region is invalid.
-
-    Args:
-        message: What was expected and what was found.
-        kind: Kind of the problem.
-    """
-
-    def __init__(self, message: str, kind: Kind = Kind.BAD_ROW) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class Keyframe(NamedTuple):
@@ -74,23 +61,23 @@ def parse_region(result: dict[str, Any], where: str) -> Region:
     """Parse an entry of `result` whose type is `videorectangle`.
 
     Raises:
-        BadRegionError: The entry is invalid.
+        BadRowError: The entry is invalid.
     """
     value = result.get("value")
     if not isinstance(value, dict):
-        raise BadRegionError(f"expected value as an object, got {shown(value)}")
+        raise BadRowError(f"expected value as an object, got {shown(value)}")
     labels = value.get("labels")
     names = [class_name(label) for label in labels] if isinstance(labels, list) else []
     if len(names) != 1 or names[0] is None:
-        raise BadRegionError(f"expected labels with one class, got {shown(labels)}")
+        raise BadRowError(f"expected labels with one class, got {shown(labels)}")
     sequence = value.get("sequence")
     if not isinstance(sequence, list) or not sequence:
-        raise BadRegionError(f"expected sequence as a list of keyframes, got {shown(sequence)}")
+        raise BadRowError(f"expected sequence as a list of keyframes, got {shown(sequence)}")
     keyframes: dict[int, Keyframe] = {}
     for entry in sequence:
         keyframe = _keyframe(entry)
         if keyframes.setdefault(keyframe.frame, keyframe) != keyframe:
-            raise BadRegionError(f"has two keyframes in frame {keyframe.frame + 1}", Kind.DUPLICATE_BOX)
+            raise BadRowError(f"has two keyframes in frame {keyframe.frame + 1}", Kind.DUPLICATE_BOX)
     return Region(where, names[0], [keyframes[n] for n in sorted(keyframes)], _timeline(value))
 
 
@@ -120,28 +107,28 @@ def count_filled(region: Region, frames: Sequence[int], *, length: int) -> int:
 
 def _keyframe(entry: object) -> Keyframe:
     if not isinstance(entry, dict):
-        raise BadRegionError(f"expected keyframes as objects, got {shown(entry)}")
+        raise BadRowError(f"expected keyframes as objects, got {shown(entry)}")
     frame = whole_number(entry.get("frame"))
     if frame is None or not 1 <= frame <= LONGEST_VIDEO:
-        raise BadRegionError(
+        raise BadRowError(
             f"expected a frame from 1 to {LONGEST_VIDEO} in each keyframe, got {shown(entry.get('frame'))}"
         )
     where = f"frame {frame}"
     numbers = {key: finite_number(entry.get(key)) for key in ("x", "y", "width", "height")}
     for key, number in numbers.items():
         if number is None or abs(number) > LARGEST_COORDINATE:
-            raise BadRegionError(f"{where}: expected {key} in percent, got {shown(entry.get(key))}")
+            raise BadRowError(f"{where}: expected {key} in percent, got {shown(entry.get(key))}")
     x, y, width, height = (number for number in numbers.values() if number is not None)
     if not (width > 0 and height > 0):
         message = f"{where}: expected a width and a height above 0, got {width:g} and {height:g}"
-        raise BadRegionError(message, Kind.INVERTED)
+        raise BadRowError(message, Kind.INVERTED)
     rotation = entry.get("rotation", 0)
     if finite_number(rotation) != 0:
-        raise BadRegionError(f"{where}: expected a box that is not rotated, got rotation {shown(rotation)}")
+        raise BadRowError(f"{where}: expected a box that is not rotated, got rotation {shown(rotation)}")
     enabled, auto = entry.get("enabled"), entry.get("auto", False)
     if not isinstance(enabled, bool) or not isinstance(auto, bool):
         key, got = ("auto", auto) if isinstance(enabled, bool) else ("enabled", enabled)
-        raise BadRegionError(f"{where}: expected {key} as true or false, got {shown(got)}")
+        raise BadRowError(f"{where}: expected {key} as true or false, got {shown(got)}")
     return Keyframe(frame - 1, (x, y, x + width, y + height), enabled, drawn=not auto)
 
 
@@ -151,7 +138,7 @@ def _timeline(value: dict[str, Any]) -> tuple[float, float] | None:
         return None
     frames, duration = (finite_number(number) for number in given)
     if frames is None or duration is None or frames <= 0 or duration <= 0:
-        raise BadRegionError(
+        raise BadRowError(
             f"expected framesCount and duration above 0, got {shown(given[0])} and {shown(given[1])}"
         )
     return frames, duration

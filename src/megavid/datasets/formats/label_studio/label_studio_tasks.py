@@ -16,10 +16,10 @@ from megavid.core.files.json_yaml import read_json
 from megavid.core.text import listed
 from megavid.datasets.formats.frame_runs import expand_runs
 from megavid.datasets.formats.json_values import flag, shown, whole_number
-from megavid.datasets.formats.label_studio.label_studio_regions import BadRegionError, Region, parse_region
+from megavid.datasets.formats.label_studio.label_studio_regions import Region, parse_region
 from megavid.datasets.formats.label_studio.label_studio_videos import address_of
 from megavid.datasets.formats.label_studio.write_label_studio import FRAMES_KEY
-from megavid.datasets.table.problems import Problems
+from megavid.datasets.table.problems import BadRowError, Problems
 
 WITHOUT_BOXES = frozenset(
     {
@@ -109,9 +109,9 @@ class _Reader:
                 return None
             data = task["data"]
             if not isinstance(data, dict):
-                raise BadRegionError(f"expected data as an object, got {shown(data)}")
+                raise BadRowError(f"expected data as an object, got {shown(data)}")
             address, frames = address_of(data), _frames(data, where)
-        except BadRegionError as error:
+        except BadRowError as error:
             self._problems.add(error.kind, where, str(error))
             return None
         return Task(where=where, address=address, frames=frames, regions=self._regions(results, where))
@@ -123,7 +123,7 @@ class _Reader:
             place = f"{where}, region {name if isinstance(name, str) else number}"
             try:
                 region = self._region(result, place)
-            except BadRegionError as error:
+            except BadRowError as error:
                 self._problems.add(error.kind, place, str(error))
                 continue
             if region is not None:
@@ -133,13 +133,13 @@ class _Reader:
     def _region(self, result: object, place: str) -> Region | None:
         kind = result.get("type") if isinstance(result, dict) else None
         if not isinstance(result, dict) or not isinstance(kind, str):
-            raise BadRegionError(f"expected an object with a type, got {shown(result)}")
+            raise BadRowError(f"expected an object with a type, got {shown(result)}")
         if kind in WITHOUT_BOXES:
             self.ignored[kind] += 1
             return None
         if kind != "videorectangle":
             hint = "; export tasks of images as COCO" if kind == "rectanglelabels" else ""
-            raise BadRegionError(f"expected type videorectangle, got {shown(kind)}{hint}")
+            raise BadRowError(f"expected type videorectangle, got {shown(kind)}{hint}")
         return parse_region(result, place)
 
 
@@ -147,23 +147,23 @@ def _results(task: dict[str, Any], key: str) -> list[Any] | None:
     """Return the results of a task's only annotation or prediction; None if it has none."""
     entries = task.get(key) or []
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise BadRegionError(f"expected {key} as a list of objects, got {shown(entries)}")
+        raise BadRowError(f"expected {key} as a list of objects, got {shown(entries)}")
     kept = []
     for entry in entries:
         cancelled = flag(entry.get("was_cancelled"))
         if cancelled is None:
             got = shown(entry.get("was_cancelled"))
-            raise BadRegionError(f"expected was_cancelled as true or false, got {got}")
+            raise BadRowError(f"expected was_cancelled as true or false, got {got}")
         if not cancelled:
             kept.append(entry)
     if len(kept) > 1:
         ids = listed([shown(entry.get("id")) for entry in kept])
-        raise BadRegionError(f"expected one of the {key}, got {len(kept)} (ids {ids}); delete the others")
+        raise BadRowError(f"expected one of the {key}, got {len(kept)} (ids {ids}); delete the others")
     if not kept:
         return None
     results = kept[0].get("result")
     if not isinstance(results, list):
-        raise BadRegionError(f"expected result as a list, got {shown(results)}")
+        raise BadRowError(f"expected result as a list, got {shown(results)}")
     return results
 
 
@@ -174,8 +174,8 @@ def _frames(data: dict[str, Any], where: str) -> NDArray[np.int64] | None:
     if not isinstance(runs, list) or not all(
         isinstance(run, list) and all(whole_number(number) is not None for number in run) for run in runs
     ):
-        raise BadRegionError(f"expected {FRAMES_KEY} as runs of first, last and step, got {shown(runs)}")
+        raise BadRowError(f"expected {FRAMES_KEY} as runs of first, last and step, got {shown(runs)}")
     try:
         return expand_runs([[int(number) for number in run] for run in runs], FRAMES_KEY)
     except InputError as error:
-        raise BadRegionError(str(error)) from error
+        raise BadRowError(str(error)) from error

@@ -13,8 +13,7 @@ from megavid.core.files.paths import is_file
 from megavid.core.text import listed
 from megavid.datasets.find_media import base_name, find_media
 from megavid.datasets.formats.json_values import shown
-from megavid.datasets.formats.label_studio.label_studio_regions import BadRegionError
-from megavid.datasets.table.problems import Kind
+from megavid.datasets.table.problems import BadRowError, Kind
 from megavid.video.suffixes import is_video_name
 
 _LOCAL = "?d="
@@ -35,7 +34,7 @@ def address_of(data: dict[str, Any]) -> str:
             that names a video file.
 
     Raises:
-        BadRegionError: There is no such value, or there are several.
+        BadRowError: There is no such value, or there are several.
     """
     named = data.get("video")
     if isinstance(named, str) and named.strip():
@@ -44,7 +43,7 @@ def address_of(data: dict[str, Any]) -> str:
         value for value in data.values() if isinstance(value, str) and any(map(is_video_name, _paths(value)))
     ]
     if named is not None or len(found) != 1:
-        raise BadRegionError(f"expected data with the address of one video as 'video', got {shown(data)}")
+        raise BadRowError(f"expected data with the address of one video as 'video', got {shown(data)}")
     return found[0]
 
 
@@ -62,7 +61,7 @@ def find_video(folder: Path, address: str) -> str:
         Path of the file, relative to `folder`.
 
     Raises:
-        BadRegionError: There is no such video.
+        BadRowError: There is no such video.
         InputError: Several video files match the name.
     """
     paths = list(dict.fromkeys(_paths(address)))
@@ -76,7 +75,7 @@ def find_video(folder: Path, address: str) -> str:
     source = find_media(folder, names, root=folder, only=False).source
     if not source:
         expected = f"expected the video {listed(names, most=2)} in {folder}, whose size the boxes need"
-        raise BadRegionError(f"{expected}; --images says where videos are", Kind.NO_IMAGE)
+        raise BadRowError(f"{expected}; --images says where videos are", Kind.NO_IMAGE)
     return source
 
 

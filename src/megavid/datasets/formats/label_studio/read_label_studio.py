@@ -12,7 +12,6 @@ from megavid.core.errors import InputError
 from megavid.core.text import listed
 from megavid.datasets.formats.class_names import check_class_count
 from megavid.datasets.formats.label_studio.label_studio_regions import (
-    BadRegionError,
     Keyframe,
     Region,
     count_filled,
@@ -22,7 +21,7 @@ from megavid.datasets.formats.label_studio.label_studio_tasks import Task, read_
 from megavid.datasets.formats.label_studio.label_studio_videos import find_video
 from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.datasets.table.annotations import AnnotationBuilder, Annotations
-from megavid.datasets.table.problems import Kind, Problems
+from megavid.datasets.table.problems import BadRowError, Kind, Problems
 
 MOST_FILLED = 10_000_000
 """Largest number of boxes to interpolate, which take a gigabyte."""
@@ -73,7 +72,7 @@ def read_label_studio(
     for task in tasks:
         try:
             reader.read(task)
-        except BadRegionError as error:
+        except BadRowError as error:
             problems.add(error.kind, task.where, str(error))
     return reader.builder.build()
 
@@ -91,20 +90,20 @@ class _Reader:
         """Add a video to the table.
 
         Raises:
-            BadRegionError: The video cannot be found or read, belongs to two tasks, or was labeled at
+            BadRowError: The video cannot be found or read, belongs to two tasks, or was labeled at
                 another frame rate.
         """
         from megavid.video.video_file import VideoFile  # noqa: PLC0415 - others need no video decoder
 
         source = find_video(self.builder.root, task.address)
         if source in self._seen:
-            raise BadRegionError(f"is of {source}, as {self._seen[source]}: expected one task for each video")
+            raise BadRowError(f"is of {source}, as {self._seen[source]}: expected one task for each video")
         self._seen[source] = task.where
         try:
             with closing(VideoFile(self.builder.root / source)) as video:
                 size, length, rate = (video.width, video.height), len(video), float(video.rate)
         except InputError as error:
-            raise BadRegionError(str(error), Kind.BAD_IMAGE) from error
+            raise BadRowError(str(error), Kind.BAD_IMAGE) from error
         _check_rate(task, source, rate, length)
         frames = _labeled_frames(task, source, length)
         regions = self._known(task, length)
@@ -188,7 +187,7 @@ def _labeled_frames(task: Task, source: str, length: int) -> Sequence[int]:
         return range(length)
     frames: list[int] = task.frames.tolist()
     if frames and frames[-1] >= length:
-        raise BadRegionError(
+        raise BadRowError(
             f"expected frames of {source}, which has {length}, got frame {frames[-1]} in megavid_frames",
             Kind.NO_FRAME,
         )
@@ -207,7 +206,7 @@ def _check_rate(task: Task, source: str, rate: float, length: int) -> None:
             continue
         frames, duration = region.timeline
         if frames != length and abs(frames - rate * duration) > _LARGEST_ROUNDING:
-            raise BadRegionError(
+            raise BadRowError(
                 f"was labeled with {frames:g} frames in {duration:g} s, but {source} has {rate:g} frames per "
                 f'second: expected framerate="{rate:g}" in the tag Video of the labeling configuration'
             )
