@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from megavid.core.ranges import MOST_BATCH, MOST_STRIDE, check_range, check_seed, check_share
+from megavid.core.ranges import MOST_BATCH, MOST_STRIDE, check_range, check_share
 from megavid.datasets.formats.limits import MOST_FRAMES
 from megavid.models.acceleration.inference import FAST, Inference
 
@@ -39,15 +39,12 @@ class SegmentOptions:
 
     every: int = 1
     score_threshold: float | None = None
-    causal: bool = False
-    seed: int = 0
     batch_size: int = 1
 
     def __post_init__(self) -> None:
         check_range("every", self.every, least=1, most=MOST_STRIDE)
         check_range("batch_size", self.batch_size, least=1, most=MOST_BATCH)
         check_share("score_threshold", self.score_threshold)
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
